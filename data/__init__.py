@@ -1,0 +1,1 @@
+"""Visible-infrared person re-identification data sets, simulators, samplers and joint transforms."""

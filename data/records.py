@@ -1,0 +1,77 @@
+"""What every data set answers: images with identity, camera and modality; the training part; protocols and trials."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+Modality = Literal["visible", "infrared"]
+Skip = Literal["nothing", "sysu-same-place", "same-identity-and-camera"]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One image.
+
+    name: path below the data set's root with forward slashes; the image's key in a mask cache.
+    identity: the data set's own number for the person; -1 where it is not known.
+    camera: the data set's own number, from 1; 0 where it is not known.
+    """
+
+    name: str
+    identity: int
+    camera: int
+    modality: Modality
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """Query and gallery of one trial; the order of the gallery breaks ties."""
+
+    query: tuple[Record, ...]
+    gallery: tuple[Record, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """A way to evaluate: its trials are averaged.
+
+    skip: which gallery images a query does not see. `sysu-same-place`: queries of camera 3 skip camera 2.
+    deduplicated: CMC on the ranking with each gallery identity counted once (SYSU-MM01, LLCM).
+    gallery_rule: how the galleries were drawn, e.g. `seeded`, `official`, `all`.
+    """
+
+    name: str
+    trials: tuple[Trial, ...]
+    skip: Skip
+    deduplicated: bool
+    gallery_rule: str
+
+
+class DataSet(ABC):
+    """A data set below `root`. Building one reads its lists and raises MissingError or InputError."""
+
+    name: ClassVar[str]
+    folder: ClassVar[str]
+    """The folder's usual name, looked for under $CSCL_DATA and data/."""
+    published: ClassVar[Mapping[str, int]]
+    """Counts that the authors published, keyed as `counts()`; empty where there are none."""
+    root: Path
+
+    @property
+    @abstractmethod
+    def images(self) -> tuple[Record, ...]:
+        """Every image of the data set, sorted by name."""
+
+    @abstractmethod
+    def train(self, split: int = 1) -> tuple[Record, ...]:
+        """Training images, sorted by name; `split` counts from 1 and matters to RegDB alone."""
+
+    @abstractmethod
+    def protocols(self, gallery: str = "seeded", split: int = 1) -> tuple[Protocol, ...]:
+        """The protocols of the data set."""
+
+    @abstractmethod
+    def counts(self) -> dict[str, int]:
+        """What this folder holds, to compare with `published`."""

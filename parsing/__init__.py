@@ -1,0 +1,1 @@
+"""Human parsers, label sets, part schemes and the mask cache."""

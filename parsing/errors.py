@@ -1,0 +1,17 @@
+"""The errors this project raises on purpose; the command line prints each as one line."""
+
+
+class CsclError(Exception):
+    """Something failed: exit code 1."""
+
+
+class InputError(CsclError, ValueError):
+    """What the user gave is wrong; the message restates it and says what to do: exit code 2."""
+
+
+class MissingError(InputError, FileNotFoundError):
+    """A folder or file that the user named, or that a default points at, is not there: exit code 2."""
+
+
+class CacheError(InputError):
+    """A mask cache is damaged, of another version, or does not fit what it is used for: exit code 2."""

@@ -1,0 +1,96 @@
+"""Label sets: the classes a human parser answers with, in index order, and what a flip swaps."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .errors import InputError
+
+IGNORED = 255
+"""The label of pixels that no class claims (padding, erased); never a class of a label set."""
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """Named classes of a parser; class 0 is background.
+
+    >>> label_set("lip").index("left-arm")
+    14
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    swaps: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 2 <= len(self.classes) < IGNORED or len(set(self.classes)) != len(self.classes):
+            raise InputError(f"label set {self.name!r}: 2 to {IGNORED - 1} distinct class names, got {self.classes}")
+        if self.classes[0] != "background":
+            raise InputError(f"label set {self.name!r}: class 0 must be 'background', got {self.classes[0]!r}")
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    def index(self, name: str) -> int:
+        """Index of the class `name`; InputError names the classes there are."""
+        try:
+            return self.classes.index(name)
+        except ValueError:
+            raise InputError(
+                f"label set {self.name!r} has no class {name!r}; it has {', '.join(self.classes)}"
+            ) from None
+
+    @property
+    def flipped(self) -> tuple[int, ...]:
+        """Permutation p of the classes under a left-right flip: channel c of the flipped answer is p[c]."""
+        order = list(range(len(self.classes)))
+        for a, b in self.swaps:
+            order[a], order[b] = b, a
+        return tuple(order)
+
+
+def _named(name: str, classes: str, swaps: Sequence[tuple[int, int]] = ()) -> LabelSet:
+    return LabelSet(name, tuple(classes.split()), tuple(swaps))
+
+
+_GOLIATH_SIDE = "foot hand lower-arm lower-leg shoe sock upper-arm upper-leg"
+_LIP = (
+    "background hat hair glove sunglasses upper-clothes dress coat socks pants {} scarf skirt face "
+    "left-arm right-arm left-leg right-leg left-shoe right-shoe"
+)
+_LIP_SWAPS = ((14, 15), (16, 17), (18, 19))
+
+LABEL_SETS: dict[str, LabelSet] = {
+    s.name: s
+    for s in (
+        _named("lip", _LIP.format("jumpsuits"), _LIP_SWAPS),
+        _named("cihp", _LIP.format("torso-skin"), _LIP_SWAPS),
+        _named(
+            "atr",
+            "background hat hair sunglasses upper-clothes skirt pants dress belt left-shoe right-shoe face "
+            "left-leg right-leg left-arm right-arm bag scarf",
+            ((9, 10), (12, 13), (14, 15)),
+        ),
+        _named("pascal", "background head torso upper-arms lower-arms upper-legs lower-legs"),
+        _named(
+            "goliath",
+            "background apparel face-neck hair "
+            + " ".join(f"left-{p}" for p in _GOLIATH_SIDE.split())
+            + " lower-clothing "
+            + " ".join(f"right-{p}" for p in _GOLIATH_SIDE.split())
+            + " torso upper-clothing lower-lip upper-lip lower-teeth upper-teeth tongue",
+            tuple((4 + i, 13 + i) for i in range(8)),
+        ),
+        _named(
+            "fashn",
+            "background face hair top dress skirt pants belt bag hat scarf glasses arms hands legs feet torso jewelry",
+        ),
+        _named("street", "background head upper arms lower legs feet bag"),
+    )
+}
+
+
+def label_set(name: str) -> LabelSet:
+    """The label set called `name`; InputError lists the known ones."""
+    if name not in LABEL_SETS:
+        raise InputError(f"no label set {name!r}; there are {', '.join(LABEL_SETS)}")
+    return LABEL_SETS[name]
