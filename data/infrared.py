@@ -1,0 +1,123 @@
+"""Simulated infrared cameras: what a near-infrared or thermal camera might see of a labelled colour photograph.
+
+Both are simulations. They keep what carries over between the spectra (shape, texture, the layout of garments) and
+redraw what does not (how bright a garment, skin, hair and the surroundings are), from wide ranges rather than from
+one camera's.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter, zoom
+
+Image = NDArray[np.uint8]
+HAIR, HEAD, UPPER, ARMS, LOWER, LEGS, FEET, BAG = range(8)
+"""Entries of a person's reflectance and warmth: the street classes, with hair in the place of the background."""
+
+
+def reflectance(rng: np.random.Generator) -> NDArray[np.float32]:
+    """Near-infrared reflectance (8,) of one person in [0, 1]; garments' is independent of their colour."""
+    values = rng.uniform(0.25, 1.0, 8)
+    values[HAIR] = rng.uniform(0.1, 0.4)
+    values[[HEAD, ARMS, LEGS]] = rng.uniform(0.75, 0.95) + rng.normal(0, 0.02, 3)
+    return values.clip(0, 1).astype(np.float32)
+
+
+def warmth(rng: np.random.Generator) -> NDArray[np.float32]:
+    """Apparent temperature (8,) of one person's surface in [0, 1]: skin warmest, clothes and bag between."""
+    values = rng.uniform(0.35, 0.75, 8)
+    values[HAIR] = rng.uniform(0.45, 0.7)
+    values[[HEAD, ARMS, LEGS]] = rng.uniform(0.78, 1.0) + rng.normal(0, 0.04, 3)
+    values[FEET] = rng.uniform(0.2, 0.6)
+    values[BAG] = rng.uniform(0.15, 0.5)
+    return values.clip(0, 1).astype(np.float32)
+
+
+def near_infrared(
+    image: Image, labels: NDArray[np.uint8], reflectance: NDArray[np.float32], rng: np.random.Generator
+) -> Image:
+    """What an active near-infrared camera sees, (H, W, 3) in three equal channels.
+
+    image (H, W, 3) in colour; labels (H, W) of the street label set; reflectance as drawn by `reflectance`.
+    The lamp's fall-off, the background's dimming, gain, blooming and noise are the shot's own, from `rng`.
+    """
+    light = _luminance(image, rng)
+    texture = _texture(light, labels) * rng.uniform(0.3, 0.7)
+    scene = _albedo(image, light, labels, reflectance) * (1 + texture)
+    behind = labels == 0
+    # foliage and some fabrics are bright in near-infrared; anything else behind is dimmer, being further off
+    foliage = np.clip((image[..., 1].astype(np.float32) - image[..., [0, 2]].max(-1)) / 40, 0, 1)
+    back = light * rng.uniform(0.3, 0.75) + foliage * rng.uniform(0.1, 0.4)
+    scene = np.where(behind, back, scene)
+    scene = scene * _lamp(labels.shape, rng) * rng.uniform(0.6, 1.2)
+    if rng.random() < 0.3:
+        scene = scene + 0.35 * gaussian_filter(np.clip(scene - 0.7, 0, None), max(labels.shape) / 20)
+    scene = scene ** rng.uniform(0.75, 1.2) + rng.normal(0, rng.uniform(0.01, 0.04), labels.shape)
+    return _grey(scene)
+
+
+def thermal(
+    image: Image, labels: NDArray[np.uint8], warmth: NDArray[np.float32], rng: np.random.Generator
+) -> Image:
+    """What an uncooled thermal camera sees, (H, W, 3) in three equal channels; arguments as in `near_infrared`.
+
+    The surroundings may be colder or (a third of the shots) about as warm as the clothes; detail is lost to a
+    small detector and to its automatic gain.
+    """
+    light = _luminance(image, rng)
+    texture = _texture(light, labels) * rng.uniform(0.0, 0.25)
+    person = _albedo(image, light, labels, warmth) * (1 + texture)
+    ambient = rng.uniform(0.05, 0.35) if rng.random() < 0.67 else rng.uniform(0.35, 0.7)
+    smooth = gaussian_filter(light, max(labels.shape) / rng.uniform(40, 120))
+    back = ambient + (smooth - smooth.mean()) * rng.uniform(0.1, 0.5) * (1 if rng.random() < 0.5 else -1)
+    scene = np.where(labels == 0, back, person)
+    scene = gaussian_filter(scene, max(labels.shape) / rng.uniform(90, 220))
+    detector = rng.uniform(0.3, 0.7)
+    small = zoom(scene, detector, order=1)
+    small = small + rng.normal(0, rng.uniform(0.005, 0.03), small.shape)
+    small = small + rng.normal(0, rng.uniform(0, 0.012), (1, small.shape[1]))  # column noise of the readout
+    scene = zoom(small, (labels.shape[0] / small.shape[0], labels.shape[1] / small.shape[1]), order=1)
+    scene = scene[: labels.shape[0], : labels.shape[1]]
+    low, high = np.percentile(scene, (0.5, 99.5))
+    scene = (scene - low) / max(high - low, 0.2) * rng.uniform(0.7, 1.05) + rng.uniform(0, 0.12)
+    return _grey(scene)
+
+
+def _luminance(image: Image, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Brightness (H, W) in [0, 1] by random weights of the channels, mostly red as silicon sees it."""
+    weights = rng.dirichlet((4.0, 2.0, 1.0)).astype(np.float32)
+    return (image.astype(np.float32) @ weights) / np.float32(255)
+
+
+def _texture(light: NDArray[np.float32], labels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Contrast of each pixel to its part's mean brightness, clipped to [-1, 1]."""
+    counts = np.bincount(labels.ravel(), minlength=8).clip(1)
+    means = np.bincount(labels.ravel(), weights=light.ravel(), minlength=8) / counts
+    mean = means.astype(np.float32)[labels]
+    return np.clip((light - mean) / (mean + 0.15), -1, 1)
+
+
+def _albedo(
+    image: Image, light: NDArray[np.float32], labels: NDArray[np.uint8], values: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Each pixel's entry of `values`; in the head, between hair's and skin's by colour and brightness."""
+    albedo = values[labels]
+    head = labels == HEAD
+    if head.any():
+        redness = (image[..., 0].astype(np.float32) - image[..., 2])[head] / 255
+        skin = 1 / (1 + np.exp(-(12 * (redness - 0.12) + 8 * (light[head] - 0.35))))
+        albedo[head] = skin * values[HEAD] + (1 - skin) * values[HAIR]
+    return albedo
+
+
+def _lamp(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Fall-off of the camera's lamp (H, W): a bright spot somewhere near the person, dimmer to the edges."""
+    y, x = np.mgrid[0 : shape[0], 0 : shape[1]].astype(np.float32)
+    height = shape[0]
+    cy, cx = rng.uniform(0.1, 0.8) * height, rng.uniform(0.2, 0.8) * shape[1]
+    distance = ((y - cy) ** 2 + (x - cx) ** 2) / (height * rng.uniform(0.5, 1.5)) ** 2
+    return 1 / (1 + distance * rng.uniform(0.2, 2.0))
+
+
+def _grey(scene: NDArray[np.floating]) -> Image:
+    grey = (scene * 255).clip(0, 255).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=2)
