@@ -1,0 +1,145 @@
+"""The ResNet (Backbone of docs/method.md): a stem of its own for each modality, layers 1-4 shared."""
+
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from typing import Any, Literal, get_args
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+BackboneName = Literal["resnet18", "resnet34", "resnet50"]
+BACKBONES: tuple[str, ...] = get_args(BackboneName)
+STAGES = (1, 2, 3, 4)
+NON_LOCAL_BLOCKS = {2: 2, 3: 3}
+"""Non-local blocks by stage, one after each of its last residual blocks, as AGW places them."""
+
+
+class Stem(nn.Module):
+    """conv1, bn1, relu and max pooling of a torchvision ResNet: (B, 3, H, W) -> (B, 64, H/4, W/4)."""
+
+    def __init__(self, resnet: nn.Module) -> None:
+        super().__init__()
+        self.conv1: Any = resnet.conv1
+        self.bn1: Any = resnet.bn1
+        self.pool: Any = resnet.maxpool
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.pool(self.bn1(self.conv1(images)).relu())
+
+
+class NonLocal(nn.Module):
+    """Non-local block (Wang et al., CVPR 2018), dot-product form: each cell adds what resembles it elsewhere.
+
+    (B, C, H, W) -> the same shape. The last norm starts at 0, so the block starts as the identity.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        inner = channels // 2
+        self.query = nn.Conv2d(channels, inner, 1)
+        self.key = nn.Conv2d(channels, inner, 1)
+        self.value = nn.Conv2d(channels, inner, 1)
+        self.out = nn.Sequential(nn.Conv2d(inner, channels, 1), nn.BatchNorm2d(channels))
+        nn.init.zeros_(self.out[1].weight)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key, value = (layer(x).flatten(2) for layer in (self.query, self.key, self.value))
+        # value (key^T query) = (value key^T) query: the small product first, no cells-by-cells matrix.
+        mixed = (value / key.shape[2] @ key.transpose(1, 2)) @ query
+        return x + self.out(mixed.unflatten(2, x.shape[2:]))
+
+
+class Backbone(nn.Module):
+    """ResNet with last stride 1: (B, 3, H, W) -> (B, `channels[4]`, H/16, W/16) after stage 4.
+
+    The caller walks through it (`stem`, then `stage` 1 to 4), because PAM sits between the stages.
+    `channels`: output channels of each stage.
+    """
+
+    def __init__(self, name: str, non_local: bool = False) -> None:
+        super().__init__()
+        if name not in BACKBONES:
+            raise ValueError(f"no backbone {name!r}; choose one of {', '.join(BACKBONES)}")
+        build: Callable[..., nn.Module] = getattr(torchvision.models, name)
+        resnet: Any = build(weights=None)
+        self.visible_stem = Stem(resnet)
+        # Both stems start equal, as they do from pretrained weights.
+        self.infrared_stem = deepcopy(self.visible_stem)
+        self.layer1, self.layer2 = resnet.layer1, resnet.layer2
+        self.layer3, self.layer4 = resnet.layer3, resnet.layer4
+        for module in self.layer4[0].modules():
+            if isinstance(module, nn.Conv2d):
+                module.stride = (1, 1)
+        width = 4 if name == "resnet50" else 1
+        self.channels = {stage: 32 * 2**stage * width for stage in STAGES}
+        self.non_local = nn.ModuleDict()
+        for stage, count in NON_LOCAL_BLOCKS.items() if non_local else ():
+            count = min(count, len(self._layer(stage)))
+            self.non_local[f"layer{stage}"] = nn.ModuleList(
+                NonLocal(self.channels[stage]) for _ in range(count)
+            )
+
+    def _layer(self, stage: int) -> Any:
+        return getattr(self, f"layer{stage}")
+
+    def stem(self, images: Tensor, infrared: Tensor) -> Tensor:
+        """Images (B, 3, H, W) through the stem of their modality, infrared (B,) bool: (B, 64, H/4, W/4)."""
+        if not self.training and (torch.jit.is_tracing() or torch.compiler.is_compiling()):
+            # A traced graph cannot split a batch by its content; both stems run and each image keeps its own.
+            chosen = infrared.view(-1, 1, 1, 1)
+            return torch.where(chosen, self.infrared_stem(images), self.visible_stem(images))
+        order = torch.cat([(~infrared).nonzero(), infrared.nonzero()]).squeeze(1)
+        halves = [
+            stem(images[chosen])
+            for stem, chosen in ((self.visible_stem, ~infrared), (self.infrared_stem, infrared))
+            if bool(chosen.any())  # an absent modality must not touch its stem's running statistics
+        ]
+        return torch.cat(halves)[order.argsort()]
+
+    def stage(self, number: int, x: Tensor) -> Tensor:
+        """Stage `number` (1 to 4): X_{s-1} -> X_s, with its non-local blocks if there are any."""
+        blocks = self._layer(number)
+        name = f"layer{number}"
+        extra: Any = self.non_local[name] if name in self.non_local else ()  # noqa: SIM401 (no `get` there)
+        for i, block in enumerate(blocks, start=len(extra) - len(blocks)):
+            x = block(x)
+            if i >= 0:
+                x = extra[i](x)
+        return x
+
+    def load_torchvision(self, state: Mapping[str, Tensor]) -> None:
+        """Fill both stems and the shared layers from a torchvision ResNet's state dict; its `fc` is dropped.
+
+        Raises ValueError, before anything is changed, with the first key that is missing, of another shape or
+        unknown here.
+        """
+        own = self.state_dict(keep_vars=True)
+        wanted: dict[str, list[Tensor]] = {}
+        for key, value in own.items():
+            if not key.startswith("non_local."):
+                wanted.setdefault(
+                    key.removeprefix("visible_stem.").removeprefix("infrared_stem."), []
+                ).append(value)
+        for key, targets in wanted.items():
+            if key not in state:
+                # Weights saved before PyTorch 0.4 have no batch counter, and nothing depends on it.
+                if key.endswith("num_batches_tracked"):
+                    continue
+                raise ValueError(
+                    f"these weights lack {key!r}; give the state dict of the torchvision ResNet of this depth"
+                )
+            if state[key].shape != targets[0].shape:
+                raise ValueError(
+                    f"weights {key!r} have shape {tuple(state[key].shape)}, this backbone needs "
+                    f"{tuple(targets[0].shape)}; give the state dict of the torchvision ResNet of this depth"
+                )
+        for key in state:
+            if key not in wanted and not key.startswith("fc."):
+                raise ValueError(
+                    f"weights {key!r} have no place here; give those of the ResNet of this depth"
+                )
+        with torch.no_grad():
+            for key, targets in wanted.items():
+                for target in targets if key in state else ():
+                    target.copy_(state[key])

@@ -1,0 +1,83 @@
+"""ICM, Identity-aware Center Mining (ICM of docs/method.md), and the published hetero-center losses."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .losses import distances
+
+
+class Centers(NamedTuple):
+    """centers: (2, I, D), visible and infrared mean of each identity of the batch, 0 where it is not seen.
+
+    seen: (2, I) bool; of: (B,) the row 0..I-1 of each image's identity.
+    """
+
+    centers: Tensor
+    seen: Tensor
+    of: Tensor
+
+
+def modality_centers(features: Tensor, identities: Tensor, infrared: Tensor) -> Centers:
+    """c_i^v and c_i^r of features (B, D), identities (B,), infrared (B,) bool."""
+    rows, of = identities.unique(return_inverse=True)
+    slot = of + len(rows) * infrared
+    sums = features.new_zeros(2 * len(rows), features.shape[1]).index_add(0, slot, features)
+    counts = torch.bincount(slot, minlength=2 * len(rows))
+    means = sums / counts.clamp(min=1)[:, None]
+    return Centers(means.unflatten(0, (2, -1)), (counts > 0).view(2, -1), of)
+
+
+def identity_center_mining(
+    features: Tensor, identities: Tensor, infrared: Tensor, margin: float = 0.3
+) -> Tensor:
+    """L_icm = pull + mine + 0.5 hard, each a mean over the identities that are seen in both modalities.
+
+    pull: ||c_i^v - c_i^r||.
+    mine: relu(margin + ||c_i^v - c_i^r|| - the distance from either center of i to the nearest of another's).
+    hard: the largest distance of an image of i to i's center in the other modality.
+    An identity in one modality alone only serves as another one; 0 where nobody is seen in both.
+    """
+    centers, seen, of = modality_centers(features, identities, infrared)
+    both = seen.all(0)
+    gap = (centers[0] - centers[1]).norm(dim=1)
+    mine = F.relu(margin + gap - _nearest_other(centers, seen).amin(0))
+    misplacement = (features - centers[1 - infrared.long(), of]).norm(dim=1)
+    members = of[None] == torch.arange(len(both), device=of.device)[:, None]
+    hard = misplacement.expand(len(both), -1).masked_fill(~members, 0).max(1).values
+    return (gap + mine + 0.5 * hard).masked_fill(~both, 0).sum() / both.sum().clamp(min=1)
+
+
+def hetero_center(features: Tensor, identities: Tensor, infrared: Tensor, margin: float = 0.3) -> Tensor:
+    """HC (Zhu et al., Neurocomputing 2020): sum_i ||c_i^v - c_i^r||^2; it has no margin and ignores it."""
+    centers, seen, _ = modality_centers(features, identities, infrared)
+    return (centers[0] - centers[1]).square().sum(1).masked_fill(~seen.all(0), 0).sum()
+
+
+def hetero_center_triplet(
+    features: Tensor, identities: Tensor, infrared: Tensor, margin: float = 0.3
+) -> Tensor:
+    """HcTri (Liu et al., TMM 2021): mean over centers of relu(margin + furthest same - nearest other)."""
+    centers, seen, _ = modality_centers(features, identities, infrared)
+    same = (centers[0] - centers[1]).norm(dim=1).masked_fill(~seen.all(0), 0)
+    each = F.relu(margin + same - _nearest_other(centers, seen))
+    return each.masked_fill(~seen, 0).sum() / seen.sum()
+
+
+def _nearest_other(centers: Tensor, seen: Tensor) -> Tensor:
+    """(2, I): distance of each center to the nearest one of another identity, inf where there is none."""
+    count = seen.shape[1]
+    identity = torch.arange(2 * count, device=seen.device) % count
+    excluded = (identity[:, None] == identity[None]) | ~seen.flatten()
+    flat = centers.flatten(0, 1)
+    return distances(flat, flat).masked_fill(excluded, torch.inf).amin(1).view(2, count)
+
+
+ICM_FORMS: dict[str, Callable[[Tensor, Tensor, Tensor, float], Tensor]] = {
+    "icm": identity_center_mining,
+    "hc": hetero_center,
+    "hctri": hetero_center_triplet,
+}

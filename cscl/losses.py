@@ -1,0 +1,130 @@
+"""L_id, L_tri, L_par and L_div of docs/method.md, each a function of plain tensors in float32."""
+
+from collections.abc import Callable
+from itertools import combinations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .spam import IGNORED
+
+
+def distances(a: Tensor, b: Tensor) -> Tensor:
+    """Euclidean distances (N, M) of a (N, D) to b (M, D); exact, with gradient 0 between equal rows."""
+    return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def part_identity(logits: Tensor, visibility: Tensor, identities: Tensor, smoothing: float = 0.1) -> Tensor:
+    """L_id of the parts: cross-entropy of logits (B, Q, identities), averaged with the weights v_q (B, Q).
+
+    The weights are constants here: a part must not become invisible because it is hard to tell.
+    """
+    targets = identities[:, None].expand(logits.shape[:2])
+    each = F.cross_entropy(
+        logits.flatten(0, 1), targets.flatten(), label_smoothing=smoothing, reduction="none"
+    )
+    weights = visibility.detach().flatten()
+    return (weights * each).sum() / weights.sum().clamp(min=1e-6)
+
+
+def weighted_triplet(features: Tensor, identities: Tensor) -> Tensor:
+    """L_tri, the weighted regularised triplet of AGW (Ye et al., TPAMI 2021), on features (B, D).
+
+    mean_i softplus(sum_p w_ip d_ip - sum_n w_in d_in): positives weigh exp(d), negatives exp(-d), normalised.
+    As published, 1e-6 is added to the sums of the weights, so negatives further than about 14 pull no more.
+    An image without a negative takes no part.
+    """
+    d = distances(features, features)
+    same = identities[:, None] == identities[None]
+    positive = _weighted(d, d, same)
+    negative = _weighted(d, -d, ~same)
+    return _mean_where((~same).any(1), F.softplus(positive - negative))
+
+
+def _weighted(values: Tensor, scores: Tensor, chosen: Tensor) -> Tensor:
+    """Row sums of values (N, M), weighted by the softmax of the chosen scores, as AGW forms it."""
+    scores = scores * chosen
+    weights = (scores - scores.amax(1, keepdim=True).detach()).exp() * chosen
+    return (values * weights).sum(1) / (weights.sum(1) + 1e-6)
+
+
+def hard_triplet(features: Tensor, identities: Tensor, margin: float = 0.3) -> Tensor:
+    """The batch-hard triplet (Hermans et al., 2017) on features (B, D).
+
+    mean_i relu(margin + furthest same - nearest other). An image without a negative takes no part.
+    """
+    d = distances(features, features)
+    same = identities[:, None] == identities[None]
+    positive = d.masked_fill(~same, 0).max(1).values
+    negative = d.masked_fill(same, torch.inf).min(1).values
+    return _mean_where((~same).any(1), F.relu(margin + positive - negative))
+
+
+def _mean_where(chosen: Tensor, values: Tensor) -> Tensor:
+    """Mean of the chosen values (N,); 0 with gradient 0 where there are none."""
+    return values.masked_fill(~chosen, 0).sum() / chosen.sum().clamp(min=1)
+
+
+def parsing(logits: Tensor, part_labels: Tensor, confidence: Tensor | None = None) -> Tensor:
+    """L_par of one head: class-balanced pixel cross-entropy (EANet, Huang et al., 2018), weighted by c.
+
+    logits (B, Q+1, h', w') are upsampled to the labels (B, h, w), 0..Q or 255 (ignored).
+    confidence: c (B,) in [0, 1], None for 1.
+    The mean of c * cross-entropy over the pixels of each class, then over the classes that are present.
+    """
+    height, width = part_labels.shape[-2:]
+    if height < logits.shape[2] or width < logits.shape[3]:
+        raise ValueError(
+            f"part labels of {height}x{width} are coarser than the parsing map of "
+            f"{logits.shape[2]}x{logits.shape[3]}; give them at a quarter of the input's size or finer"
+        )
+    classes = logits.shape[1]
+    labels = part_labels.long()
+    upsampled = F.interpolate(logits, size=(height, width), mode="bilinear", align_corners=False)
+    each = F.cross_entropy(upsampled, labels, ignore_index=IGNORED, reduction="none")
+    if confidence is not None:
+        each = each * confidence.view(-1, 1, 1)
+    # Ignored pixels are counted as one class more, which is then dropped.
+    index = labels.masked_fill(labels == IGNORED, classes).flatten()
+    sums = each.new_zeros(classes + 1).index_add(0, index, each.flatten())[:classes]
+    counts = torch.bincount(index, minlength=classes + 1)[:classes]
+    return (sums / counts.clamp(min=1)).sum() / (counts > 0).sum().clamp(min=1)
+
+
+def attention_overlap(attention: Tensor) -> Tensor:
+    """Mean over images and pairs q<r of <P_q, P_r> / sqrt(|P_q| |P_r|), P (B, Q, H, W), |P_q| its area."""
+    maps = attention.flatten(2)
+    area = maps.sum(2)
+    overlap = maps @ maps.transpose(1, 2) / (area[:, :, None] * area[:, None] + 1e-6).sqrt()
+    return _pair_mean(overlap)
+
+
+def separation(attention: Tensor) -> Tensor:
+    """MPANet's form of the same: mean over images and pairs of <P_q, P_r>, not normalised by area."""
+    maps = attention.flatten(2)
+    return _pair_mean(maps @ maps.transpose(1, 2))
+
+
+def feature_overlap(parts: Tensor, allowed: float = 0.2) -> Tensor:
+    """Mean over images and pairs q<r of max(0, cos(f_q, f_r) - allowed)^2, f (B, Q, C)."""
+    unit = F.normalize(parts, dim=2, eps=1e-6)
+    return _pair_mean(F.relu(unit @ unit.transpose(1, 2) - allowed).square())
+
+
+def _pair_mean(values: Tensor) -> Tensor:
+    """Mean of values (B, Q, Q) over the batch and the pairs q<r; 0 where there is one part alone."""
+    pairs = list(combinations(range(values.shape[1]), 2))
+    if not pairs:
+        return values.sum() * 0
+    first, second = zip(*pairs, strict=True)
+    return values[:, list(first), list(second)].mean()
+
+
+DIVISION_FORMS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "both": lambda attention, parts: attention_overlap(attention) + feature_overlap(parts),
+    "attention": lambda attention, parts: attention_overlap(attention),
+    "features": lambda attention, parts: feature_overlap(parts),
+    "mpanet": lambda attention, parts: separation(attention),
+}
+"""L_div by name, of the parts' attention P (B, Q, H, W) and their pooled features f_q (B, Q, C)."""
