@@ -1,4 +1,4 @@
-"""What every data set answers: images with identity, camera and modality; the training part; protocols and trials."""
+"""What every data set answers: images with identity, camera and modality; training part; protocols."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -57,12 +57,24 @@ class DataSet(ABC):
     """The folder's usual name, looked for under $CSCL_DATA and data/."""
     published: ClassVar[Mapping[str, int]]
     """Counts that the authors published, keyed as `counts()`; empty where there are none."""
+    tree: ClassVar[str]
+    """What the folder must look like, one line a folder; errors show it."""
+    parts: ClassVar[tuple[str, ...]]
+    """Paths below the root without which the data set cannot be read."""
     root: Path
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
 
     @property
     @abstractmethod
     def images(self) -> tuple[Record, ...]:
         """Every image of the data set, sorted by name."""
+
+    @property
+    def listed(self) -> frozenset[int]:
+        """Identities that the data set's lists name, whether or not they have images."""
+        return frozenset(image.identity for image in self.images if image.identity >= 0)
 
     @abstractmethod
     def train(self, split: int = 1) -> tuple[Record, ...]:
