@@ -116,7 +116,7 @@ def read_index(root: Path, lists: Iterable[str]) -> list[list[IndexLine]]:
             if not text.strip():
                 continue
             where = f"{root / list_name}, line {number}"
-            path, _, label_text = text.strip().rpartition(" ")
+            path, label_text = ["", *text.rsplit(maxsplit=1)][-2:]
             if not (path.strip() and label_text.isascii() and label_text.isdigit()):
                 raise InputError(f"{where}: expected 'path label', got {text.strip()!r}")
             name, label = name_inside(path.strip(), where), int(label_text)

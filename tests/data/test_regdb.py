@@ -82,6 +82,13 @@ def test_lists_are_not_trusted(regdb_root: Path, plant: Callable[..., Path], lin
         RegDB(regdb_root)
 
 
+def test_lines_may_be_blank_or_tabbed_and_paths_may_start_with_a_dot(regdb_root: Path) -> None:
+    expected = RegDB(regdb_root).train(1)
+    path = regdb_root / "idx/train_visible_1.txt"
+    path.write_text("\n./" + path.read_text().replace(" ", "\t").replace("\n", "\r\n", 1))
+    assert RegDB(regdb_root).train(1) == expected
+
+
 def test_a_list_in_another_encoding_is_an_error_of_ours(regdb_root: Path) -> None:
     (regdb_root / "idx/train_visible_1.txt").write_bytes(b"\xff\xfe\xff 0")
     with pytest.raises(InputError, match="cannot read the list"):
