@@ -1,0 +1,103 @@
+"""ICM and the hetero-center losses: a case by hand, loops in value and gradient, and batches that lack something."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from cscl.icm import ICM_FORMS, hetero_center, hetero_center_triplet, identity_center_mining, modality_centers
+from torch import Tensor
+
+RNG = torch.Generator().manual_seed(6)
+Slow = Callable[[Tensor, list[int], list[bool], float], Tensor]
+
+
+def centers_of(x: Tensor, ids: list[int], infrared: list[bool]) -> dict[tuple[int, bool], Tensor]:
+    keys = sorted(set(zip(ids, infrared, strict=True)))
+    return {k: torch.stack([x[n] for n in range(len(ids)) if (ids[n], infrared[n]) == k]).mean(0) for k in keys}
+
+
+def slow_icm(x: Tensor, ids: list[int], infrared: list[bool], margin: float) -> Tensor:
+    c = centers_of(x, ids, infrared)
+    both = [i for i in sorted(set(ids)) if (i, False) in c and (i, True) in c]
+    pull, mine, hard = [], [], []
+    for i in both:
+        gap = (c[i, False] - c[i, True]).norm()
+        pull.append(gap)
+        others = [(c[i, m] - c[j]).norm() for m in (False, True) for j in c if j[0] != i]
+        if others:
+            mine.append((margin + gap - min(others, key=float)).clamp(min=0))
+        hard.append(max(((x[n] - c[i, not infrared[n]]).norm() for n in range(len(ids)) if ids[n] == i), key=float))
+    zero = x.sum() * 0
+    return (sum(pull, zero) + sum(mine, zero) + 0.5 * sum(hard, zero)) / max(len(both), 1)
+
+
+def slow_hc(x: Tensor, ids: list[int], infrared: list[bool], margin: float) -> Tensor:
+    c = centers_of(x, ids, infrared)
+    both = [i for i in sorted(set(ids)) if (i, False) in c and (i, True) in c]
+    return sum((((c[i, False] - c[i, True]) ** 2).sum() for i in both), x.sum() * 0)
+
+
+def slow_hctri(x: Tensor, ids: list[int], infrared: list[bool], margin: float) -> Tensor:
+    c = centers_of(x, ids, infrared)
+    total = x.sum() * 0
+    for k in c:
+        same = [(c[k] - c[j]).norm() for j in c if j[0] == k[0] and j != k]
+        other = [(c[k] - c[j]).norm() for j in c if j[0] != k[0]]
+        if other:
+            total = total + (margin + (same[0] if same else 0) - min(other, key=float)).clamp(min=0)
+    return total / len(c)
+
+
+SLOW: dict[str, Slow] = {"icm": slow_icm, "hc": slow_hc, "hctri": slow_hctri}
+BATCHES = {
+    "whole": ([0, 0, 0, 0, 7, 7, 7, 7, 3, 3, 3, 3], [False, False, True, True] * 3),
+    "uneven": ([5, 1, 1, 5, 5, 1, 1, 2, 2, 2], [True, False, True, False, True, True, True, False, True, False]),
+    "an identity in one modality": ([0, 0, 1, 1, 1, 2, 2], [False, True, False, False, False, True, False]),
+    "one identity": ([4, 4, 4, 4], [False, True, False, True]),
+    "one modality": ([0, 0, 1, 1], [True] * 4),
+    "one image": ([0], [False]),
+}
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("form", ICM_FORMS)
+@pytest.mark.parametrize("margin", [0.3, 4.0])
+def test_every_form_equals_its_loops_in_value_and_gradient(form: str, batch: str, margin: float) -> None:
+    ids, infrared = BATCHES[batch]
+    x = torch.randn(len(ids), 5, generator=RNG).requires_grad_()
+    fast = ICM_FORMS[form](x, torch.tensor(ids), torch.tensor(infrared), margin)
+    slow = SLOW[form](x, ids, infrared, margin)
+    torch.testing.assert_close(fast, slow)
+    torch.testing.assert_close(torch.autograd.grad(fast, x), torch.autograd.grad(slow, x), rtol=1e-4, atol=1e-5)
+
+
+def test_a_case_by_hand() -> None:
+    # Identity 0: visible (0,0), (2,0), center (1,0); infrared (1,4). Identity 1: visible (1,1), infrared (1,7).
+    x = torch.tensor([[0.0, 0], [2, 0], [1, 4], [1, 1], [1, 7]])
+    ids, infrared = torch.tensor([0, 0, 0, 1, 1]), torch.tensor([False, False, True, False, True])
+    pull = (4 + 6) / 2
+    mine = ((0.3 + 4 - 1) + (0.3 + 6 - 1)) / 2
+    hard = (17**0.5 + 6) / 2
+    assert float(identity_center_mining(x, ids, infrared)) == pytest.approx(pull + mine + 0.5 * hard)
+    assert float(hetero_center(x, ids, infrared)) == pytest.approx(16 + 36)
+    # Distances to the nearest other center: (1,0) 1, (1,4) 3, (1,1) 1, (1,7) 3.
+    expected = ((0.3 + 4 - 1) + (0.3 + 4 - 3) + (0.3 + 6 - 1) + (0.3 + 6 - 3)) / 4
+    assert float(hetero_center_triplet(x, ids, infrared)) == pytest.approx(expected)
+
+
+def test_centers_do_not_depend_on_the_order_of_the_batch() -> None:
+    ids, infrared = (torch.tensor(v) for v in BATCHES["uneven"])
+    x = torch.randn(len(ids), 5, generator=RNG)
+    order = torch.randperm(len(ids), generator=RNG)
+    a, b = modality_centers(x, ids, infrared), modality_centers(x[order], ids[order], infrared[order])
+    torch.testing.assert_close(a.centers, b.centers)
+    assert torch.equal(a.seen, b.seen) and torch.equal(a.of[order], b.of)
+
+
+@pytest.mark.parametrize("form", ICM_FORMS)
+def test_coinciding_features_have_finite_gradients(form: str) -> None:
+    x = torch.ones(8, 4, requires_grad=True)
+    ids, infrared = torch.arange(8) // 4, torch.arange(8) % 2 == 1
+    value = ICM_FORMS[form](x, ids, infrared, 0.3)
+    (gradient,) = torch.autograd.grad(value, x)
+    assert value.isfinite() and gradient.isfinite().all()

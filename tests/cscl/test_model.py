@@ -1,0 +1,388 @@
+"""The network, its embedding and the total loss: composition, options, degenerate batches, precision, training."""
+
+from collections.abc import Iterator
+from dataclasses import FrozenInstanceError, fields, replace
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+import torchvision
+from cscl.icm import ICM_FORMS
+from cscl.losses import DIVISION_FORMS, attention_overlap, feature_overlap, parsing, part_identity, weighted_triplet
+from cscl.model import CSCL, LossConfig, ModelConfig, Output, TotalLoss
+from cscl.pam import PAM_GATES
+from cscl.spam import mask_distribution
+from torch import Tensor
+
+RNG = torch.Generator().manual_seed(9)
+SMALL = ModelConfig(identities=6, backbone="resnet18", part_dim=16)
+IDENTITIES = torch.tensor([0, 0, 3, 3, 5, 5, 3, 0])
+INFRARED = torch.tensor([True, False, False, True, True, False, True, False])
+TERMS = {"id", "triplet", "parsing", "division", "icm"}
+
+
+@pytest.fixture(autouse=True)
+def same_initial_weights() -> Iterator[None]:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
+
+
+def images(batch: int = 8) -> Tensor:
+    return torch.randn(batch, 3, 64, 32, generator=RNG)
+
+
+def labels(batch: int = 8) -> Tensor:
+    return torch.randint(0, 5, (batch, 16, 8), generator=RNG)
+
+
+def disturbed(config: ModelConfig = SMALL) -> CSCL:
+    """A network in eval mode whose PAM, norms and classifiers have left their starting points."""
+    model = CSCL(config).eval()
+    with torch.no_grad():
+        for name, value in model.state_dict().items():
+            if name.endswith(".g"):
+                value.fill_(0.5)
+            elif value.is_floating_point() and ("neck" in name or ("spam" in name and "norm" in name)):
+                value.add_(0.1 * torch.rand(value.shape, generator=RNG))
+    return model
+
+
+def step(model: CSCL, loss: TotalLoss, part_labels: Tensor | None, **batch: Any) -> dict[str, Tensor]:
+    """One forward and backward pass; holds that terms and gradients are finite."""
+    x = batch.pop("images")
+    masks = None if part_labels is None else mask_distribution(part_labels, model.config.parts, (4, 2))
+    alpha = None if masks is None else torch.linspace(0, 1, len(x))
+    terms = loss(model(x, batch["infrared"], masks, alpha), part_labels=part_labels, **batch)
+    model.zero_grad()
+    terms["total"].backward()
+    assert all(v.isfinite() for v in terms.values()), terms
+    bad = [n for n, p in model.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]
+    assert not bad
+    return terms
+
+
+def test_the_output_has_the_shapes_it_documents() -> None:
+    masks = mask_distribution(labels(), 4, (16, 8))
+    out = CSCL(SMALL)(images(), INFRARED, masks, torch.rand(8, generator=RNG))
+    assert out.feature.shape == out.necked.shape == (8, 512) and out.logits.shape == (8, 6)
+    assert {k: v.shape for k, v in out.pam_logits.items()} == {2: (8, 5, 8, 4), 3: (8, 5, 4, 2), 4: (8, 5, 4, 2)}
+    parts = out.parts
+    assert parts is not None
+    assert parts.logits.shape == parts.attention.shape == parts.guide.shape == (8, 5, 4, 2)
+    assert parts.foreground.shape == parts.foreground_necked.shape == (8, 512)
+    assert parts.pooled.shape == (8, 4, 512) and parts.projected.shape == parts.necked.shape == (8, 4, 16)
+    assert parts.foreground_logits.shape == (8, 6) and parts.part_logits.shape == (8, 4, 6)
+    assert parts.visibility.shape == (8, 4) and parts.visibility.min() >= 0 and parts.visibility.max() <= 1
+    assert len(out.parsing_logits) == 4
+
+
+def test_without_pam_and_spam_it_is_the_baseline() -> None:
+    model = CSCL(replace(SMALL, pam=False, spam=False)).eval()
+    x = images()
+    out = model(x, INFRARED)
+    features = model.backbone.stem(x, INFRARED)
+    for stage in (1, 2, 3, 4):
+        features = model.backbone.stage(stage, features)
+    torch.testing.assert_close(out.feature, features.clamp(min=1e-6).pow(3).mean((2, 3)) ** (1 / 3))
+    assert out.parts is None and out.parsing_logits == []
+    torch.testing.assert_close(out.embedding, F.normalize(out.necked))
+    terms = TotalLoss(LossConfig())(out, IDENTITIES, INFRARED, labels())
+    assert terms["parsing"].item() == terms["division"].item() == 0 < terms["icm"].item()
+
+
+def test_at_step_0_pam_leaves_the_baseline_intact() -> None:
+    model = CSCL(SMALL).eval()
+    baseline = CSCL(replace(SMALL, pam=False, spam=False)).eval()
+    own = baseline.state_dict().keys()
+    baseline.load_state_dict({k: v for k, v in model.state_dict().items() if k in own})
+    x = images()
+    assert torch.equal(model(x, INFRARED).feature, baseline(x, INFRARED).feature)
+
+
+def test_the_answer_for_an_image_does_not_depend_on_its_place_or_company() -> None:
+    model, x = disturbed(), images()
+    with torch.no_grad():
+        whole = model(x, INFRARED).embedding
+        order = torch.randperm(8, generator=RNG)
+        torch.testing.assert_close(model(x[order], INFRARED[order]).embedding, whole[order], rtol=1e-3, atol=1e-5)
+        for only in (INFRARED, ~INFRARED):
+            torch.testing.assert_close(model(x[only], INFRARED[only]).embedding, whole[only], rtol=1e-3, atol=1e-5)
+
+
+def test_the_embedding_joins_unit_pieces_weighted_by_visibility_and_averages_the_flip() -> None:
+    model, x = disturbed(replace(SMALL, flipped=(0, 2, 1, 3, 4))), images()
+    masks = torch.randn(8, 5, 16, 8, generator=RNG).softmax(1)
+    alpha = torch.rand(8, generator=RNG)
+    expected = []
+    with torch.no_grad():
+        for pixels, m in ((x, masks), (x.flip(3), masks[:, [0, 2, 1, 3, 4]].flip(3))):
+            out = model(pixels, INFRARED, m, alpha)
+            p = out.parts
+            assert p is not None
+            pieces = [out.necked / out.necked.norm(dim=1, keepdim=True)]
+            pieces.append(p.foreground_necked / p.foreground_necked.norm(dim=1, keepdim=True))
+            for q in range(4):
+                unit = p.necked[:, q] / p.necked[:, q].norm(dim=1, keepdim=True)
+                pieces.append(p.visibility[:, q : q + 1] * unit)
+            expected.append(torch.cat(pieces, 1))
+        mean = (expected[0] + expected[1]) / 2
+        found = model.embed(x, INFRARED, masks, alpha)
+        torch.testing.assert_close(found, mean / mean.norm(dim=1, keepdim=True))
+        once = expected[0] / expected[0].norm(dim=1, keepdim=True)
+        torch.testing.assert_close(model.embed(x, INFRARED, masks, alpha, flip=False), once)
+    assert found.shape == (8, model.embedding_dim) and model.embedding_dim == 2 * 512 + 4 * 16
+
+
+def test_the_embedding_of_a_mirror_image_is_the_same() -> None:
+    # Convolutions are not exactly equivariant to flips, so this holds for the mean over both images alone.
+    model, x = disturbed(replace(SMALL, flipped=(0, 2, 1, 3, 4))), images()
+    masks = torch.randn(8, 5, 16, 8, generator=RNG).softmax(1)
+    alpha = torch.ones(8)
+    with torch.no_grad():
+        found = model.embed(x.flip(3), INFRARED, model.flip_masks(masks), alpha)
+        torch.testing.assert_close(found, model.embed(x, INFRARED, masks, alpha), rtol=1e-4, atol=1e-6)
+
+
+def test_at_test_the_masks_count_only_where_alpha_asks_for_them() -> None:
+    model, x, masks = disturbed(), images(), mask_distribution(labels(), 4, (16, 8))
+    with torch.no_grad():
+        plain = model.embed(x, INFRARED)
+        assert torch.equal(model.embed(x, INFRARED, masks), plain)
+        assert not torch.allclose(model.embed(x, INFRARED, masks, torch.ones(8)), plain, atol=1e-3)
+
+
+def test_embed_refuses_training_mode() -> None:
+    with pytest.raises(ValueError, match=r"call eval\(\) first"):
+        CSCL(SMALL).embed(images(), INFRARED)
+
+
+def test_load_backbone_fills_the_network_from_torchvision() -> None:
+    state = torchvision.models.resnet18(weights=None).state_dict()
+    model = CSCL(SMALL)
+    model.load_backbone(state)
+    assert torch.equal(model.backbone.infrared_stem.conv1.weight, state["conv1.weight"])
+    with pytest.raises(ValueError, match="give the state dict of the torchvision ResNet"):
+        model.load_backbone(torchvision.models.resnet34(weights=None).state_dict() | {"conv1.weight": torch.zeros(1)})
+
+
+def test_a_state_dict_restores_the_embedding_and_keeps_its_names() -> None:
+    model, other, x = disturbed(), CSCL(SMALL).eval(), images()
+    state = {k: v.clone() for k, v in model.state_dict().items()}
+    other.load_state_dict(state)
+    with torch.no_grad():
+        assert torch.equal(model.embed(x, INFRARED), other.embed(x, INFRARED))
+    assert {
+        "backbone.visible_stem.conv1.weight",
+        "backbone.infrared_stem.bn1.running_mean",
+        "backbone.layer4.1.conv2.weight",
+        "pam.stage2.head.weight",
+        "pam.stage4.gate.w2.bias",
+        "pam.stage3.g",
+        "spam.norm.running_var",
+        "spam.head.bias",
+        "spam.project.3.weight",
+        "spam.necks.0.classifier.weight",
+        "spam.foreground_neck.norm.weight",
+        "pool.p",
+        "neck.classifier.weight",
+    } <= state.keys()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"backbone": "vgg16"}, "backbone = 'vgg16' is not known; choose one of resnet18, resnet34, resnet50"),
+        ({"pam_gate": "cbam"}, "pam_gate = 'cbam'"),
+        ({"identities": 0}, "identities = 0; give at least 1"),
+        ({"parts": 0}, "parts = 0"),
+        ({"part_dim": -1}, "part_dim = -1"),
+        ({"tau": 0.0}, "tau = 0.0"),
+        ({"tau": 1.5}, "tau = 1.5"),
+        ({"flipped": (0, 1, 2)}, "does not permute the classes 0..4"),
+    ],
+)
+def test_a_model_config_that_cannot_be_built_is_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(SMALL, **change)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"triplet_form": "soft"}, "triplet_form = 'soft' is not known; choose one of weighted, hard"),
+        ({"division_form": "all"}, "division_form = 'all'"),
+        ({"icm_form": "center"}, "icm_form = 'center'"),
+        ({"parsing": -0.1}, "parsing = -0.1"),
+        ({"icm": float("nan")}, "icm = nan"),
+        ({"smoothing": 1.0}, "smoothing = 1.0; give less than 1"),
+    ],
+)
+def test_a_loss_config_that_makes_no_sense_is_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        LossConfig(**change)
+
+
+def test_configs_are_frozen() -> None:
+    for config in (SMALL, LossConfig()):
+        with pytest.raises(FrozenInstanceError):
+            setattr(config, fields(config)[0].name, 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((torch.zeros(8, 1, 64, 32), INFRARED), r"images have shape \(8, 1, 64, 32\); give \(B, 3, H, W\)"),
+        ((torch.zeros(8, 3, 64, 32), INFRARED.long()), "infrared is torch.int64"),
+        ((torch.zeros(8, 3, 64, 32), INFRARED[:4]), r"give bool, \(8,\)"),
+        ((torch.zeros(8, 3, 64, 32), INFRARED, torch.zeros(8, 7, 4, 2)), r"give \(8, 5, h, w\)"),
+        ((torch.zeros(8, 3, 64, 32), INFRARED, torch.zeros(8, 5, 4, 2), torch.ones(8, 1)), r"give \(8,\)"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_named(arguments: tuple[Tensor, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        CSCL(SMALL)(*arguments)
+
+
+def test_the_total_is_the_weighted_sum_of_terms_that_equal_their_definitions() -> None:
+    model, x, y = disturbed(), images(), labels()
+    confidence = torch.rand(8, generator=RNG)
+    with torch.no_grad():
+        out = model(x, INFRARED, mask_distribution(y, 4, (4, 2)), confidence)
+        terms = TotalLoss(LossConfig())(out, IDENTITIES, INFRARED, y, confidence)
+        p = out.parts
+        assert p is not None
+        expected = {
+            "id": F.cross_entropy(out.logits, IDENTITIES, label_smoothing=0.1)
+            + F.cross_entropy(p.foreground_logits, IDENTITIES, label_smoothing=0.1)
+            + part_identity(p.part_logits, p.visibility, IDENTITIES),
+            "triplet": weighted_triplet(out.feature, IDENTITIES),
+            "parsing": sum(parsing(v, y, confidence) for v in (*out.pam_logits.values(), p.logits)) / 4,
+            "division": attention_overlap(p.attention[:, 1:]) + feature_overlap(p.pooled),
+            "icm": sum(
+                ICM_FORMS["icm"](f, IDENTITIES, INFRARED, 0.3)
+                for f in (out.feature, *(p.projected[:, q] for q in range(4)))
+            )
+            / 5,
+        }
+    assert terms.keys() == {"total"} | TERMS
+    for name, value in expected.items():
+        torch.testing.assert_close(terms[name], value)
+    total = sum(w * expected[k] for k, w in zip(expected, (1, 1, 0.35, 0.5, 0.5), strict=True))
+    torch.testing.assert_close(terms["total"], total)
+
+
+@pytest.mark.parametrize("name", ["identity", "triplet", "parsing", "division", "icm"])
+def test_a_weight_of_0_leaves_its_term_out_and_only_that(name: str) -> None:
+    out, y = disturbed()(images(), INFRARED), labels()
+    whole = TotalLoss(LossConfig())(out, IDENTITIES, INFRARED, y)
+    without = TotalLoss(LossConfig(**{name: 0.0}))(out, IDENTITIES, INFRARED, y)
+    for term in TERMS:
+        off = term == ("id" if name == "identity" else name)
+        torch.testing.assert_close(without[term], torch.zeros(()) if off else whole[term])
+
+
+def test_every_form_changes_its_own_term_alone() -> None:
+    out, y = disturbed()(images(), INFRARED), labels()
+    base = TotalLoss(LossConfig())(out, IDENTITIES, INFRARED, y)
+    options: list[tuple[str, dict[str, Any]]] = [
+        ("triplet", {"triplet_form": "hard", "triplet_margin": 5.0}),
+        *(("division", {"division_form": form}) for form in DIVISION_FORMS if form != "both"),
+        *(("icm", {"icm_form": form}) for form in ICM_FORMS if form != "icm"),
+        ("id", {"smoothing": 0.0}),
+    ]
+    for changed, option in options:
+        terms = TotalLoss(LossConfig(**option))(out, IDENTITIES, INFRARED, y)
+        assert {t for t in TERMS if not torch.equal(terms[t], base[t])} == {changed}, option
+
+
+def test_gathered_features_enter_the_losses_over_pairs_and_centers_alone() -> None:
+    out, y = disturbed()(images(), INFRARED), labels()
+    twice = TotalLoss(LossConfig(icm_form="hc"), gather=lambda t: torch.cat([t, t + (t.ndim > 1)]))
+    terms = twice(out, IDENTITIES, INFRARED, y)
+    alone = TotalLoss(LossConfig(icm_form="hc"))(out, IDENTITIES, INFRARED, y)
+    doubled = torch.cat([out.feature, out.feature + 1])
+    torch.testing.assert_close(terms["triplet"], weighted_triplet(doubled, IDENTITIES.repeat(2)))
+    # Every center moves by the same 0.5, so the differences between the modalities stay.
+    torch.testing.assert_close(terms["icm"], alone["icm"], rtol=1e-3, atol=1e-5)
+    assert all(torch.equal(terms[t], alone[t]) for t in ("id", "parsing", "division"))
+
+
+@pytest.mark.parametrize("gate", PAM_GATES)
+@pytest.mark.parametrize("spam", [True, False])
+def test_every_parameter_learns_from_the_total(gate: Any, spam: bool) -> None:
+    model = disturbed(replace(SMALL, pam_gate=gate, spam=spam, non_local=True)).train()
+    step(model, TotalLoss(LossConfig()), labels(), images=images(), identities=IDENTITIES, infrared=INFRARED)
+    idle = [n for n, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
+    # The inner layers of a non-local block wait until the norm behind them leaves 0.
+    assert [n for n in idle if "non_local" not in n] == []
+    assert sorted(n for n, p in model.named_parameters() if not p.requires_grad) == sorted(
+        n for n, _ in model.named_parameters() if "neck" in n and n.endswith("norm.bias")
+    )
+
+
+DEGENERATE: dict[str, dict[str, Any]] = {
+    "one identity": {"identities": torch.zeros(8, dtype=torch.long)},
+    "an identity in one modality": {"infrared": torch.tensor([True] * 2 + [False] * 2 + [True, False] * 2)},
+    "one modality": {"infrared": torch.zeros(8, dtype=torch.bool)},
+    "every image its own identity": {"identities": torch.arange(8) % 6},
+    "all pixels ignored": {"part_labels": torch.full((8, 16, 8), 255)},
+    "empty masks": {"part_labels": torch.zeros(8, 16, 8, dtype=torch.long)},
+    "a part nobody shows": {"part_labels": torch.randint(0, 4, (8, 16, 8), generator=RNG)},
+    "one mask empty": {"part_labels": torch.cat([torch.zeros(1, 16, 8).long(), labels(7)])},
+    "no masks": {"part_labels": None},
+    "no confidence in any mask": {"confidence": torch.zeros(8)},
+    "equal images": {"images": torch.ones(8, 3, 64, 32)},
+}
+
+
+@pytest.mark.parametrize("case", DEGENERATE)
+def test_degenerate_batches_keep_losses_and_gradients_finite(case: str) -> None:
+    batch = {
+        "images": images(),
+        "identities": IDENTITIES,
+        "infrared": INFRARED,
+        "part_labels": labels(),
+        "confidence": torch.ones(8),
+        **DEGENERATE[case],
+    }
+    model = disturbed().train()
+    for loss in (
+        LossConfig(),
+        LossConfig(triplet_form="hard", icm_form="hctri"),
+        LossConfig(icm_form="hc", division_form="mpanet"),
+    ):
+        step(model, TotalLoss(loss), **batch)
+
+
+def test_bf16_autocast_is_near_float32_and_its_losses_are_float32() -> None:
+    model, x, y = disturbed(replace(SMALL, non_local=True)), images(), labels()
+    masks, alpha = mask_distribution(y, 4, (4, 2)), torch.full((8,), 0.5)
+    loss = TotalLoss(LossConfig())
+
+    def terms() -> tuple[Output, dict[str, Tensor]]:
+        out = model(x, INFRARED, masks, alpha)
+        return out, loss(out, IDENTITIES, INFRARED, y)
+
+    _, full = terms()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out, half = terms()
+        assert model.embed(x, INFRARED, masks, alpha).dtype == torch.float32
+    assert out.logits.dtype == torch.bfloat16
+    half["total"].backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+    for name, value in half.items():
+        assert value.dtype == torch.float32
+        torch.testing.assert_close(value, full[name], rtol=0.05, atol=0.05)
+
+
+def test_ten_steps_fit_a_random_batch() -> None:
+    model, loss, x, y = CSCL(SMALL), TotalLoss(LossConfig()), images(), labels()
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    totals = []
+    for _ in range(10):
+        terms = step(model, loss, y, images=x, identities=IDENTITIES, infrared=INFRARED)
+        optimiser.step()
+        totals.append(float(terms["total"].detach()))
+    assert totals[-1] < 0.6 * totals[0] and min(totals) == min(totals[-3:])

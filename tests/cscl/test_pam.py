@@ -1,0 +1,87 @@
+"""PAM and its published forms against loops, and what a flip does to them."""
+
+import pytest
+import torch
+from cscl.pam import PAM, PAM_GATES
+from torch import Tensor
+
+RNG = torch.Generator().manual_seed(4)
+CHANNELS, PARTS = 32, 3
+
+
+def pam(gate: str, g: float = 0.7) -> PAM:
+    module = PAM(CHANNELS, PARTS, gate)
+    with torch.no_grad():
+        for p in module.parameters():
+            p.copy_(0.3 * torch.randn(p.shape, generator=RNG))
+        module.g.fill_(g)
+    return module
+
+
+def features() -> Tensor:
+    return torch.randn(2, CHANNELS, 6, 4, generator=RNG)
+
+
+def slow_pam(module: PAM, x: Tensor, gate: str) -> Tensor:
+    """One image and one channel at a time, as docs/method.md writes it."""
+    out = torch.zeros_like(x)
+    for b, image in enumerate(x):
+        if module.head is not None:
+            a0 = module.head(image[None])[0].softmax(0)[0]
+            fg = [(c * (1 - a0)).sum() / ((1 - a0).sum() + 1e-6) for c in image]
+            bg = [(c * a0).sum() / (a0.sum() + 1e-6) for c in image]
+        z = torch.stack([*fg, *bg] if gate == "parsing" else [c.mean() for c in image])
+        w1, w2 = module.gate.w1, module.gate.w2
+        m = torch.sigmoid(w2.weight @ torch.relu(w1.weight @ z + w1.bias) + w2.bias)
+        for k, channel in enumerate(image):
+            normalised = (channel - channel.mean()) / (channel.var(unbiased=False) + 1e-5).sqrt()
+            lit = channel if gate == "mam" else (1 - a0) * channel
+            y = m[k] * lit + (1 - m[k]) * normalised
+            out[b, k] = channel + module.g * (y - channel)
+    return out
+
+
+@pytest.mark.parametrize("gate", PAM_GATES)
+def test_a_new_pam_is_the_identity(gate: str) -> None:
+    x = features()
+    assert torch.equal(PAM(CHANNELS, PARTS, gate)(x)[0], x)
+
+
+@pytest.mark.parametrize("gate", PAM_GATES)
+def test_pam_equals_its_equations_with_gradient(gate: str) -> None:
+    module, x = pam(gate), features().requires_grad_()
+    weight = torch.randn(x.shape, generator=RNG)
+    fast, slow = module(x)[0], slow_pam(module, x, gate)
+    torch.testing.assert_close(fast, slow, rtol=1e-4, atol=1e-5)
+    inputs = [x, *(p for n, p in module.named_parameters())]
+    for a, b in zip(
+        torch.autograd.grad((fast * weight).sum(), inputs),
+        torch.autograd.grad((slow * weight).sum(), inputs),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+
+
+def test_the_gate_bottleneck_has_a_16th_of_the_channels() -> None:
+    assert pam("parsing").gate.w1.weight.shape == (CHANNELS // 16, 2 * CHANNELS)
+    assert pam("se").gate.w1.weight.shape == (CHANNELS // 16, CHANNELS)
+
+
+def test_only_mam_has_no_parsing_head() -> None:
+    shapes = {gate: None if (a := pam(gate)(features())[1]) is None else a.shape for gate in PAM_GATES}
+    assert shapes == {"parsing": (2, PARTS + 1, 6, 4), "se": (2, PARTS + 1, 6, 4), "mam": None}
+
+
+@pytest.mark.parametrize("gate", PAM_GATES)
+def test_flipped_features_give_flipped_features_and_parsing(gate: str) -> None:
+    module, x = pam(gate), features()
+    out, logits = module(x)
+    mirrored, mirrored_logits = module(x.flip(3))
+    torch.testing.assert_close(mirrored, out.flip(3))
+    if logits is not None:
+        torch.testing.assert_close(mirrored_logits, logits.flip(3))
+
+
+def test_an_unknown_gate_is_named() -> None:
+    with pytest.raises(ValueError, match="no PAM gate 'cbam'"):
+        PAM(CHANNELS, PARTS, "cbam")

@@ -1,0 +1,129 @@
+"""SPAM's guided pooling, the schedule of alpha and the distribution of part labels, against loops."""
+
+import pytest
+import torch
+from cscl.spam import SPAM, alpha_schedule, mask_distribution
+from torch import Tensor
+
+RNG = torch.Generator().manual_seed(5)
+CHANNELS, PARTS, TAU = 8, 3, 0.1
+
+
+def spam() -> SPAM:
+    module = SPAM(CHANNELS, PARTS, identities=5, part_dim=6, tau=TAU).eval()
+    with torch.no_grad():
+        module.head.weight.copy_(torch.randn(module.head.weight.shape, generator=RNG))
+    return module
+
+
+def features() -> Tensor:
+    return torch.rand(2, CHANNELS, 6, 4, generator=RNG)
+
+
+def masks(height: int = 6, width: int = 4) -> Tensor:
+    return torch.randn(2, PARTS + 1, height, width, generator=RNG).softmax(1)
+
+
+def average_under(x: Tensor, mask: Tensor) -> Tensor:
+    total = sum(mask[h, w] * x[:, h, w] for h in range(mask.shape[0]) for w in range(mask.shape[1]))
+    return total / (mask.sum() + 1e-6)
+
+
+def test_guided_pooling_equals_its_equations() -> None:
+    module, x, m, alpha = spam(), features(), masks(), torch.tensor([0.25, 0.8])
+    out = module(x, m, alpha)
+    p = module.head(module.norm(x)).softmax(1)
+    torch.testing.assert_close(out.attention, p)
+    for b in range(2):
+        g = (1 - alpha[b]) * p[b] + alpha[b] * m[b]
+        torch.testing.assert_close(out.guide[b], g)
+        torch.testing.assert_close(out.foreground[b], average_under(x[b], 1 - g[0]))
+        for q in range(PARTS):
+            f = average_under(x[b], g[q + 1])
+            torch.testing.assert_close(out.pooled[b, q], f)
+            torch.testing.assert_close(out.projected[b, q], module.project[q].weight @ f)
+            assert out.visibility[b, q].item() == pytest.approx(min(1, g[q + 1].sum().item() / (TAU * 24)), rel=1e-5)
+            necked = module.necks[q](out.projected[:, q])
+            torch.testing.assert_close(out.necked[b, q], necked.feature[b])
+            torch.testing.assert_close(out.part_logits[b, q], necked.logits[b])
+
+
+def test_alpha_1_pools_exactly_the_cached_parts() -> None:
+    x = features()
+    labels = torch.randint(0, PARTS + 1, (2, 6, 4), generator=RNG)
+    out = spam()(x, mask_distribution(labels, PARTS, (6, 4)), torch.ones(2))
+    for b in range(2):
+        for q in range(PARTS):
+            torch.testing.assert_close(out.pooled[b, q], x[b][:, labels[b] == q + 1].mean(1), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(out.foreground[b], x[b][:, labels[b] > 0].mean(1), rtol=1e-5, atol=1e-6)
+
+
+def test_alpha_0_or_none_does_not_see_the_masks() -> None:
+    module, x = spam(), features()
+    own = module(x)
+    for out in (module(x, masks(), torch.zeros(2)), module(x, masks())):
+        assert torch.equal(out.pooled, own.pooled)
+    assert torch.equal(own.guide, own.attention)
+
+
+def test_alpha_without_masks_is_refused() -> None:
+    with pytest.raises(ValueError, match="alpha is given without masks"):
+        spam()(features(), alpha=torch.ones(2))
+
+
+def test_masks_of_another_size_are_resized_by_area() -> None:
+    module, x, fine = spam(), features(), masks(24, 16)
+    coarse = fine.unflatten(3, (4, 4)).unflatten(2, (6, 4)).mean((3, 5))
+    one = torch.ones(2)
+    torch.testing.assert_close(module(x, fine, one).pooled, module(x, coarse, one).pooled)
+
+
+def test_a_part_that_is_not_there_is_invisible_and_pools_nothing() -> None:
+    labels = torch.zeros(2, 6, 4, dtype=torch.long)
+    labels[:, :3] = 1
+    out = spam()(features(), mask_distribution(labels, PARTS, (6, 4)), torch.ones(2))
+    assert out.visibility.tolist() == [[1, 0, 0]] * 2
+    assert not out.pooled[:, 1:].any() and out.pooled[:, 0].any()
+
+
+def test_flipped_features_and_masks_pool_the_same_under_flipped_maps() -> None:
+    module, x, m, alpha = spam(), features(), masks(12, 8), torch.tensor([1.0, 0.4])
+    out, mirrored = module(x, m, alpha), module(x.flip(3), m.flip(3), alpha)
+    torch.testing.assert_close(mirrored.attention, out.attention.flip(3))
+    torch.testing.assert_close(mirrored.guide, out.guide.flip(3))
+    torch.testing.assert_close(mirrored.pooled, out.pooled)
+    torch.testing.assert_close(mirrored.visibility, out.visibility)
+
+
+def test_alpha_falls_from_1_to_0_over_the_first_half() -> None:
+    assert [alpha_schedule(t) for t in (0, 0.125, 0.25, 0.5, 0.75, 1)] == [1, 0.75, 0.5, 0, 0, 0]
+    for outside in (-0.1, 1.1, float("nan")):
+        with pytest.raises(ValueError, match="not in"):
+            alpha_schedule(outside)
+
+
+def test_the_distribution_of_labels_counts_the_labelled_pixels_of_each_cell() -> None:
+    labels = torch.randint(0, PARTS + 2, (2, 8, 6), generator=RNG)
+    labels[labels == PARTS + 1] = 255
+    labels[1, :2, :3] = 255
+    found = mask_distribution(labels.to(torch.uint8), PARTS, (4, 2))
+    for b in range(2):
+        for h in range(4):
+            for w in range(2):
+                cell = [v for v in labels[b, 2 * h : 2 * h + 2, 3 * w : 3 * w + 3].flatten().tolist() if v != 255]
+                slow = [cell.count(k) / len(cell) for k in range(PARTS + 1)] if cell else [1] + [0] * PARTS
+                assert found[b, :, h, w].tolist() == pytest.approx(slow, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (torch.full((1, 4, 4), 9), "hold 9, which is neither in 0..3 nor 255"),
+        (torch.full((1, 4, 4), -1), "hold -1"),
+        (torch.zeros(1, 4, 4), "float32"),
+        (torch.zeros(4, 4, dtype=torch.long), "give integers"),
+    ],
+)
+def test_labels_of_another_scheme_or_kind_are_refused(labels: Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        mask_distribution(labels, PARTS, (2, 2))
