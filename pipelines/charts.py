@@ -1,0 +1,158 @@
+"""Charts of a run: losses, learning rate and accuracy over its steps, and CMC curves; saved as PNG."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike, NDArray
+
+from parsing.errors import InputError, MissingError
+
+LOSSES = ("total", "id", "triplet", "parsing", "division", "icm")
+ACCURACIES = {"rank1": "Rank-1", "mAP": "mAP", "mINP": "mINP"}
+
+_LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
+_DASHES = ("-", "--", "-.", ":")
+Rows = Sequence[Mapping[str, Any]]
+
+
+def curves(metrics: Path | Rows, out_png: Path) -> Path:
+    """One small chart for each loss, for the learning rates and for the accuracy, over the steps.
+
+    metrics: a JSON-lines file or its rows. A row has `step` and any of LOSSES, keys that begin with `lr`, and
+        ACCURACIES in [0, 1]; a key may be missing in some rows. Other keys are left alone.
+    InputError where nothing can be drawn or a line is no JSON object with a step.
+    """
+    rows = _read(metrics) if isinstance(metrics, Path) else metrics
+    keys = {key for row in rows for key, value in row.items() if _is_number(value)}
+    losses = [name for name in LOSSES if name in keys]
+    rates = sorted(key for key in keys if key.startswith("lr"))
+    accuracies = [key for key in ACCURACIES if key in keys]
+    panels = len(losses) + bool(rates) + bool(accuracies)
+    if not panels:
+        raise InputError(f"no losses, learning rates or accuracies to draw in {len(rows)} rows of metrics")
+    across = min(3, panels)
+    figure, axes = _figure(across, -(-panels // across), (4.0, 2.7))
+    free = iter(axes)
+    for name in losses:
+        ax = next(free)
+        steps, values = _series(rows, name)
+        ax.plot(steps, values, color="#b8c4cc", linewidth=0.8)
+        # Noisy steps hide a trend, so a mean over a twentieth of the run is drawn on top.
+        width = max(1, len(values) // 20)
+        ax.plot(*(_moving_mean(x, width) for x in (steps, values)), color=_LINES[0], linewidth=1.6)
+        ax.set_title(f"{name} loss")
+    if rates:
+        ax = next(free)
+        for i, key in enumerate(rates):
+            ax.plot(*_series(rows, key), color=_LINES[i % len(_LINES)], label=key)
+        ax.set_title("learning rate")
+        ax.set_ylim(bottom=0)
+        if len(rates) > 1:
+            _legend(ax)
+    if accuracies:
+        ax = next(free)
+        for i, key in enumerate(accuracies):
+            steps, values = _series(rows, key)
+            if values.size and not 0 <= values.min() <= values.max() <= 1:
+                raise InputError(f"{key} must lie in [0, 1], got {values.min():g} to {values.max():g}")
+            ax.plot(
+                steps,
+                100 * values,
+                _DASHES[i],
+                marker="o",
+                markersize=3,
+                color=_LINES[i],
+                label=ACCURACIES[key],
+            )
+        ax.set_title("accuracy (%)")
+        ax.set_ylim(0, 100)
+        _legend(ax)
+    for ax in axes[:panels]:
+        ax.set_xlabel("step")
+    for ax in axes[panels:]:
+        ax.set_visible(False)
+    return _saved(figure, out_png)
+
+
+def cmc_curve(cmcs: Mapping[str, ArrayLike], out_png: Path, ranks: int = 20) -> Path:
+    """CMC curves (K,) in [0, 1] by name, up to Rank-`ranks` or their own end; Rank-1 in the legend."""
+    drawn = {name: np.asarray(cmc, dtype=np.float64) for name, cmc in cmcs.items()}
+    for name, cmc in drawn.items():
+        if cmc.ndim != 1 or not cmc.size or not ((cmc >= 0) & (cmc <= 1)).all():
+            raise InputError(f"the CMC of {name!r} must be (K,) numbers in [0, 1], got {cmc.ravel()[:3]}")
+    if not drawn or ranks < 1:
+        raise InputError("a CMC chart needs at least one curve and one rank")
+    figure, (ax,) = _figure(1, 1, (5.6, 3.8))
+    for i, (name, cmc) in enumerate(drawn.items()):
+        k = np.arange(1, min(ranks, len(cmc)) + 1)
+        label = f"{name} (Rank-1 {100 * cmc[0]:.1f} %)"
+        colour, dashes = _LINES[i % len(_LINES)], _DASHES[i // len(_LINES) % len(_DASHES)]
+        ax.plot(k, 100 * cmc[: len(k)], dashes, marker="o", markersize=3, label=label, color=colour)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set_xlabel("rank k")
+    ax.set_ylabel("queries with a match in the first k (%)")
+    ax.set_ylim(0, 101)
+    _legend(ax)
+    return _saved(figure, out_png)
+
+
+def _read(path: Path) -> Rows:
+    """The rows of a JSON-lines file; InputError names the line that is none."""
+    if not path.is_file():
+        raise MissingError(f"no metrics at {path}; a training run writes them")
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise InputError(f"{path} line {number} is no JSON: {error.msg}") from error
+        if not isinstance(row, dict) or not _is_number(row.get("step")):
+            raise InputError(f"{path} line {number} must be an object with a number `step`, got {line[:60]}")
+        rows.append(row)
+    return rows
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _series(rows: Rows, key: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Steps and values of the rows that have a finite number there."""
+    pairs = [(row["step"], row[key]) for row in rows if _is_number(row.get(key))]
+    steps, values = np.array(pairs, dtype=np.float64).T
+    return steps, values
+
+
+def _moving_mean(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    return np.convolve(values, np.full(width, 1 / width), mode="valid")
+
+
+def _figure(across: int, down: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
+    """A figure of its own, without pyplot's global state, and its axes; size in inches each."""
+    figure = Figure(figsize=(across * size[0], down * size[1]), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = list(figure.subplots(down, across, squeeze=False).flat)
+    for ax in axes:
+        ax.grid(color="#e3e3e3")
+        ax.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _legend(ax: Axes) -> None:
+    """A legend whose names are shown as they are: `$` in a method's name is no formula."""
+    for text in ax.legend(frameon=False, fontsize=8).get_texts():
+        text.set_parse_math(False)
+
+
+def _saved(figure: Figure, out_png: Path) -> Path:
+    out_png.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(out_png, format="png")
+    return out_png

@@ -1,0 +1,240 @@
+"""Pictures made of images: part masks laid over them, sheets of masks, ranked galleries; saved as PNG."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from parsing.errors import InputError
+from parsing.labels import IGNORED
+
+Pixels = NDArray[np.uint8]
+Colour = tuple[int, int, int]
+
+# Okabe and Ito's colours, which colour-blind readers tell apart, in the order of the street classes.
+HUES = {
+    "head": (230, 159, 0),
+    "upper": (86, 180, 233),
+    "arms": (240, 228, 66),
+    "lower": (0, 114, 178),
+    "legs": (0, 158, 115),
+    "feet": (213, 94, 0),
+    "bag": (204, 121, 167),
+}
+RIGHT: Colour = (22, 150, 80)
+WRONG: Colour = (208, 36, 36)
+UNKNOWN: Colour = (150, 150, 150)
+
+_INK, _FAINT, _PAPER = (34, 34, 34), (110, 110, 110), (255, 255, 255)
+_GAP = 12
+
+
+@dataclass(frozen=True, eq=False)
+class MaskItem:
+    """One image and its mask. image: (H, W, 3) uint8; labels: (h, w) classes; modality heads its block."""
+
+    image: Pixels
+    labels: NDArray[np.integer]
+    modality: str
+    caption: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Shot:
+    """One image of a ranking. image: (H, W, 3) uint8; identity -1 and camera 0 are unknown."""
+
+    image: Pixels
+    identity: int = -1
+    camera: int = 0
+    name: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class RankedRow:
+    """A query and its gallery, nearest first."""
+
+    query: Shot
+    gallery: Sequence[Shot]
+
+
+def palette(classes: Sequence[str]) -> Pixels:
+    """(C, 3) RGB, distinct, the same in every run: the street classes by name, the others in their order,
+    first in the hues that are left, then in darker and lighter ones; background black."""
+    others = [c for c in classes if c not in HUES and c != "background"]
+    free = [hue for name, hue in HUES.items() if name not in classes]
+    levels = -(-max(0, len(others) - len(free)) // (2 * len(HUES)))
+    for level in range(1, levels + 1):
+        for end in (0, 255):
+            free += [_mixed(hue, end, level / (levels + 1)) for hue in HUES.values()]
+    colours = {"background": (0, 0, 0)} | HUES | dict(zip(others, free, strict=False))
+    return np.array([colours[c] for c in classes], dtype=np.uint8)
+
+
+def overlay(
+    image: Pixels, labels: NDArray[np.integer], classes: Sequence[str], colours: Pixels | None = None
+) -> Pixels:
+    """The image (H, W, 3) with its parts tinted and outlined; background and ignored pixels stay as they are.
+
+    labels (h, w) are stretched to the image, as a cache holds them at the parser's size. colours: (C, 3), the
+    palette unless given. InputError for an image of another kind or a label that is no class.
+    """
+    image, labels = np.asarray(image), np.asarray(labels)
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise InputError(f"an image to overlay must be (H, W, 3) uint8, got {image.dtype} {image.shape}")
+    unknown = np.setdiff1d(labels, [*range(len(classes)), IGNORED])
+    if labels.ndim != 2 or len(unknown):
+        fit = f"classes 0..{len(classes) - 1} or {IGNORED}"
+        raise InputError(f"labels must be (h, w) of {fit}; got {labels.shape} with {unknown[:5]}")
+    height, width = image.shape[:2]
+    stretched = Image.fromarray(labels.astype(np.uint8)).resize((width, height), Image.Resampling.NEAREST)
+    shown = np.asarray(stretched)
+    edge = np.zeros(shown.shape, dtype=bool)
+    edge[:, 1:] |= shown[:, 1:] != shown[:, :-1]
+    edge[1:] |= shown[1:] != shown[:-1]
+    part = (shown > 0) & (shown != IGNORED)
+    opacity = (part * np.where(edge, 1.0, 0.6))[..., None]
+    table = palette(classes) if colours is None else np.asarray(colours)
+    return np.round(image * (1 - opacity) + table[np.where(part, shown, 0)] * opacity).astype(np.uint8)
+
+
+def mask_sheet(items: Iterable[MaskItem], out_png: Path, classes: Sequence[str], columns: int = 6) -> Path:
+    """Images beside their overlays, a block for each modality in order of appearance, a legend of colours."""
+    blocks: dict[str, list[MaskItem]] = {}
+    for item in items:
+        blocks.setdefault(item.modality, []).append(item)
+    if not blocks or columns < 1:
+        raise InputError("a sheet of masks needs at least one image and one column")
+    tile = (96, 192)
+    cell = (2 * tile[0] + 2, tile[1] + 22)
+    columns = min(columns, max(map(len, blocks.values())))
+    width = max(300, _GAP + columns * (cell[0] + _GAP))  # room for a block's heading
+    legend = _legend_places([c for c in classes if c != "background"], width - 2 * _GAP)
+    heights = [34 + -(-len(block) // columns) * (cell[1] + _GAP) for block in blocks.values()]
+    sheet = Image.new("RGB", (width, _GAP + sum(heights) + legend[-1][2] + 30), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    top = _GAP
+    for (modality, block), height in zip(blocks.items(), heights, strict=True):
+        draw.text((_GAP, top + 4), f"{modality.capitalize()}: image and its parts", _INK, _font(16))
+        for i, item in enumerate(block):
+            x = _GAP + i % columns * (cell[0] + _GAP)
+            y = top + 34 + i // columns * (cell[1] + _GAP)
+            _paste(sheet, item.image, (x, y), tile)
+            _paste(sheet, overlay(item.image, item.labels, classes), (x + tile[0] + 2, y), tile)
+            draw.text((x, y + tile[1] + 4), _fitted(item.caption, cell[0]), _FAINT, _font(12))
+        top += height
+    colours = palette(classes)
+    for name, x, y in legend:
+        box = (_GAP + x, top + y, _GAP + x + 14, top + y + 14)
+        red, green, blue = (int(v) for v in colours[list(classes).index(name)])
+        draw.rectangle(box, (red, green, blue), (90, 90, 90))
+        draw.text((box[2] + 6, box[1] - 1), name, _INK, _font(13))
+    return _saved(sheet, out_png)
+
+
+def ranked_gallery(rows: Iterable[RankedRow], out_png: Path, top: int = 10) -> Path:
+    """Each query and its nearest `top` gallery images: green frame and tick for the same person, red frame
+    and cross for another, grey where an identity is unknown; camera and identity below each image."""
+    rows = list(rows)
+    shown = min(top, max((len(row.gallery) for row in rows), default=0))
+    if shown < 1:
+        raise InputError("a ranked gallery needs at least one query with one gallery image")
+    tile, frame, caption, head = (84, 168), 4, 36, 30
+    step = tile[0] + 2 * frame + 6
+    gallery_left = _GAP + step + 18  # the query stands apart
+    row_height = tile[1] + 2 * frame + caption + 8
+    size = (max(480, gallery_left + shown * step + _GAP - 6), head + len(rows) * row_height + 28)
+    sheet = Image.new("RGB", size, _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    draw.text((_GAP + frame, 8), "Query", _INK, _font(14))
+    for k in range(shown):
+        draw.text((gallery_left + k * step + step // 2 - 5, 8), str(k + 1), _INK, _font(14), anchor="ma")
+    for r, row in enumerate(rows):
+        y = head + r * row_height
+        for k, shot in enumerate([row.query, *row.gallery[:shown]]):
+            x = _GAP if k == 0 else gallery_left + (k - 1) * step
+            known = k > 0 and row.query.identity >= 0 and shot.identity >= 0
+            right = shot.identity == row.query.identity
+            if k:
+                outer = (x, y, x + tile[0] + 2 * frame - 1, y + tile[1] + 2 * frame - 1)
+                draw.rectangle(outer, _PAPER, UNKNOWN if not known else RIGHT if right else WRONG, frame)
+            _paste(sheet, shot.image, (x + frame, y + frame), tile)
+            if known:
+                _mark(draw, (x + tile[0] - 12, y + frame), right)
+            for i, line in enumerate(_captions(shot)):
+                place = (x + frame, y + tile[1] + 2 * frame + 2 + 15 * i)
+                draw.text(place, _fitted(line, tile[0]), _INK if i == 0 else _FAINT, _font(12))
+    x, y = _GAP + frame, size[1] - 24
+    for colour, words in ((RIGHT, "same person"), (WRONG, "another person"), (UNKNOWN, "identity unknown")):
+        draw.rectangle((x, y, x + 14, y + 14), _PAPER, colour, frame)
+        draw.text((x + 20, y - 1), words, _INK, _font(13))
+        x += 44 + int(_font(13).getlength(words))
+    return _saved(sheet, out_png)
+
+
+def _mixed(colour: Colour, end: int, share: float) -> Colour:
+    """The colour moved by this share towards black (end 0) or white (255)."""
+    red, green, blue = (round(value * (1 - share) + end * share) for value in colour)
+    return red, green, blue
+
+
+def _captions(shot: Shot) -> list[str]:
+    """The lines below an image: identity and camera as far as they are known, then its name."""
+    known = f"id {shot.identity}  " * (shot.identity >= 0) + f"cam {shot.camera}" * (shot.camera > 0)
+    return [line for line in (known.strip(), shot.name) if line]
+
+
+def _legend_places(names: Sequence[str], width: int) -> list[tuple[str, int, int]]:
+    """(name, x, y) of every entry, in lines no wider than `width` pixels."""
+    places, x, y = [], 0, 0
+    for name in names:
+        step = 38 + int(_font(13).getlength(name))
+        if x and x + step > width:
+            x, y = 0, y + 22
+        places.append((name, x, y))
+        x += step
+    return places
+
+
+def _paste(sheet: Image.Image, image: Pixels, place: tuple[int, int], tile: tuple[int, int]) -> None:
+    """The whole image, as large as the tile at `place` allows, in the tile's middle on pale grey."""
+    picture = Image.fromarray(np.asarray(image))
+    scale = min(tile[0] / picture.width, tile[1] / picture.height)
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    sheet.paste((238, 238, 238), (*place, place[0] + tile[0], place[1] + tile[1]))
+    corner = (place[0] + (tile[0] - size[0]) // 2, place[1] + (tile[1] - size[1]) // 2)
+    sheet.paste(picture.resize(size, Image.Resampling.LANCZOS), corner)
+
+
+def _mark(draw: ImageDraw.ImageDraw, corner: tuple[int, int], right: bool) -> None:
+    """A tick or a cross in a 16-pixel badge: a second sign beside the frame's colour."""
+    x, y = corner
+    draw.rectangle((x, y, x + 15, y + 15), RIGHT if right else WRONG)
+    strokes = [[(3, 8), (6, 11), (12, 4)]] if right else [[(4, 4), (11, 11)], [(11, 4), (4, 11)]]
+    for stroke in strokes:
+        draw.line([(x + a, y + b) for a, b in stroke], _PAPER, 2)
+
+
+def _fitted(text: str, width: int) -> str:
+    """The text, its front cut off where it is wider than `width` pixels: names differ at their ends."""
+    if _font(12).getlength(text) <= width:
+        return text
+    while text and _font(12).getlength("…" + text) > width:
+        text = text[1:]
+    return "…" + text
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """matplotlib's own font, so that no font needs to be installed."""
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
+
+
+def _saved(sheet: Image.Image, out_png: Path) -> Path:
+    out_png.parent.mkdir(parents=True, exist_ok=True)
+    sheet.save(out_png, format="PNG", optimize=True)
+    return out_png
