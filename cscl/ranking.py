@@ -75,9 +75,8 @@ def rank(
             f"distances must be numbers (Nq, Ng), neither 0; got {distances.dtype} {distances.shape}"
         )
     query, gallery, skipped = _checked(query_ids, gallery_ids, skip, distances.shape)
-    identities, column = np.unique(gallery, return_inverse=True)
-    by_identity = np.argsort(column, kind="stable")
-    starts = np.searchsorted(column[by_identity], np.arange(len(identities)))
+    by_identity = np.argsort(gallery, kind="stable")
+    identities, starts = np.unique(gallery[by_identity], return_index=True)
 
     n_query, n_gallery = distances.shape
     precision, penalty = np.full(n_query, np.nan), np.full(n_query, np.nan)
@@ -87,31 +86,27 @@ def rank(
         rows = slice(start, start + block)
         order = _stable_order(distances[rows])
         match = gallery[order] == query[rows, None]
-        if skipped is None:
-            place = np.broadcast_to(np.arange(1, n_gallery + 1), order.shape)
-        else:
+        if skipped is not None:
             seen = ~np.take_along_axis(skipped[rows], order, axis=1)
             match &= seen
-            place = np.cumsum(seen, axis=1)
-        valid = np.flatnonzero(match.any(axis=1))
-        match, place, order = match[valid], place[valid], order[valid]
-
-        hits = np.cumsum(match, axis=1, dtype=np.int32)
-        total = hits[:, -1]
-        last = n_gallery - 1 - match[:, ::-1].argmax(axis=1)
-        first = match.argmax(axis=1)
-        at = np.arange(len(valid))
-        precision[start + valid] = np.where(match, hits / np.maximum(place, 1), 0).sum(axis=1) / total
-        penalty[start + valid] = total / place[at, last]
+        # Matches are few: everything below is on their list, query by query and nearest first.
+        row, column = np.nonzero(match)
+        if not len(row):
+            continue
+        place = column + 1 if skipped is None else np.cumsum(seen, axis=1)[row, column]
+        valid, first, total = np.unique(row, return_index=True, return_counts=True)
+        hits = np.arange(len(row)) - np.repeat(first, total) + 1
+        precision[start + valid] = np.add.reduceat(hits / place, first) / total
+        penalty[start + valid] = total / place[first + total - 1]
         if not deduplicated:
-            first_hit[start + valid] = place[at, first]
+            first_hit[start + valid] = place[first]
             continue
         position = np.empty_like(order)
         np.put_along_axis(position, order, np.arange(n_gallery)[None], axis=1)
         if skipped is not None:
-            position[skipped[rows][valid]] = n_gallery
+            position[skipped[rows]] = n_gallery
         nearest = np.minimum.reduceat(position[:, by_identity], starts, axis=1)
-        first_hit[start + valid] = (nearest <= first[:, None]).sum(axis=1)
+        first_hit[start + valid] = (nearest[valid] <= column[first, None]).sum(axis=1)
 
     length = len(identities) if deduplicated else n_gallery
     n_valid = int((first_hit > 0).sum())
