@@ -1,11 +1,12 @@
-"""ICM and the hetero-center losses: a case by hand, loops in value and gradient, and batches that lack something."""
+"""ICM and the hetero-center losses: by hand, against loops in value and gradient, batches that lack much."""
 
 from collections.abc import Callable
 
 import pytest
 import torch
-from cscl.icm import ICM_FORMS, hetero_center, hetero_center_triplet, identity_center_mining, modality_centers
 from torch import Tensor
+
+from cscl.icm import ICM_FORMS, hetero_center, hetero_center_triplet, identity_center_mining, modality_centers
 
 RNG = torch.Generator().manual_seed(6)
 Slow = Callable[[Tensor, list[int], list[bool], float], Tensor]
@@ -13,7 +14,9 @@ Slow = Callable[[Tensor, list[int], list[bool], float], Tensor]
 
 def centers_of(x: Tensor, ids: list[int], infrared: list[bool]) -> dict[tuple[int, bool], Tensor]:
     keys = sorted(set(zip(ids, infrared, strict=True)))
-    return {k: torch.stack([x[n] for n in range(len(ids)) if (ids[n], infrared[n]) == k]).mean(0) for k in keys}
+    return {
+        k: torch.stack([x[n] for n in range(len(ids)) if (ids[n], infrared[n]) == k]).mean(0) for k in keys
+    }
 
 
 def slow_icm(x: Tensor, ids: list[int], infrared: list[bool], margin: float) -> Tensor:
@@ -25,8 +28,13 @@ def slow_icm(x: Tensor, ids: list[int], infrared: list[bool], margin: float) -> 
         pull.append(gap)
         others = [(c[i, m] - c[j]).norm() for m in (False, True) for j in c if j[0] != i]
         if others:
-            mine.append((margin + gap - min(others, key=float)).clamp(min=0))
-        hard.append(max(((x[n] - c[i, not infrared[n]]).norm() for n in range(len(ids)) if ids[n] == i), key=float))
+            mine.append((margin + gap - min(others, key=Tensor.item)).clamp(min=0))
+        hard.append(
+            max(
+                ((x[n] - c[i, not infrared[n]]).norm() for n in range(len(ids)) if ids[n] == i),
+                key=Tensor.item,
+            )
+        )
     zero = x.sum() * 0
     return (sum(pull, zero) + sum(mine, zero) + 0.5 * sum(hard, zero)) / max(len(both), 1)
 
@@ -44,14 +52,17 @@ def slow_hctri(x: Tensor, ids: list[int], infrared: list[bool], margin: float) -
         same = [(c[k] - c[j]).norm() for j in c if j[0] == k[0] and j != k]
         other = [(c[k] - c[j]).norm() for j in c if j[0] != k[0]]
         if other:
-            total = total + (margin + (same[0] if same else 0) - min(other, key=float)).clamp(min=0)
+            total = total + (margin + (same[0] if same else 0) - min(other, key=Tensor.item)).clamp(min=0)
     return total / len(c)
 
 
 SLOW: dict[str, Slow] = {"icm": slow_icm, "hc": slow_hc, "hctri": slow_hctri}
 BATCHES = {
     "whole": ([0, 0, 0, 0, 7, 7, 7, 7, 3, 3, 3, 3], [False, False, True, True] * 3),
-    "uneven": ([5, 1, 1, 5, 5, 1, 1, 2, 2, 2], [True, False, True, False, True, True, True, False, True, False]),
+    "uneven": (
+        [5, 1, 1, 5, 5, 1, 1, 2, 2, 2],
+        [True, False, True, False, True, True, True, False, True, False],
+    ),
     "an identity in one modality": ([0, 0, 1, 1, 1, 2, 2], [False, True, False, False, False, True, False]),
     "one identity": ([4, 4, 4, 4], [False, True, False, True]),
     "one modality": ([0, 0, 1, 1], [True] * 4),
@@ -68,11 +79,13 @@ def test_every_form_equals_its_loops_in_value_and_gradient(form: str, batch: str
     fast = ICM_FORMS[form](x, torch.tensor(ids), torch.tensor(infrared), margin)
     slow = SLOW[form](x, ids, infrared, margin)
     torch.testing.assert_close(fast, slow)
-    torch.testing.assert_close(torch.autograd.grad(fast, x), torch.autograd.grad(slow, x), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        torch.autograd.grad(fast, x), torch.autograd.grad(slow, x), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_a_case_by_hand() -> None:
-    # Identity 0: visible (0,0), (2,0), center (1,0); infrared (1,4). Identity 1: visible (1,1), infrared (1,7).
+    # Identity 0: visible (0,0) and (2,0), infrared (1,4). Identity 1: visible (1,1), infrared (1,7).
     x = torch.tensor([[0.0, 0], [2, 0], [1, 4], [1, 1], [1, 7]])
     ids, infrared = torch.tensor([0, 0, 0, 1, 1]), torch.tensor([False, False, True, False, True])
     pull = (4 + 6) / 2
@@ -91,7 +104,8 @@ def test_centers_do_not_depend_on_the_order_of_the_batch() -> None:
     order = torch.randperm(len(ids), generator=RNG)
     a, b = modality_centers(x, ids, infrared), modality_centers(x[order], ids[order], infrared[order])
     torch.testing.assert_close(a.centers, b.centers)
-    assert torch.equal(a.seen, b.seen) and torch.equal(a.of[order], b.of)
+    assert torch.equal(a.seen, b.seen)
+    assert torch.equal(a.of[order], b.of)
 
 
 @pytest.mark.parametrize("form", ICM_FORMS)
@@ -100,4 +114,5 @@ def test_coinciding_features_have_finite_gradients(form: str) -> None:
     ids, infrared = torch.arange(8) // 4, torch.arange(8) % 2 == 1
     value = ICM_FORMS[form](x, ids, infrared, 0.3)
     (gradient,) = torch.autograd.grad(value, x)
-    assert value.isfinite() and gradient.isfinite().all()
+    assert value.isfinite()
+    assert gradient.isfinite().all()

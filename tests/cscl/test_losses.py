@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
+
 from cscl.losses import (
     DIVISION_FORMS,
     attention_overlap,
@@ -19,7 +21,6 @@ from cscl.losses import (
     separation,
     weighted_triplet,
 )
-from torch import Tensor
 
 RNG = torch.Generator().manual_seed(7)
 ORACLE = Path(__file__).resolve().parents[2].parent / "shared" / "oracles" / "rerank_and_triplet.npz"
@@ -31,7 +32,12 @@ def randn(*shape: int) -> Tensor:
 
 def same_gradient(fast: Tensor, slow: Tensor, x: Tensor) -> None:
     torch.testing.assert_close(fast, slow, rtol=1e-4, atol=1e-6)
-    torch.testing.assert_close(torch.autograd.grad(fast, x, retain_graph=True), torch.autograd.grad(slow, x, retain_graph=True), rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(
+        torch.autograd.grad(fast, x, retain_graph=True),
+        torch.autograd.grad(slow, x, retain_graph=True),
+        rtol=1e-3,
+        atol=1e-6,
+    )
 
 
 @pytest.mark.skipif(not ORACLE.exists(), reason="the oracle values are not part of the project")
@@ -42,11 +48,13 @@ def same_gradient(fast: Tensor, slow: Tensor, x: Tensor) -> None:
         ("hard_triplet_0.3", "hard_triplet_grad", hard_triplet),
     ],
 )
-def test_triplets_equal_the_published_code(key: str, gradient: str, loss: Callable[[Tensor, Tensor], Tensor]) -> None:
+def test_triplets_equal_the_published_code(
+    key: str, gradient: str, loss: Callable[[Tensor, Tensor], Tensor]
+) -> None:
     oracle = np.load(ORACLE)
     x = torch.from_numpy(oracle["loss_features"]).requires_grad_()
     value = loss(x, torch.from_numpy(oracle["loss_labels"]))
-    assert float(value) == pytest.approx(float(oracle[key]), abs=5e-6)
+    assert value.item() == pytest.approx(float(oracle[key]), abs=5e-6)
     torch.testing.assert_close(
         torch.autograd.grad(value, x)[0], torch.from_numpy(oracle[gradient]), rtol=1e-4, atol=1e-7
     )
@@ -60,13 +68,13 @@ def slow_triplets(x: Tensor, ids: list[int], margin: float) -> tuple[Tensor, Ten
         negative = [distance[j] for j in range(len(ids)) if ids[j] != ids[i]]
         if not negative:
             continue
-        top = max(float(d) for d in positive)
+        top = max(d.item() for d in positive)
         wp = [(d - top).exp() for d in positive]
         wn = [(-d).exp() for d in negative]
         far = sum(w * d for w, d in zip(wp, positive, strict=True)) / (sum(wp) + 1e-6)
         near = sum(w * d for w, d in zip(wn, negative, strict=True)) / (sum(wn) + 1e-6)
         weighted.append(torch.log1p((far - near).exp()))
-        hard.append((margin + max(positive, key=float) - min(negative, key=float)).clamp(min=0))
+        hard.append((margin + max(positive, key=Tensor.item) - min(negative, key=Tensor.item)).clamp(min=0))
     zero = x.sum() * 0
     return sum(weighted, zero) / max(len(weighted), 1), sum(hard, zero) / max(len(hard), 1)
 
@@ -85,7 +93,8 @@ def test_triplets_of_coinciding_and_of_far_features_are_finite() -> None:
         x = (scale * randn(6, 4)).requires_grad_()
         for loss in (weighted_triplet, hard_triplet):
             value = loss(x, torch.arange(6) // 2)
-            assert value.isfinite() and torch.autograd.grad(value, x)[0].isfinite().all()
+            assert value.isfinite()
+            assert torch.autograd.grad(value, x)[0].isfinite().all()
 
 
 def test_part_identity_weighs_smoothed_cross_entropy_by_visibility() -> None:
@@ -110,7 +119,8 @@ def test_part_identity_does_not_teach_parts_to_hide() -> None:
 def test_part_identity_is_0_where_no_part_is_visible() -> None:
     logits = randn(3, 2, 4).requires_grad_()
     loss = part_identity(logits, torch.zeros(3, 2), torch.tensor([0, 1, 2]))
-    assert float(loss) == 0 and not torch.autograd.grad(loss, logits)[0].any()
+    assert loss.item() == 0
+    assert not torch.autograd.grad(loss, logits)[0].any()
 
 
 def slow_parsing(logits: Tensor, labels: Tensor, confidence: list[float]) -> Tensor:
@@ -139,7 +149,8 @@ def test_parsing_averages_within_classes_and_then_over_those_present(absent: tup
 def test_parsing_of_nothing_but_ignored_pixels_is_0() -> None:
     logits = randn(2, 4, 3, 2).requires_grad_()
     loss = parsing(logits, torch.full((2, 6, 4), 255))
-    assert float(loss) == 0 and not torch.autograd.grad(loss, logits)[0].any()
+    assert loss.item() == 0
+    assert not torch.autograd.grad(loss, logits)[0].any()
 
 
 def test_a_rare_class_weighs_as_much_as_a_frequent_one() -> None:
@@ -163,7 +174,7 @@ def test_division_terms_equal_their_loops() -> None:
     for b in range(2):
         for q, r in combinations(range(3), 2):
             p, s = attention[b, q].flatten(), attention[b, r].flatten()
-            inner = sum(p[k] * s[k] for k in range(6))
+            inner = torch.stack([p[k] * s[k] for k in range(6)]).sum()
             overlap.append(inner / (p.sum() * s.sum() + 1e-6) ** 0.5)
             separate.append(inner)
             cosine = (parts[b, q] @ parts[b, r]) / (parts[b, q].norm() * parts[b, r].norm())
@@ -198,6 +209,6 @@ def test_division_of_one_part_or_of_parts_seen_nowhere_is_finite(form: str, part
     attention = torch.zeros(2, parts, 3, 2, requires_grad=True)
     pooled = torch.zeros(2, parts, 5, requires_grad=True)
     loss = DIVISION_FORMS[form](attention, pooled)
-    assert float(loss) == 0
+    assert loss.item() == 0
     for g in torch.autograd.grad(loss, [attention, pooled], allow_unused=True):
         assert g is None or g.isfinite().all()

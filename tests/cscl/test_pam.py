@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from cscl.pam import PAM, PAM_GATES
 from torch import Tensor
+
+from cscl.pam import PAM, PAM_GATES
 
 RNG = torch.Generator().manual_seed(4)
 CHANNELS, PARTS = 32, 3

@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from cscl.pooling import GeM, masked_average, resize_distribution
 from torch import Tensor
+
+from cscl.pooling import GeM, masked_average, resize_distribution
 
 RNG = torch.Generator().manual_seed(3)
 
@@ -14,7 +15,9 @@ def rand(*shape: int) -> Tensor:
 
 def test_gem_is_the_p_mean_of_each_channel() -> None:
     features = rand(2, 3, 4, 5)
-    slow = torch.tensor([[(sum(float(v) ** 3 for v in c.flatten()) / 20) ** (1 / 3) for c in b] for b in features])
+    slow = torch.tensor(
+        [[(sum(float(v) ** 3 for v in c.flatten()) / 20) ** (1 / 3) for c in b] for b in features]
+    )
     torch.testing.assert_close(GeM()(features), slow)
 
 
@@ -28,8 +31,11 @@ def test_gem_learns_its_exponent_and_survives_negative_and_zero_features() -> No
     pool = GeM()
     features = (rand(2, 3, 4, 5) - 0.5).requires_grad_()
     pool(torch.cat([features, torch.zeros(1, 3, 4, 5)])).sum().backward()
-    assert pool.p.grad is not None and float(pool.p.grad) != 0 and pool.p.grad.isfinite()
-    assert features.grad is not None and features.grad.isfinite().all()
+    assert pool.p.grad is not None
+    assert float(pool.p.grad) != 0
+    assert pool.p.grad.isfinite()
+    assert features.grad is not None
+    assert features.grad.isfinite().all()
 
 
 def test_masked_average_is_the_weighted_mean_of_the_cells_and_0_under_an_empty_mask() -> None:
