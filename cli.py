@@ -1,0 +1,180 @@
+"""The `cscl` command: parses arguments, calls one function of pipelines/, prints."""
+
+import json
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from parsing.errors import CsclError, InputError
+
+Folder = click.Path(path_type=Path)
+DATA_SETS = click.Choice(("sysu", "regdb", "llcm", "folder"))
+
+
+class Height(click.ParamType):
+    """HEIGHTxWIDTH, as in 288x144."""
+
+    name = "HxW"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            height, width = (int(v) for v in str(value).lower().split("x"))
+        except ValueError:
+            self.fail(f"{value!r} is not HEIGHTxWIDTH, as in 288x144", param, ctx)
+        return height, width
+
+
+def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
+    """Print an error of ours as one line; exit code 2 for what the user got wrong, 1 for what failed."""
+
+    @wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except CsclError as error:
+            click.echo(f"cscl: {error}", err=True)
+            sys.exit(2 if isinstance(error, InputError) else 1)
+
+    return wrapped
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 110})
+@click.version_option(package_name="cscl")
+def main() -> None:
+    """Human-part masks for visible-infrared person re-identification, and CSCL trained on them."""
+
+
+@main.command()
+@click.option("--dataset", type=DATA_SETS, required=True)
+@click.option("--root", type=Folder, help="The data set's folder.  [default: $CSCL_DATA/SYSU-MM01 or data/SYSU-MM01]")
+@click.option("--out", type=Folder, help="The cache's index file.  [default: data/DATASET_masks.h5]")
+@click.option("--parser", default="street", help="The human parser.")
+@click.option("--weights", type=Folder, help="The parser's weights, instead of its own.")
+@click.option("--size", type=Height(), default="288x144", help="Height and width of the masks.")
+@click.option("--batch-size", type=int, default=32)
+@click.option("--device", default="auto", help="`cpu`, `cuda`, `cuda:1`; `auto` is CUDA where there is one.")
+@click.option("--workers", type=click.IntRange(0), help="Processes; 0 is none but this.  [default: one a core or GPU]")
+@click.option("--scheduler", metavar="ADDRESS", help="A running dask scheduler to use, as tcp://host:8786.")
+@click.option("--probs", is_flag=True, help="Store class probabilities too, at a quarter of the size.")
+@click.option("--flip/--no-flip", default=True, help="Average with the mirrored image.")
+@click.option("--overwrite", is_flag=True, help="Replace a cache that is there.")
+@click.option("--limit", type=int, help="At most so many images, spread over the data set.")
+@one_line_errors
+def parse(**options: Any) -> None:
+    """Stage 1: a human parser over every image of a data set; masks into an HDF5 cache."""
+    from pipelines.parse import ParseConfig
+    from pipelines.parse import parse as run
+
+    try:
+        result = run(ParseConfig(**options))
+    except KeyboardInterrupt:
+        raise CsclError("stopped; finished shards are kept, the same command goes on from there") from None
+    click.echo(
+        f"{result.path}: {result.images} masks, {result.parsed} parsed now in {result.seconds:.1f} s"
+        f" ({result.parsed / result.seconds:.0f} images a second), {result.empty} without a person"
+    )
+    if result.unreadable:
+        shown = ", ".join(result.unreadable[:10]) + (" ..." if len(result.unreadable) > 10 else "")
+        raise CsclError(f"{len(result.unreadable)} unreadable images are recorded without a mask: {shown}")
+
+
+@main.group()
+def masks() -> None:
+    """Look at a mask cache."""
+
+
+@masks.command("info")
+@click.argument("file", type=Folder)
+@click.option("--json", "as_json", is_flag=True)
+@one_line_errors
+def masks_info(file: Path, as_json: bool) -> None:
+    """What a cache holds and how it was made."""
+    from pipelines.masks import info
+
+    report = info(file)
+    click.echo(json.dumps(report.to_json(), indent=1) if as_json else "\n".join(report.lines()))
+
+
+@main.group()
+def data() -> None:
+    """Check a data set, or make a simulated one."""
+
+
+@data.command("check")
+@click.option("--dataset", type=DATA_SETS, required=True)
+@click.option("--root", type=Folder)
+@click.option("--json", "as_json", is_flag=True)
+@one_line_errors
+def data_check(dataset: str, root: Path | None, as_json: bool) -> None:
+    """Count a data set's folder against its published numbers and name what differs."""
+    from pipelines.check import check
+
+    report = check(dataset, root)
+    click.echo(json.dumps(report.to_json(), indent=1) if as_json else "\n".join(report.lines()))
+    if not report.ok:
+        sys.exit(1)
+
+
+@data.group("make")
+def data_make() -> None:
+    """Make a simulated data set, with the true label map of every image."""
+
+
+def made_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that both simulated data sets have."""
+    for option in (
+        click.option("--out", type=Folder, required=True, help="Where to; a new folder."),
+        click.option("--layout", type=click.Choice(("sysu", "regdb", "llcm")), default="sysu"),
+        click.option("--infrared", type=click.Choice(("near", "thermal")), help="[default: what the layout has]"),
+        click.option("--seed", type=int, default=0),
+        click.option("--overwrite", is_flag=True, help="Replace a folder that this command made."),
+        click.option("--sheet", type=Folder, help="Also write a contact sheet to this PNG."),
+    ):
+        command = option(command)
+    return command
+
+
+def _made(root: Path, sheet: Path | None) -> None:
+    from pipelines.make import contact_sheet
+
+    click.echo(f"{root}: a simulated data set, label maps under {root / 'labels'}")
+    if sheet is not None:
+        click.echo(f"{contact_sheet(root, sheet)}: contact sheet")
+
+
+@data_make.command("figures")
+@click.option("--train", type=click.IntRange(1), default=24, help="Training identities.")
+@click.option("--test", type=click.IntRange(1), default=16, help="Test identities.")
+@click.option("--shots", type=click.IntRange(1), default=4, help="Images of an identity in a camera.")
+@made_options
+@one_line_errors
+def make_figures(sheet: Path | None, **options: Any) -> None:
+    """Procedural pedestrians, drawn by code."""
+    from pipelines.make import make_figures as run
+
+    _made(run(**options), sheet)
+
+
+@data_make.command("street")
+@click.option("--photos", type=Folder, required=True, help="Annotated photographs: photos/, parts/, meta.json.")
+@click.option("--train", type=click.IntRange(1), default=400, help="Training identities.")
+@click.option("--test", type=click.IntRange(1), default=200, help="Test identities.")
+@click.option("--shots", type=click.IntRange(1), default=2, help="Images of an identity in a camera.")
+@click.option("--part", type=click.Choice(("train", "val", "all")), default="all", help="Which photographs.")
+@made_options
+@one_line_errors
+def make_street(sheet: Path | None, **options: Any) -> None:
+    """People cut out of annotated photographs, before other backgrounds."""
+    from pipelines.make import make_street as run
+
+    _made(run(**options), sheet)
+
+
+if __name__ == "__main__":
+    main()

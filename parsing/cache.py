@@ -1,0 +1,174 @@
+"""Reading a mask cache: by name, by number or by slice, as labels, as parts, or as probabilities."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import CacheError, MissingError
+from .index import shard_folder
+from .labels import LabelSet
+from .schemes import PartScheme, part_scheme
+from .shard import read_columns
+
+Key = str | int
+
+
+def fingerprint(made_by: dict[str, Any]) -> tuple[str, str]:
+    """Canonical JSON of what made a cache, and its SHA-256: two caches may be mixed where it is the same."""
+    text = json.dumps(made_by, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return text, hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+class MaskCache:
+    """The masks that `cscl parse` wrote, read from its index file and the shards beside it.
+
+    >>> cache = MaskCache("data/sysu_masks.h5")
+    >>> cache["cam1/0001/0001.jpg"]                 # (H, W) uint8, classes of cache.labels
+    >>> cache.parts("cam1/0001/0001.jpg", "reid4")  # (4, H, W) float32, one map a part
+
+    Files are opened when first needed, once a process, so a cache survives fork and pickling. Raises
+    MissingError where there is no file, CacheError where it is damaged or of another version.
+
+    names: image names in the data set, in order. status, confidence, source_size, identity, camera, modality:
+    arrays in the same order (`parsing.shard.Columns`). size: (H, W) of the masks. labels: their label set.
+    data_set, root: where the images are. made_by: parser, weights, preprocessing, size; fingerprint: its hash.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise MissingError(f"no mask cache at {self.path}; `cscl parse --dataset NAME --out {self.path}` makes one")
+        columns, attributes = read_columns(self.path)
+        try:
+            self.fingerprint: str = attributes["fingerprint"]
+            self.made_by: dict[str, Any] = json.loads(attributes["made_by"])
+            self.data_set: str = attributes["data_set"]
+            self.licence: str = attributes["licence"]
+            self.root = Path(os.path.normpath(self.path.parent / attributes["root"]))
+            with h5py.File(self.path, "r") as index:
+                self._shards = [Path(p).name for p in index["shards/path"].asstr()[:]]
+                self._shard, self._row = index["shard"][:], index["row"][:]
+        except (KeyError, TypeError, ValueError) as error:
+            raise CacheError(f"{self.path} is no index of a mask cache: {error!r}") from error
+        if fingerprint(self.made_by)[1] != self.fingerprint:
+            raise CacheError(f"{self.path}: its fingerprint does not fit what it says it was made by; parse again")
+        self.labels = LabelSet(
+            self.made_by["labels"]["name"],
+            tuple(self.made_by["labels"]["classes"]),
+            tuple((a, b) for a, b in self.made_by["labels"]["swaps"]),
+        )
+        self.size: tuple[int, int] = (self.made_by["size"][0], self.made_by["size"][1])
+        self.names: tuple[str, ...] = tuple(columns.names)
+        self.status, self.confidence, self.source_size = (
+            columns.status,
+            columns.confidence,
+            columns.source_size,
+        )
+        self.identity, self.camera, self.modality = columns.identity, columns.camera, columns.modality
+        self._open: dict[int, h5py.File] = {}
+        self._process = os.getpid()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k != "_numbers"} | {"_open": {}}
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._numbers
+
+    def __repr__(self) -> str:
+        height, width = self.size
+        return f"MaskCache({str(self.path)!r}: {len(self)} masks, {self.labels.name}, {height}x{width})"
+
+    def number(self, key: Key) -> int:
+        """The row of an image, by name or (also negative) number; KeyError and IndexError as for dict and list."""
+        if isinstance(key, str):
+            if key not in self._numbers:
+                raise KeyError(f"{key} is not in {self.path} ({len(self)} images, the first is {self.names[0]})")
+            return self._numbers[key]
+        if not -len(self) <= key < len(self):
+            raise IndexError(f"{self.path} has {len(self)} images, there is no number {key}")
+        return int(key) % len(self)
+
+    def __getitem__(self, key: Key | slice | Sequence[Key]) -> NDArray[np.uint8]:
+        """Labels (H, W) of one image, (N, H, W) of a slice or a sequence of names or numbers."""
+        return self._read("labels", key)
+
+    def probs(self, key: Key | slice | Sequence[Key]) -> NDArray[np.uint8]:
+        """Class probabilities (C, h, w), or (N, C, h, w), in 1/255 at a quarter of the size; CacheError without."""
+        if not self.made_by["probs"]:
+            raise CacheError(f"{self.path} holds no probabilities; parse with --probs")
+        return self._read("probs", key)
+
+    def part_labels(self, key: Key | slice | Sequence[Key], scheme: str | PartScheme = "reid4") -> NDArray[np.uint8]:
+        """Labels regrouped to a part scheme: 0 background, 1..Q; shaped as `cache[key]`."""
+        return self.table(scheme)[self[key]]
+
+    def parts(self, key: Key | slice | Sequence[Key], scheme: str | PartScheme = "reid4") -> NDArray[np.float32]:
+        """One map a part in [0, 1]: (Q, H, W), or (N, Q, H, W); without background."""
+        chosen = part_scheme(scheme) if isinstance(scheme, str) else scheme
+        labels = self.part_labels(key, chosen)
+        maps = labels[..., None, :, :] == np.arange(1, len(chosen) + 1, dtype=np.uint8)[:, None, None]
+        return maps.astype(np.float32)
+
+    def table(self, scheme: str | PartScheme) -> NDArray[np.uint8]:
+        """Look-up table (256,) from this cache's classes to the parts of `scheme`."""
+        return (part_scheme(scheme) if isinstance(scheme, str) else scheme).table(self.labels)
+
+    def preload(self, keys: Iterable[Key] | None = None) -> NDArray[np.uint8]:
+        """Labels (N, H, W) of `keys`, or of every image, read once in the order of the file.
+
+        The array is plain memory: processes forked later (a DataLoader's workers) share it.
+        """
+        numbers = np.arange(len(self)) if keys is None else np.array([self.number(k) for k in keys], np.int64)
+        return self._gather("labels", numbers)
+
+    def close(self) -> None:
+        """Close the shards that this process has open; reading opens them again."""
+        for file in self._open.values():
+            file.close()
+        self._open = {}
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {name: number for number, name in enumerate(self.names)}
+
+    def _read(self, what: str, key: Key | slice | Sequence[Key]) -> NDArray[np.uint8]:
+        if isinstance(key, slice):
+            return self._gather(what, np.arange(len(self))[key])
+        if isinstance(key, str | int | np.integer):
+            return self._gather(what, np.array([self.number(key)]))[0]
+        return self._gather(what, np.array([self.number(k) for k in key], np.int64))
+
+    def _gather(self, what: str, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
+        result: NDArray[np.uint8] | None = None
+        for position in np.lexsort((self._row[numbers], self._shard[numbers])):
+            number = numbers[position]
+            shard = int(self._shard[number])
+            try:
+                stored = self._file(shard)[what]
+                if result is None:
+                    result = np.empty((len(numbers), *stored.shape[1:]), np.uint8)
+                result[position] = stored[int(self._row[number])]
+            except (OSError, KeyError, ValueError) as error:
+                raise CacheError(
+                    f"{shard_folder(self.path) / self._shards[shard]}: the mask of {self.names[number]} cannot be read "
+                    f"({error}); run the same `cscl parse` again to mend the cache"
+                ) from error
+        return np.empty((0, *self.size), np.uint8) if result is None else result
+
+    def _file(self, shard: int) -> h5py.File:
+        if self._process != os.getpid():  # forked: the parent's handles are not ours to use
+            self._open, self._process = {}, os.getpid()
+        if shard not in self._open:
+            self._open[shard] = h5py.File(shard_folder(self.path) / self._shards[shard], "r")
+        return self._open[shard]

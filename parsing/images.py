@@ -1,0 +1,44 @@
+"""Reading one image file, whatever camera or editor wrote it."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from .errors import CsclError
+
+MOST_PIXELS = 100_000_000
+
+
+class UnreadableImageError(CsclError):
+    """A file that is no image, is truncated, or is too large to be a picture of a person."""
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """The image (H, W, 3) uint8 in RGB, upright by its EXIF orientation; UnreadableImageError says what is wrong.
+
+    Grey is repeated over the channels, 16 bits are reduced to 8 by the image's own maximum, CMYK is converted,
+    transparent pixels lose their transparency.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is stricter
+            with Image.open(path) as image:
+                if image.width * image.height > MOST_PIXELS:
+                    raise UnreadableImageError(f"{path}: {image.width} x {image.height} pixels are too many")
+                upright = ImageOps.exif_transpose(image)
+                if upright.mode.startswith(("I", "F")):
+                    return _eight_bits(np.asarray(upright))
+                return np.array(upright.convert("RGB"))
+    except FileNotFoundError:
+        raise UnreadableImageError(f"{path}: no such file") from None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UnreadableImageError(f"{path}: {error}") from error
+
+
+def _eight_bits(values: NDArray[np.generic]) -> NDArray[np.uint8]:
+    scaled = np.asarray(values, np.float64)
+    scale = 255 / max(float(scaled.max(initial=0)), 255.0)
+    return np.repeat((scaled * scale).clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)

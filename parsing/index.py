@@ -1,0 +1,50 @@
+"""The index of a mask cache: one file over all shards, made from them and from nothing else."""
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from .errors import CacheError
+from .shard import Columns, file_hash, read_columns, write_whole
+
+
+def shard_folder(index: Path) -> Path:
+    """The folder of shards beside an index: `sysu_masks.h5` -> `sysu_masks.shards`."""
+    return index.with_suffix(".shards")
+
+
+def build_index(index: Path, shards: list[Path]) -> None:
+    """Write `index` over `shards` (in order), with a virtual `labels` so that plain h5py reads every mask."""
+    read = [read_columns(path) for path in shards]
+    if not read:
+        raise CacheError(f"{index}: there is no shard to index")
+    attributes: dict[str, Any] = read[0][1]
+    for path, (_, found) in zip(shards, read, strict=True):
+        if found != attributes:
+            raise CacheError(f"{path} belongs to another cache than {shards[0]}")
+    counts = np.array([len(columns) for columns, _ in read])
+    columns = Columns.joined([c for c, _ in read])
+
+    def fill(file: h5py.File) -> None:
+        file.attrs.update(attributes)
+        columns.write(file)
+        text = h5py.string_dtype("utf-8")
+        relative = [f"{shard_folder(index).name}/{path.name}" for path in shards]
+        file.create_dataset("shards/path", data=relative, dtype=text, track_times=False)
+        file.create_dataset("shards/count", data=counts, track_times=False)
+        file.create_dataset("shards/sha256", data=[file_hash(p) for p in shards], dtype=text, track_times=False)
+        file.create_dataset("shard", data=np.repeat(np.arange(len(shards)), counts), track_times=False)
+        file.create_dataset("row", data=np.concatenate([np.arange(n) for n in counts]), track_times=False)
+        for name in ("labels", "probs"):
+            with h5py.File(shards[0], "r") as first:
+                if name not in first:
+                    continue
+                shape = first[name].shape[1:]
+            layout = h5py.VirtualLayout((len(columns), *shape), np.uint8)
+            for start, count, path in zip(np.cumsum(counts) - counts, counts, relative, strict=True):
+                layout[start : start + count] = h5py.VirtualSource(path, name, (count, *shape))
+            file.create_virtual_dataset(name, layout)
+
+    write_whole(index, fill)

@@ -1,0 +1,162 @@
+"""Part schemes: how the classes of a label set are grouped into the few parts that re-identification pools over."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import InputError, MissingError
+from .labels import IGNORED, LABEL_SETS, LabelSet
+
+Groups = Mapping[str, Mapping[str, tuple[str, ...]]]
+
+
+@dataclass(frozen=True)
+class PartScheme:
+    """Parts 1..Q (0 is background) and, for each label set, the classes that make up each part.
+
+    Classes that no part names (a bag, say) count as background.
+
+    >>> part_scheme("reid4").table(label_set("lip"))[13]   # face -> head
+    1
+    """
+
+    name: str
+    parts: tuple[str, ...]
+    groups: Groups
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def table(self, labels: LabelSet) -> NDArray[np.uint8]:
+        """Look-up table (256,) from class to part; 255 stays 255. InputError names the part that has no class."""
+        if labels.name not in self.groups:
+            raise InputError(
+                f"part scheme {self.name!r} does not know label set {labels.name!r}; it knows {', '.join(self.groups)}"
+            )
+        groups = self.groups[labels.name]
+        table = np.zeros(256, np.uint8)
+        table[IGNORED] = IGNORED
+        for number, part in enumerate(self.parts, 1):
+            if not groups.get(part):
+                raise InputError(f"part scheme {self.name!r}: label set {labels.name!r} has no class for {part!r}")
+            for name in groups[part]:
+                if table[labels.index(name)]:
+                    raise InputError(f"part scheme {self.name!r}: class {name!r} of {labels.name!r} is in two parts")
+                table[labels.index(name)] = number
+        return table
+
+
+def _sides(*parts: str) -> str:
+    return " ".join(f"{side}-{part}" for part in parts for side in ("left", "right"))
+
+
+_LIP_BODY = {
+    "head": "hat hair sunglasses face",
+    "upper": "upper-clothes dress coat {} scarf",
+    "arms": f"glove {_sides('arm')}",
+    "lower": "pants skirt",
+    "legs": _sides("leg"),
+    "feet": f"socks {_sides('shoe')}",
+}
+_SIX: dict[str, dict[str, str]] = {
+    "lip": {part: names.format("jumpsuits") for part, names in _LIP_BODY.items()},
+    "cihp": {part: names.format("torso-skin") for part, names in _LIP_BODY.items()},
+    "atr": {
+        "head": "hat hair sunglasses face",
+        "upper": "upper-clothes dress scarf",
+        "arms": _sides("arm"),
+        "lower": "skirt pants belt",
+        "legs": _sides("leg"),
+        "feet": _sides("shoe"),
+    },
+    "pascal": {
+        "head": "head",
+        "upper": "torso",
+        "arms": "upper-arms lower-arms",
+        "lower": "upper-legs",
+        "legs": "lower-legs",
+        "feet": "",
+    },
+    "goliath": {
+        "head": "face-neck hair lower-lip upper-lip lower-teeth upper-teeth tongue",
+        "upper": "torso upper-clothing",
+        "arms": _sides("upper-arm", "lower-arm", "hand"),
+        "lower": "lower-clothing",
+        "legs": _sides("upper-leg", "lower-leg"),
+        "feet": _sides("foot", "shoe", "sock"),
+    },
+    "fashn": {
+        "head": "face hair hat glasses",
+        "upper": "top dress scarf torso jewelry",
+        "arms": "arms hands",
+        "lower": "skirt pants belt",
+        "legs": "legs",
+        "feet": "feet",
+    },
+    "street": {part: part for part in ("head", "upper", "arms", "lower", "legs", "feet")},
+}
+
+
+def _split(groups: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    return {part: tuple(names.split()) for part, names in groups.items()}
+
+
+def _merged(groups: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """reid4 out of reid6: arms with upper, legs with lower (SPReID's grouping)."""
+    joined = {
+        "head": groups["head"],
+        "upper": f"{groups['upper']} {groups['arms']}",
+        "lower": f"{groups['lower']} {groups['legs']}",
+        "feet": groups["feet"],
+    }
+    return _split(joined)
+
+
+PART_SCHEMES: dict[str, PartScheme] = {
+    s.name: s
+    for s in (
+        PartScheme("reid4", ("head", "upper", "lower", "feet"), {n: _merged(g) for n, g in _SIX.items()}),
+        PartScheme(
+            "reid6",
+            ("head", "upper", "arms", "lower", "legs", "feet"),
+            {n: _split(g) for n, g in _SIX.items()},
+        ),
+        PartScheme("body", ("foreground",), {n: {"foreground": s.classes[1:]} for n, s in LABEL_SETS.items()}),
+    )
+}
+
+
+def part_scheme(name: str) -> PartScheme:
+    """The part scheme called `name`, or the one in the TOML file that `name` is a path to.
+
+    The file: `name = "..."`, `parts = [...]`, and a table for each label set with the classes of each part.
+    """
+    if name in PART_SCHEMES:
+        return PART_SCHEMES[name]
+    if not name.endswith(".toml"):
+        raise InputError(f"no part scheme {name!r}; there are {', '.join(PART_SCHEMES)}, or give a .toml file")
+    file = Path(name)
+    if not file.is_file():
+        raise MissingError(f"no part scheme file {file}")
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+        parts = tuple(str(p) for p in content["parts"])
+        groups = {n: {p: tuple(g[p]) for p in g} for n, g in content.items() if isinstance(g, dict)}
+        scheme = PartScheme(str(content["name"]), parts, groups)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise InputError(
+            f"part scheme file {file} cannot be used: {error!r}; it needs name, parts, a table a label set"
+        ) from error
+    for label_set_name, group in groups.items():
+        if label_set_name not in LABEL_SETS:
+            raise InputError(
+                f"part scheme file {file}: no label set {label_set_name!r}; there are {', '.join(LABEL_SETS)}"
+            )
+        if unknown := set(group) - set(parts):
+            raise InputError(f"part scheme file {file}: {sorted(unknown)[0]!r} of {label_set_name!r} is not in parts")
+        scheme.table(LABEL_SETS[label_set_name])
+    return scheme

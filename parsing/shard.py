@@ -1,0 +1,133 @@
+"""One shard of a mask cache: written whole or not at all, and checked before it is believed."""
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import CacheError, CsclError
+
+FORMAT_VERSION = 1
+MODALITIES = ("visible", "infrared")
+
+
+class Status(IntEnum):
+    """What became of an image: parsed; not a readable image; nobody found in it."""
+
+    OK = 0
+    UNREADABLE = 1
+    EMPTY = 2
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What is known of each of N images beside its mask.
+
+    status: Status. confidence: in [0, 1]. source_size: (height, width) of the image file, 0 where unreadable.
+    identity, camera: the data set's numbers. modality: index into MODALITIES.
+    """
+
+    names: NDArray[np.object_]
+    status: NDArray[np.uint8]
+    confidence: NDArray[np.float32]
+    source_size: NDArray[np.int32]
+    identity: NDArray[np.int32]
+    camera: NDArray[np.int32]
+    modality: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @staticmethod
+    def joined(pieces: "list[Columns]") -> "Columns":
+        """The rows of all pieces, in order."""
+        return Columns(*(np.concatenate([getattr(p, f.name) for p in pieces]) for f in fields(Columns)))
+
+    def write(self, group: h5py.Group) -> None:
+        for field in fields(self):
+            values = getattr(self, field.name)
+            kind = h5py.string_dtype("utf-8") if field.name == "names" else values.dtype
+            group.create_dataset(field.name, data=values, dtype=kind, track_times=False)
+
+    @staticmethod
+    def read(group: h5py.Group) -> "Columns":
+        names = np.array(group["names"].asstr()[:], dtype=object)
+        return Columns(names, *(group[f.name][:] for f in fields(Columns)[1:]))
+
+
+def write_whole(path: Path, fill: Any) -> None:
+    """Create the HDF5 file `path` by `fill(file)` under a temporary name, sync it, and rename it into place."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with h5py.File(temporary, "w", libver=("v110", "v110")) as file:
+            fill(file)
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise CsclError(f"{path} could not be written: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_shard(
+    path: Path,
+    labels: NDArray[np.uint8],
+    columns: Columns,
+    attributes: Mapping[str, Any],
+    probs: NDArray[np.uint8] | None = None,
+) -> None:
+    """Write labels (N, H, W), optional probabilities (N, C, h, w) in 1/255, the columns and the attributes."""
+
+    def fill(file: h5py.File) -> None:
+        file.attrs.update(attributes)
+        columns.write(file)
+        for name, values in (("labels", labels), ("probs", probs)):
+            if values is not None:
+                file.create_dataset(
+                    name, data=values, chunks=(1, *values.shape[1:]), compression="gzip", compression_opts=4,
+                    shuffle=False, fletcher32=True, track_times=False,
+                )  # fmt: skip
+
+    write_whole(path, fill)
+
+
+def read_columns(path: Path) -> tuple[Columns, dict[str, Any]]:
+    """Columns and attributes of a shard or an index; CacheError where the file is no such thing."""
+    try:
+        with h5py.File(path, "r") as file:
+            attributes = dict(file.attrs)
+            if attributes.get("format_version") != FORMAT_VERSION:
+                raise CacheError(
+                    f"{path}: mask cache format {attributes.get('format_version')}, "
+                    f"but this version of cscl reads {FORMAT_VERSION}; parse again with --overwrite"
+                )
+            return Columns.read(file), attributes
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        if isinstance(error, CacheError):
+            raise
+        raise CacheError(f"{path} is damaged or no mask cache: {error}") from error
+
+
+def shard_fits(path: Path, names: NDArray[np.object_], attributes: Mapping[str, Any]) -> bool:
+    """Whether a finished shard of exactly these names and attributes lies at `path`."""
+    if not path.is_file():
+        return False
+    try:
+        columns, found = read_columns(path)
+    except CacheError:
+        return False
+    return found == dict(attributes) and np.array_equal(columns.names, names)
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,91 @@
+"""The built-in parser: a small segmentation network trained by this project on colour and simulated infrared."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import segmentation_models_pytorch as smp
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import nn
+
+from .errors import InputError, MissingError
+from .labels import label_set
+from .parser import NetworkParser, Size
+
+BUILT_IN = Path(__file__).parent / "weights" / "street.safetensors"
+LICENCE = "weights MIT (cscl); trained on Clothing Co-Parsing photographs, Apache-2.0 (Yang, Luo and Lin, CVPR 2014)"
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class StreetNetwork:
+    """What rebuilds the network: an architecture and encoder of segmentation-models-pytorch, and the input size."""
+
+    architecture: str = "unet"
+    encoder: str = "tu-resnet10t"
+    decoder_channels: tuple[int, ...] = (128, 96, 64, 32, 16)
+    input_size: Size = (192, 96)
+
+    def build(self) -> nn.Module:
+        """The network with weights drawn at random: (B, 3, *input_size) to logits (B, 8, *input_size)."""
+        options = {"decoder_channels": self.decoder_channels} if self.architecture == "unet" else {}
+        try:
+            return smp.create_model(
+                self.architecture,
+                self.encoder,
+                encoder_weights=None,
+                classes=len(label_set("street")),
+                **options,
+            )
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise InputError(f"segmentation-models-pytorch cannot build {self}: {error}") from error
+
+
+class StreetParser(NetworkParser):
+    """`street`, from the package or (`file`) as `cscl parser train` wrote it."""
+
+    labels = label_set("street")
+    licence = LICENCE
+
+    def __init__(self, file: Path | None = None, device: str | torch.device = "cpu") -> None:
+        self.name = "street"
+        network, config, self.weights_hash = load_street(file or BUILT_IN)
+        self.input_size = config.input_size
+        super().__init__(network, MEAN, STD, device)
+
+
+def save_street(network: nn.Module, config: StreetNetwork, file: Path) -> None:
+    """Write the network in half precision, with what rebuilds it in the metadata."""
+    tensors = {k: v.half().contiguous() if v.is_floating_point() else v for k, v in network.state_dict().items()}
+    metadata = {"format": "cscl-street-1", "network": json.dumps(asdict(config), sort_keys=True)}
+    temporary = file.with_name(file.name + ".part")
+    temporary.write_bytes(save(tensors, metadata))
+    temporary.replace(file)
+
+
+def load_street(file: Path) -> tuple[nn.Module, StreetNetwork, str]:
+    """Network, configuration and SHA-256 of a file that `save_street` wrote; refuses any other by name."""
+    if not file.is_file():
+        raise MissingError(f"no parser weights at {file}; `cscl parser train --photos DIR --out FILE` makes some")
+    try:
+        with safe_open(file, "pt") as stored:
+            metadata = stored.metadata() or {}
+            tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise InputError(f"{file} is no whole safetensors file: {error}") from error
+    if metadata.get("format") != "cscl-street-1":
+        raise InputError(f"{file} was not written by `cscl parser train` of this version")
+    stored_network = json.loads(metadata["network"])
+    height, width = stored_network["input_size"]
+    config = StreetNetwork(
+        stored_network["architecture"],
+        stored_network["encoder"],
+        tuple(stored_network["decoder_channels"]),
+        (height, width),
+    )
+    network = config.build()
+    network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in tensors.items()})
+    return network, config, hashlib.sha256(file.read_bytes()).hexdigest()

@@ -1,0 +1,77 @@
+"""`cscl masks`: look at a mask cache."""
+
+import os
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from parsing.cache import MaskCache
+from parsing.index import shard_folder
+from parsing.shard import MODALITIES, Status
+
+
+@dataclass(frozen=True)
+class CacheInfo:
+    """What a cache holds: counts of images by modality and status, confidence, size on disk and provenance."""
+
+    path: Path
+    images: int
+    by_modality: dict[str, int]
+    by_status: dict[str, int]
+    confidence: dict[str, float]
+    bytes: int
+    data_set: str
+    root: Path
+    licence: str
+    fingerprint: str
+    made_by: dict[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self.__dict__, "path": str(self.path), "root": str(self.root)}
+
+    def lines(self) -> list[str]:
+        made, labels = self.made_by, self.made_by["labels"]
+        return [
+            f"{self.path}: {self.images} masks of {self.data_set}, {made['size'][0]}x{made['size'][1]}",
+            f"  images       {self.root}",
+            f"  modality     {_listed(self.by_modality)}",
+            f"  status       {_listed(self.by_status)}",
+            "  confidence   " + ", ".join(f"{m} {v:.3f}" for m, v in self.confidence.items()) + " (mean of parsed)",
+            f"  label set    {labels['name']}: {', '.join(labels['classes'])}",
+            f"  parser       {made['parser']}, weights {made['weights'][:12]}, flip {made['flip']}, probs {made['probs']}",
+            f"  licence      {self.licence}",
+            f"  fingerprint  {self.fingerprint}",
+            f"  on disk      {self.bytes / 2**20:.1f} MiB ({self.bytes / max(self.images, 1) / 2**10:.1f} KiB an image)",
+        ]
+
+
+def info(path: Path) -> CacheInfo:
+    """Read the index at `path` and sum it up; errors as those of MaskCache."""
+    cache = MaskCache(path)
+    parsed = cache.status == Status.OK
+    modality = np.array([MODALITIES[m] for m in cache.modality])
+    counted = Counter(modality.tolist())
+    confidence = {
+        m: float(cache.confidence[parsed & (modality == m)].mean()) for m in counted if (parsed & (modality == m)).any()
+    }
+    files = [path, *shard_folder(path).glob("*.h5")]
+    return CacheInfo(
+        path,
+        len(cache),
+        dict(counted),
+        {s.name.lower(): int((cache.status == s).sum()) for s in Status},
+        confidence,
+        sum(os.path.getsize(f) for f in files),
+        cache.data_set,
+        cache.root,
+        cache.licence,
+        cache.fingerprint,
+        cache.made_by,
+    )
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items() if count)
