@@ -84,6 +84,70 @@ def parse(**options: Any) -> None:
         raise CsclError(f"{len(result.unreadable)} unreadable images are recorded without a mask: {shown}")
 
 
+@main.command()
+@click.option("--masks", type=Folder, required=True, help="The mask cache; it knows its data set and root.")
+@click.option("--run", type=Folder, help="The run's folder.  [default: runs/DATASET-METHOD]")
+@click.option("--method", type=click.Choice(("cscl", "agw")), help="agw is the same code with CSCL's parts off.")
+@click.option("--recipe", type=Folder, help="A TOML file, or the name of a shipped one: cscl, small.  [default: cscl]")
+@click.option("--set", "changes", multiple=True, metavar="A.B=C", help="Change an entry of the recipe.")
+@click.option("--root", type=Folder, help="The images, where they are not where they were parsed.")
+@click.option("--resume", is_flag=True, help="Go on with the run from its last checkpoint.")
+@click.option("--device", default="auto", help="`cpu`, `cuda`; `auto` is CUDA where there is one.")
+@click.option("--precision", default="auto", help="`32-true`, `bf16-mixed`; `auto` is bf16 on CUDA.")
+@one_line_errors
+def train(
+    masks: Path, run: Path | None, method: str | None, recipe: Path | None, changes: tuple[str, ...], **options: Any
+) -> None:
+    """Stage 2: train CSCL, or a baseline, on a mask cache."""
+    from parsing import MaskCache
+    from pipelines.config import read_recipe
+    from pipelines.train import TrainConfig
+    from pipelines.train import train as start
+
+    if run is None:
+        run = Path("runs") / f"{MaskCache(masks).data_set}-{method or 'cscl'}"
+    if options["resume"] and not (recipe or changes or method):
+        recipe = run / "recipe.toml"
+    try:
+        start(TrainConfig(masks, run, read_recipe(recipe, changes, method), **options))
+    except KeyboardInterrupt:
+        raise CsclError(f"stopped; `cscl train --masks {masks} --run {run} --resume` goes on") from None
+    click.echo(f"{run}: trained; `cscl evaluate --run {run}` scores it")
+
+
+@main.command()
+@click.option("--run", type=Folder, required=True)
+@click.option("--root", type=Folder, help="The images, where they are not where they were.")
+@click.option(
+    "--protocol", "protocols", multiple=True, help="One protocol of the data set; repeat for more.  [default: all]"
+)
+@click.option(
+    "--gallery", type=click.Choice(("seeded", "official")), default="seeded", help="SYSU-MM01's gallery rule."
+)
+@click.option("--permutations", type=Folder, help="rand_perm_cam.mat, for official galleries.  [default: in exp/]")
+@click.option("--rerank", is_flag=True, help="k-reciprocal re-ranking; the table says so.")
+@click.option("--device", default="auto")
+@click.option("--json", "as_json", is_flag=True)
+@one_line_errors
+def evaluate(as_json: bool, **options: Any) -> None:
+    """Score a run under every protocol of its data set."""
+    from pipelines.evaluate import evaluate as run
+
+    result = run(**options)
+    click.echo(json.dumps(result.to_json(), indent=1) if as_json else "\n".join(result.lines()))
+
+
+@main.command()
+@click.option("--out", type=Folder, default=Path("demo"), help="Where to; replaced if a demo made it.")
+@click.option("--seed", type=int, default=0)
+@one_line_errors
+def demo(out: Path, seed: int) -> None:
+    """Everything on simulated pedestrians: make, parse, train, evaluate, and a page that shows it."""
+    from pipelines.demo import demo as run
+
+    click.echo(run(out, seed))
+
+
 @main.group()
 def masks() -> None:
     """Look at a mask cache."""

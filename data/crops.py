@@ -88,7 +88,7 @@ def render(
     if spectrum == "thermal":
         return thermal(image, scene, warmth(rng), rng)
     if spectrum == "grey":
-        return np.asarray(Image.fromarray(image).convert("L").convert("RGB"))
+        return np.array(Image.fromarray(image).convert("L").convert("RGB"))
     return image
 
 

@@ -47,25 +47,33 @@ class MaskCache:
         if not self.path.is_file():
             raise MissingError(f"no mask cache at {self.path}; `cscl parse --dataset NAME --out {self.path}` makes one")
         columns, attributes = read_columns(self.path)
+        self.fingerprint: str = attributes["fingerprint"]
+        self.data_set: str = attributes["data_set"]
+        self.licence: str = attributes["licence"]
+        # links are resolved, since `..` from a linked folder leads elsewhere
+        self.root = Path(os.path.normpath(self.path.parent.resolve() / attributes["root"]))
+        self._folder = shard_folder(self.path.absolute())
         try:
-            self.fingerprint: str = attributes["fingerprint"]
             self.made_by: dict[str, Any] = json.loads(attributes["made_by"])
-            self.data_set: str = attributes["data_set"]
-            self.licence: str = attributes["licence"]
-            self.root = Path(os.path.normpath(self.path.parent / attributes["root"]))
+            if fingerprint(self.made_by)[1] != self.fingerprint:
+                raise CacheError(f"{self.path}: its fingerprint does not fit what it says it was made by; parse again")
+            self.labels = LabelSet(
+                self.made_by["labels"]["name"],
+                tuple(self.made_by["labels"]["classes"]),
+                tuple((a, b) for a, b in self.made_by["labels"]["swaps"]),
+            )
+            self.size: tuple[int, int] = (self.made_by["size"][0], self.made_by["size"][1])
             with h5py.File(self.path, "r") as index:
-                self._shards = [Path(p).name for p in index["shards/path"].asstr()[:]]
+                self._shards = [Path(p).name for p in index["shards/path"].asstr()[:]]  # never leaves our folder
                 self._shard, self._row = index["shard"][:], index["row"][:]
-        except (KeyError, TypeError, ValueError) as error:
+            if {len(self._shard), len(self._row)} != {len(columns)} or not (
+                0 <= self._shard.min() and self._shard.max() < len(self._shards) and 0 <= self._row.min()
+            ):
+                raise ValueError("its rows do not fit its shards")
+        except CacheError:
+            raise
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             raise CacheError(f"{self.path} is no index of a mask cache: {error!r}") from error
-        if fingerprint(self.made_by)[1] != self.fingerprint:
-            raise CacheError(f"{self.path}: its fingerprint does not fit what it says it was made by; parse again")
-        self.labels = LabelSet(
-            self.made_by["labels"]["name"],
-            tuple(self.made_by["labels"]["classes"]),
-            tuple((a, b) for a, b in self.made_by["labels"]["swaps"]),
-        )
-        self.size: tuple[int, int] = (self.made_by["size"][0], self.made_by["size"][1])
         self.names: tuple[str, ...] = tuple(columns.names)
         self.status, self.confidence, self.source_size = (
             columns.status,
@@ -150,6 +158,10 @@ class MaskCache:
         return self._gather(what, np.array([self.number(k) for k in key], np.int64))
 
     def _gather(self, what: str, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
+        if not len(numbers):
+            height, width = self.size
+            shape = (height, width) if what == "labels" else (len(self.labels), height // 4, width // 4)
+            return np.empty((0, *shape), np.uint8)
         result: NDArray[np.uint8] | None = None
         for position in np.lexsort((self._row[numbers], self._shard[numbers])):
             number = numbers[position]
@@ -159,16 +171,21 @@ class MaskCache:
                 if result is None:
                     result = np.empty((len(numbers), *stored.shape[1:]), np.uint8)
                 result[position] = stored[int(self._row[number])]
-            except (OSError, KeyError, ValueError) as error:
+            except (OSError, KeyError, IndexError, ValueError) as error:
                 raise CacheError(
-                    f"{shard_folder(self.path) / self._shards[shard]}: the mask of {self.names[number]} cannot be read "
+                    f"{self._folder / self._shards[shard]}: the mask of {self.names[number]} cannot be read "
                     f"({error}); run the same `cscl parse` again to mend the cache"
                 ) from error
-        return np.empty((0, *self.size), np.uint8) if result is None else result
+        assert result is not None  # there is at least one number
+        return result
 
     def _file(self, shard: int) -> h5py.File:
         if self._process != os.getpid():  # forked: the parent's handles are not ours to use
             self._open, self._process = {}, os.getpid()
         if shard not in self._open:
-            self._open[shard] = h5py.File(shard_folder(self.path) / self._shards[shard], "r")
+            file = h5py.File(self._folder / self._shards[shard], "r")
+            if file.attrs.get("fingerprint") != self.fingerprint:
+                file.close()
+                raise ValueError("the shard is of another cache")
+            self._open[shard] = file
         return self._open[shard]

@@ -49,6 +49,17 @@ class PartScheme:
                 table[labels.index(name)] = number
         return table
 
+    def flipped(self, labels: LabelSet) -> tuple[int, ...]:
+        """Permutation (Q+1) of background and parts under a left-right flip, from what it does to the classes."""
+        table = self.table(labels)
+        order = list(range(len(self) + 1))
+        for one, other in labels.swaps:
+            a, b = int(table[one]), int(table[other])
+            order[a], order[b] = b, a
+        if sorted(order) != list(range(len(self) + 1)):
+            raise InputError(f"part scheme {self.name!r} mixes sides of {labels.name!r} so that a flip has no answer")
+        return tuple(order)
+
 
 def _sides(*parts: str) -> str:
     return " ".join(f"{side}-{part}" for part in parts for side in ("left", "right"))

@@ -16,6 +16,12 @@ from .errors import CacheError, CsclError
 
 FORMAT_VERSION = 1
 MODALITIES = ("visible", "infrared")
+ATTRIBUTES = ("fingerprint", "made_by", "data_set", "root", "licence")
+"""What every shard and index says of itself, as text, beside its `format_version`."""
+
+
+class OtherVersionError(CacheError):
+    """A mask cache in a format that this version does not read."""
 
 
 class Status(IntEnum):
@@ -41,6 +47,11 @@ class Columns:
     identity: NDArray[np.int32]
     camera: NDArray[np.int32]
     modality: NDArray[np.uint8]
+
+    def __post_init__(self) -> None:
+        lengths = {field.name: len(getattr(self, field.name)) for field in fields(self)}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"columns of unequal length: {lengths}")
 
     def __len__(self) -> int:
         return len(self.names)
@@ -104,16 +115,18 @@ def read_columns(path: Path) -> tuple[Columns, dict[str, Any]]:
     try:
         with h5py.File(path, "r") as file:
             attributes = dict(file.attrs)
-            if attributes.get("format_version") != FORMAT_VERSION:
-                raise CacheError(
-                    f"{path}: mask cache format {attributes.get('format_version')}, "
+            if attributes["format_version"] != FORMAT_VERSION:
+                raise OtherVersionError(
+                    f"{path}: mask cache format {attributes['format_version']}, "
                     f"but this version of cscl reads {FORMAT_VERSION}; parse again with --overwrite"
                 )
+            if absent := [name for name in ATTRIBUTES if not isinstance(attributes.get(name), str)]:
+                raise KeyError(f"no attribute {absent[0]}")
             return Columns.read(file), attributes
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        if isinstance(error, CacheError):
-            raise
-        raise CacheError(f"{path} is damaged or no mask cache: {error}") from error
+    except CacheError:
+        raise
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise CacheError(f"{path} is damaged or no mask cache: {str(error).splitlines()[0]}") from error
 
 
 def shard_fits(path: Path, names: NDArray[np.object_], attributes: Mapping[str, Any]) -> bool:

@@ -62,8 +62,16 @@ def save_street(network: nn.Module, config: StreetNetwork, file: Path) -> None:
     tensors = {k: v.half().contiguous() if v.is_floating_point() else v for k, v in network.state_dict().items()}
     metadata = {"format": "cscl-street-1", "network": json.dumps(asdict(config), sort_keys=True)}
     temporary = file.with_name(file.name + ".part")
-    temporary.write_bytes(save(tensors, metadata))
+    temporary.write_bytes(_sorted_header(save(tensors, metadata)))
     temporary.replace(file)
+
+
+def _sorted_header(content: bytes) -> bytes:
+    """The same safetensors file with its header's keys sorted: the library writes metadata in no fixed order."""
+    size = int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + content[8 + size :]
 
 
 def load_street(file: Path) -> tuple[nn.Module, StreetNetwork, str]:
@@ -78,14 +86,18 @@ def load_street(file: Path) -> tuple[nn.Module, StreetNetwork, str]:
         raise InputError(f"{file} is no whole safetensors file: {error}") from error
     if metadata.get("format") != "cscl-street-1":
         raise InputError(f"{file} was not written by `cscl parser train` of this version")
-    stored_network = json.loads(metadata["network"])
-    height, width = stored_network["input_size"]
-    config = StreetNetwork(
-        stored_network["architecture"],
-        stored_network["encoder"],
-        tuple(stored_network["decoder_channels"]),
-        (height, width),
-    )
-    network = config.build()
-    network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in tensors.items()})
+    try:
+        stored_network = json.loads(metadata["network"])
+        height, width = stored_network["input_size"]
+        config = StreetNetwork(
+            stored_network["architecture"],
+            stored_network["encoder"],
+            tuple(stored_network["decoder_channels"]),
+            (height, width),
+        )
+        network = config.build()
+        network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in tensors.items()})
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{file} holds other weights than it says ({reason}); give it again, or train anew") from error
     return network, config, hashlib.sha256(file.read_bytes()).hexdigest()

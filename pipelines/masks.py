@@ -34,6 +34,7 @@ class CacheInfo:
 
     def lines(self) -> list[str]:
         made, labels = self.made_by, self.made_by["labels"]
+        each = self.bytes / max(self.images, 1) / 2**10
         return [
             f"{self.path}: {self.images} masks of {self.data_set}, {made['size'][0]}x{made['size'][1]}",
             f"  images       {self.root}",
@@ -41,10 +42,10 @@ class CacheInfo:
             f"  status       {_listed(self.by_status)}",
             "  confidence   " + ", ".join(f"{m} {v:.3f}" for m, v in self.confidence.items()) + " (mean of parsed)",
             f"  label set    {labels['name']}: {', '.join(labels['classes'])}",
-            f"  parser       {made['parser']}, weights {made['weights'][:12]}, flip {made['flip']}, probs {made['probs']}",
+            f"  parser       {made['parser']} {made['weights'][:12]}, flip {made['flip']}, probs {made['probs']}",
             f"  licence      {self.licence}",
             f"  fingerprint  {self.fingerprint}",
-            f"  on disk      {self.bytes / 2**20:.1f} MiB ({self.bytes / max(self.images, 1) / 2**10:.1f} KiB an image)",
+            f"  on disk      {self.bytes / 2**20:.1f} MiB ({each:.1f} KiB an image)",
         ]
 
 

@@ -67,6 +67,12 @@ def train_parser(
     """
     recipe = recipe or ParserRecipe()
     library = Photos(photos)
+    if out.is_dir():
+        raise InputError(f"{out} is a folder; give the file to write the weights to, as {out / 'street.safetensors'}")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"the weights cannot be written to {out}: {error.strerror}; give another file") from error
     config = recipe.network
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
@@ -81,18 +87,18 @@ def train_parser(
     network.to(device).to(memory_format=torch.channels_last).train()
     averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
     optimiser = torch.optim.AdamW(network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, recipe.learning_rate, recipe.epochs * steps, pct_start=0.1
-    )
+    total_steps = recipe.epochs * steps
+    # a tenth of the steps warms up; in very short runs more, since OneCycleLR divides by (warm-up steps - 1)
+    warm_up = max(0.1, min(0.75, 1.5 / total_steps))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.learning_rate, total_steps, pct_start=warm_up)
     criterion = ParsingCriterion(recipe.dice)
     mean, std = (torch.tensor(v, device=device).view(3, 1, 1) * 255 for v in (MEAN, STD))
 
     def normalise(images: Tensor) -> Tensor:
         return ((images.float() - mean) / std).contiguous(memory_format=torch.channels_last)
 
-    out.parent.mkdir(parents=True, exist_ok=True)
     log, began = [], time.monotonic()
-    bar = tqdm(total=recipe.epochs * steps, unit="step", desc="train parser", disable=not progress)
+    bar = tqdm(total=total_steps, unit="step", desc="train parser", disable=not progress)
     for epoch in range(recipe.epochs):
         crops.epoch = order.epoch = epoch
         total = 0.0

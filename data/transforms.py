@@ -1,0 +1,129 @@
+"""Joint transforms of an image and its mask: they move together, colour touches the image alone."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from parsing.labels import IGNORED
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentConfig:
+    """Probabilities of each augmentation, in [0, 1]; `padding` in pixels before the random crop.
+
+    exchange: one channel of a visible image over all three (channel exchange of CAJ). grey: a visible image in
+    grey. erase: random erasing, in both modalities. flip: mirror.
+    """
+
+    padding: int = 10
+    flip: float = 0.5
+    erase: float = 0.5
+    exchange: float = 0.5
+    grey: float = 0.2
+
+    def __post_init__(self) -> None:
+        for name in ("flip", "erase", "exchange", "grey"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"augment.{name} = {getattr(self, name)}; give a probability")
+        if self.padding < 0:
+            raise ValueError(f"augment.padding = {self.padding}; give at least 0")
+
+
+class MirrorParts(v2.Transform):
+    """Mirror image and mask with probability `p`, swapping the parts that have a side: `flipped` (Q+1)."""
+
+    def __init__(self, p: float, flipped: tuple[int, ...]) -> None:
+        super().__init__()
+        self.p = p
+        self.table = torch.arange(256, dtype=torch.uint8)
+        self.table[: len(flipped)] = torch.tensor(flipped, dtype=torch.uint8)
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        return {"mirror": bool(torch.rand(()) < self.p)}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        if not params["mirror"]:
+            return inpt
+        if isinstance(inpt, tv_tensors.Mask):
+            return tv_tensors.Mask(self.table[inpt.flip(-1).long()])
+        return tv_tensors.wrap(inpt.flip(-1), like=inpt)
+
+
+class Erase(v2.Transform):
+    """Random erasing (Zhong et al., 2020) of image and mask: 2 to 40 % of the area becomes the mean colour, ignored."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        height, width = flat_inputs[0].shape[-2:]
+        chance, area, ratio, y, x = torch.rand(5).tolist()
+        if chance >= self.p:
+            return {"box": None}
+        area, ratio = (0.02 + 0.38 * area) * height * width, 0.3 * (1 / 0.09) ** ratio
+        tall, wide = min(height, round((area * ratio) ** 0.5)), min(width, round((area / ratio) ** 0.5))
+        top, left = round(y * (height - tall)), round(x * (width - wide))
+        return {"box": (slice(top, top + tall), slice(left, left + wide))}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        if params["box"] is None:
+            return inpt
+        erased = inpt.clone()
+        rows, columns = params["box"]
+        if isinstance(inpt, tv_tensors.Mask):
+            erased[..., rows, columns] = IGNORED
+        else:
+            erased[..., rows, columns] = torch.tensor(MEAN).mul(255).to(erased.dtype).view(3, 1, 1)
+        return tv_tensors.wrap(erased, like=inpt)
+
+
+class ChannelExchange(v2.Transform):
+    """Copy one random channel of the image over the others with probability `p` (CAJ, Ye et al., ICCV 2021)."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        chance, channel = torch.rand(2).tolist()
+        return {"channel": int(channel * 3) if chance < self.p else None}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        channel = params["channel"]
+        if channel is None or isinstance(inpt, tv_tensors.Mask):
+            return inpt
+        return tv_tensors.wrap(inpt[channel : channel + 1].expand(3, -1, -1).clone(), like=inpt)
+
+
+class JointTransform:
+    """Augments one image with its mask; the same seed gives the same answer, whatever else draws numbers."""
+
+    def __init__(self, size: tuple[int, int], config: AugmentConfig, flipped: tuple[int, ...]) -> None:
+        crop: list[v2.Transform] = []
+        if config.padding:
+            fill: dict[Any, Any] = {tv_tensors.Image: [round(255 * m) for m in MEAN], tv_tensors.Mask: IGNORED}
+            crop = [v2.RandomCrop(size, padding=config.padding, fill=fill)]
+        both = [*crop, MirrorParts(config.flip, flipped), Erase(config.erase)]
+        self.infrared = v2.Compose(both)
+        self.visible = v2.Compose([ChannelExchange(config.exchange), v2.RandomGrayscale(config.grey), *both])
+
+    def __call__(self, image: Tensor, mask: Tensor, infrared: bool, seed: int) -> tuple[Tensor, Tensor]:
+        """image (3, H, W) uint8 and mask (H, W) uint8 of parts, in and out."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            change = self.infrared if infrared else self.visible
+            moved = change(tv_tensors.Image(image), tv_tensors.Mask(mask))
+        return moved[0].as_subclass(Tensor), moved[1].as_subclass(Tensor)
+
+
+def normalise(images: Tensor) -> Tensor:
+    """Images (B, 3, H, W) uint8 as the network takes them: ImageNet mean 0 and deviation 1."""
+    mean, std = (torch.tensor(v, device=images.device).view(3, 1, 1) * 255 for v in (MEAN, STD))
+    return (images.float() - mean) / std

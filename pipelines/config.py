@@ -1,0 +1,196 @@
+"""Recipes: all that decides a training run, as frozen dataclasses read from TOML; unknown keys are refused."""
+
+import dataclasses
+import tomllib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+
+from cscl.backbone import BackboneName
+from cscl.model import LossConfig
+from cscl.pam import PamGate
+from data.transforms import AugmentConfig
+from parsing.errors import InputError, MissingError
+
+METHODS: dict[str, dict[str, Any]] = {
+    "cscl": {},
+    "agw": {
+        "model.pam": False,
+        "model.spam": False,
+        "model.non_local": True,
+        "loss.parsing": 0.0,
+        "loss.division": 0.0,
+        "loss.icm": 0.0,
+    },
+}
+"""What a method changes in a recipe: AGW is the same code with CSCL's parts off and non-local blocks on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataRecipe:
+    """size: (height, width) of the network's input. scheme: part scheme. split: of RegDB, from 1.
+
+    select: `last` keeps the last weights; `val` trains without the validation identities, scores them after every
+    `evaluate_every` epochs and keeps the best. min_confidence: masks below it are ignored (0 keeps all).
+    """
+
+    size: tuple[int, int] = (288, 144)
+    scheme: str = "reid4"
+    split: int = 1
+    select: Literal["last", "val"] = "last"
+    evaluate_every: int = 5
+    min_confidence: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRecipe:
+    """pretrained: true for torchvision's ImageNet weights, false for none, or a file of a torchvision ResNet."""
+
+    backbone: BackboneName = "resnet50"
+    pretrained: bool | str = True
+    pam: bool = True
+    pam_gate: PamGate = "parsing"
+    spam: bool = True
+    non_local: bool = False
+    part_dim: int = 512
+    tau: float = 0.02
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainRecipe:
+    """identities x images of each modality a step; steps an epoch, 0 for as many as show each image about once.
+
+    schedule: `step` divides by 10 at each of `milestones` (epochs), `cosine` falls to 0; both after a linear
+    warm-up of `warmup` epochs. The backbone's rate is `backbone_rate` times `learning_rate`.
+    """
+
+    epochs: int = 80
+    steps: int = 0
+    identities: int = 8
+    images: int = 4
+    optimiser: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: float = 0.1
+    backbone_rate: float = 0.1
+    weight_decay: float = 5e-4
+    warmup: int = 10
+    schedule: Literal["step", "cosine"] = "step"
+    milestones: tuple[int, ...] = (20, 50)
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "identities", "images"):
+            if getattr(self, name) < 1:
+                raise InputError(f"train.{name} = {getattr(self, name)}; give at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that decides the weights beside the data; docs/method.md explains the terms."""
+
+    method: Literal["cscl", "agw"] = "cscl"
+    seed: int = 0
+    data: DataRecipe = field(default_factory=DataRecipe)
+    model: ModelRecipe = field(default_factory=ModelRecipe)
+    loss: LossConfig = field(default_factory=LossConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    train: TrainRecipe = field(default_factory=TrainRecipe)
+
+    def to_toml(self) -> str:
+        """The recipe with every default spelt out."""
+        return tomli_w.dumps(dataclasses.asdict(self))
+
+
+def shipped() -> list[str]:
+    """Names of the recipes in the package."""
+    return sorted(p.name.removesuffix(".toml") for p in (files("pipelines") / "recipes").iterdir())
+
+
+def read_recipe(source: Path | None = None, changes: Sequence[str] = (), method: str | None = None) -> Recipe:
+    """A recipe from a file or the name of a shipped one (None: `cscl`), then `method`, then each `a.b=c`.
+
+    InputError names the key that is unknown or whose value is of the wrong kind.
+    """
+    values = _load(source)
+    name = method or values.get("method", "cscl")
+    if name not in METHODS:
+        raise InputError(f"there is no method {name!r}; choose one of {', '.join(METHODS)}")
+    values["method"] = name
+    for key, value in METHODS[name].items():
+        _put(values, key, value)
+    for change in changes:
+        key, sign, text = change.partition("=")
+        if not sign:
+            raise InputError(f"--set {change}: give it as section.key=value")
+        if key == "method":
+            raise InputError("--set method=...: use --method, which sets what the method needs")
+        _put(values, key.strip(), _value(text.strip()))
+    return _build(Recipe, values, "")
+
+
+def _load(source: Path | None) -> dict[str, Any]:
+    name = str(source or "cscl")
+    if name in shipped():
+        return tomllib.loads((files("pipelines") / "recipes" / f"{name}.toml").read_text(encoding="utf-8"))
+    if source is None or not source.is_file():
+        raise MissingError(f"there is no recipe {name}; give a .toml file or one of {', '.join(shipped())}")
+    try:
+        return tomllib.loads(source.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"recipe {source} is no TOML: {error}") from error
+
+
+def _put(values: dict[str, Any], key: str, value: Any) -> None:
+    *sections, last = key.split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise InputError(f"{key}: {section} is a value, not a section of the recipe")
+    values[last] = value
+
+
+def _value(text: str) -> Any:
+    """`text` as TOML if it is some, else as a string: 0.1, true, [288, 144], resnet18."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _build(kind: type, values: Mapping[str, Any], where: str) -> Any:
+    known = {f.name for f in fields(kind)}
+    for key in values:
+        if key not in known:
+            raise InputError(f"recipe: there is no {where}{key}; {where or 'it '}has {', '.join(sorted(known))}")
+    hints = typing.get_type_hints(kind)
+    given = {key: _fit(hints[key], value, f"{where}{key}") for key, value in values.items()}
+    try:
+        return kind(**given)
+    except ValueError as error:
+        raise InputError(f"recipe: {error}") from error
+
+
+def _fit(hint: Any, value: Any, where: str) -> Any:
+    """`value` as the field wants it, or InputError."""
+    if is_dataclass(hint):
+        if not isinstance(value, dict):
+            raise InputError(f"recipe: {where} is a section, got {value!r}")
+        return _build(typing.cast(type, hint), value, f"{where}.")
+    origin, options = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        if value in options:
+            return value
+        raise InputError(f"recipe: {where} = {value!r}; choose one of {', '.join(map(str, options))}")
+    if origin is types.UnionType:
+        if type(value) in options:
+            return value
+    elif origin is tuple:
+        if isinstance(value, list | tuple) and (options[-1] is Ellipsis or len(value) == len(options)):
+            return tuple(_fit(options[0], v, where) for v in value)
+    elif type(value) is hint or (hint is float and type(value) is int):
+        return hint(value)
+    raise InputError(f"recipe: {where} = {value!r}; give {getattr(hint, '__name__', hint)}")
