@@ -165,6 +165,20 @@ def masks_info(file: Path, as_json: bool) -> None:
     click.echo(json.dumps(report.to_json(), indent=1) if as_json else "\n".join(report.lines()))
 
 
+@masks.command("score")
+@click.argument("file", type=Folder)
+@click.option("--scheme", help="A part scheme (reid4, reid6, body) instead of the street classes.")
+@click.option("--root", type=Folder, help="The data set with its labels/, where it is not where it was.")
+@click.option("--json", "as_json", is_flag=True)
+@one_line_errors
+def masks_score(file: Path, scheme: str | None, root: Path | None, as_json: bool) -> None:
+    """IoU of a simulated data set's cached masks with its true label maps."""
+    from pipelines.masks_score import score_masks
+
+    scores = score_masks(file, scheme, root)
+    click.echo(json.dumps(scores.to_json(), indent=1) if as_json else "\n".join(scores.lines()))
+
+
 @main.group()
 def data() -> None:
     """Check a data set, or make a simulated one."""

@@ -1,0 +1,106 @@
+"""`cscl masks score`: intersection over union of cached masks with the true label maps of a simulated data set."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from tqdm import tqdm
+
+from data.layouts import label_name
+from parsing.cache import MaskCache
+from parsing.errors import InputError, MissingError
+from parsing.labels import IGNORED, label_set
+from parsing.schemes import part_scheme
+from parsing.shard import MODALITIES
+
+
+@dataclass(frozen=True)
+class MaskScores:
+    """IoU in [0, 1] by modality and class, over all pixels of a modality; NaN where a class never occurs.
+
+    images: how many were compared, by modality. scheme: the part scheme compared in, or the street label set.
+    """
+
+    scheme: str
+    classes: tuple[str, ...]
+    images: dict[str, int]
+    iou: dict[str, tuple[float, ...]]
+
+    def mean(self, modality: str) -> float:
+        """mIoU over the classes that occur, background among them."""
+        return float(np.nanmean(self.iou[modality]))
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "scheme": self.scheme,
+            "images": self.images,
+            "mIoU": {m: self.mean(m) for m in self.iou},
+            "IoU": {m: dict(zip(self.classes, values, strict=True)) for m, values in self.iou.items()},
+        }
+
+    def rows(self) -> list[list[str]]:
+        """A row a modality: its name, mIoU, then the IoU of each class, in per cent."""
+        return [[m, *(f"{100 * v:.1f}" for v in (self.mean(m), *values))] for m, values in self.iou.items()]
+
+    def lines(self) -> list[str]:
+        head = " ".join(f"{c[:10]:>10s}" for c in ("mIoU", *self.classes))
+        body = [f"{row[0]:10s} " + " ".join(f"{v:>10s}" for v in row[1:]) for row in self.rows()]
+        counted = ", ".join(f"{n} {m}" for m, n in self.images.items())
+        return [f"{'':10s} {head}", *body, f"IoU in per cent in {self.scheme}, all pixels of {counted} images together"]
+
+
+def score_masks(path: Path, scheme: str | None = None, root: Path | None = None, progress: bool = True) -> MaskScores:
+    """Compare a cache with `ROOT/labels/`, as `cscl data make` writes it.
+
+    scheme: a part scheme; by default the street classes themselves, which only a cache of that label set has.
+    """
+    cache = MaskCache(path)
+    root = root or cache.root
+    if not (root / "labels").is_dir():
+        raise MissingError(f"{root} has no labels/ with true label maps; only simulated data sets have them")
+    street = label_set("street")
+    if scheme is None:
+        if cache.labels != street:
+            raise InputError(f"{path} holds {cache.labels.name} classes, the truth is in street classes: give --scheme")
+        name, classes = "street", street.classes
+        tables = (np.arange(256, dtype=np.uint8),) * 2
+    else:
+        chosen = part_scheme(scheme)
+        name, classes = chosen.name, ("background", *chosen.parts)
+        tables = (chosen.table(street), chosen.table(cache.labels))
+    height, width = cache.size
+    counts = np.zeros((len(MODALITIES), len(classes), len(classes)), np.int64)
+    images = np.zeros(len(MODALITIES), np.int64)
+    for number, image in enumerate(tqdm(cache.names, unit="image", desc="score masks", disable=not progress)):
+        file = root / "labels" / label_name(image)
+        if not file.is_file():
+            raise MissingError(f"{file} is missing; {root} is not as `cscl data make` wrote it")
+        with Image.open(file) as picture:
+            truth = np.asarray(picture.resize((width, height), Image.Resampling.NEAREST))
+        modality = cache.modality[number]
+        counts[modality] += confusion(tables[0][truth], tables[1][cache[number]], len(classes))
+        images[modality] += 1
+    found = [m for m in range(len(MODALITIES)) if images[m]]
+    return MaskScores(
+        name,
+        classes,
+        {MODALITIES[m]: int(images[m]) for m in found},
+        {MODALITIES[m]: tuple(iou(counts[m]).tolist()) for m in found},
+    )
+
+
+def confusion(truth: NDArray[np.uint8], answer: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
+    """Pixels (classes, classes) by true class and answered class; ignored true pixels are left out."""
+    known = truth != IGNORED
+    pairs = truth[known].astype(np.int64) * classes + answer[known]
+    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+
+
+def iou(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Intersection over union of each class out of a confusion matrix; NaN where neither side has the class."""
+    both = np.diag(counts).astype(np.float64)
+    either = counts.sum(0) + counts.sum(1) - np.diag(counts)
+    return np.divide(both, either, out=np.full(len(both), np.nan), where=either > 0)
