@@ -61,7 +61,7 @@ class ModelConfig:
             )
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)  # not frozen: Lightning Fabric walks over outputs and refuses frozen ones
 class Output:
     """What the network answers for B images.
 

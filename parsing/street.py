@@ -9,7 +9,7 @@ import segmentation_models_pytorch as smp
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import nn
+from torch import Tensor, nn
 
 from .errors import InputError, MissingError
 from .labels import label_set
@@ -54,7 +54,13 @@ class StreetParser(NetworkParser):
         self.name = "street"
         network, config, self.weights_hash = load_street(file or BUILT_IN)
         self.input_size = config.input_size
-        super().__init__(network, MEAN, STD, device)
+        super().__init__(network.to(memory_format=torch.channels_last), MEAN, STD, device)
+
+    def forward(self, batch: Tensor) -> Tensor:
+        # on a CPU in pieces that its cache holds: half as fast again as 32 images at once
+        pieces = batch.split(8) if self.device.type == "cpu" else (batch,)
+        logits = [NetworkParser.forward(self, p.contiguous(memory_format=torch.channels_last)) for p in pieces]
+        return torch.cat(logits)
 
 
 def save_street(network: nn.Module, config: StreetNetwork, file: Path) -> None:
