@@ -30,6 +30,15 @@ class Height(click.ParamType):
         return height, width
 
 
+class FileSize(Height):
+    """HEIGHTxWIDTH, `masks` or `source`."""
+
+    name = "HxW|masks|source"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if value in ("masks", "source") else super().convert(value, param, ctx)
+
+
 def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
     """Print an error of ours as one line; exit code 2 for what the user got wrong, 1 for what failed."""
 
@@ -150,7 +159,7 @@ def demo(out: Path, seed: int) -> None:
 
 @main.group()
 def masks() -> None:
-    """Look at a mask cache."""
+    """Look at a mask cache, hand it over, make one of masks that you have."""
 
 
 @masks.command("info")
@@ -165,6 +174,56 @@ def masks_info(file: Path, as_json: bool) -> None:
     click.echo(json.dumps(report.to_json(), indent=1) if as_json else "\n".join(report.lines()))
 
 
+@masks.command("export")
+@click.argument("file", type=Folder)
+@click.option("--to", required=True, help="png, sgiel, bpbreid, kpr, eanet, isp, scnet or pixel-sampling.")
+@click.option("-o", "--out", type=Folder, required=True, help="Folder to write to.")
+@click.option("--path", help="Each file's path below it, as in 'masks/{1}/{stem}.npy'.  [default: the exporter's]")
+@click.option("--size", type=FileSize(), help="Of the files: as given, as cached, or as each image.")
+@click.option("--palette", is_flag=True, help="png: with colours.")
+@click.option("--scheme", help="png: parts of this scheme instead of the parser's classes.")
+@click.option("--workers", type=click.IntRange(1), help="Threads.  [default: one a core]")
+@click.option("--overwrite", is_flag=True, help="Replace files that are there.")
+@one_line_errors
+def masks_export(**options: Any) -> None:
+    """Masks as the files that other projects read; docs/reuse.md has a recipe for each."""
+    from pipelines.masks_export import ExportConfig, export
+
+    try:
+        result = export(ExportConfig(**options))
+    except KeyboardInterrupt:
+        raise CsclError("stopped; files that are there are whole, the same command goes on from there") from None
+    click.echo(f"{result.out}: {result.written} files written in {result.seconds:.1f} s, {result.kept} were there")
+    for note in result.notes:
+        click.echo(f"note: {note}")
+    if result.unreadable:
+        shown = ", ".join(result.unreadable[:10]) + (" ..." if len(result.unreadable) > 10 else "")
+        click.echo(f"note: no file for {len(result.unreadable)} unreadable images: {shown}")
+
+
+@masks.command("import")
+@click.argument("folder", metavar="DIR", type=Folder)
+@click.option("--from", "kind", type=click.Choice(("png",)), required=True, help="What the masks are.")
+@click.option("--labels", required=True, help="Label set of their values: lip, atr, pascal, cihp ...")
+@click.option("--dataset", type=DATA_SETS, help="The images they belong to.  [default: one image a mask]")
+@click.option("--root", type=Folder, help="The images' folder.")
+@click.option("--out", type=Folder, help="The cache's index file.  [default: data/DATASET_masks.h5]")
+@click.option("--size", type=Height(), default="288x144", help="Height and width of the cached masks.")
+@click.option("--path", help="Where an image's mask lies below DIR.  [default: '{dir}/{stem}.png', then '{stem}.png']")
+@click.option("--suffix", default=".jpg", help="Without --dataset: what the images' names end in.")
+@click.option("--licence", default="not stated: imported masks", help="Of the masks; kept in the cache.")
+@click.option("--overwrite", is_flag=True, help="Replace a cache that is there.")
+@one_line_errors
+def masks_import(folder: Path, kind: str, **options: Any) -> None:
+    """A cache out of masks that you have: palette or grey PNGs whose values are class numbers."""
+    from pipelines.masks_import import ImportConfig, import_masks
+
+    result = import_masks(ImportConfig(folder, **options))
+    click.echo(f"{result.path}: {result.masks} masks imported")
+    if result.without:
+        click.echo(f"note: {len(result.without)} images have no mask, the first is {result.without[0]}")
+
+
 @masks.command("score")
 @click.argument("file", type=Folder)
 @click.option("--scheme", help="A part scheme (reid4, reid6, body) instead of the street classes.")
@@ -176,6 +235,47 @@ def masks_score(file: Path, scheme: str | None, root: Path | None, as_json: bool
     from pipelines.masks_score import score_masks
 
     scores = score_masks(file, scheme, root)
+    click.echo(json.dumps(scores.to_json(), indent=1) if as_json else "\n".join(scores.lines()))
+
+
+@main.group("parser")
+def parser_group() -> None:
+    """Train, score and list human parsers."""
+
+
+@parser_group.command("train")
+@click.option("--photos", type=Folder, required=True, help="Annotated photographs: photos/, parts/, meta.json.")
+@click.option("--out", type=Folder, required=True, help="The weights' file, .safetensors; a log lies beside it.")
+@click.option("--init", type=Folder, help="Weights to start from: a file, or `street` for the built-in ones.")
+@click.option("--epochs", type=click.IntRange(1), default=32)
+@click.option("--learning-rate", type=float, default=2e-3)
+@click.option("--seed", type=int, default=0)
+@click.option("--device", default="auto", help="`cpu`, `cuda`; `auto` is CUDA where there is one.")
+@one_line_errors
+def parser_train(photos: Path, out: Path, init: Path | None, device: str, **recipe: Any) -> None:
+    """Train a parser like the built-in one, with simulated infrared, or fine-tune it."""
+    from pipelines.parser_train import ParserRecipe, train_parser
+
+    train_parser(photos, out, ParserRecipe(**recipe), init, device)
+    click.echo(f"{out}: trained; `cscl parse --weights {out}` uses it, `cscl parser score --weights {out}` scores it")
+
+
+@parser_group.command("score")
+@click.option("--photos", type=Folder, required=True, help="Annotated photographs: photos/, parts/, meta.json.")
+@click.option("--parser", default="street", help="The human parser.")
+@click.option("--weights", type=Folder, help="The parser's weights, instead of its own.")
+@click.option("--part", type=click.Choice(("train", "val")), default="val", help="Which photographs.")
+@click.option("--scheme", help="Compare in a part scheme; a parser of another label set needs it.")
+@click.option("--flip/--no-flip", default=True, help="Average with the mirrored image.")
+@click.option("--device", default="cpu")
+@click.option("--json", "as_json", is_flag=True)
+@one_line_errors
+def parser_score(photos: Path, parser: str, weights: Path | None, device: str, as_json: bool, **options: Any) -> None:
+    """IoU with annotated photographs, in colour, grey and simulated infrared."""
+    from parsing.registry import ParserSpec
+    from pipelines.parser_score import score_parser
+
+    scores = score_parser(photos, ParserSpec(parser, weights, device), **options)
     click.echo(json.dumps(scores.to_json(), indent=1) if as_json else "\n".join(scores.lines()))
 
 

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from data.crops import PersonCrops
 from data.photos import Photos
 from parsing.errors import CsclError, InputError
-from parsing.street import MEAN, STD, StreetNetwork, load_street, save_street
+from parsing.street import BUILT_IN, MEAN, STD, StreetNetwork, load_street, save_street
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class ParserRecipe:
     """All that decides the weights. `epochs` pass over the training photographs, with AdamW and one cycle."""
 
     network: StreetNetwork = field(default_factory=StreetNetwork)
-    epochs: int = 60
+    epochs: int = 32
     batch_size: int = 16
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
@@ -56,13 +56,13 @@ def train_parser(
     out: Path,
     recipe: ParserRecipe | None = None,
     init: Path | None = None,
-    device: str = "cpu",
+    device: str = "auto",
     workers: int = 1,
     progress: bool = True,
 ) -> Path:
     """Train on the `train` ids of `photos` and write `out` (.safetensors), with a log of losses beside it.
 
-    init: weights to start from, written by this command. The last weights, averaged (EMA), are kept; no
+    init: weights to start from, written by this command, or `street`. The last weights, averaged (EMA), are kept; no
     photograph of `val` is looked at.
     """
     recipe = recipe or ParserRecipe()
@@ -78,7 +78,7 @@ def train_parser(
         torch.manual_seed(recipe.seed)
         network = config.build()
     if init is not None:
-        network, config, _ = load_street(init)
+        network, config, _ = load_street(BUILT_IN if init == Path("street") else init)
     crops = PersonCrops(library, library.train, config.input_size, recipe.seed)
     if not crops:
         raise InputError(f"{photos}: none of the {len(library.train)} training photographs shows a person")
