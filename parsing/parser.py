@@ -11,9 +11,12 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .errors import InputError
 from .labels import LabelSet
 
 Size = tuple[int, int]
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+CHANNELS = ("rgb", "bgr")
 
 
 class Parser(ABC):
@@ -72,14 +75,26 @@ class Parser(ABC):
 
 
 class NetworkParser(Parser):
-    """A parser whose input is the image stretched to `input_size` and normalised by `mean` and `std` of [0, 1]."""
+    """A parser whose input is the image stretched to `input_size` and normalised by `mean` and `std` of [0, 1].
+
+    channels: the order in which the network takes red, green and blue; `mean` and `std` are in that order too.
+    """
 
     def __init__(
-        self, network: nn.Module, mean: Sequence[float], std: Sequence[float], device: str | torch.device
+        self,
+        network: nn.Module,
+        mean: Sequence[float],
+        std: Sequence[float],
+        device: str | torch.device,
+        channels: str = "rgb",
     ) -> None:
+        if channels not in CHANNELS:
+            raise InputError(f"--channels {channels}: give rgb or bgr")
+        if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+            raise InputError(f"--mean {tuple(mean)} --std {tuple(std)}: give three values each, --std above 0")
         self.device = torch.device(device)
         self.network = network.eval().to(self.device)
-        self.mean, self.std = tuple(mean), tuple(std)
+        self.mean, self.std, self.channels = tuple(mean), tuple(std), channels
         self._mean = torch.tensor(self.mean, device=self.device).view(3, 1, 1) * 255
         self._std = torch.tensor(self.std, device=self.device).view(3, 1, 1) * 255
 
@@ -88,6 +103,7 @@ class NetworkParser(Parser):
         return {
             "resize": "antialiased bilinear",
             "input": list(self.input_size),
+            "channels": self.channels,
             "mean": self.mean,
             "std": self.std,
         }
@@ -98,4 +114,21 @@ class NetworkParser(Parser):
         return torch.from_numpy(np.array(resized)).permute(2, 0, 1)
 
     def forward(self, batch: Tensor) -> Tensor:
-        return self.network((batch.float() - self._mean) / self._std)
+        ordered = batch.flip(1) if self.channels == "bgr" else batch
+        return self.network((ordered.float() - self._mean) / self._std)
+
+    @torch.inference_mode()
+    def check_answer(self) -> None:
+        """Give the network an empty image; InputError unless it answers a map of each class of the label set."""
+        empty = torch.zeros(1, 3, *self.input_size, dtype=torch.uint8, device=self.device)
+        height, width = self.input_size
+        try:
+            answer = self.forward(empty)
+        except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
+            reason = (str(error).strip() or repr(error)).splitlines()[-1]
+            raise InputError(f"{self.name} does not take an image of --input {height}x{width}: {reason}") from error
+        found = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
+        if not isinstance(answer, Tensor) or answer.ndim != 4 or answer.shape[:2] != (1, len(self.labels)):
+            raise InputError(
+                f"{self.name} answers {found}, but --labels {self.labels.name} needs (1, {len(self.labels)}, h, w)"
+            )
