@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from .errors import CacheError, MissingError
 from .index import shard_folder
 from .labels import LabelSet
+from .resize import resize_maps
 from .schemes import PartScheme, part_scheme
 from .shard import read_columns
 
@@ -121,12 +122,23 @@ class MaskCache:
         """Labels regrouped to a part scheme: 0 background, 1..Q; shaped as `cache[key]`."""
         return self.table(scheme)[self[key]]
 
-    def parts(self, key: Key | slice | Sequence[Key], scheme: str | PartScheme = "reid4") -> NDArray[np.float32]:
-        """One map a part in [0, 1]: (Q, H, W), or (N, Q, H, W); without background."""
+    def parts(
+        self, key: Key | slice | Sequence[Key], scheme: str | PartScheme = "reid4", soft: bool | None = None
+    ) -> NDArray[np.float32]:
+        """One map a part in [0, 1]: (Q, H, W), or (N, Q, H, W); without background.
+
+        Where the cache has probabilities, the sum of those of the part's classes, bilinear from a quarter of the
+        size; else 0 and 1 from the labels. soft: True insists on probabilities (CacheError), False on labels.
+        """
         chosen = part_scheme(scheme) if isinstance(scheme, str) else scheme
-        labels = self.part_labels(key, chosen)
-        maps = labels[..., None, :, :] == np.arange(1, len(chosen) + 1, dtype=np.uint8)[:, None, None]
-        return maps.astype(np.float32)
+        numbers = np.arange(1, len(chosen) + 1, dtype=np.uint8)[:, None]
+        if not (self.made_by["probs"] if soft is None else soft):
+            return (self.part_labels(key, chosen)[..., None, :, :] == numbers[..., None]).astype(np.float32)
+        probs = self.probs(key)
+        *batch, classes, height, width = probs.shape
+        members = (self.table(chosen)[:classes] == numbers).astype(np.float32) / 255
+        maps = np.matmul(members, probs.reshape(*batch, classes, height * width))
+        return resize_maps(maps.reshape(*batch, len(chosen), height, width), self.size).clip(0, 1)
 
     def table(self, scheme: str | PartScheme) -> NDArray[np.uint8]:
         """Look-up table (256,) from this cache's classes to the parts of `scheme`."""

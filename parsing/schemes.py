@@ -18,7 +18,8 @@ Groups = Mapping[str, Mapping[str, tuple[str, ...]]]
 class PartScheme:
     """Parts 1..Q (0 is background) and, for each label set, the classes that make up each part.
 
-    Classes that no part names (a bag, say) count as background.
+    Classes that no part names (a bag, say) count as background. partial: a part for which a label set has no
+    class stays empty, instead of being refused.
 
     >>> part_scheme("reid4").table(label_set("lip"))[13]   # face -> head
     1
@@ -27,6 +28,7 @@ class PartScheme:
     name: str
     parts: tuple[str, ...]
     groups: Groups
+    partial: bool = False
 
     def __len__(self) -> int:
         return len(self.parts)
@@ -41,9 +43,9 @@ class PartScheme:
         table = np.zeros(256, np.uint8)
         table[IGNORED] = IGNORED
         for number, part in enumerate(self.parts, 1):
-            if not groups.get(part):
+            if not groups.get(part) and not self.partial:
                 raise InputError(f"part scheme {self.name!r}: label set {labels.name!r} has no class for {part!r}")
-            for name in groups[part]:
+            for name in groups.get(part, ()):
                 if table[labels.index(name)]:
                     raise InputError(f"part scheme {self.name!r}: class {name!r} of {labels.name!r} is in two parts")
                 table[labels.index(name)] = number
