@@ -1,0 +1,125 @@
+"""What an exporter is: the mask of one image as the bytes of a file that another project's loader reads."""
+
+import io
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..cache import MaskCache
+from ..errors import InputError
+from ..labels import IGNORED
+from ..resize import resize_labels, resize_maps
+from ..schemes import PartScheme
+
+Size = tuple[int, int]
+SizeRule = Size | Literal["masks", "source"]
+
+
+class Exporter(ABC):
+    """Turns masks of `cache` into files; a subclass says where they go and writes `encode`.
+
+    size: (height, width) of what is written; `masks`: as in the cache; `source`: as each image file.
+    """
+
+    name: ClassVar[str]
+    reader: ClassVar[str]
+    """Who reads the files."""
+    path: ClassVar[str]
+    """Where the mask of an image goes, as `paths.fill` takes it."""
+    default_size: ClassVar[SizeRule] = "masks"
+    soft: ClassVar[bool] = False
+    """Whether probabilities make the files better."""
+    takes: ClassVar[frozenset[str]] = frozenset()
+    """Options beside the size: `palette`, `scheme`."""
+
+    def __init__(
+        self, cache: MaskCache, size: SizeRule | None = None, palette: bool = False, scheme: str | None = None
+    ) -> None:
+        for option, given in (("palette", palette), ("scheme", scheme is not None)):
+            if given and option not in self.takes:
+                raise InputError(f"--{option}: {self.name} files have their own, leave it out")
+        self.cache = cache
+        self.size: SizeRule = size or self.default_size
+
+    @abstractmethod
+    def encode(self, number: int, target: PurePosixPath) -> bytes:
+        """The file `target` for image `number` of the cache."""
+
+    def notes(self) -> list[str]:
+        """What the user should know of these files."""
+        if self.soft and not self.cache.made_by["probs"]:
+            return ["hard 0/1 masks: this cache holds no probabilities, `cscl parse --probs` makes one that does"]
+        return []
+
+    def size_of(self, number: int) -> Size:
+        """(height, width) of the file for image `number`."""
+        if self.size == "masks":
+            return self.cache.size
+        if self.size == "source":
+            height, width = self.cache.source_size[number]
+            return int(height), int(width)
+        return self.size
+
+    def labels(self, number: int, scheme: PartScheme | None = None) -> NDArray[np.uint8]:
+        """Classes, or parts of `scheme`, at the file's size."""
+        found = self.cache[number] if scheme is None else self.cache.part_labels(number, scheme)
+        return resize_labels(found, self.size_of(number))
+
+    def maps(self, number: int, scheme: PartScheme) -> NDArray[np.float32]:
+        """Parts (Q, H, W) in [0, 1] at the file's size, soft where the cache has probabilities."""
+        return resize_maps(self.cache.parts(number, scheme), self.size_of(number))
+
+
+class PartIdExporter(Exporter):
+    """Single-channel PNGs of another project's own part ids."""
+
+    palette: ClassVar[bool] = False
+    scheme: ClassVar[PartScheme]
+    """The ids' names, from 1; those that a label set lacks stay empty."""
+
+    def encode(self, number: int, target: PurePosixPath) -> bytes:
+        ids = self.labels(number, self.scheme)
+        return png(np.where(ids == IGNORED, 0, ids).astype(np.uint8), self.palette)
+
+    def notes(self) -> list[str]:
+        return [*super().notes(), *missing_parts(self.cache, self.scheme)]
+
+
+def missing_parts(cache: MaskCache, scheme: PartScheme) -> list[str]:
+    """A note of the parts that the cache's label set has no class for; InputError where none is known."""
+    present = set(scheme.table(cache.labels).tolist())
+    absent = [part for number, part in enumerate(scheme.parts, 1) if number not in present]
+    if not absent:
+        return []
+    return [f"label set {cache.labels.name} has no class for {', '.join(absent)}: never in these files"]
+
+
+def png(labels: NDArray[np.uint8], palette: bool) -> bytes:
+    """Labels (H, W) as a PNG: grey values, or the same values with PASCAL VOC's colours as a palette."""
+    image = Image.fromarray(labels)
+    if palette:
+        image.putpalette(voc_colours())
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+def npy(array: NDArray[np.float32]) -> bytes:
+    """An array as the bytes of a .npy file."""
+    file = io.BytesIO()
+    np.save(file, np.ascontiguousarray(array), allow_pickle=False)
+    return file.getvalue()
+
+
+def voc_colours() -> Sequence[int]:
+    """RGB of the 256 labels as PASCAL VOC, and SCHP after it, colours them: bits of the label dealt to channels."""
+    return [
+        sum((label >> (3 * bit + channel) & 1) << (7 - bit) for bit in range(3))
+        for label in range(256)
+        for channel in range(3)
+    ]

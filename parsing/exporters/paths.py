@@ -1,0 +1,54 @@
+"""Where an exporter puts the mask of an image: a template filled from the image's name, never outside the folder."""
+
+import re
+from pathlib import PurePosixPath, PureWindowsPath
+
+from ..errors import InputError
+
+_FIELD = re.compile(r"\{([^{}]*)\}")
+FIELDS = (
+    "{stem} file name without its ending, {suffix} its ending, {1} the folder that holds it, {2} the one above, "
+    "{dir} all its folders, {dir:1} without the first, {root} the data set's folder"
+)
+
+
+def relative_path(name: str) -> PurePosixPath:
+    """`name` as a path below some folder; InputError for an absolute one, `..`, and anything else that leads out."""
+    path = PurePosixPath(name)
+    if (
+        path.is_absolute()
+        or PureWindowsPath(name).drive
+        or PureWindowsPath(name).root
+        or ".." in PureWindowsPath(name).parts
+        or not path.parts
+        or "\0" in name
+    ):
+        raise InputError(f"{name!r} is no path below a folder: absolute paths and '..' are refused")
+    return path
+
+
+def fill(template: str, name: str, root: str) -> PurePosixPath:
+    """The path that `template` makes of the image `name` of the data set in folder `root` (`FIELDS`).
+
+    >>> fill("masks/{1}/{stem}.npy", "cam1/0001/0007.jpg", "SYSU-MM01")
+    PurePosixPath('masks/0001/0007.npy')
+    """
+    image = relative_path(name)
+    folders = image.parts[:-1]
+
+    def value(field: re.Match[str]) -> str:
+        text = field[1]
+        if text in ("stem", "suffix"):
+            return image.stem if text == "stem" else image.suffix
+        if text == "root":
+            return root
+        if match := re.fullmatch(r"dir(?::(\d+))?", text):
+            return "/".join(folders[int(match[1] or 0) :])
+        if text.isdigit() and int(text) > 0:
+            if int(text) > len(folders):
+                raise InputError(f"--path {template}: {name} lies in {len(folders)} folders, there is no {field[0]}")
+            return folders[-int(text)]
+        raise InputError(f"--path {template}: no {field[0]}; there are {FIELDS}")
+
+    relative_path(template)  # an empty {dir} must not make an absolute path
+    return relative_path("/".join(part for part in _FIELD.sub(value, template).split("/") if part))

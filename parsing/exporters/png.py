@@ -1,0 +1,28 @@
+"""`png`: one PNG an image, in the data set's own folders."""
+
+from pathlib import PurePosixPath
+
+from ..cache import MaskCache
+from ..schemes import part_scheme
+from .base import Exporter, SizeRule, png
+
+
+class PngExporter(Exporter):
+    """Classes of the cache's label set, or the parts of `scheme`, as grey values or with a palette."""
+
+    name = "png"
+    reader = "anything"
+    path = "{dir}/{stem}.png"
+    takes = frozenset({"palette", "scheme"})
+
+    def __init__(
+        self, cache: MaskCache, size: SizeRule | None = None, palette: bool = False, scheme: str | None = None
+    ) -> None:
+        super().__init__(cache, size, palette, scheme)
+        self.palette = palette
+        self.scheme = None if scheme is None else part_scheme(scheme)
+        if self.scheme is not None:
+            self.scheme.table(cache.labels)  # a scheme that does not know the label set is refused before any file
+
+    def encode(self, number: int, target: PurePosixPath) -> bytes:
+        return png(self.labels(number, self.scheme), self.palette)

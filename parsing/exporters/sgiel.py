@@ -1,0 +1,44 @@
+"""`sgiel`: the body's shape as grey pictures named as the images, for jiawei151/SGIEL_VIReID."""
+
+import io
+from pathlib import PurePosixPath
+
+import numpy as np
+from PIL import Image
+
+from ..cache import MaskCache
+from ..errors import InputError
+from ..schemes import PartScheme
+from .base import Exporter, SizeRule
+
+_FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".bmp": "BMP"}
+
+
+class SgielExporter(Exporter):
+    """Probability of the person, the sum over all classes but background and bag, times 255 in three channels.
+
+    `pre_process_sysu.py` lists the folders of images and shapes side by side and compares the names, ending
+    included; `RegDBData` opens the shape under the image's own name. Both resize what they read.
+    """
+
+    name = "sgiel"
+    reader = "jiawei151/SGIEL_VIReID (pre_process_sysu.py, RegDBData)"
+    path = "{dir}/{stem}{suffix}"
+    soft = True
+
+    def __init__(
+        self, cache: MaskCache, size: SizeRule | None = None, palette: bool = False, scheme: str | None = None
+    ) -> None:
+        super().__init__(cache, size, palette, scheme)
+        body = tuple(c for c in cache.labels.classes[1:] if c != "bag")
+        self._body = PartScheme("shape", ("person",), {cache.labels.name: {"person": body}})
+
+    def encode(self, number: int, target: PurePosixPath) -> bytes:
+        if target.suffix.lower() not in _FORMATS:
+            raise InputError(f"{target}: sgiel files end in {', '.join(_FORMATS)}")
+        person = self.maps(number, self._body)[0]
+        grey = Image.fromarray((person * 255).round().astype(np.uint8))
+        file = io.BytesIO()
+        options = {"quality": 95} if _FORMATS[target.suffix.lower()] == "JPEG" else {}
+        Image.merge("RGB", [grey] * 3).save(file, _FORMATS[target.suffix.lower()], **options)
+        return file.getvalue()

@@ -1,0 +1,39 @@
+"""Resizing maps and labels with numpy alone: soft maps bilinear or by area, labels by nearest neighbour."""
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def resize_maps(maps: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Soft maps (..., h, w) at (..., *size): bilinear where a side grows, the mean of the area where it shrinks."""
+    height, width = size
+    return np.matmul(np.matmul(_weights(maps.shape[-2], height), maps), _weights(maps.shape[-1], width).T)
+
+
+def resize_labels(labels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Labels (..., h, w) at (..., *size): each pixel is the one nearest to its centre, so no class is made up."""
+    rows, columns = (
+        ((np.arange(new) + 0.5) * old / new).astype(np.int64) for new, old in zip(size, labels.shape[-2:], strict=True)
+    )
+    return labels[..., rows[:, None], columns]
+
+
+@lru_cache(maxsize=32)
+def _weights(old: int, new: int) -> NDArray[np.float32]:
+    """Matrix (new, old), rows sum to 1, that resizes one side of a map."""
+    weights = np.zeros((new, old), np.float32)
+    rows = np.arange(new)
+    if new >= old:  # pixel centres are at half numbers, beyond the outermost the map is constant
+        at = ((rows + 0.5) * old / new - 0.5).clip(0, old - 1)
+        low = at.astype(np.int64)
+        np.add.at(weights, (rows, low), 1 - (at - low))
+        np.add.at(weights, (rows, np.minimum(low + 1, old - 1)), at - low)
+    else:
+        edges = np.arange(new + 1) * old / new
+        columns = np.arange(old)
+        covered = np.minimum(edges[1:, None], columns + 1) - np.maximum(edges[:-1, None], columns)
+        weights[:] = covered.clip(0) * new / old
+    weights.flags.writeable = False
+    return weights

@@ -1,0 +1,109 @@
+"""Masks beside anybody's images: a torch data set of (image, label) joined to a mask cache by the images' paths."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import Dataset
+from torchvision import tv_tensors
+
+from .cache import MaskCache
+from .errors import InputError
+from .schemes import PartScheme
+
+Joint = Callable[[Any, tv_tensors.Mask], tuple[Any, Any]]
+
+
+class WithMasks(Dataset[tuple[Any, ...]]):
+    """`dataset[i]` with its mask put in second place: (image, mask, label, ...).
+
+    >>> data = WithMasks(ImageFolder("data/SYSU-MM01/cam1"), MaskCache("data/sysu_masks.h5"), transform=v2.Compose([
+    ...     v2.RandomHorizontalFlip(), v2.Resize((288, 144)), v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]))
+    >>> image, mask, label = data[0]              # (3, 288, 144), (4, 288, 144), int
+
+    mask: tv_tensors.Mask as large as the image; parts (Q, H, W) float32 in [0, 1] of `scheme`, or the classes
+    (H, W) uint8 of `cache.labels` where scheme is None. transform: called with (image, mask), as torchvision's
+    transforms.v2 are, so that both move together. A mirrored image of a label set with sides has its left and right
+    classes exchanged: `cache.labels.flipped`.
+
+    paths: of the images, in the order of `dataset`; None takes them from its `samples` or `imgs`, as torchvision's
+    have. Below `cache.root`, or names of the cache as they are. Raises InputError where an image has no mask, and
+    where `dataset` has a transform of its own, since a mask cannot follow what that does; move it here, or vouch
+    with aligned=True that it moves nothing.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        cache: MaskCache,
+        paths: Sequence[str | os.PathLike[str]] | None = None,
+        scheme: str | PartScheme | None = "reid4",
+        transform: Joint | None = None,
+        aligned: bool = False,
+    ) -> None:
+        own = [a for a in ("transform", "transforms") if getattr(dataset, a, None) is not None]
+        if own and not aligned:
+            raise InputError(
+                f"{type(dataset).__name__}.{own[0]} would move images away from their masks; give it to WithMasks as "
+                "transform, or say aligned=True if it neither flips nor crops"
+            )
+        if paths is None:
+            samples = getattr(dataset, "samples", None) or getattr(dataset, "imgs", None)
+            if samples is None:
+                raise InputError(f"{type(dataset).__name__} has no samples to take paths from; give paths")
+            paths = [sample[0] for sample in samples]
+        if len(paths) != len(dataset):
+            raise InputError(f"{len(paths)} paths for {len(dataset)} images; give one an image, in their order")
+        if scheme is not None:
+            cache.table(scheme)
+        self.dataset, self.cache, self.scheme, self.transform = dataset, cache, scheme, transform
+        self.names = [self._name(path) for path in paths]
+        missing = [name for name in self.names if name not in cache]
+        if missing:
+            raise InputError(
+                f"{len(missing)} of {len(paths)} images have no mask in {cache.path}, the first is {missing[0]}; its "
+                f"names are paths below {cache.root}, such as {cache.names[0]}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        image, *rest = self.dataset[index]
+        mask = tv_tensors.Mask(_resized(self._mask(self.names[index]), _size(image)))
+        if self.transform is not None:
+            image, mask = self.transform(image, mask)
+        return (image, mask, *rest)
+
+    def _mask(self, name: str) -> Tensor:
+        if self.scheme is None:
+            return torch.from_numpy(self.cache[name])
+        return torch.from_numpy(self.cache.parts(name, self.scheme))
+
+    def _name(self, path: str | os.PathLike[str]) -> str:
+        text = Path(path).as_posix()
+        if text in self.cache:
+            return text
+        return Path(os.path.relpath(path, self.cache.root)).as_posix()
+
+
+def _size(image: Any) -> tuple[int, int]:
+    """(height, width) of a tensor (..., H, W), an array (H, W, C) or a PIL image."""
+    if isinstance(image, Tensor):
+        return int(image.shape[-2]), int(image.shape[-1])
+    if hasattr(image, "shape"):
+        return int(image.shape[0]), int(image.shape[1])
+    return int(image.height), int(image.width)
+
+
+def _resized(mask: Tensor, size: tuple[int, int]) -> Tensor:
+    """Classes (H, W) to the nearest, parts (Q, H, W) bilinear."""
+    if mask.shape[-2:] == size:
+        return mask
+    if mask.dim() == 2:
+        return F.interpolate(mask[None, None], size, mode="nearest-exact")[0, 0]
+    return F.interpolate(mask[None], size, mode="bilinear", antialias=True)[0]

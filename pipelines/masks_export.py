@@ -1,0 +1,198 @@
+"""`cscl masks export`: write the masks of a cache as the files that another project reads."""
+
+import copy
+import json
+import os
+import shutil
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import h5py
+import numpy as np
+from tqdm import tqdm
+
+from parsing.cache import MaskCache
+from parsing.errors import CsclError, InputError
+from parsing.exporters import exporter
+from parsing.exporters.base import Exporter, SizeRule
+from parsing.exporters.paths import fill
+from parsing.shard import Status
+
+TASK = 64
+"""Images a task: consecutive ones, which lie in one shard."""
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """What `cscl masks export` was asked for.
+
+    path: template of the files' paths below `out` (`parsing.exporters.paths`), None for the exporter's own.
+    size: (height, width), `masks`, `source`, or None for the exporter's own. workers: threads, None for one a core.
+    """
+
+    file: Path
+    to: str
+    out: Path
+    path: str | None = None
+    size: SizeRule | None = None
+    palette: bool = False
+    scheme: str | None = None
+    workers: int | None = None
+    overwrite: bool = False
+    progress: bool = True
+
+    def __post_init__(self) -> None:
+        if isinstance(self.size, tuple) and not (min(self.size) >= 1 and max(self.size) <= 8192):
+            raise InputError(f"--size {self.size[0]}x{self.size[1]}: give height x width, each from 1 to 8192")
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """What became of it: files written now, files kept from an earlier run, images that have no mask, notes."""
+
+    out: Path
+    written: int
+    kept: int
+    unreadable: tuple[str, ...]
+    notes: tuple[str, ...]
+    seconds: float
+
+
+def export(config: ExportConfig) -> ExportResult:
+    """Write what `out` lacks; a file is there whole or not at all, and the same command goes on where one stopped.
+
+    Unreadable images have no mask and get no file. Raises InputError for two images in one file, for a path that
+    leads out of `out` or onto an image, and for files there that are not of this export.
+    """
+    began = time.monotonic()
+    cache = MaskCache(config.file)
+    writer = exporter(config.to)(cache, config.size, config.palette, config.scheme)
+    template = config.path or writer.path
+    targets = _targets(cache, template, config.out)
+    made_by = _made_by(config, cache, writer, template)
+    record = config.out / f"cscl-{writer.name}.json"
+    _make_room(config, record, made_by, targets)
+    if config.overwrite:
+        todo = list(targets)
+    else:
+        todo = [number for number, target in targets.items() if not (config.out / target).is_file()]
+    workspace = config.out / f".cscl-{writer.name}"  # other projects list folders: nothing half-written among the masks
+    try:
+        workspace.mkdir(exist_ok=True)
+        record.write_text(json.dumps(made_by, indent=1) + "\n", encoding="utf-8")
+        _write_all(config, writer, workspace, todo, targets)
+        shutil.rmtree(workspace)
+    except OSError as error:
+        raise CsclError(f"{config.out} cannot be written: {error.strerror or error}") from error
+    unreadable = tuple(n for n, s in zip(cache.names, cache.status, strict=True) if s == Status.UNREADABLE)
+    return ExportResult(
+        config.out, len(todo), len(targets) - len(todo), unreadable, tuple(writer.notes()), time.monotonic() - began
+    )
+
+
+def _targets(cache: MaskCache, template: str, out: Path) -> dict[int, PurePosixPath]:
+    """Where the mask of each readable image goes, below `out`."""
+    inside = out.resolve()
+    images, root = frozenset(cache.names), cache.root.resolve()
+    targets: dict[int, PurePosixPath] = {}
+    taken: dict[PurePosixPath, str] = {}
+    safe: set[PurePosixPath] = set()
+    for number in np.flatnonzero(cache.status != Status.UNREADABLE).tolist():
+        name = cache.names[number]
+        target = fill(template, name, cache.root.name)
+        if target in taken:
+            raise InputError(
+                f"{taken[target]} and {name} would both be {target}; give --path with more of their folders, "
+                "as in --path '{dir}/{stem}.png'"
+            )
+        taken[target] = name
+        if target.parent not in safe:
+            if not (inside / target.parent).resolve().is_relative_to(inside):
+                raise InputError(f"{out / target.parent} leads out of {out} by a link; remove it or give another -o")
+            safe.add(target.parent)
+        place = inside / target
+        if place.is_relative_to(root) and place.relative_to(root).as_posix() in images:
+            raise InputError(f"{out / target} is an image of the data set; give a folder for the masks with -o")
+        targets[number] = target
+    return targets
+
+
+def _made_by(config: ExportConfig, cache: MaskCache, writer: Exporter, template: str) -> dict[str, Any]:
+    """All that decides what the files hold; kept beside them."""
+    with h5py.File(config.file, "r") as index:
+        shards = index["shards/sha256"].asstr()[:].tolist()
+    return {
+        "exporter": writer.name,
+        "for": writer.reader,
+        "path": template,
+        "size": list(writer.size) if isinstance(writer.size, tuple) else writer.size,
+        "palette": config.palette,
+        "scheme": config.scheme,
+        "data_set": cache.data_set,
+        "licence": cache.licence,
+        "made_by": cache.made_by,
+        "shards": shards,
+    }
+
+
+def _make_room(config: ExportConfig, record: Path, made_by: dict[str, Any], targets: dict[int, PurePosixPath]) -> None:
+    """Refuse to mix with files that another export, or somebody else, put there."""
+    try:
+        config.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"masks cannot be written to {config.out}: {error.strerror}") from error
+    if config.overwrite:
+        return
+    if record.is_file():
+        try:
+            found = json.loads(record.read_text(encoding="utf-8"))
+        except ValueError:
+            found = None
+        if found != json.loads(json.dumps(made_by)):
+            raise InputError(
+                f"{config.out} holds {config.to} files of another cache or with other options ({record.name}); "
+                "give another -o, or --overwrite to replace them"
+            )
+        return
+    there = next((t for t in targets.values() if os.path.lexists(config.out / t)), None)
+    if there is not None:
+        raise InputError(
+            f"{config.out / there} is there already and not of this export; give another -o, or --overwrite"
+        )
+
+
+def _write_all(
+    config: ExportConfig, writer: Exporter, workspace: Path, todo: list[int], targets: dict[int, PurePosixPath]
+) -> None:
+    """Encode and write in threads, each with its own open shards (h5py, PNG and numpy let go of the interpreter)."""
+    own = threading.local()
+
+    def task(numbers: list[int]) -> int:
+        if not hasattr(own, "writer"):
+            own.writer = copy.copy(writer)
+            own.writer.cache = copy.copy(writer.cache)
+        for number in numbers:
+            place = config.out / targets[number]
+            place.parent.mkdir(parents=True, exist_ok=True)
+            temporary = workspace / str(number)
+            temporary.write_bytes(own.writer.encode(number, targets[number]))
+            temporary.replace(place)
+        return len(numbers)
+
+    tasks = [todo[start : start + TASK] for start in range(0, len(todo), TASK)]
+    bar = tqdm(
+        total=len(targets), initial=len(targets) - len(todo), unit="image", desc=f"export {writer.name}",
+        disable=not config.progress,
+    )  # fmt: skip
+    with bar, ThreadPoolExecutor(config.workers or os.cpu_count() or 1) as pool:
+        futures = [pool.submit(task, numbers) for numbers in tasks]
+        try:
+            for future in as_completed(futures):
+                bar.update(future.result())
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
