@@ -67,9 +67,8 @@ class MaskCache:
             with h5py.File(self.path, "r") as index:
                 self._shards = [Path(p).name for p in index["shards/path"].asstr()[:]]  # never leaves our folder
                 self._shard, self._row = index["shard"][:], index["row"][:]
-            if {len(self._shard), len(self._row)} != {len(columns)} or not (
-                0 <= self._shard.min() and self._shard.max() < len(self._shards) and 0 <= self._row.min()
-            ):
+            outside = min(self._shard.min(), self._row.min()) < 0 or self._shard.max() >= len(self._shards)
+            if outside or {len(self._shard), len(self._row)} != {len(columns)}:
                 raise ValueError("its rows do not fit its shards")
         except CacheError:
             raise
@@ -170,25 +169,20 @@ class MaskCache:
         return self._gather(what, np.array([self.number(k) for k in key], np.int64))
 
     def _gather(self, what: str, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
-        if not len(numbers):
-            height, width = self.size
-            shape = (height, width) if what == "labels" else (len(self.labels), height // 4, width // 4)
-            return np.empty((0, *shape), np.uint8)
-        result: NDArray[np.uint8] | None = None
+        height, width = self.size
+        shape = (height, width) if what == "labels" else (len(self.labels), height // 4, width // 4)
+        result = np.empty((len(numbers), *shape), np.uint8)
         for position in np.lexsort((self._row[numbers], self._shard[numbers])):
             number = numbers[position]
             shard = int(self._shard[number])
             try:
                 stored = self._file(shard)[what]
-                if result is None:
-                    result = np.empty((len(numbers), *stored.shape[1:]), np.uint8)
                 result[position] = stored[int(self._row[number])]
             except (OSError, KeyError, IndexError, ValueError) as error:
                 raise CacheError(
                     f"{self._folder / self._shards[shard]}: the mask of {self.names[number]} cannot be read "
                     f"({error}); run the same `cscl parse` again to mend the cache"
                 ) from error
-        assert result is not None  # there is at least one number
         return result
 
     def _file(self, shard: int) -> h5py.File:

@@ -24,7 +24,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is stricter
+            warnings.simplefilter("ignore")  # of large pictures (the limit below is stricter), odd metadata, palettes
             with Image.open(path) as image:
                 if image.width * image.height > MOST_PIXELS:
                     raise UnreadableImageError(f"{path}: {image.width} x {image.height} pixels are too many")
@@ -32,10 +32,12 @@ def read_image(path: Path) -> NDArray[np.uint8]:
                 if upright.mode.startswith(("I", "F")):
                     return _eight_bits(np.asarray(upright))
                 return np.array(upright.convert("RGB"))
+    except UnreadableImageError:
+        raise
     except FileNotFoundError:
         raise UnreadableImageError(f"{path}: no such file") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UnreadableImageError(f"{path}: {error}") from error
+    except Exception as error:  # Pillow's decoders raise almost anything on a damaged file
+        raise UnreadableImageError(f"{path}: {error or type(error).__name__}") from error
 
 
 def _eight_bits(values: NDArray[np.generic]) -> NDArray[np.uint8]:

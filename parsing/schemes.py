@@ -30,6 +30,10 @@ class PartScheme:
     groups: Groups
     partial: bool = False
 
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.parts) < IGNORED or len(set(self.parts)) != len(self.parts):
+            raise InputError(f"part scheme {self.name!r}: parts must be distinct names, at least one, got {self.parts}")
+
     def __len__(self) -> int:
         return len(self.parts)
 
@@ -164,6 +168,8 @@ def part_scheme(name: str) -> PartScheme:
         raise InputError(
             f"part scheme file {file} cannot be used: {error!r}; it needs name, parts, a table a label set"
         ) from error
+    if not groups:
+        raise InputError(f"part scheme file {file} has no table; add one a label set, as [lip] or [street]")
     for label_set_name, group in groups.items():
         if label_set_name not in LABEL_SETS:
             raise InputError(

@@ -4,9 +4,11 @@ import json
 import logging
 import math
 import os
+import re
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,11 +24,13 @@ from parsing.cache import MaskCache, fingerprint
 from parsing.errors import CacheError, CsclError, InputError
 from parsing.index import build_index, shard_folder
 from parsing.registry import ParserSpec, find_parser
-from parsing.shard import FORMAT_VERSION, Status, read_columns, shard_fits
+from parsing.shard import FORMAT_VERSION, OtherVersionError, Status, read_columns, shard_fits
 
 from .parse_shard import PROGRESS, ShardTask, names_of, parse_shard
 
 MOST_IN_A_SHARD = 1024
+OURS = re.compile(r"\d{5}\.h5(\.\d+\.part)?")
+"""Names of the files that runs leave in a folder of shards."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class ParseConfig:
     size: (height, width) of the masks. device: `auto` is CUDA where there is one. workers: processes, None for one
     a core (one a GPU), 0 for none but this one. scheduler: address of a running dask scheduler to use instead.
     probs: store class probabilities too. limit: at most so many images, spread evenly over the data set.
+    labels to remote_code: of parsers that do not know them, see parsing.registry.ParserSpec.
     """
 
     dataset: str
@@ -53,6 +58,12 @@ class ParseConfig:
     overwrite: bool = False
     limit: int | None = None
     progress: bool = True
+    labels: str | None = None
+    input_size: tuple[int, int] | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    channels: str | None = None
+    remote_code: str | None = None
 
     def __post_init__(self) -> None:
         if min(self.size) < 16 or max(self.size) > 4096:
@@ -83,10 +94,15 @@ def parse(config: ParseConfig) -> ParseResult:
     began = time.monotonic()
     data_set = open_data_set(config.dataset, config.root)
     out = config.out or Path("data") / f"{config.dataset}_masks.h5"
+    if out.suffix != ".h5" or out.is_dir():
+        raise InputError(f"--out {out}: give a file that ends in .h5")
     records = _limited(data_set.images, config.limit)
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device
-    spec = ParserSpec(config.parser, config.weights, device)
-    parser = find_parser(spec)
+    device = _device(config)
+    spec = ParserSpec(
+        config.parser, config.weights and config.weights.resolve(), device, config.labels, config.input_size,
+        config.mean, config.std, config.channels, config.remote_code,
+    )  # fmt: skip
+    parser = find_parser(replace(spec, device="cpu"))  # for its name and weights: only workers need the device
     made_by = {
         "parser": parser.name,
         "weights": parser.weights_hash,
@@ -121,7 +137,7 @@ def parse(config: ParseConfig) -> ParseResult:
     build_index(out, [t.path for t in tasks])
     planned = {t.path.name for t in tasks}
     for stale in shard_folder(out).iterdir():
-        if stale.name not in planned:
+        if stale.name not in planned and OURS.fullmatch(stale.name):
             stale.unlink()
     cache = MaskCache(out)
     unreadable = tuple(n for n, s in zip(cache.names, cache.status, strict=True) if s == Status.UNREADABLE)
@@ -129,6 +145,18 @@ def parse(config: ParseConfig) -> ParseResult:
         out, len(cache), sum(len(t.records) for t in todo), unreadable,
         int((cache.status == Status.EMPTY).sum()), time.monotonic() - began,
     )  # fmt: skip
+
+
+def _device(config: ParseConfig) -> str:
+    """The device to parse on; InputError where this machine is to use one that it lacks."""
+    if config.device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if config.scheduler is None:
+        try:
+            torch.empty(0, device=config.device)
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            raise InputError(f"--device {config.device} cannot be used: {str(error).splitlines()[0]}") from error
+    return config.device
 
 
 def _limited(records: Sequence[Record], limit: int | None) -> tuple[Record, ...]:
@@ -142,19 +170,27 @@ def _make_room(out: Path, attributes: dict[str, Any], records: Sequence[Record],
     folder = shard_folder(out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for place in (out.parent, folder):
+            with tempfile.TemporaryFile(dir=place):
+                pass
     except OSError as error:
-        raise InputError(f"the cache cannot be written to {out.parent}: {error.strerror}") from error
-    shards = sorted(folder.glob("*.h5"))
+        raise InputError(f"--out {out}: {out.parent} cannot be written to ({error.strerror})") from error
+    shards = sorted(path for path in folder.glob("*.h5") if OURS.fullmatch(path.name))
     if overwrite:
         for path in (out, *shards):
             path.unlink(missing_ok=True)
         return
-    for path in (out, *shards):
+    held: set[str] = set()
+    for path in (*shards, out):
         if not path.is_file():
             continue
         try:
             columns, found = read_columns(path)
-        except CacheError:
+        except OtherVersionError:
+            raise
+        except CacheError as error:
+            if path == out and not held:  # no shard vouches that it was an index
+                raise CacheError(f"{error}; give another --out, or --overwrite to replace it") from error
             continue  # damaged: parsed again, or rebuilt
         for what, name in (("data_set", "data set"), ("root", "folder"), ("made_by", "parser or options")):
             if found.get(what) != attributes[what]:
@@ -162,17 +198,21 @@ def _make_room(out: Path, attributes: dict[str, Any], records: Sequence[Record],
                     f"{out} was made from another {name} ({_difference(found, attributes, what)}); "
                     "give another --out, or --overwrite to replace it"
                 )
-        if path == out and set(columns.names) - {r.name for r in records}:
-            raise CacheError(
-                f"{out} already holds {len(columns)} images, this run would leave some of them out; "
-                "give another --out, or --overwrite to replace it"
-            )
+        held.update(columns.names)
+    if held - {r.name for r in records}:
+        raise CacheError(
+            f"{out} already holds {len(held)} images, this run would leave some of them out; "
+            "give another --out, or --overwrite to replace it"
+        )
 
 
 def _difference(found: dict[str, Any], wanted: dict[str, Any], what: str) -> str:
     before, now = str(found.get(what)), str(wanted[what])
     if what == "made_by":
-        old, new = json.loads(before), json.loads(now)
+        try:
+            old, new = dict(json.loads(before)), json.loads(now)
+        except (TypeError, ValueError):
+            return "one that cannot be read"
         key = next((k for k in new if old.get(k) != new[k]), "format")
         before, now = f"{key} {old.get(key)}", f"{new.get(key)}"
     return f"{before}, now {now}"
@@ -189,6 +229,9 @@ def _plan(
     """Cut the images into shards by their number alone, so that any number of workers makes the same files."""
     if not records:
         raise InputError(f"{config.dataset}: there is no image under {root}")
+    for record in records:
+        if any("\ud800" <= letter <= "\udfff" for letter in record.name):  # bytes of the file system, not text
+            raise InputError(f"{config.dataset}: the file name {record.name!a} is not UTF-8; rename it")
     size = min(MOST_IN_A_SHARD, max(64, math.ceil(len(records) / 32)))
     folder = shard_folder(out).resolve()
     return [

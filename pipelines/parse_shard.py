@@ -47,7 +47,20 @@ def names_of(task: ShardTask) -> NDArray[np.object_]:
 
 def parse_shard(task: ShardTask) -> int:
     """Write the shard and return how many images it holds; the masks themselves never travel."""
+    threads = torch.get_num_threads()
+    if task.parser.device == "cpu":
+        torch.set_num_threads(1)  # the processes fill the cores
+    try:
+        return _parse_shard(task)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _parse_shard(task: ShardTask) -> int:
     parser = _loaded(task.parser)
+    if parser.weights_hash not in task.attributes["made_by"]:
+        _loaded.cache_clear()  # a long-lived worker may have loaded the file before it changed
+        parser = _loaded(task.parser)
     if parser.weights_hash not in task.attributes["made_by"]:
         raise CacheError(
             f"this worker's weights of {parser.name} are not those of the run; see that all see the same file"
@@ -115,7 +128,5 @@ def _report(images: int) -> None:
 
 @lru_cache(maxsize=1)
 def _loaded(spec: ParserSpec) -> Parser:
-    """The parser, loaded once a process; on a CPU with one thread, since the processes fill the cores."""
-    if spec.device == "cpu":
-        torch.set_num_threads(1)
+    """The parser, loaded once a process."""
     return find_parser(spec)

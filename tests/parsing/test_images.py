@@ -1,0 +1,132 @@
+"""Reading images: every mode and depth comes out as upright RGB; what is no picture is refused with its reason."""
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from parsing.images import UnreadableImageError, read_image
+
+RAMP = np.random.default_rng(0).integers(0, 255, (12, 7, 3), dtype=np.uint8)
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def test_a_colour_png_comes_back_as_it_was(tmp_path: Path) -> None:
+    Image.fromarray(RAMP).save(tmp_path / "a.png")
+    assert np.array_equal(read_image(tmp_path / "a.png"), RAMP)
+
+
+def test_grey_is_repeated_over_the_channels(tmp_path: Path) -> None:
+    Image.fromarray(RAMP[..., 0]).save(tmp_path / "a.png")
+    assert np.array_equal(read_image(tmp_path / "a.png"), np.repeat(RAMP[..., :1], 3, axis=2))
+
+
+def test_sixteen_bits_are_scaled_by_the_images_own_maximum(tmp_path: Path) -> None:
+    values = (np.arange(12 * 7).reshape(12, 7) * 300).astype(np.uint16)
+    Image.fromarray(values).save(tmp_path / "a.png")
+    read = read_image(tmp_path / "a.png")
+    assert (read.shape, read.dtype, read.max()) == ((12, 7, 3), np.uint8, 255)
+    assert np.allclose(read[..., 0], values / values.max() * 255, atol=1)
+
+
+def test_sixteen_bits_that_hold_eight_stay_as_they_are(tmp_path: Path) -> None:
+    Image.fromarray(RAMP[..., 0].astype(np.uint16)).save(tmp_path / "a.png")
+    assert np.array_equal(read_image(tmp_path / "a.png")[..., 0], RAMP[..., 0])
+
+
+def test_a_palette_is_looked_up(tmp_path: Path) -> None:
+    image = Image.fromarray(np.arange(84, dtype=np.uint8).reshape(12, 7) % 3, "P")
+    image.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
+    image.save(tmp_path / "a.png", transparency=b"\x00\xff\x80")
+    read = read_image(tmp_path / "a.png")
+    assert read[0, :3].tolist() == [[255, 0, 0], [0, 255, 0], [0, 0, 255]]
+
+
+def test_a_cmyk_jpeg_is_converted(tmp_path: Path) -> None:
+    Image.new("CMYK", (7, 12), (0, 255, 255, 0)).save(tmp_path / "a.jpg")
+    red, green, blue = read_image(tmp_path / "a.jpg")[6, 3].tolist()
+    assert red > 200
+    assert max(green, blue) < 60
+
+
+def test_an_exif_turned_jpeg_is_put_upright(tmp_path: Path) -> None:
+    image = Image.new("RGB", (20, 10))
+    image.paste((255, 255, 255), (0, 0, 10, 10))  # left half white
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn a quarter clockwise to show
+    image.save(tmp_path / "a.jpg", exif=exif)
+    read = read_image(tmp_path / "a.jpg")
+    assert read.shape == (20, 10, 3)
+    assert read[:8].min() > 200
+    assert read[12:].max() < 60
+
+
+def test_transparency_is_dropped(tmp_path: Path) -> None:
+    alpha = np.full((12, 7, 1), 0, np.uint8)
+    Image.fromarray(np.concatenate([RAMP, alpha], 2)).save(tmp_path / "a.png")
+    assert np.array_equal(read_image(tmp_path / "a.png"), RAMP)
+
+
+def test_a_file_that_is_no_picture_is_refused_by_name(tmp_path: Path) -> None:
+    for name, content in {"empty.jpg": b"", "text.jpg": b"no picture\n" * 50, "page.png": b"<html></html>"}.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UnreadableImageError, match=name):
+            read_image(tmp_path / name)
+    with pytest.raises(UnreadableImageError, match=r"none\.jpg: no such file"):
+        read_image(tmp_path / "none.jpg")
+    (tmp_path / "folder.jpg").mkdir()
+    with pytest.raises(UnreadableImageError, match=r"folder\.jpg"):
+        read_image(tmp_path / "folder.jpg")
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "bmp"])
+def test_a_truncated_picture_is_refused(tmp_path: Path, ending: str) -> None:
+    whole = tmp_path / f"whole.{ending}"
+    Image.fromarray(RAMP.repeat(8, 0).repeat(8, 1)).save(whole)
+    content = whole.read_bytes()
+    cut = tmp_path / f"cut.{ending}"
+    for share in (0.02, 0.3, 0.7):
+        cut.write_bytes(content[: int(share * len(content))])
+        with pytest.raises(UnreadableImageError, match="cut"):
+            read_image(cut)
+
+
+def test_a_header_that_claims_a_huge_picture_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    header = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
+    content = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    (tmp_path / "bomb.png").write_bytes(content)
+    with pytest.raises(UnreadableImageError, match=r"bomb\.png.*pixels"):
+        read_image(tmp_path / "bomb.png")
+    smaller = content.replace(header, struct.pack(">IIBBBBB", 12000, 12000, 8, 2, 0, 0, 0))
+    (tmp_path / "large.png").write_bytes(smaller)
+    with pytest.raises(UnreadableImageError, match=r"large\.png"):
+        read_image(tmp_path / "large.png")
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "bmp"])
+def test_damaged_bytes_give_a_picture_or_our_error_and_nothing_else(tmp_path: Path, ending: str) -> None:
+    whole = tmp_path / f"whole.{ending}"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    options = {} if ending == "bmp" else {"exif": exif}
+    Image.fromarray(RAMP.repeat(3, 0)).save(whole, **options)
+    content = np.frombuffer(whole.read_bytes(), np.uint8)
+    rng = np.random.default_rng(0)
+    for _ in range(150):
+        damaged = content.copy()
+        places = rng.integers(2, min(len(content), 200), rng.integers(1, 6))
+        damaged[places] = rng.integers(0, 256, len(places))
+        whole.write_bytes(damaged.tobytes())
+        try:
+            read = read_image(whole)
+        except UnreadableImageError:
+            continue
+        assert read.dtype == np.uint8
+        assert read.ndim == 3
+        assert min(read.shape[:2]) > 0

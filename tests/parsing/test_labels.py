@@ -1,0 +1,75 @@
+"""Label sets: the published orders, what a flip swaps, and what is refused."""
+
+import pytest
+
+from parsing.errors import InputError
+from parsing.labels import LABEL_SETS, LabelSet, label_set
+
+PUBLISHED = {
+    "lip": "background, hat, hair, glove, sunglasses, upper-clothes, dress, coat, socks, pants, jumpsuits, scarf, "
+    "skirt, face, left-arm, right-arm, left-leg, right-leg, left-shoe, right-shoe",
+    "cihp": "background, hat, hair, glove, sunglasses, upper-clothes, dress, coat, socks, pants, torso-skin, scarf, "
+    "skirt, face, left-arm, right-arm, left-leg, right-leg, left-shoe, right-shoe",
+    "atr": "background, hat, hair, sunglasses, upper-clothes, skirt, pants, dress, belt, left-shoe, right-shoe, face, "
+    "left-leg, right-leg, left-arm, right-arm, bag, scarf",
+    "pascal": "background, head, torso, upper-arms, lower-arms, upper-legs, lower-legs",
+    "goliath": "background, apparel, face-neck, hair, left-foot, left-hand, left-lower-arm, left-lower-leg, left-shoe, "
+    "left-sock, left-upper-arm, left-upper-leg, lower-clothing, right-foot, right-hand, right-lower-arm, "
+    "right-lower-leg, right-shoe, right-sock, right-upper-arm, right-upper-leg, torso, upper-clothing, lower-lip, "
+    "upper-lip, lower-teeth, upper-teeth, tongue",
+    "fashn": "background, face, hair, top, dress, skirt, pants, belt, bag, hat, scarf, glasses, arms, hands, legs, "
+    "feet, torso, jewelry",
+    "street": "background, head, upper, arms, lower, legs, feet, bag",
+}
+SWAPS = {
+    "lip": {(14, 15), (16, 17), (18, 19)},
+    "cihp": {(14, 15), (16, 17), (18, 19)},
+    "atr": {(9, 10), (12, 13), (14, 15)},
+    "goliath": {(4, 13), (5, 14), (6, 15), (7, 16), (8, 17), (9, 18), (10, 19), (11, 20)},
+    "pascal": set(),
+    "fashn": set(),
+    "street": set(),
+}
+
+
+def test_the_label_sets_are_the_published_ones() -> None:
+    assert {name: ", ".join(labels.classes) for name, labels in LABEL_SETS.items()} == PUBLISHED
+    assert {name: labels.name for name, labels in LABEL_SETS.items()} == {name: name for name in PUBLISHED}
+
+
+@pytest.mark.parametrize("name", SWAPS)
+def test_a_flip_swaps_the_published_pairs_and_nothing_else(name: str) -> None:
+    labels = label_set(name)
+    assert {(a, b) for a, b in enumerate(labels.flipped) if a < b} == SWAPS[name]
+    assert [labels.flipped[c] for c in labels.flipped] == list(range(len(labels)))
+
+
+@pytest.mark.parametrize("labels", LABEL_SETS.values(), ids=LABEL_SETS)
+def test_a_flip_turns_every_left_class_into_its_right_one(labels: LabelSet) -> None:
+    other = {"left-": "right-", "right-": "left-"}
+    for number, name in enumerate(labels.classes):
+        side = next((s for s in other if name.startswith(s)), None)
+        wanted = name if side is None else other[side] + name.removeprefix(side)
+        assert labels.classes[labels.flipped[number]] == wanted
+
+
+def test_a_class_is_found_by_name_and_an_unknown_one_lists_what_there_is() -> None:
+    assert label_set("lip").index("left-arm") == 14
+    with pytest.raises(InputError, match=r"'lip' has no class 'bag'.*sunglasses"):
+        label_set("lip").index("bag")
+    with pytest.raises(InputError, match=r"'coco'.*goliath"):
+        label_set("coco")
+
+
+@pytest.mark.parametrize(
+    ("classes", "complaint"),
+    [
+        (("background",), "2 to 254"),
+        (("background", "hat", "hat"), "distinct"),
+        (("hat", "background"), "class 0"),
+        (("background", *map(str, range(254))), "2 to 254"),
+    ],
+)
+def test_a_label_set_that_cannot_be_is_refused(classes: tuple[str, ...], complaint: str) -> None:
+    with pytest.raises(InputError, match=complaint):
+        LabelSet("own", classes)
