@@ -1,6 +1,7 @@
 """The `cscl` command: parses arguments, calls one function of pipelines/, prints."""
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -57,6 +58,22 @@ def one_line_errors(command: Callable[..., None]) -> Callable[..., None]:
 @click.version_option(package_name="cscl")
 def main() -> None:
     """Human-part masks for visible-infrared person re-identification, and CSCL trained on them."""
+    if not sys.stderr.isatty():  # a log file wants a line now and then, not a moving bar
+        os.environ.setdefault("TQDM_MININTERVAL", "10")
+
+
+def foreign_options(command: Callable[..., None]) -> Callable[..., None]:
+    """What a parser from elsewhere does not say of itself."""
+    for option in (
+        click.option("--remote-code", metavar="MODEL", help="hf: let this model run the code that comes with it."),
+        click.option("--channels", type=click.Choice(("rgb", "bgr")), help="smp, torchscript, onnx.  [default: rgb]"),
+        click.option("--std", type=float, nargs=3, help="As --mean."),
+        click.option("--mean", type=float, nargs=3, help="smp, torchscript, onnx.  [default: ImageNet's]"),
+        click.option("--input", "input_size", type=Height(), help="hf, smp, torchscript, onnx: what the parser takes."),
+        click.option("--labels", metavar="NAME", help="hf, smp, torchscript, onnx: label set of the answer."),
+    ):
+        command = option(command)
+    return command
 
 
 @main.command()
@@ -74,6 +91,7 @@ def main() -> None:
 @click.option("--flip/--no-flip", default=True, help="Average with the mirrored image.")
 @click.option("--overwrite", is_flag=True, help="Replace a cache that is there.")
 @click.option("--limit", type=int, help="At most so many images, spread over the data set.")
+@foreign_options
 @one_line_errors
 def parse(**options: Any) -> None:
     """Stage 1: a human parser over every image of a data set; masks into an HDF5 cache."""
@@ -241,6 +259,17 @@ def masks_score(file: Path, scheme: str | None, root: Path | None, as_json: bool
 @main.group("parser")
 def parser_group() -> None:
     """Train, score and list human parsers."""
+
+
+@parser_group.command("list")
+@click.option("--json", "as_json", is_flag=True)
+@one_line_errors
+def parser_list(as_json: bool) -> None:
+    """The parsers there are: label set, input, licence, source, and whether the weights are at hand."""
+    from pipelines.parsers import list_parsers
+
+    found = list_parsers()
+    click.echo(json.dumps(found.to_json(), indent=1) if as_json else "\n".join(found.lines()))
 
 
 @parser_group.command("train")

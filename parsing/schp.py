@@ -16,7 +16,7 @@ from .errors import InputError
 from .labels import label_set
 from .parser import Parser, Size
 from .schp_network import SCHPNetwork
-from .weights import content_hash, hub_folder, load_strictly, read_tensors
+from .weights import cached_folder, content_hash, hub_folder, load_strictly, read_tensors
 
 LICENCE = "MIT (Self-Correction Human Parsing)"
 DRIVE = "https://drive.google.com/drive/folders/1uOaQCpNtosIjEL2phQKEdiYd0Td18jNo"
@@ -35,15 +35,18 @@ class Published:
     narrow: Size
 
     @property
+    def source(self) -> str:
+        """Where both forms of the weights are."""
+        return f"{self.file} from {DRIVE} or {HUB_FILE} from https://huggingface.co/{self.repo}"
+
+    @property
     def advice(self) -> str:
         """What to fetch, from where, and which option takes it."""
-        return (
-            f"get {self.file} from {DRIVE} or {HUB_FILE} from https://huggingface.co/{self.repo}, "
-            "and give it with --weights FILE"
-        )
+        return f"get {self.source}, and give it with --weights FILE"
 
 
 HUB_FILE = "model.safetensors"
+WANTED = ((HUB_FILE,),)
 SCHP: dict[str, Published] = {
     "schp-lip": Published(
         "lip", "exp-schp-201908261155-lip.pth", "pirocheto/schp-lip-20", (473, 473), (473, 241)
@@ -55,6 +58,11 @@ SCHP: dict[str, Published] = {
         "pascal", "exp-schp-201908270938-pascal-person-part.pth", "pirocheto/schp-pascal-7", (512, 512), (512, 256)
     ),
 }  # fmt: skip
+
+
+def at_hand(name: str) -> bool:
+    """Whether the weights of a published network are in the hub's cache."""
+    return cached_folder(SCHP[name].repo, WANTED) is not None
 
 
 class SCHPParser(Parser):
@@ -77,7 +85,7 @@ class SCHPParser(Parser):
         if name not in SCHP:
             raise InputError(f"no parser {name!r}; of SCHP there are {', '.join(SCHP)}")
         published = SCHP[name]
-        file = file or hub_folder(published.repo, ((HUB_FILE,),), published.advice) / HUB_FILE
+        file = file or hub_folder(published.repo, WANTED, published.advice) / HUB_FILE
         self.name, self.labels = name, label_set(published.labels)
         self.input_size = published.narrow if narrow else published.input_size
         self.device, self.bf16 = torch.device(device), bf16
