@@ -50,6 +50,8 @@ class PartScheme:
             if not groups.get(part) and not self.partial:
                 raise InputError(f"part scheme {self.name!r}: label set {labels.name!r} has no class for {part!r}")
             for name in groups.get(part, ()):
+                if labels.index(name) == 0:
+                    raise InputError(f"part scheme {self.name!r}: {name!r} is no part; leave it out of {part!r}")
                 if table[labels.index(name)]:
                     raise InputError(f"part scheme {self.name!r}: class {name!r} of {labels.name!r} is in two parts")
                 table[labels.index(name)] = number
@@ -58,13 +60,14 @@ class PartScheme:
     def flipped(self, labels: LabelSet) -> tuple[int, ...]:
         """Permutation (Q+1) of background and parts under a left-right flip, from what it does to the classes."""
         table = self.table(labels)
-        order = list(range(len(self) + 1))
-        for one, other in labels.swaps:
-            a, b = int(table[one]), int(table[other])
-            order[a], order[b] = b, a
-        if sorted(order) != list(range(len(self) + 1)):
-            raise InputError(f"part scheme {self.name!r} mixes sides of {labels.name!r} so that a flip has no answer")
-        return tuple(order)
+        turned: dict[int, int] = {}
+        for one, other in enumerate(labels.flipped):
+            if turned.setdefault(int(table[one]), int(table[other])) != table[other]:
+                raise InputError(
+                    f"part scheme {self.name!r} mixes the sides of {labels.name!r}, so that a flip has no answer; "
+                    f"group {labels.classes[one]!r} as {labels.classes[other]!r}, or in parts of their own"
+                )
+        return tuple(turned.get(part, part) for part in range(len(self) + 1))
 
 
 def _sides(*parts: str) -> str:

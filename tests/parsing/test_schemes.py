@@ -7,7 +7,7 @@ import pytest
 
 from parsing.errors import InputError, MissingError
 from parsing.labels import LABEL_SETS, label_set
-from parsing.schemes import PART_SCHEMES, part_scheme
+from parsing.schemes import PART_SCHEMES, PartScheme, part_scheme
 
 REID4 = {
     "lip": ({1, 2, 4, 13}, {3, 5, 6, 7, 10, 11, 14, 15}, {9, 12, 16, 17}, {8, 18, 19}),
@@ -121,6 +121,35 @@ def test_a_scheme_of_ones_own_is_read_from_toml(tmp_path: Path) -> None:
 def test_a_scheme_that_cannot_be_used_is_refused_with_its_fault(tmp_path: Path, text: str, complaint: str) -> None:
     with pytest.raises(InputError, match=complaint):
         part_scheme(toml(tmp_path, text))
+
+
+def test_a_flip_swaps_the_parts_whose_classes_it_swaps() -> None:
+    for scheme in PART_SCHEMES.values():
+        assert scheme.flipped(label_set("lip")) == tuple(range(len(scheme) + 1))
+    sides = PartScheme("sides", ("left", "right", "head"), {"lip": {
+        "left": ("left-arm", "left-leg"), "right": ("right-arm", "right-leg"), "head": ("face",),
+    }})  # fmt: skip
+    assert sides.flipped(label_set("lip")) == (0, 2, 1, 3)
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        (("left-arm", "right-arm", "left-leg"), ("right-leg",)),
+        (("left-arm", "left-leg"), ("right-arm",)),
+        (("left-arm",), ("face",)),
+        (("left-arm", "right-leg", "face"), ("right-arm", "left-leg")),
+    ],
+)
+def test_a_scheme_that_mixes_the_sides_has_no_flip(one: tuple[str, ...], two: tuple[str, ...]) -> None:
+    scheme = PartScheme("mixed", ("one", "two"), {"lip": {"one": one, "two": two}})
+    with pytest.raises(InputError, match="'mixed' mixes the sides of 'lip'"):
+        scheme.flipped(label_set("lip"))
+
+
+def test_a_partial_scheme_leaves_parts_empty() -> None:
+    scheme = PartScheme("partial", ("head", "feet"), {"pascal": {"head": ("head",)}}, partial=True)
+    assert set(scheme.table(label_set("pascal"))[:7].tolist()) == {0, 1}
 
 
 def test_an_unknown_scheme_lists_what_there_is(tmp_path: Path) -> None:
