@@ -19,10 +19,10 @@ Colour = tuple[int, int, int]
 # Okabe and Ito's colours, which colour-blind readers tell apart, in the order of the street classes.
 HUES = {
     "head": (230, 159, 0),
-    "upper": (86, 180, 233),
-    "arms": (240, 228, 66),
-    "lower": (0, 114, 178),
-    "legs": (0, 158, 115),
+    "upper": (0, 114, 178),
+    "arms": (86, 180, 233),
+    "lower": (0, 158, 115),
+    "legs": (240, 228, 66),
     "feet": (213, 94, 0),
     "bag": (204, 121, 167),
 }

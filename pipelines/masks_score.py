@@ -75,7 +75,7 @@ def score_masks(path: Path, scheme: str | None = None, root: Path | None = None,
     counts = np.zeros((len(MODALITIES), len(classes), len(classes)), np.int64)
     images = np.zeros(len(MODALITIES), np.int64)
     for number, image in enumerate(tqdm(cache.names, unit="image", desc="score masks", disable=not progress)):
-        file = root / "labels" / label_name(image)
+        file = root / label_name(image)
         if not file.is_file():
             raise MissingError(f"{file} is missing; {root} is not as `cscl data make` wrote it")
         with Image.open(file) as picture:
