@@ -30,9 +30,9 @@ class AugmentConfig:
     def __post_init__(self) -> None:
         for name in ("flip", "erase", "exchange", "grey"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"augment.{name} = {getattr(self, name)}; give a probability")
+                raise ValueError(f"{name} = {getattr(self, name)}; give a probability")
         if self.padding < 0:
-            raise ValueError(f"augment.padding = {self.padding}; give at least 0")
+            raise ValueError(f"padding = {self.padding}; give at least 0")
 
 
 class MirrorParts(v2.Transform):
@@ -80,7 +80,7 @@ class Erase(v2.Transform):
         if isinstance(inpt, tv_tensors.Mask):
             erased[..., rows, columns] = IGNORED
         else:
-            erased[..., rows, columns] = torch.tensor(MEAN).mul(255).to(erased.dtype).view(3, 1, 1)
+            erased[..., rows, columns] = torch.tensor(MEAN).mul(255).round().to(erased.dtype).view(3, 1, 1)
         return tv_tensors.wrap(erased, like=inpt)
 
 
@@ -117,7 +117,7 @@ class JointTransform:
     def __call__(self, image: Tensor, mask: Tensor, infrared: bool, seed: int) -> tuple[Tensor, Tensor]:
         """image (3, H, W) uint8 and mask (H, W) uint8 of parts, in and out."""
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed CUDA's too
             change = self.infrared if infrared else self.visible
             moved = change(tv_tensors.Image(image), tv_tensors.Mask(mask))
         return moved[0].as_subclass(Tensor), moved[1].as_subclass(Tensor)

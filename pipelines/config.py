@@ -1,6 +1,7 @@
 """Recipes: all that decides a training run, as frozen dataclasses read from TOML; unknown keys are refused."""
 
 import dataclasses
+import math
 import tomllib
 import types
 import typing
@@ -13,7 +14,7 @@ from typing import Any, Literal
 import tomli_w
 
 from cscl.backbone import BackboneName
-from cscl.model import LossConfig
+from cscl.model import LossConfig, ModelConfig
 from cscl.pam import PamGate
 from data.transforms import AugmentConfig
 from parsing.errors import InputError, MissingError
@@ -47,6 +48,13 @@ class DataRecipe:
     evaluate_every: int = 5
     min_confidence: float = 0.0
 
+    def __post_init__(self) -> None:
+        if min(self.size) < 16:
+            raise InputError(f"size = {list(self.size)}; give [height, width], each at least 16")
+        _at_least(1, self, "split", "evaluate_every")
+        if not 0 <= self.min_confidence <= 1:
+            raise InputError(f"min_confidence = {self.min_confidence}; give a number in [0, 1]")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRecipe:
@@ -60,6 +68,14 @@ class ModelRecipe:
     non_local: bool = False
     part_dim: int = 512
     tau: float = 0.02
+
+    def __post_init__(self) -> None:
+        self.config(identities=1, parts=1, flipped=())  # refuses what the network would
+
+    def config(self, identities: int, parts: int, flipped: tuple[int, ...]) -> ModelConfig:
+        """The network for a data set of so many training identities and a scheme of so many parts."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "pretrained"}
+        return ModelConfig(identities=identities, parts=parts, flipped=flipped, **values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,9 +99,16 @@ class TrainRecipe:
     milestones: tuple[int, ...] = (20, 50)
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "identities", "images"):
-            if getattr(self, name) < 1:
-                raise InputError(f"train.{name} = {getattr(self, name)}; give at least 1")
+        _at_least(1, self, "epochs", "identities", "images")
+        _at_least(0, self, "steps", "warmup", "backbone_rate", "weight_decay")
+        if not 0 < self.learning_rate < math.inf:
+            raise InputError(f"learning_rate = {self.learning_rate}; give a number above 0")
+
+
+def _at_least(least: int, recipe: Any, *names: str) -> None:
+    for name in names:
+        if not least <= getattr(recipe, name) < math.inf:
+            raise InputError(f"{name} = {getattr(recipe, name)}; give at least {least}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +123,10 @@ class Recipe:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     train: TrainRecipe = field(default_factory=TrainRecipe)
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**63:
+            raise InputError(f"seed = {self.seed}; give a whole number of at least 0, below 2^63")
+
     def to_toml(self) -> str:
         """The recipe with every default spelt out."""
         return tomli_w.dumps(dataclasses.asdict(self))
@@ -113,15 +140,21 @@ def shipped() -> list[str]:
 def read_recipe(source: Path | None = None, changes: Sequence[str] = (), method: str | None = None) -> Recipe:
     """A recipe from a file or the name of a shipped one (None: `cscl`), then `method`, then each `a.b=c`.
 
+    A recipe's own method gives what the recipe does not say; another `method` replaces what the methods differ in.
     InputError names the key that is unknown or whose value is of the wrong kind.
     """
     values = _load(source)
-    name = method or values.get("method", "cscl")
-    if name not in METHODS:
-        raise InputError(f"there is no method {name!r}; choose one of {', '.join(METHODS)}")
+    own = values.get("method", "cscl")
+    name = method or own
+    for one in (own, name):
+        if not isinstance(one, str) or one not in METHODS:
+            raise InputError(f"there is no method {one!r}; choose one of {', '.join(METHODS)}")
     values["method"] = name
+    if name != own:
+        for key in {**METHODS[own], **METHODS[name]}:
+            _drop(values, key)
     for key, value in METHODS[name].items():
-        _put(values, key, value)
+        _put(values, key, value, replace=False)
     for change in changes:
         key, sign, text = change.partition("=")
         if not sign:
@@ -144,13 +177,20 @@ def _load(source: Path | None) -> dict[str, Any]:
         raise InputError(f"recipe {source} is no TOML: {error}") from error
 
 
-def _put(values: dict[str, Any], key: str, value: Any) -> None:
+def _drop(values: dict[str, Any], key: str) -> None:
+    section, _, last = key.partition(".")
+    if isinstance(values.get(section), dict):
+        values[section].pop(last, None)
+
+
+def _put(values: dict[str, Any], key: str, value: Any, replace: bool = True) -> None:
     *sections, last = key.split(".")
     for section in sections:
         values = values.setdefault(section, {})
         if not isinstance(values, dict):
             raise InputError(f"{key}: {section} is a value, not a section of the recipe")
-    values[last] = value
+    if replace or last not in values:
+        values[last] = value
 
 
 def _value(text: str) -> Any:
@@ -171,7 +211,7 @@ def _build(kind: type, values: Mapping[str, Any], where: str) -> Any:
     try:
         return kind(**given)
     except ValueError as error:
-        raise InputError(f"recipe: {error}") from error
+        raise InputError(f"recipe: {where}{error}") from error
 
 
 def _fit(hint: Any, value: Any, where: str) -> Any:
@@ -193,4 +233,4 @@ def _fit(hint: Any, value: Any, where: str) -> Any:
             return tuple(_fit(options[0], v, where) for v in value)
     elif type(value) is hint or (hint is float and type(value) is int):
         return hint(value)
-    raise InputError(f"recipe: {where} = {value!r}; give {getattr(hint, '__name__', hint)}")
+    raise InputError(f"recipe: {where} = {value!r}; give {hint if origin else hint.__name__}")
