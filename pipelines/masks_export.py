@@ -18,7 +18,7 @@ from tqdm import tqdm
 from parsing.cache import MaskCache
 from parsing.errors import CsclError, InputError
 from parsing.exporters import exporter
-from parsing.exporters.base import Exporter, SizeRule
+from parsing.exporters.base import Exporter, FileOptions, SizeRule
 from parsing.exporters.paths import fill
 from parsing.shard import Status
 
@@ -70,7 +70,7 @@ def export(config: ExportConfig) -> ExportResult:
     """
     began = time.monotonic()
     cache = MaskCache(config.file)
-    writer = exporter(config.to)(cache, config.size, config.palette, config.scheme)
+    writer = exporter(config.to)(cache, FileOptions(config.size, config.palette, config.scheme))
     template = config.path or writer.path
     targets = _targets(cache, template, config.out)
     made_by = _made_by(config, cache, writer, template)

@@ -3,6 +3,7 @@
 import io
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import ClassVar, Literal
 
@@ -20,11 +21,21 @@ Size = tuple[int, int]
 SizeRule = Size | Literal["masks", "source"]
 
 
-class Exporter(ABC):
-    """Turns masks of `cache` into files; a subclass says where they go and writes `encode`.
+@dataclass(frozen=True)
+class FileOptions:
+    """How the files are to be.
 
-    size: (height, width) of what is written; `masks`: as in the cache; `source`: as each image file.
+    size: (height, width), `masks` for that of the cache, `source` for that of each image, None for the exporter's
+    own. palette: with colours. scheme: parts of this scheme instead of the parser's classes.
     """
+
+    size: SizeRule | None = None
+    palette: bool = False
+    scheme: str | None = None
+
+
+class Exporter(ABC):
+    """Turns masks of `cache` into files; a subclass says where they go and writes `encode`."""
 
     name: ClassVar[str]
     reader: ClassVar[str]
@@ -37,14 +48,12 @@ class Exporter(ABC):
     takes: ClassVar[frozenset[str]] = frozenset()
     """Options beside the size: `palette`, `scheme`."""
 
-    def __init__(
-        self, cache: MaskCache, size: SizeRule | None = None, palette: bool = False, scheme: str | None = None
-    ) -> None:
-        for option, given in (("palette", palette), ("scheme", scheme is not None)):
+    def __init__(self, cache: MaskCache, options: FileOptions) -> None:
+        for option, given in (("palette", options.palette), ("scheme", options.scheme is not None)):
             if given and option not in self.takes:
                 raise InputError(f"--{option}: {self.name} files have their own, leave it out")
         self.cache = cache
-        self.size: SizeRule = size or self.default_size
+        self.size: SizeRule = options.size or self.default_size
 
     @abstractmethod
     def encode(self, number: int, target: PurePosixPath) -> bytes:

@@ -1,6 +1,7 @@
 """`bpbreid` and `kpr`: 36 channels named as pose estimation's, for VlSomers/bpbreid and KPR after it."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from ..cache import MaskCache
 from ..labels import LABEL_SETS, LabelSet
 from ..schemes import PART_SCHEMES, PartScheme
-from .base import Exporter, Size, SizeRule, npy
+from .base import Exporter, FileOptions, npy
 
 CHANNELS = 36
 """17 key points of COCO, then 19 joints between them, as OpenPifPaf orders them."""
@@ -56,11 +57,9 @@ class BpbreidExporter(Exporter):
     path = "masks/pifpaf_maskrcnn_filtering/{1}/{stem}.npy"
     soft = True
 
-    def __init__(
-        self, cache: MaskCache, size: SizeRule | None = None, palette: bool = False, scheme: str | None = None
-    ) -> None:
-        quarter: Size = (max(1, cache.size[0] // 4), max(1, cache.size[1] // 4))
-        super().__init__(cache, size or quarter, palette, scheme)
+    def __init__(self, cache: MaskCache, options: FileOptions) -> None:
+        height, width = cache.size
+        super().__init__(cache, replace(options, size=options.size or (max(1, height // 4), max(1, width // 4))))
         _SCHEME.table(cache.labels)
         self._halved = any("lower-arm" in c for c in cache.labels.classes)
         self._sided = any(c.startswith("left-") for c in cache.labels.classes)

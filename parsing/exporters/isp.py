@@ -8,7 +8,7 @@ from ..cache import MaskCache
 from ..errors import InputError
 from ..labels import IGNORED, label_set
 from ..schemes import PART_SCHEMES
-from .base import Exporter, SizeRule, png
+from .base import Exporter, FileOptions, png
 
 _AS_LIP = {
     "head": "face", "upper": "upper-clothes", "arms": "left-arm", "lower": "pants", "legs": "left-leg",
@@ -27,10 +27,8 @@ class IspExporter(Exporter):
     reader = "CASIA-IVA-Lab/ISP-reID (engine/miou.py)"
     path = "{1}_parsing_pgt/{stem}.png"
 
-    def __init__(
-        self, cache: MaskCache, size: SizeRule | None = None, palette: bool = False, scheme: str | None = None
-    ) -> None:
-        super().__init__(cache, size, palette, scheme)
+    def __init__(self, cache: MaskCache, options: FileOptions) -> None:
+        super().__init__(cache, options)
         self._table = np.arange(256, dtype=np.uint8)
         self._table[IGNORED] = 0
         if cache.labels.name not in ("lip", "cihp"):  # cihp differs in one class, which is foreground in both

@@ -4,7 +4,7 @@ from pathlib import PurePosixPath
 
 from ..cache import MaskCache
 from ..schemes import part_scheme
-from .base import Exporter, SizeRule, png
+from .base import Exporter, FileOptions, png
 
 
 class PngExporter(Exporter):
@@ -15,12 +15,10 @@ class PngExporter(Exporter):
     path = "{dir}/{stem}.png"
     takes = frozenset({"palette", "scheme"})
 
-    def __init__(
-        self, cache: MaskCache, size: SizeRule | None = None, palette: bool = False, scheme: str | None = None
-    ) -> None:
-        super().__init__(cache, size, palette, scheme)
-        self.palette = palette
-        self.scheme = None if scheme is None else part_scheme(scheme)
+    def __init__(self, cache: MaskCache, options: FileOptions) -> None:
+        super().__init__(cache, options)
+        self.palette = options.palette
+        self.scheme = None if options.scheme is None else part_scheme(options.scheme)
         if self.scheme is not None:
             self.scheme.table(cache.labels)  # a scheme that does not know the label set is refused before any file
 

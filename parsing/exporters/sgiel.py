@@ -9,7 +9,7 @@ from PIL import Image
 from ..cache import MaskCache
 from ..errors import InputError
 from ..schemes import PartScheme
-from .base import Exporter, SizeRule
+from .base import Exporter, FileOptions
 
 _FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".bmp": "BMP"}
 
@@ -26,10 +26,8 @@ class SgielExporter(Exporter):
     path = "{dir}/{stem}{suffix}"
     soft = True
 
-    def __init__(
-        self, cache: MaskCache, size: SizeRule | None = None, palette: bool = False, scheme: str | None = None
-    ) -> None:
-        super().__init__(cache, size, palette, scheme)
+    def __init__(self, cache: MaskCache, options: FileOptions) -> None:
+        super().__init__(cache, options)
         body = tuple(c for c in cache.labels.classes[1:] if c != "bag")
         self._body = PartScheme("shape", ("person",), {cache.labels.name: {"person": body}})
 

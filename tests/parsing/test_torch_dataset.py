@@ -1,0 +1,115 @@
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+from torchvision.datasets import ImageFolder
+from torchvision.transforms import v2
+
+from parsing import InputError, MaskCache
+from parsing.torch_dataset import WithMasks
+
+
+class Pictures:
+    """A data set of (image, label): each pixel of an image holds its mask's class, so that a join can be checked."""
+
+    def __init__(self, cache: MaskCache, size: tuple[int, int]) -> None:
+        self.images = [Image.fromarray(cache[n]).resize(size[::-1], Image.Resampling.NEAREST) for n in cache.names]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        return self.images[index], index
+
+
+def test_each_image_gets_its_own_mask_as_large_as_itself(make_cache: Callable[..., MaskCache]) -> None:
+    cache = make_cache("lip")
+    data = WithMasks(Pictures(cache, (96, 48)), cache, [cache.root / n for n in cache.names], scheme=None)
+    for index in range(len(data)):
+        image, mask, label = data[index]
+        assert label == index
+        assert mask.shape == (96, 48)
+        assert np.array_equal(np.array(image), mask.numpy())
+
+
+def test_one_transform_moves_image_and_mask_together(make_cache: Callable[..., MaskCache]) -> None:
+    cache = make_cache("lip")
+    move = v2.Compose(
+        [v2.RandomHorizontalFlip(1), v2.RandomCrop((30, 15)), v2.RandomRotation((180, 180)), v2.ToImage()]
+    )
+    data = WithMasks(Pictures(cache, cache.size), cache, cache.names, None, move)
+    image, mask, _ = data[5]
+    assert torch.equal(image[0], torch.as_tensor(mask))
+    assert mask.shape == (30, 15)
+
+
+def test_parts_are_those_of_the_cache_soft_where_it_is(make_cache: Callable[..., MaskCache]) -> None:
+    cache = make_cache("lip", probs=True)
+    data = WithMasks(Pictures(cache, cache.size), cache, cache.names, "reid6")
+    _, mask, _ = data[1]
+    np.testing.assert_allclose(mask.numpy(), cache.parts(1, "reid6"))
+    grown = WithMasks(Pictures(cache, (96, 48)), cache, cache.names, "reid6")[1][1]
+    assert grown.shape == (6, 96, 48)
+    assert 0 <= float(grown.min()) < float(grown.max()) <= 1
+
+
+def test_an_image_folder_is_joined_by_its_own_paths(make_cache: Callable[..., MaskCache]) -> None:
+    cache = make_cache("lip")
+    for name, labels in zip(cache.names, cache.preload(), strict=True):
+        (cache.root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(labels * 10).save((cache.root / name), quality=95)
+    data = WithMasks(ImageFolder(str(cache.root / "cam3")), cache, transform=v2.Compose([v2.ToImage()]))
+    assert data.names == [name for name in cache.names if name.startswith("cam3/")]
+    images, masks, people = next(iter(DataLoader(data, batch_size=4, num_workers=1)))
+    assert images.shape == (4, 3, *cache.size)
+    assert people.tolist() == [0, 0, 1, 1]
+    np.testing.assert_array_equal(masks.numpy(), cache.parts(data.names))
+
+
+def test_images_without_a_mask_are_counted_and_named(make_cache: Callable[..., MaskCache]) -> None:
+    cache = make_cache("lip")
+    paths = [*cache.names[:-2], "cam9/0001/0001.jpg", "elsewhere/0001.jpg"]
+    with pytest.raises(InputError, match=r"2 of 8 images have no mask .* such as cam1/0001/0001.jpg"):
+        WithMasks(Pictures(cache, cache.size), cache, paths)
+
+
+def test_a_data_set_that_moves_its_images_is_refused(make_cache: Callable[..., MaskCache]) -> None:
+    cache = make_cache("lip")
+    data = Pictures(cache, cache.size)
+    data.transform = v2.RandomHorizontalFlip()  # type: ignore[attr-defined]
+    with pytest.raises(InputError, match=r"Pictures\.transform would move images away from their masks"):
+        WithMasks(data, cache, cache.names)
+    assert len(WithMasks(data, cache, cache.names, aligned=True)) == 8
+
+
+@pytest.mark.parametrize(("paths", "said"), [(None, "no samples"), (["cam1/0001/0001.jpg"], "1 paths for 8 images")])
+def test_paths_must_be_known_and_as_many_as_images(
+    make_cache: Callable[..., MaskCache], paths: list[str] | None, said: str
+) -> None:
+    cache = make_cache("lip")
+    with pytest.raises(InputError, match=said):
+        WithMasks(Pictures(cache, cache.size), cache, paths)
+
+
+def test_reading_a_cache_loads_none_of_the_heavy_packages() -> None:
+    heavy = [
+        "torch",
+        "torchvision",
+        "dask",
+        "distributed",
+        "segmentation_models_pytorch",
+        "lightning_fabric",
+        "PIL",
+        "scipy",
+    ]
+    script = f"import sys, parsing; from parsing import MaskCache; print([m for m in {heavy} if m in sys.modules])"
+    root = Path(__file__).resolve().parents[2]
+    run = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"

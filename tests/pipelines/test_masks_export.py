@@ -1,0 +1,142 @@
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from cli import main
+from parsing import CsclError, InputError, MaskCache
+from parsing.exporters import EXPORTERS
+from parsing.exporters.png import PngExporter
+from parsing.shard import Status
+from pipelines.masks_export import ExportConfig, export
+
+MakeCache = Callable[..., MaskCache]
+
+
+@pytest.fixture
+def config(make_cache: MakeCache, tmp_path: Path) -> ExportConfig:
+    return ExportConfig(make_cache("lip").path, "png", tmp_path / "out", progress=False, workers=2)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_an_export_that_was_stopped_goes_on_where_it_was(config: ExportConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = export(replace(config, out=config.out.with_name("whole")))
+    assert (whole.written, whole.kept) == (8, 0)
+
+    encode, done = PngExporter.encode, []
+
+    def stops(self: PngExporter, number: int, target: object) -> bytes:
+        if len(done) == 3:
+            raise CsclError("stopped")
+        done.append(number)
+        return encode(self, number, target)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(PngExporter, "encode", stops)
+    with pytest.raises(CsclError, match="stopped"):
+        export(config)
+    monkeypatch.undo()
+    result = export(config)
+    assert (result.written, result.kept) == (5, 3)
+    assert files(config.out) == files(whole.out)
+    assert export(config).written == 0
+
+
+def test_a_file_is_never_seen_half_written(config: ExportConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = Path.write_bytes
+
+    def breaks(self: Path, data: bytes) -> int:
+        written(self, data[:10])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", breaks)
+    with pytest.raises(CsclError, match="No space left"):
+        export(config)
+    monkeypatch.undo()
+    assert not list(config.out.rglob("*.png"))
+    export(config)
+    assert {Path(name).suffix for name in files(config.out)} == {".png", ".json"}
+
+
+def test_another_export_in_the_folder_is_refused_and_replaced_only_when_told(config: ExportConfig) -> None:
+    export(config)
+    with pytest.raises(InputError, match=r"holds png files of another cache or with other options .* --overwrite"):
+        export(replace(config, scheme="reid4"))
+    assert export(replace(config, scheme="reid4", overwrite=True)).written == 8
+    assert np.array(Image.open(config.out / "cam1/0001/0001.png")).max() == 4
+
+
+def test_a_file_of_somebody_else_is_never_touched(config: ExportConfig) -> None:
+    theirs = config.out / "cam3/0002/0001.png"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("theirs")
+    with pytest.raises(InputError, match="is there already and not of this export"):
+        export(config)
+    assert theirs.read_text() == "theirs"
+
+
+def test_images_of_the_data_set_are_never_overwritten(config: ExportConfig) -> None:
+    root = MaskCache(config.file).root
+    with pytest.raises(InputError, match="is an image of the data set"):
+        export(replace(config, to="sgiel", out=root, overwrite=True))
+    export(replace(config, out=root))  # masks beside the images, under names of their own
+    assert (root / "cam1/0001/0001.png").is_file()
+
+
+def test_names_and_links_that_lead_out_are_refused(config: ExportConfig, make_cache: MakeCache, tmp_path: Path) -> None:
+    evil = make_cache("lip", ["../../stolen.jpg"], path=tmp_path / "evil" / "masks.h5")
+    with pytest.raises(InputError, match=r"'../../stolen.jpg' is no path below"):
+        export(replace(config, file=evil.path))
+    (tmp_path / "elsewhere").mkdir()
+    config.out.mkdir()
+    (config.out / "cam1").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="leads out of"):
+        export(config)
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_unreadable_images_get_no_file_and_are_named(
+    config: ExportConfig, make_cache: MakeCache, tmp_path: Path
+) -> None:
+    status = [Status.OK, Status.UNREADABLE, Status.EMPTY, *[Status.OK] * 5]
+    cache = make_cache("lip", status=status, path=tmp_path / "other" / "masks.h5")
+    result = export(replace(config, file=cache.path))
+    assert result.unreadable == (cache.names[1],)
+    assert len(list(config.out.rglob("*.png"))) == result.written == 7
+
+
+def test_what_made_the_files_lies_beside_them(config: ExportConfig) -> None:
+    export(replace(config, to="kpr", path="{dir}/{stem}.npy"))
+    record = json.loads((config.out / "cscl-kpr.json").read_text())
+    assert record["made_by"]["parser"] == "test"
+    assert record["size"] == [12, 6]
+    assert record["licence"] == "MIT"
+
+
+@pytest.mark.parametrize("to", [name for name, kind in EXPORTERS.items() if not kind.takes])
+def test_options_that_an_exporter_has_no_use_for_are_refused(config: ExportConfig, to: str) -> None:
+    with pytest.raises(InputError, match="--palette"):
+        export(replace(config, to=to, palette=True))
+    with pytest.raises(InputError, match="--scheme"):
+        export(replace(config, to=to, scheme="reid4"))
+
+
+def test_the_command_writes_and_says_what_it_should(config: ExportConfig) -> None:
+    out = str(config.out)
+    run = CliRunner().invoke(
+        main, ["masks", "export", str(config.file), "--to", "sgiel", "-o", out, "--size", "source"]
+    )
+    assert run.exit_code == 0, run.output
+    assert "8 files written" in run.output
+    assert "note: hard 0/1 masks" in run.output
+    assert Image.open(config.out / "cam1/0001/0001.jpg").size == (40, 100)
+    run = CliRunner().invoke(main, ["masks", "export", str(config.file), "--to", "gif", "-o", out])
+    assert run.exit_code == 2
+    assert "no exporter 'gif'; there are png, sgiel" in run.output
