@@ -1,5 +1,6 @@
 """`torchscript:FILE` and `onnx:FILE`: networks exported from elsewhere, with their label set and input given beside."""
 
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -46,7 +47,11 @@ class ExportedParser(NetworkParser):
 
 def _script(file: Path, device: torch.device) -> nn.Module:
     try:
-        return torch.jit.load(file, map_location=device)
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", r".*torch\.jit", FutureWarning
+            )  # told who wrote the file, not who reads it
+            return torch.jit.load(file, map_location=device)
     except (RuntimeError, ValueError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"{file} is no TorchScript file (torch.jit.save writes one): {reason}") from error

@@ -66,9 +66,10 @@ class HuggingFaceParser(Parser):
         trusted = remote_code is not None and remote_code == model
         folder, weights = _find(model, trusted)
         import transformers  # takes seconds: only when there is something to load
-        from transformers.utils.logging import disable_progress_bar
+        from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
         disable_progress_bar()  # a bar for a file read in a second, in every worker
+        set_verbosity_error()  # what it warns of, weights that do not fit, is an error here
         options = {"local_files_only": True, "trust_remote_code": trusted}
         try:
             processor = transformers.AutoImageProcessor.from_pretrained(folder, **options)

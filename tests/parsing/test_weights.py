@@ -1,0 +1,218 @@
+"""Weights: only tensors are read; the hub is asked once, checked by SHA-256, and missed in a few seconds."""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from parsing.errors import CsclError, InputError, MissingError
+from parsing.weights import cached_folder, content_hash, hub_folder, load_strictly, read_tensors
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+WANTED = (("config.json",), ("model.safetensors", "model-*.safetensors"))
+
+
+class Hub:
+    """A hub on this machine with one model, me/parser; `lie` makes the published hash another file's."""
+
+    def __init__(self) -> None:
+        self.files = {"config.json": b"{}", "model.safetensors": bytes(range(256)) * 40, "optimizer.pt": b"large"}
+        self.lie = False
+        self.slow = 0.0
+        self.asked: list[str] = []
+        hub = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, *_: object) -> None:
+                pass
+
+            def do_HEAD(self) -> None:
+                self.answer(False)
+
+            def do_GET(self) -> None:
+                self.answer(True)
+
+            def answer(self, body: bool) -> None:
+                hub.asked.append(self.path)
+                time.sleep(hub.slow)
+                path = self.path.partition("?")[0]
+                name = path.rpartition("/")[2]
+                if path.startswith("/api/models/me/parser"):
+                    content = json.dumps(hub.model()).encode()
+                elif path.startswith("/me/parser/resolve/") and name in hub.files:
+                    content = hub.files[name]
+                else:
+                    self.send_response(404)
+                    self.send_header("X-Error-Code", "RepoNotFound")
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    return
+                self.send_response(200)
+                self.send_header("X-Repo-Commit", COMMIT)
+                self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                if body:
+                    self.wfile.write(content)
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.endpoint = f"http://127.0.0.1:{self.server.server_port}"
+        Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def model(self) -> dict[str, object]:
+        siblings: list[dict[str, object]] = []
+        for name, content in self.files.items():
+            digest = hashlib.sha256(b"other" if self.lie else content).hexdigest()
+            lfs = {"sha256": digest, "size": len(content), "pointerSize": 1}
+            siblings.append({"rfilename": name, "size": len(content)} | ({"lfs": lfs} if name != "config.json" else {}))
+        return {"id": "me/parser", "modelId": "me/parser", "sha": COMMIT, "siblings": siblings, "tags": [],
+                "private": False, "downloads": 0, "likes": 0}  # fmt: skip
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    served = Hub()
+    yield served
+    served.server.shutdown()
+    served.server.server_close()
+
+
+def fetch(hub: Hub, cache: Path, repo: str = "me/parser") -> Path:
+    return hub_folder(repo, WANTED, "get it from its shelf", cache=cache, endpoint=hub.endpoint)
+
+
+def test_what_a_parser_needs_is_fetched_once_and_nothing_else(hub: Hub, tmp_path: Path) -> None:
+    assert cached_folder("me/parser", WANTED, tmp_path) is None
+    folder = fetch(hub, tmp_path)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
+        name: hub.files[name] for name in ("config.json", "model.safetensors")
+    }
+    hub.asked.clear()
+    assert fetch(hub, tmp_path) == cached_folder("me/parser", WANTED, tmp_path) == folder
+    assert hub.asked == []
+
+
+def test_a_file_whose_hash_is_not_the_hubs_is_refused_and_removed(hub: Hub, tmp_path: Path) -> None:
+    hub.lie = True
+    with pytest.raises(CsclError, match=r"model\.safetensors of me/parser arrived damaged"):
+        fetch(hub, tmp_path)
+    assert cached_folder("me/parser", WANTED, tmp_path) is None
+    hub.lie = False
+    assert (fetch(hub, tmp_path) / "model.safetensors").read_bytes() == hub.files["model.safetensors"]
+
+
+def test_a_model_that_is_not_there_or_lacks_a_file_is_told_from_no_network(hub: Hub, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"there is no public model me/other at .*shelf"):
+        fetch(hub, tmp_path, "me/other")
+    del hub.files["model.safetensors"]
+    with pytest.raises(InputError, match=r"holds no model\.safetensors or model-"):
+        fetch(hub, tmp_path)
+
+
+@pytest.mark.parametrize("silent", [False, True], ids=["refused", "silent"])
+def test_without_network_one_line_within_five_seconds(hub: Hub, tmp_path: Path, silent: bool) -> None:
+    hub.slow = 20
+    endpoint = hub.endpoint if silent else "http://127.0.0.1:9"
+    began = time.monotonic()
+    with pytest.raises(MissingError) as caught:
+        hub_folder("me/parser", WANTED, "get it from its shelf", cache=tmp_path, endpoint=endpoint)
+    assert time.monotonic() - began < 4
+    assert (
+        str(caught.value) == f"me/parser is not on this machine and {endpoint} does not answer: get it from its shelf"
+    )
+
+
+def tensors() -> dict[str, torch.Tensor]:
+    return {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.ones(4)}
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "model."])
+@pytest.mark.parametrize("form", ["checkpoint", "plain", "safetensors"])
+def test_every_form_of_a_state_dict_reads_alike(tmp_path: Path, form: str, prefix: str) -> None:
+    state = {prefix + name: tensor for name, tensor in tensors().items()}
+    file = tmp_path / ("w.safetensors" if form == "safetensors" else "w.pth")
+    if form == "safetensors":
+        save_file(state, file)
+    else:
+        torch.save({"state_dict": state, "epoch": 3} if form == "checkpoint" else state, file)
+    read = read_tensors(file)
+    assert list(read) == list(tensors())
+    assert all(torch.equal(read[name], tensor) for name, tensor in tensors().items())
+
+
+def test_a_prefix_that_not_every_name_has_is_part_of_the_names(tmp_path: Path) -> None:
+    save_file({"module.a": torch.ones(1), "b": torch.ones(1)}, tmp_path / "w.safetensors")
+    assert sorted(read_tensors(tmp_path / "w.safetensors")) == ["b", "module.a"]
+
+
+class Trap:
+    """Unpickling it would make a folder."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        import os
+
+        return os.mkdir, (self.folder,)
+
+
+def test_code_in_a_pickle_is_not_run(tmp_path: Path) -> None:
+    torch.save({"state_dict": Trap(str(tmp_path / "sprung"))}, tmp_path / "w.pth")
+    with pytest.raises(InputError, match=r"w\.pth cannot be read as weights"):
+        read_tensors(tmp_path / "w.pth")
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
+def test_truncated_and_foreign_files_are_refused_by_name(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    with pytest.raises(MissingError, match=f"no weights file .*{name}"):
+        read_tensors(file)
+    if name == "w.pth":
+        torch.save(tensors(), file)
+    else:
+        save_file(tensors(), file)
+    whole = file.read_bytes()
+    for content in (whole[:-9], whole[:20], b"", b"an article, not weights"):
+        file.write_bytes(content)
+        with pytest.raises(InputError, match=f"{name} cannot be read as weights"):
+            read_tensors(file)
+    torch.save([1, 2], tmp_path / "list.pth")
+    with pytest.raises(InputError, match=r"list\.pth holds no state dict"):
+        read_tensors(tmp_path / "list.pth")
+
+
+def test_strict_loading_names_what_does_not_fit() -> None:
+    file, network = Path("w.pth"), nn.BatchNorm2d(3)
+    given = {name: tensor + 1 for name, tensor in network.state_dict().items()}
+    load_strictly(network, given, file, "a norm")
+    assert network.num_batches_tracked == 1
+    assert torch.equal(network.running_mean, torch.ones(3))  # type: ignore[arg-type]
+    untracked = nn.Conv2d(1, 1, 1)
+    extra = {**untracked.state_dict(), "bn.num_batches_tracked": torch.tensor(3)}
+    load_strictly(untracked, extra, file, "a convolution")
+    with pytest.raises(InputError, match=r"w\.pth is no a norm: it lacks bias \(4 of 5 tensors fit, 0 are foreign"):
+        load_strictly(network, {k: v for k, v in given.items() if k != "bias"}, file, "a norm")
+    with pytest.raises(InputError, match=r"holds head too \(5 of 5 tensors fit, 1 are foreign"):
+        load_strictly(network, {**given, "head": torch.ones(1)}, file, "a norm")
+    with pytest.raises(InputError, match=r"bias is \(2,\), not \(3,\)"):
+        load_strictly(network, {**given, "bias": torch.ones(2)}, file, "a norm")
+
+
+def test_the_hash_of_one_file_is_its_own_and_of_several_sees_each(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.write_bytes(b"1")
+    two.write_bytes(b"2")
+    assert content_hash([one]) == hashlib.sha256(b"1").hexdigest()
+    both = content_hash([one, two])
+    two.write_bytes(b"3")
+    assert len({both, content_hash([one]), content_hash([one, two])}) == 3
