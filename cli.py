@@ -67,8 +67,8 @@ def foreign_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
         click.option("--remote-code", metavar="MODEL", help="hf: let this model run the code that comes with it."),
         click.option("--channels", type=click.Choice(("rgb", "bgr")), help="smp, torchscript, onnx.  [default: rgb]"),
-        click.option("--std", type=float, nargs=3, help="As --mean."),
-        click.option("--mean", type=float, nargs=3, help="smp, torchscript, onnx.  [default: ImageNet's]"),
+        click.option("--std", type=float, nargs=3, help="Three, as --mean."),
+        click.option("--mean", type=float, nargs=3, help="smp, torchscript, onnx: three.  [default: ImageNet's]"),
         click.option("--input", "input_size", type=Height(), help="hf, smp, torchscript, onnx: what the parser takes."),
         click.option("--labels", metavar="NAME", help="hf, smp, torchscript, onnx: label set of the answer."),
     ):

@@ -124,7 +124,7 @@ def test_without_network_one_line_within_five_seconds(hub: Hub, tmp_path: Path, 
     began = time.monotonic()
     with pytest.raises(MissingError) as caught:
         hub_folder("me/parser", WANTED, "get it from its shelf", cache=tmp_path, endpoint=endpoint)
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 5
     assert (
         str(caught.value) == f"me/parser is not on this machine and {endpoint} does not answer: get it from its shelf"
     )
