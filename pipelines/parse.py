@@ -26,6 +26,7 @@ from parsing.index import build_index, shard_folder
 from parsing.registry import ParserSpec, find_parser
 from parsing.shard import FORMAT_VERSION, OtherVersionError, Status, read_columns, shard_fits
 
+from .devices import find_device
 from .parse_shard import PROGRESS, ShardTask, names_of, parse_shard
 
 MOST_IN_A_SHARD = 1024
@@ -97,7 +98,8 @@ def parse(config: ParseConfig) -> ParseResult:
     if out.suffix != ".h5" or out.is_dir():
         raise InputError(f"--out {out}: give a file that ends in .h5")
     records = _limited(data_set.images, config.limit)
-    device = _device(config)
+    # workers of somebody else's scheduler may have what this machine lacks
+    device = config.device if config.scheduler and config.device != "auto" else find_device(config.device)
     spec = ParserSpec(
         config.parser, config.weights and config.weights.resolve(), device, config.labels, config.input_size,
         config.mean, config.std, config.channels, config.remote_code,
@@ -145,18 +147,6 @@ def parse(config: ParseConfig) -> ParseResult:
         out, len(cache), sum(len(t.records) for t in todo), unreadable,
         int((cache.status == Status.EMPTY).sum()), time.monotonic() - began,
     )  # fmt: skip
-
-
-def _device(config: ParseConfig) -> str:
-    """The device to parse on; InputError where this machine is to use one that it lacks."""
-    if config.device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if config.scheduler is None:
-        try:
-            torch.empty(0, device=config.device)
-        except (RuntimeError, AssertionError, NotImplementedError) as error:
-            raise InputError(f"--device {config.device} cannot be used: {str(error).splitlines()[0]}") from error
-    return config.device
 
 
 def _limited(records: Sequence[Record], limit: int | None) -> tuple[Record, ...]:

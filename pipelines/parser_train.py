@@ -18,6 +18,8 @@ from data.photos import Photos
 from parsing.errors import CsclError, InputError
 from parsing.street import BUILT_IN, MEAN, STD, StreetNetwork, load_street, save_street
 
+from .devices import find_device
+
 
 @dataclass(frozen=True)
 class ParserRecipe:
@@ -65,7 +67,7 @@ def train_parser(
     init: weights to start from, written by this command, or `street`. The last weights, averaged (EMA), are kept; no
     photograph of `val` is looked at.
     """
-    recipe = recipe or ParserRecipe()
+    recipe, device = recipe or ParserRecipe(), find_device(device)
     library = Photos(photos)
     if out.is_dir():
         raise InputError(f"{out} is a folder; give the file to write the weights to, as {out / 'street.safetensors'}")
