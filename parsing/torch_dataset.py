@@ -85,10 +85,14 @@ class WithMasks(Dataset[tuple[Any, ...]]):
         return torch.from_numpy(self.cache.parts(name, self.scheme))
 
     def _name(self, path: str | os.PathLike[str]) -> str:
-        text = Path(path).as_posix()
-        if text in self.cache:
-            return text
-        return Path(os.path.relpath(path, self.cache.root)).as_posix()
+        """The cache's name of an image file; where it has none, the path below the data set's folder."""
+        name = Path(path).as_posix()
+        folder, file = os.path.split(path)
+        for place in (folder, os.path.realpath(folder)):  # as given, then with links followed
+            if name in self.cache:
+                break
+            name = Path(os.path.relpath(os.path.join(place, file), os.path.realpath(self.cache.root))).as_posix()
+        return name
 
 
 def _size(image: Any) -> tuple[int, int]:

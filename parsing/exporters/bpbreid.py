@@ -45,11 +45,11 @@ _SCHEME = PartScheme(
 class BpbreidExporter(Exporter):
     """float32 (36, H, W): a body part of `five_v`, `eight` and others is the maximum over its channels.
 
-    One file serves every grouping whose parts hold these channels once: one, two_v, three_v, four, four_no, four_v,
-    five, five_v, six, six_new and eight. A label set lacks what pose has, so the torso is halved at the height of
-    its middle, arms that are not halved by class likewise, and limbs without a side fall to the side of the
-    person's middle: the left limb is on the image's right where the person faces the camera, as the classes with
-    sides tell, and otherwise by assumption.
+    One file serves every grouping whose parts hold these channels once: full, one, two_v, three_v, four, four_no,
+    four_v, five, five_v, six, six_new, eight and eight_v. A label set lacks what pose has, so the torso is halved at
+    the height of its middle, arms that are not halved by class likewise, and limbs without a side fall to the side
+    of the person's middle: the left limb is on the image's right where the person faces the camera, as the classes
+    with sides tell, and otherwise by assumption.
     """
 
     name = "bpbreid"

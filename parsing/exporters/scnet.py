@@ -71,7 +71,11 @@ _WORDS = {
 
 
 class ScnetExporter(PartIdExporter):
-    """Palette PNGs as large as the image: the loader blacks out the image's clothes by indexing it with them."""
+    """Palette PNGs as large as the image.
+
+    The loader blacks out the image's clothes by indexing it with the ids, so the sizes must agree, and resizes the
+    picture as it is, which leaves ids whole only where it has a palette.
+    """
 
     name = "scnet"
     reader = "Gpn-star/SCNet (data/dataset_loader.py)"

@@ -73,6 +73,15 @@ def test_an_image_folder_is_joined_by_its_own_paths(make_cache: Callable[..., Ma
     np.testing.assert_array_equal(masks.numpy(), cache.parts(data.names))
 
 
+def test_a_link_to_the_data_set_is_followed(make_cache: Callable[..., MaskCache], tmp_path: Path) -> None:
+    cache = make_cache("lip")
+    for name in cache.names:
+        (cache.root / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "link").symlink_to(cache.root)
+    data = WithMasks(Pictures(cache, cache.size), cache, [tmp_path / "link" / name for name in cache.names])
+    assert tuple(data.names) == cache.names
+
+
 def test_images_without_a_mask_are_counted_and_named(make_cache: Callable[..., MaskCache]) -> None:
     cache = make_cache("lip")
     paths = [*cache.names[:-2], "cam9/0001/0001.jpg", "elsewhere/0001.jpg"]
