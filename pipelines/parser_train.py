@@ -105,8 +105,9 @@ def train_parser(
         crops.epoch = order.epoch = epoch
         total = 0.0
         loader = DataLoader(
-            crops, min(recipe.batch_size, len(crops)), sampler=order, num_workers=workers, drop_last=True
-        )
+            crops, min(recipe.batch_size, len(crops)), sampler=order, num_workers=workers, drop_last=True,
+            generator=torch.Generator(),  # it draws a seed for its workers; not from the global one
+        )  # fmt: skip
         for images, labels in loader:
             loss = criterion(network(normalise(images.to(device))), labels.to(device).long())
             optimiser.zero_grad(set_to_none=True)
