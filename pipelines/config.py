@@ -205,7 +205,7 @@ def _build(kind: type, values: Mapping[str, Any], where: str) -> Any:
     known = {f.name for f in fields(kind)}
     for key in values:
         if key not in known:
-            raise InputError(f"recipe: there is no {where}{key}; {where or 'it '}has {', '.join(sorted(known))}")
+            raise InputError(f"recipe: there is no {where}{key}; {where[:-1] or 'it'} has {', '.join(sorted(known))}")
     hints = typing.get_type_hints(kind)
     given = {key: _fit(hints[key], value, f"{where}{key}") for key, value in values.items()}
     try:

@@ -29,6 +29,7 @@ from .scoring import skipped, stacked
 from .train import TrainConfig, train
 
 SIZE = (144, 72)
+TRAIN, TEST, SHOTS = 20, 12, 2
 PROTOCOL = "all-single"
 
 
@@ -36,14 +37,14 @@ def demo(out: Path, seed: int = 0, progress: bool = True) -> str:
     """Run everything below `out` (replaced where a demo made it) and answer what came of it in a few lines."""
     began = time.monotonic()
     mark = out / "demo.json"
-    if out.exists() and any(out.iterdir()) and not mark.is_file():
+    if out.exists() and not mark.is_file() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} holds something else than a demo; give another --out")
     if out.exists():
         shutil.rmtree(out)
     out.mkdir(parents=True)
     mark.write_text(json.dumps({"seed": seed}) + "\n", encoding="utf-8")
     root, masks, run = out / "SYSU-MM01", out / "sysu_masks.h5", out / "run"
-    make_figures(root, train=20, test=12, shots=2, seed=seed, progress=progress)
+    make_figures(root, train=TRAIN, test=TEST, shots=SHOTS, seed=seed, progress=progress)
     parse(ParseConfig("sysu", root, masks, size=SIZE, device="cpu", flip=False, progress=progress))
     train(TrainConfig(masks, run, read_recipe(Path("demo"), [f"seed={seed}"]), device="cpu", progress=progress))
     evaluation = evaluate(run, device="cpu", progress=progress)
@@ -75,7 +76,8 @@ def _page(
             "Procedural pedestrians in the layout of SYSU-MM01: two visible images and two near-infrared ones of each "
             "person, each beside its true parts.",
             contact_sheet(root, pictures / "images.png"),
-            command=f"cscl data make figures --out {root}",
+            command=f"cscl data make figures --out {root} --train {TRAIN} --test {TEST} --shots {SHOTS} "
+            f"--seed {recipe.seed}",
         ),
         Section(
             "2. Masks",
@@ -83,7 +85,7 @@ def _page(
             "drawn figure. The table is its IoU with the true parts, in per cent.",
             _mask_picture(pictures / "masks.png", root, cache),
             Table(("modality", "mIoU", *scores.classes), scores.rows()),
-            command=f"cscl parse --dataset sysu --root {root} --out {masks}",
+            command=f"cscl parse --dataset sysu --root {root} --out {masks} --size {SIZE[0]}x{SIZE[1]} --no-flip",
         ),
         Section(
             "3. Training",
@@ -91,7 +93,7 @@ def _page(
             f"{recipe.train.steps} steps. The accuracy is that of the validation people, who are "
             "neither trained on nor tested on.",
             curves(run / "metrics.jsonl", pictures / "curves.png"),
-            command=f"cscl train --masks {masks} --recipe demo --run {run}",
+            command=f"cscl train --masks {masks} --recipe demo --set seed={recipe.seed} --run {run}",
         ),
         Section(
             "4. Retrieval",

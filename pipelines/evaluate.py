@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from parsing.errors import InputError
 
+from .devices import find_device
 from .embed import embed, from_root
 from .runs import describe, load_model, open_images, read_run, write_file
 from .scoring import Result, score
@@ -73,8 +73,7 @@ def evaluate(
         if name not in names:
             raise InputError(f"--protocol {name}: {info.data_set} has {', '.join(names)}")
     chosen = [p for p in offered if not protocols or p.name in protocols]
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    model = load_model(run, device)
+    model = load_model(run, find_device(device))
     needed = {r.name: r for p in chosen for t in p.trials for r in (*t.query, *t.gallery)}
     records = list(needed.values())
     embedded = embed(model, records, from_root(data_set.root, recipe.data.size), progress=progress)

@@ -1,5 +1,6 @@
 """`cscl masks score`: intersection over union of cached masks with the true label maps of a simulated data set."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,12 @@ from parsing.cache import MaskCache
 from parsing.errors import InputError, MissingError
 from parsing.labels import IGNORED, label_set
 from parsing.schemes import part_scheme
-from parsing.shard import MODALITIES
+from parsing.shard import MODALITIES, Status
 
 
 @dataclass(frozen=True)
 class MaskScores:
-    """IoU in [0, 1] by modality and class, over all pixels of a modality; NaN where a class never occurs.
+    """IoU in [0, 1] by modality and class, over all pixels of a modality; NaN (null in JSON) for an absent class.
 
     images: how many were compared, by modality. scheme: the part scheme compared in, or the street label set.
     """
@@ -38,7 +39,10 @@ class MaskScores:
             "scheme": self.scheme,
             "images": self.images,
             "mIoU": {m: self.mean(m) for m in self.iou},
-            "IoU": {m: dict(zip(self.classes, values, strict=True)) for m, values in self.iou.items()},
+            "IoU": {
+                m: {c: None if math.isnan(v) else v for c, v in zip(self.classes, values, strict=True)}
+                for m, values in self.iou.items()
+            },
         }
 
     def rows(self) -> list[list[str]]:
@@ -75,6 +79,8 @@ def score_masks(path: Path, scheme: str | None = None, root: Path | None = None,
     counts = np.zeros((len(MODALITIES), len(classes), len(classes)), np.int64)
     images = np.zeros(len(MODALITIES), np.int64)
     for number, image in enumerate(tqdm(cache.names, unit="image", desc="score masks", disable=not progress)):
+        if cache.status[number] == Status.UNREADABLE:
+            continue
         file = root / label_name(image)
         if not file.is_file():
             raise MissingError(f"{file} is missing; {root} is not as `cscl data make` wrote it")

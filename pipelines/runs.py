@@ -1,7 +1,9 @@
 """A training run's folder: recipe.toml, run.json, metrics.jsonl, model.safetensors, state.pt, tensorboard/."""
 
+import io
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,6 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import nn
 
 from cscl.model import CSCL, ModelConfig
 from data.datasets import open_data_set
@@ -19,6 +20,9 @@ from parsing.labels import label_set
 from parsing.schemes import part_scheme
 
 from .config import Recipe, read_recipe
+
+FORMAT_VERSION = 1
+"""Of model.safetensors."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +55,41 @@ def write_file(path: Path, content: bytes) -> None:
         raise CsclError(f"{path} could not be written: {error.strerror or error}") from error
 
 
-def save_model(run: Path, model: nn.Module, info: RunInfo, config: ModelConfig) -> None:
+def save_model(run: Path, model: CSCL, info: RunInfo) -> None:
     """Weights as safetensors, with what rebuilds the network in the metadata; then run.json."""
+    # one key: safetensors writes several in any order, and the same run would not give the same bytes
+    about = {"cscl": json.dumps({"format": FORMAT_VERSION, "model": asdict(model.config)})}
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    write_file(run / "model.safetensors", save(state, {"format": "cscl-1", "model": json.dumps(asdict(config))}))
+    write_file(run / "model.safetensors", save(state, about))
     write_file(run / "run.json", (json.dumps(asdict(info), indent=1) + "\n").encode())
+
+
+def save_state(run: Path, model: CSCL, optimiser: Any, step: int, best: float, info: RunInfo) -> None:
+    """What `cscl train --resume` goes on from: `step` steps are done, `best` is the best validation so far."""
+    buffer = io.BytesIO()
+    state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step, "best": best}
+    torch.save(state | {"masks": info.fingerprint}, buffer)
+    write_file(run / "state.pt", buffer.getvalue())
+
+
+def read_state(run: Path) -> Mapping[str, Any] | None:
+    """What `save_state` wrote, None where a run was stopped before its first; CsclError where it cannot be read."""
+    file = run / "state.pt"
+    if not file.is_file():
+        return None
+    try:
+        saved: Mapping[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # what unpickling raises for a foreign file has no common base
+        raise CsclError(f"{file} cannot be read ({error}); remove it to begin again") from error
+    if not isinstance(saved, dict) or set(saved) != {"model", "optimiser", "step", "best", "masks"}:
+        raise CsclError(f"{file} is no training state of this version; remove it to begin again")
+    return saved
+
+
+def keep_rows(metrics: Path, step: int) -> None:
+    """Drop what was logged after the checkpoint that a resumed run goes on from."""
+    rows = metrics.read_text(encoding="utf-8").splitlines(keepends=True) if metrics.exists() else []
+    write_file(metrics, "".join(rows[:step]).encode())
 
 
 def load_model(run: Path, device: str | torch.device = "cpu") -> CSCL:
@@ -69,11 +103,14 @@ def load_model(run: Path, device: str | torch.device = "cpu") -> CSCL:
             state = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise InputError(f"{file} is no whole safetensors file: {error}") from error
-    if metadata.get("format") != "cscl-1":
+    try:
+        about: dict[str, Any] = json.loads(metadata.get("cscl", "{}"))
+    except json.JSONDecodeError:
+        about = {}
+    if about.get("format") != FORMAT_VERSION:
         raise InputError(f"{file} was not written by `cscl train` of this version")
-    values: dict[str, Any] = json.loads(metadata["model"])
-    values["flipped"] = tuple(values["flipped"])
-    model = CSCL(ModelConfig(**values))
+    with torch.random.fork_rng(devices=[]):  # a network starts from random weights
+        model = CSCL(ModelConfig(**about["model"] | {"flipped": tuple(about["model"]["flipped"])}))
     model.load_state_dict(state)
     return model.eval().to(device)
 
@@ -91,7 +128,7 @@ def read_run(run: Path) -> tuple[Recipe, RunInfo]:
 
 def open_images(run: Path, info: RunInfo, root: Path | None, permutations: Path | None = None) -> DataSet:
     """The data set a run was trained on, where it lay then or below `root`."""
-    return open_data_set(info.data_set, root or Path(os.path.normpath(run / info.root)), permutations)
+    return open_data_set(info.data_set, root or Path(os.path.normpath(run.resolve() / info.root)), permutations)
 
 
 def part_count(info: RunInfo, recipe: Recipe) -> int:

@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 from cscl.ranking import chance, rank
 from cscl.rerank import k_reciprocal
 from data.records import Protocol, Record, Skip, Trial
+from parsing.errors import InputError
 
 RANKS = (1, 5, 10, 20)
+Features = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,14 @@ class Result:
 
 
 def score(protocol: Protocol, features: Mapping[str, NDArray[np.float64]], rerank: bool = False) -> Result:
-    """Average the protocol's trials; `features` are unit embeddings (D,) by image name, compared by cosine."""
+    """Average the protocol's trials; `features` are unit embeddings (D,) by image name, compared by cosine.
+
+    rerank: k-reciprocal distances instead; InputError where there are too few images for their neighbourhoods.
+    """
     rows, chances = [], []
     for trial in protocol.trials:
         query, gallery = stacked(trial.query, features), stacked(trial.gallery, features)
-        distances = k_reciprocal(query, gallery) if rerank else 1 - query @ gallery.T
+        distances = _reranked(protocol, query, gallery) if rerank else 1 - query @ gallery.T
         ids = [np.array([r.identity for r in side]) for side in (trial.query, trial.gallery)]
         skip = skipped(protocol.skip, trial)
         scores = rank(distances, ids[0], ids[1], skip, deduplicated=protocol.deduplicated)
@@ -62,6 +67,13 @@ def score(protocol: Protocol, features: Mapping[str, NDArray[np.float64]], reran
         float(luck_mean[1]),
         rerank,
     )
+
+
+def _reranked(protocol: Protocol, query: Features, gallery: Features) -> Features:
+    try:
+        return k_reciprocal(query, gallery)
+    except ValueError as error:
+        raise InputError(f"--rerank: {protocol.name} cannot be re-ranked: {error}") from error
 
 
 def stacked(records: Sequence[Record], features: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:

@@ -1,0 +1,98 @@
+"""Batches of images and part masks for stage 2, from images and a mask cache held in memory."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from data.records import Record
+from data.sampler import IdentitySampler
+from data.transforms import JointTransform
+from parsing.cache import MaskCache
+from parsing.errors import InputError
+from parsing.shard import Status
+
+from .config import Recipe
+
+
+class Batches(Dataset[dict[str, Tensor]]):
+    """Batch number `i` of the run, made of nothing but the seed and `i`.
+
+    images (N, 3, H, W) uint8, masks (N, H, W) uint8 of parts, confidence (N) in [0, 1]: those of `records`.
+    steps: batches an epoch. flipped: what mirroring does to the parts.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[Record],
+        images: Tensor,
+        masks: Tensor,
+        confidence: Tensor,
+        sampler: IdentitySampler,
+        steps: int,
+        recipe: Recipe,
+        flipped: tuple[int, ...],
+    ) -> None:
+        self.images, self.masks, self.confidence = images, masks, confidence
+        self.sampler, self.steps, self.seed = sampler, steps, recipe.seed
+        self.infrared = torch.tensor([r.modality == "infrared" for r in records])
+        numbers = {identity: n for n, identity in enumerate(sorted({r.identity for r in records}))}
+        self.identities = torch.tensor([numbers[r.identity] for r in records])
+        self.transform = JointTransform(recipe.data.size, recipe.augment, flipped)
+        self.total = recipe.train.epochs * steps
+
+    def __len__(self) -> int:
+        return self.total
+
+    def __getitem__(self, number: int) -> dict[str, Tensor]:
+        """images (B, 3, H, W) and parts (B, H, W) uint8; infrared, identities from 0, and confidence (B)."""
+        epoch, step = divmod(number, self.steps)
+        rows = torch.from_numpy(self.sampler.batch(epoch, step))
+        moved = [
+            self.transform(self.images[row], self.masks[row], bool(self.infrared[row]), _seed(self.seed, number, slot))
+            for slot, row in enumerate(rows.tolist())
+        ]
+        return {
+            "images": torch.stack([image for image, _ in moved]),
+            "parts": torch.stack([mask for _, mask in moved]),
+            "infrared": self.infrared[rows],
+            "identities": self.identities[rows],
+            "confidence": self.confidence[rows],
+        }
+
+
+def _seed(*numbers: int) -> int:
+    """A seed for torch out of several numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def with_masks(records: Sequence[Record], cache: MaskCache) -> tuple[Record, ...]:
+    """The records whose image could be read; InputError where one is not in the cache."""
+    lacking = [r.name for r in records if r.name not in cache]
+    if lacking:
+        raise InputError(
+            f"{cache.path} has no mask of {lacking[0]}" + (f" and {len(lacking) - 1} more" if lacking[1:] else "")
+            + f"; run `cscl parse --dataset {cache.data_set} --out {cache.path}` again to complete it"
+        )  # fmt: skip
+    return tuple(r for r in records if cache.status[cache.number(r.name)] != Status.UNREADABLE)
+
+
+def part_masks(cache: MaskCache, records: Sequence[Record], table: NDArray[np.uint8], size: tuple[int, int]) -> Tensor:
+    """Part labels (N, H, W) uint8 at the network's input size, read once; nearest where the cache has another."""
+    labels = torch.from_numpy(table[cache.preload(r.name for r in records)])
+    if tuple(labels.shape[1:]) == size:
+        return labels
+    rows, columns = (
+        ((torch.arange(wanted) + 0.5) * have / wanted).long()
+        for wanted, have in zip(size, labels.shape[1:], strict=True)
+    )
+    return labels[:, rows][:, :, columns]
+
+
+def confidences(cache: MaskCache, records: Sequence[Record], least: float) -> Tensor:
+    """Confidence (N) of the masks in [0, 1], float32; 0 where it is below `least`."""
+    found = torch.from_numpy(cache.confidence[[cache.number(r.name) for r in records]])
+    return torch.where(found < least, 0.0, found)

@@ -1,0 +1,47 @@
+"""What picks the epoch of a run with `data.select = "val"`: people held out of training, scored now and then."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from cscl.model import CSCL
+from data.records import DataSet, Protocol, Record, Trial
+from data.sysu import SYSU
+from parsing.errors import InputError
+
+from .config import Recipe
+from .embed import embed
+from .scoring import score
+
+
+class Validation:
+    """Infrared queries against all visible images of people held out of training; images (N, 3, H, W) uint8."""
+
+    def __init__(self, records: Sequence[Record], images: Tensor) -> None:
+        self.records = records
+        self._images = {r.name: image for r, image in zip(records, images, strict=True)}
+        query, gallery = (tuple(r for r in records if r.modality == m) for m in ("infrared", "visible"))
+        if not {r.identity for r in query} & {r.identity for r in gallery}:
+            raise InputError("data.select = 'val': no validation identity is seen in both modalities; use 'last'")
+        self.protocol = Protocol("validation", (Trial(query, gallery),), "nothing", True, "all")
+
+    def __call__(self, model: CSCL) -> dict[str, float]:
+        """rank1 and mAP in [0, 1]; the model is left in the mode that it was in."""
+        training = model.training
+        model.eval()
+        features = embed(model, self.records, lambda r: self._images[r.name], progress=False).double().numpy()
+        model.train(training)
+        result = score(self.protocol, {r.name: f for r, f in zip(self.records, features, strict=True)})
+        return {"rank1": result.cmc[1], "mAP": result.mAP}
+
+
+def validation_identities(data_set: DataSet, records: Sequence[Record]) -> frozenset[int]:
+    """SYSU-MM01's own validation identities; elsewhere every fifth training identity."""
+    if isinstance(data_set, SYSU) and data_set.validation_identities:
+        return data_set.validation_identities
+    return frozenset(sorted({r.identity for r in records})[::5])
+
+
+def is_due(epoch: int, recipe: Recipe) -> bool:
+    """Whether the end of an epoch (from 0) is one at which to validate; the last one always is."""
+    return (epoch + 1) % recipe.data.evaluate_every == 0 or epoch + 1 == recipe.train.epochs
