@@ -114,4 +114,4 @@ def _step(
 
 
 def _shown(terms: Mapping[str, Tensor]) -> str:
-    return ", ".join(f"{name} {float(value):.3g}" for name, value in terms.items())
+    return ", ".join(f"{name} {float(value.detach()):.3g}" for name, value in terms.items())

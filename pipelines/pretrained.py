@@ -54,10 +54,11 @@ def _load(file: Path) -> dict[str, Tensor]:
         if file.suffix == ".safetensors":
             return load_file(file)
         state = torch.load(file, map_location="cpu", weights_only=True)
-    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError) as error:
-        raise InputError(f"{file} cannot be read as weights: {error}") from error
-    except Exception as error:  # what unpickling raises for a foreign file has no common base
-        raise InputError(f"{file} holds more than tensors, or is no weights file: {error}") from error
+    except (SafetensorError, OSError, RuntimeError, ValueError) as error:
+        reason, *_ = str(error).split("\n")
+        raise InputError(f"{file} cannot be read as weights: {reason}") from error
+    except Exception as error:  # what unpickling raises has no common base, and its text advises to run the file
+        raise InputError(f"{file} holds more than tensors, or is no weights file; give a state dict alone") from error
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise InputError(f"{file} is no state dict of a torchvision ResNet")
     return state

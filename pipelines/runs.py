@@ -80,7 +80,8 @@ def read_state(run: Path) -> Mapping[str, Any] | None:
     try:
         saved: Mapping[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # what unpickling raises for a foreign file has no common base
-        raise CsclError(f"{file} cannot be read ({error}); remove it to begin again") from error
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise CsclError(f"{file} cannot be read ({reason}); remove it to begin again") from error
     if not isinstance(saved, dict) or set(saved) != {"model", "optimiser", "step", "best", "masks"}:
         raise CsclError(f"{file} is no training state of this version; remove it to begin again")
     return saved

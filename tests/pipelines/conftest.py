@@ -1,0 +1,126 @@
+"""What the tests of stage 2 share: drawn data sets, caches of their true masks, and one finished training run."""
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data.datasets import open_data_set
+from data.layouts import label_name
+from data.records import Record
+from parsing.cache import fingerprint
+from parsing.index import build_index, shard_folder
+from parsing.labels import label_set
+from parsing.shard import FORMAT_VERSION, MODALITIES, Columns, Status, write_shard
+from pipelines.config import Recipe, read_recipe
+from pipelines.make import make_figures
+from pipelines.parse import ParseConfig, parse
+from pipelines.train import TrainConfig, train
+
+TINY = (
+    "data.size=[64, 32]", "train.epochs=2", "train.steps=2", "train.identities=2", "train.images=2", "train.warmup=0",
+    "model.part_dim=16",
+)  # fmt: skip
+SIZE = (64, 32)
+
+
+def true_cache(
+    name: str, root: Path, out: Path, images: Callable[[Record], bool] = lambda record: True,
+    unreadable: Sequence[str] = (), parser: str = "truth",
+) -> Path:  # fmt: skip
+    """A cache `out` of the label maps that a simulated data set was made with, of the `images` wanted."""
+    records = [r for r in open_data_set(name, root).images if images(r)]
+    labels = label_set("street")
+    made_by = {
+        "parser": parser, "weights": "0" * 64, "preprocessing": {}, "size": list(SIZE), "flip": False, "probs": False,
+        "labels": {"name": labels.name, "classes": list(labels.classes), "swaps": [list(s) for s in labels.swaps]},
+    }  # fmt: skip
+    text, digest = fingerprint(made_by)
+    attributes: dict[str, Any] = {
+        "format_version": FORMAT_VERSION, "fingerprint": digest, "made_by": text, "data_set": name,
+        "root": os.path.relpath(root.resolve(), out.parent.resolve()), "licence": "none",
+    }  # fmt: skip
+    masks = np.zeros((len(records), *SIZE), np.uint8)
+    status = np.full(len(records), Status.OK, np.uint8)
+    for number, record in enumerate(records):
+        if record.name in unreadable:
+            status[number] = Status.UNREADABLE
+            continue
+        with Image.open(root / label_name(record.name)) as picture:
+            masks[number] = np.asarray(picture.resize(SIZE[::-1], Image.Resampling.NEAREST))
+    columns = Columns(
+        np.array([r.name for r in records], dtype=object),
+        status,
+        np.linspace(0.5, 1, len(records), dtype=np.float32),
+        np.full((len(records), 2), 100, np.int32),
+        np.array([r.identity for r in records], np.int32),
+        np.array([r.camera for r in records], np.int32),
+        np.array([MODALITIES.index(r.modality) for r in records], np.uint8),
+    )
+    shard_folder(out).mkdir(parents=True, exist_ok=True)
+    shard = shard_folder(out) / "00000.h5"
+    write_shard(shard, masks, columns, attributes)
+    build_index(out, [shard])
+    return out
+
+
+@pytest.fixture(scope="session")
+def make_true_cache() -> Callable[..., Path]:
+    """`make_true_cache(data set, root, out, ...)`, see `true_cache`."""
+    return true_cache
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe() -> Callable[..., Recipe]:
+    """`tiny_recipe("a.b=c", ..., method="agw")`: the `small` recipe at 64 x 32, two epochs of two steps of 8 images."""
+
+    def make(*changes: str, method: str | None = None) -> Recipe:
+        return read_recipe(Path("small"), [*TINY, *changes], method)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def figures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """54 drawn images in the layout of SYSU-MM01, 6 people to train and 3 to test; copy it before changing it."""
+    out = tmp_path_factory.mktemp("sysu") / "SYSU-MM01"
+    return make_figures(out, train=6, test=3, shots=1, progress=False, workers=1)
+
+
+@pytest.fixture(scope="session")
+def masks(figures: Path) -> Path:
+    """What `cscl parse` makes of `figures` with the built-in parser."""
+    out = figures.parent / "sysu_masks.h5"
+    config = ParseConfig("sysu", figures, out, size=SIZE, workers=0, device="cpu", flip=False, progress=False)
+    return parse(config).path
+
+
+@pytest.fixture(scope="session")
+def finished(masks: Path, tiny_recipe: Callable[..., Recipe], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nobody disturbed; copy it before changing it."""
+    run = tmp_path_factory.mktemp("runs") / "finished"
+    return train(TrainConfig(masks, run, tiny_recipe(), device="cpu", progress=False))
+
+
+@pytest.fixture
+def run_copy(finished: Path, tmp_path: Path) -> Path:
+    """The finished run at a place from where it does not find its images."""
+    return shutil.copytree(finished, tmp_path / "elsewhere" / "run")
+
+
+@pytest.fixture(scope="session")
+def other_layouts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Path]]:
+    """Data set and cache of true masks in the layouts of RegDB and LLCM, by name."""
+    folder = tmp_path_factory.mktemp("layouts")
+    made = {}
+    for name, train_people, shots in (("regdb", 6, 3), ("llcm", 3, 1)):
+        root = make_figures(
+            folder / name, layout=name, train=train_people, test=2, shots=shots, progress=False, workers=1
+        )
+        made[name] = root, true_cache(name, root, folder / f"{name}_masks.h5")
+    return made

@@ -1,0 +1,69 @@
+"""`cscl demo`: its page from a small run, what it refuses to replace, and (slow) the whole of it."""
+
+import json
+import re
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from cli import main
+from parsing.errors import InputError
+from pipelines.demo import PROTOCOL, _page, demo
+from pipelines.evaluate import evaluate
+from pipelines.masks_score import score_masks
+
+
+def test_the_page_shows_every_stage_and_says_that_it_is_a_simulation(
+    figures: Path, masks: Path, finished: Path, tmp_path: Path
+) -> None:
+    evaluation, scores = evaluate(finished, device="cpu", progress=False), score_masks(masks, progress=False)
+    # the training run has no validation, so its curves are of losses alone
+    page = _page(tmp_path, figures, masks, finished, evaluation, scores, minutes=1.5)
+    html = page.read_text(encoding="utf-8")
+    assert page == tmp_path / "index.html"
+    assert {p.name for p in (tmp_path / "pictures").iterdir()} == {
+        "images.png", "masks.png", "curves.png", "rankings.png",
+    }  # fmt: skip
+    assert html.count("data:image/png;base64,") == 4
+    result = next(r for r in evaluation.results if r.protocol == PROTOCOL)
+    for said in (f"{100 * result.cmc[1]:.1f} %", f"{100 * result.mAP:.1f} %", f"{100 * scores.mean('infrared'):.1f}"):
+        assert said in html
+    text = re.sub(r"\s+", " ", html)
+    for said in ("drawn by code", "10 seeded trials", "not re-ranked", "1.5 minutes", "all-multi", "chance"):
+        assert said in text, said
+    for command in ("data make figures", "parse --dataset sysu", "train --masks", "evaluate --run"):
+        assert f"cscl {command}" in text
+
+
+@pytest.mark.parametrize("made", ["folder", "file"])
+def test_what_is_no_demo_is_left_alone(tmp_path: Path, made: str) -> None:
+    out = tmp_path / "mine"
+    if made == "folder":
+        out.mkdir()
+        (out / "thesis.tex").write_text("years of work")
+    else:
+        out.write_text("years of work")
+    with pytest.raises(InputError, match="holds something else than a demo; give another --out"):
+        demo(out)
+    assert (out / "thesis.tex" if made == "folder" else out).read_text() == "years of work"
+    assert CliRunner().invoke(main, ["demo", "--out", str(out)]).exit_code == 2
+
+
+@pytest.mark.slow
+def test_the_whole_demo_runs_in_minutes_and_beats_chance(tmp_path: Path) -> None:
+    out = tmp_path / "demo"
+    out.mkdir()
+    (out / "demo.json").write_text("{}")
+    (out / "left from an older demo").write_text("")
+    began = time.monotonic()
+    said = demo(out, progress=False)
+    assert time.monotonic() - began < 300
+    assert {p.name for p in out.iterdir()} == {
+        "demo.json", "SYSU-MM01", "sysu_masks.h5", "sysu_masks.shards", "run", "pictures", "index.html",
+    }  # fmt: skip
+    assert str(out / "index.html") in said
+    evaluation = json.loads((out / "run" / "evaluation.json").read_text())
+    result = next(r for r in evaluation["results"] if r["protocol"] == PROTOCOL)
+    assert result["mAP"] > 1.3 * result["chance_map"]

@@ -1,0 +1,46 @@
+"""The optimiser's groups, and the learning rates over training."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from cscl.model import CSCL
+from pipelines.config import Recipe, TrainRecipe
+from pipelines.optimiser import learning_rate, make_optimiser
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_every_weight_is_in_one_group_with_its_rate_and_decay(tiny_recipe: Callable[..., Recipe], name: str) -> None:
+    recipe = tiny_recipe(
+        f"train.optimiser={name}", "train.learning_rate=0.2", "train.backbone_rate=0.1", "train.weight_decay=0.03"
+    )
+    with torch.random.fork_rng(devices=[]):
+        model = CSCL(recipe.model.config(3, 4, ()))
+    groups = make_optimiser(model, recipe.train).param_groups
+    of = {id(p): group for group in groups for p in group["params"]}
+    assert sum(len(group["params"]) for group in groups) == len(of) == len(list(model.parameters()))
+    for key, parameter in model.named_parameters():
+        group = of[id(parameter)]
+        assert group["base"] == pytest.approx(0.02 if key.startswith("backbone.") else 0.2)
+        assert group["weight_decay"] == (0.03 if key.endswith("weight") and parameter.ndim > 1 else 0)
+
+
+def test_the_step_schedule_warms_up_and_divides_by_ten_at_its_milestones() -> None:
+    recipe = TrainRecipe(epochs=80, warmup=10, schedule="step", milestones=(20, 50))
+    factors = [learning_rate(recipe, epoch) for epoch in range(80)]
+    assert factors[:10] == sorted(factors[:10])
+    assert factors[0] == pytest.approx(0.001)
+    assert factors[10:20] == [1.0] * 10
+    assert factors[20:50] == pytest.approx([0.1] * 30)
+    assert factors[50:] == pytest.approx([0.01] * 30)
+
+
+def test_the_cosine_falls_from_1_to_0() -> None:
+    recipe = TrainRecipe(epochs=8, warmup=0, schedule="cosine")
+    for epoch in (0, 1.5, 4, 8):
+        assert learning_rate(recipe, epoch) == pytest.approx((1 + math.cos(math.pi * epoch / 8)) / 2)
+    assert learning_rate(recipe, 0) == 1
+    assert learning_rate(recipe, 4) == pytest.approx(0.5)
+    assert learning_rate(recipe, 8) == pytest.approx(0)

@@ -1,0 +1,307 @@
+"""`cscl train` end to end on a tiny drawn data set: its files, its log, resuming bit for bit, what it refuses."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner
+from safetensors.torch import load_file
+
+import pipelines.fit
+from cli import main
+from cscl.model import CSCL
+from data.datasets import open_data_set
+from parsing.cache import MaskCache
+from parsing.errors import CsclError, InputError, MissingError
+from pipelines.batches import Batches
+from pipelines.config import Recipe, read_recipe
+from pipelines.evaluate import evaluate
+from pipelines.runs import RunInfo, load_model, open_images, read_run
+from pipelines.train import TrainConfig, train
+from pipelines.validation import Validation
+
+MakeRecipe = Callable[..., Recipe]
+
+
+def rows(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def start(masks: Path, run: Path, recipe: Recipe, **options: Any) -> Path:
+    return train(TrainConfig(masks, run, recipe, device="cpu", progress=False, **options))
+
+
+def test_a_run_leaves_its_files_and_says_what_it_was_trained_on(
+    finished: Path, masks: Path, figures: Path, tiny_recipe: MakeRecipe
+) -> None:
+    names = {"recipe.toml", "run.json", "metrics.jsonl", "model.safetensors", "state.pt", "tensorboard"}
+    assert {p.name for p in finished.iterdir()} >= names
+    assert not list(finished.rglob("*.part"))
+    recipe, info = read_run(finished)
+    cache = MaskCache(masks)
+    assert recipe == tiny_recipe()
+    assert (info.data_set, info.fingerprint, info.label_set) == ("sysu", cache.fingerprint, "street")
+    assert (info.identities, info.selection, info.epoch) == (6, "last", 2)
+    assert open_images(finished, info, None).root.resolve() == figures.resolve()
+    assert (finished / info.masks).resolve() == masks.resolve()
+    model = load_model(finished)
+    assert not model.training
+    assert model.config.identities == 6
+    assert model.config.parts == 4
+
+
+def test_every_step_has_a_row_whose_total_is_the_weighted_sum(finished: Path, tiny_recipe: MakeRecipe) -> None:
+    found, loss = rows(finished), tiny_recipe().loss
+    assert [(r["step"], r["epoch"]) for r in found] == [(1, 1), (2, 1), (3, 2), (4, 2)]
+    assert [r["alpha"] for r in found] == [1.0, 0.5, 0.0, 0.0]
+    for row in found:
+        weighted = (
+            loss.identity * row["id"] + loss.triplet * row["triplet"] + loss.parsing * row["parsing"]
+            + loss.division * row["division"] + loss.icm * row["icm"]
+        )  # fmt: skip
+        assert row["total"] == pytest.approx(weighted, rel=1e-5)
+        assert min(row[name] for name in ("id", "triplet", "parsing", "division", "icm")) > 0
+        assert 0 <= row["accuracy"] <= 1
+
+
+def test_training_moves_the_weights_of_every_part(finished: Path, tiny_recipe: MakeRecipe) -> None:
+    trained = load_file(finished / "model.safetensors")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(tiny_recipe().seed)
+        fresh = CSCL(tiny_recipe().model.config(6, 4, load_model(finished).config.flipped)).state_dict()
+    assert trained.keys() == fresh.keys()
+    moved = {key.split(".")[0] for key in trained if not torch.equal(trained[key], fresh[key])}
+    assert moved >= {"backbone", "pam", "spam", "neck"}
+
+
+def test_two_runs_give_the_same_bytes(finished: Path, masks: Path, tiny_recipe: MakeRecipe, tmp_path: Path) -> None:
+    torch.rand(3)
+    before = torch.get_rng_state()
+    again = start(masks, tmp_path / "again", tiny_recipe())
+    for name in ("metrics.jsonl", "model.safetensors", "recipe.toml"):
+        assert (again / name).read_bytes() == (finished / name).read_bytes(), name
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_run_that_is_stopped_anywhere_and_resumed_gives_the_same_bytes(
+    finished: Path, masks: Path, tiny_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, recipe = tmp_path / "run", tiny_recipe()
+    fetch = Batches.__getitem__
+
+    def stopped_at_step_4(batches: Batches, number: int) -> dict[str, torch.Tensor]:
+        if number == 3:
+            raise KeyboardInterrupt
+        return fetch(batches, number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Batches, "__getitem__", stopped_at_step_4)
+        with pytest.raises(KeyboardInterrupt):
+            start(masks, run, recipe)
+    assert len(rows(run)) == 3
+    assert read_run(run)[1].epoch == 1
+
+    def stopped_before_saving(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for what in ("save_model", "save_state"):
+        with monkeypatch.context() as patch:
+            patch.setattr(pipelines.fit, what, stopped_before_saving)
+            with pytest.raises(KeyboardInterrupt):
+                start(masks, run, recipe, resume=True)
+    start(masks, run, recipe, resume=True)
+    for name in ("metrics.jsonl", "model.safetensors"):
+        assert (run / name).read_bytes() == (finished / name).read_bytes(), name
+    assert read_run(run)[1].epoch == 2
+
+
+def test_a_run_stopped_before_its_first_checkpoint_begins_again(
+    finished: Path, masks: Path, tiny_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipelines.fit, "save_model", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            start(masks, tmp_path / "run", tiny_recipe())
+    assert len(rows(tmp_path / "run")) == 2
+    start(masks, tmp_path / "run", tiny_recipe(), resume=True)
+    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == (finished / "metrics.jsonl").read_bytes()
+
+
+def test_resuming_a_finished_run_changes_nothing(run_copy: Path, masks: Path, tiny_recipe: MakeRecipe) -> None:
+    before = {name: (run_copy / name).read_bytes() for name in ("metrics.jsonl", "model.safetensors", "recipe.toml")}
+    start(masks, run_copy, tiny_recipe(), resume=True)
+    assert {name: (run_copy / name).read_bytes() for name in before} == before
+
+
+def test_resuming_with_another_recipe_or_other_masks_is_refused(
+    run_copy: Path, masks: Path, figures: Path, tiny_recipe: MakeRecipe, make_true_cache: Any, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=r"--resume: .*recipe\.toml says something else"):
+        start(masks, run_copy, tiny_recipe("train.learning_rate=0.5"), resume=True)
+    other = make_true_cache("sysu", figures, tmp_path / "masks.h5")
+    with pytest.raises(InputError, match=r"--resume: .* was trained on other masks than those of .*masks\.h5"):
+        start(other, run_copy, tiny_recipe(), resume=True)
+
+
+def test_a_damaged_state_is_named(run_copy: Path, masks: Path, tiny_recipe: MakeRecipe) -> None:
+    (run_copy / "state.pt").write_bytes((run_copy / "state.pt").read_bytes()[:1000])
+    with pytest.raises(CsclError, match=r"state\.pt cannot be read"):
+        start(masks, run_copy, tiny_recipe(), resume=True)
+    torch.save({"model": {}}, run_copy / "state.pt")
+    with pytest.raises(CsclError, match=r"state\.pt is no training state"):
+        start(masks, run_copy, tiny_recipe(), resume=True)
+
+
+def test_a_second_run_into_the_same_folder_is_refused(run_copy: Path, masks: Path, tiny_recipe: MakeRecipe) -> None:
+    before = {p: p.read_bytes() for p in run_copy.rglob("*") if p.is_file()}
+    with pytest.raises(InputError, match="already holds a run; give --resume"):
+        start(masks, run_copy, tiny_recipe())
+    assert {p: p.read_bytes() for p in run_copy.rglob("*") if p.is_file()} == before
+
+
+def test_what_cannot_start_leaves_no_run_behind(masks: Path, tiny_recipe: MakeRecipe, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    for options, said in (({"device": "abacus"}, "--device abacus"), ({"precision": "7"}, "--precision 7")):
+        with pytest.raises(InputError, match=said) as caught:
+            train(TrainConfig(masks, run, tiny_recipe(), progress=False, **options))  # type: ignore[arg-type]
+        assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match=r"wants 70 identities, but only 6 .*train\.identities"):
+        start(masks, run, tiny_recipe("train.identities=70"))
+    with pytest.raises(MissingError, match="there is no such file"):
+        start(masks, run, tiny_recipe("model.pretrained=none.pth"))
+    with pytest.raises(InputError, match="no part scheme 'reid5'"):
+        start(masks, run, tiny_recipe("data.scheme=reid5"))
+    with pytest.raises(MissingError, match=r"--resume: .* holds no run"):
+        start(masks, run, tiny_recipe(), resume=True)
+    assert not run.exists()
+    run.write_text("a file")
+    with pytest.raises(InputError, match="is a file"):
+        start(masks, run, tiny_recipe())
+
+
+def test_a_loss_that_is_no_number_stops_the_run(masks: Path, tiny_recipe: MakeRecipe, tmp_path: Path) -> None:
+    with pytest.raises(CsclError, match=r"step \d: the loss is not finite .*lower train\.learning_rate"):
+        start(masks, tmp_path / "run", tiny_recipe("train.learning_rate=1e30", "train.optimiser=sgd"))
+
+
+def test_agw_has_no_parts_and_no_losses_of_parts(masks: Path, tiny_recipe: MakeRecipe, tmp_path: Path) -> None:
+    run = start(masks, tmp_path / "agw", tiny_recipe("train.epochs=1", method="agw"))
+    for row in rows(run):
+        assert (row["parsing"], row["division"], row["icm"]) == (0, 0, 0)
+        assert row["total"] == pytest.approx(row["id"] + row["triplet"], rel=1e-6)
+    model = load_model(run)
+    assert model.spam is None
+    assert len(model.pam) == 0
+    assert len(model.backbone.non_local) > 0
+
+
+def test_val_keeps_the_epoch_that_scores_best_on_people_it_did_not_train(
+    masks: Path, tiny_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    validated: list[set[int]] = []
+    biases: list[torch.Tensor] = []
+
+    def scripted(self: Validation, model: CSCL) -> dict[str, float]:
+        validated.append({r.identity for r in self.records})
+        biases.append(model.neck.classifier.weight.detach().clone())
+        return {"rank1": (0.1, 0.4, 0.3)[len(biases) - 1], "mAP": 0.2}
+
+    monkeypatch.setattr(Validation, "__call__", scripted)
+    recipe = tiny_recipe("data.select=val", "data.evaluate_every=1", "train.epochs=3", "train.steps=1")
+    run = start(masks, tmp_path / "val", recipe)
+    info = read_run(run)[1]
+    assert (info.epoch, info.selection, info.identities) == (2, "val", 5)
+    assert validated == [{6}] * 3
+    assert [row["rank1"] for row in rows(run)] == [0.1, 0.4, 0.3]
+    assert torch.equal(load_model(run).neck.classifier.weight, biases[1])
+
+
+def test_val_really_scores_when_it_is_due(
+    other_layouts: dict[str, tuple[Path, Path]], tiny_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    recipe = tiny_recipe("data.select=val", "data.evaluate_every=2", "train.epochs=3", "train.steps=1")
+    run = start(other_layouts["regdb"][1], tmp_path / "val", recipe)
+    assert [sorted({"rank1", "mAP"} & row.keys()) for row in rows(run)] == [[], ["mAP", "rank1"], ["mAP", "rank1"]]
+    best = max(rows(run)[1:], key=lambda row: row["rank1"] + row["mAP"])
+    assert read_run(run)[1].epoch == best["epoch"]
+    assert read_run(run)[1].identities == 4
+
+
+@pytest.mark.parametrize("name", ["regdb", "llcm"])
+def test_other_layouts_train_and_evaluate(
+    other_layouts: dict[str, tuple[Path, Path]], tiny_recipe: MakeRecipe, tmp_path: Path, name: str
+) -> None:
+    root, cache = other_layouts[name]
+    run = start(cache, tmp_path / "run", tiny_recipe("train.epochs=1", "train.steps=1"))
+    assert read_run(run)[1].identities == len({r.identity for r in open_data_set(name, root).train()})
+    result = evaluate(run, device="cpu", progress=False)
+    assert [r.protocol for r in result.results] == [p.name for p in open_data_set(name, root).protocols()]
+    assert all(0 < r.mAP <= 1 for r in result.results)
+    assert result.data_set == name
+
+
+def test_a_cache_of_another_data_set_is_refused(
+    other_layouts: dict[str, tuple[Path, Path]], figures: Path, tiny_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=r"regdb: .* looks like sysu"):
+        start(other_layouts["regdb"][1], tmp_path / "run", tiny_recipe(), root=figures)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_image_without_a_mask_ends_the_command_with_its_name(
+    figures: Path, make_true_cache: Any, tmp_path: Path
+) -> None:
+    lacking = ("cam1/0001/0001.jpg", "cam3/0002/0001.jpg")
+    cache = make_true_cache("sysu", figures, tmp_path / "masks.h5", images=lambda r: r.name not in lacking)
+    result = CliRunner().invoke(
+        main, ["train", "--masks", str(cache), "--run", str(tmp_path / "r"), "--recipe", "small"]
+    )
+    assert result.exit_code == 2
+    assert "has no mask of cam1/0001/0001.jpg and 1 more; run `cscl parse" in result.output
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_cache_that_is_moved_with_its_images_still_works(
+    figures: Path, make_true_cache: Any, tiny_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    old, new = tmp_path / "old", tmp_path / "far" / "new"
+    shutil.copytree(figures, old / "SYSU-MM01")
+    make_true_cache("sysu", old / "SYSU-MM01", old / "masks.h5")
+    new.parent.mkdir()
+    old.rename(new)
+    run = start(new / "masks.h5", new / "run", tiny_recipe("train.epochs=1", "train.steps=1"))
+    info = read_run(run)[1]
+    assert open_images(run, info, None).root == new / "SYSU-MM01"
+    new.rename(old)
+    assert open_images(old / "run", info, None).root == old / "SYSU-MM01"
+    (tmp_path / "link").symlink_to(old / "run")
+    assert open_images(tmp_path / "link", info, None).root == old / "SYSU-MM01"
+
+
+def test_the_command_trains_resumes_and_says_what_comes_next(
+    other_layouts: dict[str, tuple[Path, Path]], tmp_path: Path
+) -> None:
+    run = str(tmp_path / "run")
+    changes = ["data.size=[64,32]", "train.epochs=1", "train.steps=1", "train.identities=2", "train.images=2"]
+    command = ["train", "--masks", str(other_layouts["llcm"][1]), "--run", run, "--device", "cpu"]
+    given = [word for change in changes for word in ("--set", change)]
+    result = CliRunner().invoke(main, [*command, "--recipe", "small", "--method", "agw", *given])
+    assert result.exit_code == 0, result.output
+    assert f"cscl evaluate --run {run}" in result.output
+    assert read_recipe(Path(run) / "recipe.toml").method == "agw"
+    assert CliRunner().invoke(main, [*command, "--resume"]).exit_code == 0
+    assert CliRunner().invoke(main, [*command, "--recipe", "small"]).exit_code == 2
+
+
+def test_run_json_holds_no_absolute_path(finished: Path) -> None:
+    values = json.loads((finished / "run.json").read_text())
+    assert set(values) == {f.name for f in fields(RunInfo)}
+    assert not any(str(value).startswith("/") for value in values.values())
