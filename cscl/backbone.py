@@ -76,9 +76,7 @@ class Backbone(nn.Module):
         self.non_local = nn.ModuleDict()
         for stage, count in NON_LOCAL_BLOCKS.items() if non_local else ():
             count = min(count, len(self._layer(stage)))
-            self.non_local[f"layer{stage}"] = nn.ModuleList(
-                NonLocal(self.channels[stage]) for _ in range(count)
-            )
+            self.non_local[f"layer{stage}"] = nn.ModuleList(NonLocal(self.channels[stage]) for _ in range(count))
 
     def _layer(self, stage: int) -> Any:
         return getattr(self, f"layer{stage}")
@@ -118,9 +116,7 @@ class Backbone(nn.Module):
         wanted: dict[str, list[Tensor]] = {}
         for key, value in own.items():
             if not key.startswith("non_local."):
-                wanted.setdefault(
-                    key.removeprefix("visible_stem.").removeprefix("infrared_stem."), []
-                ).append(value)
+                wanted.setdefault(key.removeprefix("visible_stem.").removeprefix("infrared_stem."), []).append(value)
         for key, targets in wanted.items():
             if key not in state:
                 # Weights saved before PyTorch 0.4 have no batch counter, and nothing depends on it.
@@ -136,9 +132,7 @@ class Backbone(nn.Module):
                 )
         for key in state:
             if key not in wanted and not key.startswith("fc."):
-                raise ValueError(
-                    f"weights {key!r} have no place here; give those of the ResNet of this depth"
-                )
+                raise ValueError(f"weights {key!r} have no place here; give those of the ResNet of this depth")
         with torch.no_grad():
             for key, targets in wanted.items():
                 for target in targets if key in state else ():

@@ -31,9 +31,7 @@ def modality_centers(features: Tensor, identities: Tensor, infrared: Tensor) -> 
     return Centers(means.unflatten(0, (2, -1)), (counts > 0).view(2, -1), of)
 
 
-def identity_center_mining(
-    features: Tensor, identities: Tensor, infrared: Tensor, margin: float = 0.3
-) -> Tensor:
+def identity_center_mining(features: Tensor, identities: Tensor, infrared: Tensor, margin: float = 0.3) -> Tensor:
     """L_icm = pull + mine + 0.5 hard, each a mean over the identities that are seen in both modalities.
 
     pull: ||c_i^v - c_i^r||.
@@ -57,9 +55,7 @@ def hetero_center(features: Tensor, identities: Tensor, infrared: Tensor, margin
     return (centers[0] - centers[1]).square().sum(1).masked_fill(~seen.all(0), 0).sum()
 
 
-def hetero_center_triplet(
-    features: Tensor, identities: Tensor, infrared: Tensor, margin: float = 0.3
-) -> Tensor:
+def hetero_center_triplet(features: Tensor, identities: Tensor, infrared: Tensor, margin: float = 0.3) -> Tensor:
     """HcTri (Liu et al., TMM 2021): mean over centers of relu(margin + furthest same - nearest other)."""
     centers, seen, _ = modality_centers(features, identities, infrared)
     same = (centers[0] - centers[1]).norm(dim=1).masked_fill(~seen.all(0), 0)

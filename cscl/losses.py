@@ -21,9 +21,7 @@ def part_identity(logits: Tensor, visibility: Tensor, identities: Tensor, smooth
     The weights are constants here: a part must not become invisible because it is hard to tell.
     """
     targets = identities[:, None].expand(logits.shape[:2])
-    each = F.cross_entropy(
-        logits.flatten(0, 1), targets.flatten(), label_smoothing=smoothing, reduction="none"
-    )
+    each = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), label_smoothing=smoothing, reduction="none")
     weights = visibility.detach().flatten()
     return (weights * each).sum() / weights.sum().clamp(min=1e-6)
 

@@ -107,9 +107,7 @@ class CSCL(nn.Module):
         self.pam = nn.ModuleDict()
         for stage in PAM_STAGES if config.pam else ():
             self.pam[f"stage{stage}"] = PAM(channels[stage], config.parts, config.pam_gate)
-        self.spam = (
-            SPAM(dim, config.parts, config.identities, config.part_dim, config.tau) if config.spam else None
-        )
+        self.spam = SPAM(dim, config.parts, config.identities, config.part_dim, config.tau) if config.spam else None
         self.pool = GeM()
         self.neck = BNNeck(dim, config.identities)
         self.embedding_dim = dim if self.spam is None else 2 * dim + config.parts * config.part_dim
@@ -150,9 +148,7 @@ class CSCL(nn.Module):
         With `flip` the mean over the image and its mirror image. Needs eval mode (ValueError).
         """
         if self.training:
-            raise ValueError(
-                "embed in training mode would depend on the rest of the batch; call eval() first"
-            )
+            raise ValueError("embed in training mode would depend on the rest of the batch; call eval() first")
         embedding = self(images, infrared, masks, alpha).embedding
         if flip:
             mirrored = None if masks is None else self.flip_masks(masks)
@@ -175,9 +171,7 @@ class CSCL(nn.Module):
             raise ValueError(f"images have shape {tuple(images.shape)}; give (B, 3, H, W)")
         batch, classes = images.shape[0], self.config.parts + 1
         if infrared.shape != (batch,) or infrared.dtype != torch.bool:
-            raise ValueError(
-                f"infrared is {infrared.dtype} of shape {tuple(infrared.shape)}; give bool, ({batch},)"
-            )
+            raise ValueError(f"infrared is {infrared.dtype} of shape {tuple(infrared.shape)}; give bool, ({batch},)")
         if masks is not None and (masks.ndim != 4 or masks.shape[:2] != (batch, classes)):
             raise ValueError(f"masks have shape {tuple(masks.shape)}; give ({batch}, {classes}, h, w)")
         if alpha is not None and alpha.shape != (batch,):
@@ -280,8 +274,6 @@ class TotalLoss:
         smoothing = self.config.smoothing
         loss = F.cross_entropy(output.logits.float(), identities, label_smoothing=smoothing)
         if (parts := output.parts) is not None:
-            loss = loss + F.cross_entropy(
-                parts.foreground_logits.float(), identities, label_smoothing=smoothing
-            )
+            loss = loss + F.cross_entropy(parts.foreground_logits.float(), identities, label_smoothing=smoothing)
             loss = loss + part_identity(parts.part_logits.float(), parts.visibility, identities, smoothing)
         return loss

@@ -71,9 +71,7 @@ def rank(
     """
     distances = _array(distances)
     if distances.ndim != 2 or 0 in distances.shape or distances.dtype.kind not in "fiu":
-        raise ValueError(
-            f"distances must be numbers (Nq, Ng), neither 0; got {distances.dtype} {distances.shape}"
-        )
+        raise ValueError(f"distances must be numbers (Nq, Ng), neither 0; got {distances.dtype} {distances.shape}")
     query, gallery, skipped = _checked(query_ids, gallery_ids, skip, distances.shape)
     by_identity = np.argsort(gallery, kind="stable")
     identities, starts = np.unique(gallery[by_identity], return_index=True)
@@ -140,9 +138,7 @@ def chance(
     match = query[:, None] == gallery[None]
     seen = np.full(shape, True) if skipped is None else ~skipped
     # Many queries share the same two counts, so each pair of counts is worked out once.
-    counts, times = np.unique(
-        np.stack([(match & seen).sum(1), seen.sum(1)], axis=1), axis=0, return_counts=True
-    )
+    counts, times = np.unique(np.stack([(match & seen).sum(1), seen.sum(1)], axis=1), axis=0, return_counts=True)
     counts, times = counts[counts[:, 0] > 0], times[counts[:, 0] > 0]
     if not len(counts):
         return Chance(np.nan, np.nan, np.nan)

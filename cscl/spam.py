@@ -51,9 +51,7 @@ class SPAM(nn.Module):
         self.necks = nn.ModuleList(BNNeck(part_dim, identities) for _ in range(parts))
         self.foreground_neck = BNNeck(channels, identities)
 
-    def forward(
-        self, features: Tensor, masks: Tensor | None = None, alpha: Tensor | None = None
-    ) -> PartFeatures:
+    def forward(self, features: Tensor, masks: Tensor | None = None, alpha: Tensor | None = None) -> PartFeatures:
         """Pool under G = (1-alpha) P + alpha M.
 
         masks: M (B, Q+1, h, w), a distribution over classes at each cell, of any size.
@@ -64,9 +62,7 @@ class SPAM(nn.Module):
         guide = attention
         if alpha is not None:
             if masks is None:
-                raise ValueError(
-                    "alpha is given without masks; give the cached masks it guides with, or alpha=None"
-                )
+                raise ValueError("alpha is given without masks; give the cached masks it guides with, or alpha=None")
             a = alpha.float().view(-1, 1, 1, 1)
             size = (features.shape[2], features.shape[3])
             guide = (1 - a) * attention + a * resize_distribution(masks, size)
@@ -111,9 +107,7 @@ def mask_distribution(part_labels: Tensor, parts: int, size: tuple[int, int]) ->
     background, so that nothing is pooled there.
     """
     if part_labels.ndim != 3 or part_labels.is_floating_point():
-        raise ValueError(
-            f"part labels are {part_labels.dtype}, {tuple(part_labels.shape)}; give integers (B, h, w)"
-        )
+        raise ValueError(f"part labels are {part_labels.dtype}, {tuple(part_labels.shape)}; give integers (B, h, w)")
     classes = torch.arange(parts + 1, device=part_labels.device).view(1, -1, 1, 1)
     one_hot = part_labels[:, None] == classes
     unknown = ~one_hot.any(1) & (part_labels != IGNORED)

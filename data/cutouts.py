@@ -124,10 +124,7 @@ def bent(person: Cutout, bend: Bend) -> Cutout:
             np.linspace(0, shape[1], y.shape[1], dtype=np.float32)[None].repeat(y.shape[0], 0),
         ]
         sources.append((place + map_coordinates(grid, at, order=1)) * height)
-    image = [
-        map_coordinates(person.image[..., c], sources, order=1, mode="nearest", output=np.uint8)
-        for c in range(3)
-    ]
+    image = [map_coordinates(person.image[..., c], sources, order=1, mode="nearest", output=np.uint8) for c in range(3)]
     labels = map_coordinates(person.labels, sources, order=0, mode="constant")
     alpha = map_coordinates(person.alpha, sources, order=1, mode="constant")
     return Cutout(np.stack(image, -1), labels, alpha)

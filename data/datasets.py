@@ -52,7 +52,5 @@ def open_data_set(name: str, root: Path | None = None, permutations: Path | None
     if permutations is None:
         return kind(place)
     if kind is not SYSU:
-        raise InputError(
-            f"{name}: fixed gallery permutations are SYSU-MM01's alone; leave {permutations} out"
-        )
+        raise InputError(f"{name}: fixed gallery permutations are SYSU-MM01's alone; leave {permutations} out")
     return SYSU(place, permutations)

@@ -97,9 +97,7 @@ class Painter:
     def _pixel(self, at: Point) -> Point:
         return self._origin[0] + self._scale * at[0], self._origin[1] - self._scale * at[1]
 
-    def _capsule(
-        self, a: Point, b: Point, ra: float, rb: float, material: Material | None, shade: int
-    ) -> None:
+    def _capsule(self, a: Point, b: Point, ra: float, rb: float, material: Material | None, shade: int) -> None:
         (ax, ay), (bx, by) = self._pixel(a), self._pixel(b)
         ra, rb = ra * self._scale, rb * self._scale
         length = math.hypot(bx - ax, by - ay) or 1.0

@@ -36,9 +36,7 @@ def draw_head(brush: Painter, build: Build, pose: Pose, drop: float) -> None:
         low = 0.016 if build.hair != "bald" else 0.004
         narrow = rx * (0.9 if facing > 0.6 else 0.72)
         brush.ellipse((x + shift, y - low), narrow, 0.056, Material.FACE, 190)
-        brush.ellipse(
-            (x + shift + 0.25 * pose.light * narrow, y - low), narrow * 0.6, 0.04, Material.FACE, 208
-        )
+        brush.ellipse((x + shift + 0.25 * pose.light * narrow, y - low), narrow * 0.6, 0.04, Material.FACE, 208)
         if abs(turn) > 0.5:
             brush.ellipse((x + math.copysign(rx * 1.02, turn), y - 0.008), 0.012, 0.01, Material.FACE, 205)
     if build.hair in ("short", "bun", "cap", "bald"):
@@ -59,17 +57,13 @@ def draw_head(brush: Painter, build: Build, pose: Pose, drop: float) -> None:
             root, tip = (0.046 * side, 0.955 - drop, 0.01), (0.053 * side, end - drop, 0.02)
             brush.limb(brush.project(root), brush.project(tip), 0.015, 0.013, Material.HAIR, 10)
     if build.hair == "cap":
-        brush.tube(
-            [(y + 0.074, x, rx * 0.5), (y + 0.06, x, rx * 0.95), (y + 0.026, x, rx + 0.008)], Material.HAT
-        )
+        brush.tube([(y + 0.074, x, rx * 0.5), (y + 0.06, x, rx * 0.95), (y + 0.026, x, rx + 0.008)], Material.HAT)
         if facing > -0.4:
             brim = brush.project((0.0, 0.96 - drop, 0.075))
             brush.ellipse((brim[0], y + 0.026), brush.width(0.045, 0.04), 0.011, Material.HAT, 140)
 
 
-def rounded(
-    x: float, top: float, bottom: float, wide: float, base: float
-) -> list[tuple[float, float, float]]:
+def rounded(x: float, top: float, bottom: float, wide: float, base: float) -> list[tuple[float, float, float]]:
     """Levels of a bag with round corners, `wide` at its top and `base` at its bottom (half widths)."""
     r = 0.16 * (top - bottom)
     upper = [(top, x, 0.72 * wide), (top - 0.3 * r, x, 0.92 * wide), (top - r, x, wide)]

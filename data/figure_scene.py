@@ -66,9 +66,7 @@ class _SceneBrush:
 
     def finish(self, rng: np.random.Generator) -> Scene:
         """Add grain and slow unevenness, the same in each image so that edges stay where they are."""
-        coarse = Image.fromarray(rng.integers(0, 255, (10, 30), dtype=np.uint8)).resize(
-            SIZE, Image.Resampling.BICUBIC
-        )
+        coarse = Image.fromarray(rng.integers(0, 255, (10, 30), dtype=np.uint8)).resize(SIZE, Image.Resampling.BICUBIC)
         uneven = (np.asarray(coarse, np.float32) - 127) * 0.16
         grain = rng.normal(0, 5, SIZE[::-1]).astype(np.float32)
         done = []
@@ -152,9 +150,7 @@ def _thing(brush: _SceneBrush, x: int, rng: np.random.Generator) -> None:
             cx, cy = x + 28 + rng.normal(0, 20), HORIZON - 55 + rng.normal(0, 28)
             r, g, b = int(rng.integers(30, 80)), int(rng.integers(80, 150)), int(rng.integers(25, 70))
             size = rng.uniform(5, 11)
-            brush.box(
-                (cx - size, cy - size, cx + size, cy + size), (r, g, b), rng, rng.uniform(110, 210), 75, True
-            )
+            brush.box((cx - size, cy - size, cx + size, cy + size), (r, g, b), rng, rng.uniform(110, 210), 75, True)
     elif kind == "bench":
         colour = _colour(rng, 60, 130, 15)
         brush.box((x, HORIZON - 32, x + wide, HORIZON - 24), colour, rng)

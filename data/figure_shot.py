@@ -61,11 +61,7 @@ def make_shot(seed: int, number: int, camera: int, index: int, band: Band, place
     height = int(rng.integers(180, 301))
     width = round(height / rng.uniform(2.0, 2.6))
     # people cross a camera's view in few directions: along the path, back again, and a few otherwise
-    yaw = (
-        usual
-        + rng.choice([0, math.pi, rng.uniform(0, 2 * math.pi)], p=[0.4, 0.35, 0.25])
-        + rng.normal(0, 0.3)
-    )
+    yaw = usual + rng.choice([0, math.pi, rng.uniform(0, 2 * math.pi)], p=[0.4, 0.35, 0.25]) + rng.normal(0, 0.3)
     pose = Pose(
         yaw=float(yaw),
         phase=rng.uniform(0, 2 * math.pi),
@@ -103,9 +99,7 @@ def background(shot: Shot, body: float) -> np.ndarray:
     w, h = width * zoom, height * zoom
     left = shot.column % max(1, int(SIZE[0] - w))
     top = float(np.clip(HORIZON + 60 - shot.foot[1] * h, 0, SIZE[1] - h))
-    crop = seen.resize(
-        (width, height), Image.Resampling.BILINEAR, box=(left, top, left + w, min(SIZE[1], top + h))
-    )
+    crop = seen.resize((width, height), Image.Resampling.BILINEAR, box=(left, top, left + w, min(SIZE[1], top + h)))
     pixels = np.asarray(crop.convert("RGB"), np.float32)
     if shot.band == "visible":
         rows, columns = np.ogrid[:height, :width]
@@ -129,9 +123,7 @@ def occlude(
         fill.rectangle((x, 0, x + width * rng.uniform(0.08, 0.16), height), fill=255)
     elif shot.occluder == "box":
         left = x - width * rng.uniform(0.2, 0.5)
-        fill.rectangle(
-            (left, height * rng.uniform(0.62, 0.85), left + width * rng.uniform(0.4, 0.8), height), fill=255
-        )
+        fill.rectangle((left, height * rng.uniform(0.62, 0.85), left + width * rng.uniform(0.4, 0.8), height), fill=255)
     else:
         for _ in range(60):
             cx, cy, r = (

@@ -64,9 +64,7 @@ class Folder(DataSet):
     def protocols(self, gallery: str = "seeded", split: int = 1) -> tuple[Protocol, ...]:
         """infrared-to-visible: every infrared image of the test identities against every visible one."""
         if gallery not in ("seeded", "all"):
-            raise InputError(
-                f"folder: the gallery is every test image, there is no rule {gallery!r}; leave it out"
-            )
+            raise InputError(f"folder: the gallery is every test image, there is no rule {gallery!r}; leave it out")
         if not self.test_identities:
             raise InputError(
                 "folder: no identities to test; write the names of their folders, one a line, into "
@@ -102,9 +100,7 @@ class Folder(DataSet):
             raise InputError(f"{path} is empty; write the folder names of the identities to test, one a line")
         unknown = [name for name in names if name not in self.people]
         if unknown:
-            raise MissingError(
-                f"{path} names {', '.join(unknown[:5])}, but no image lies in a folder of that name"
-            )
+            raise MissingError(f"{path} names {', '.join(unknown[:5])}, but no image lies in a folder of that name")
         return frozenset(self.people[name] for name in names)
 
 

@@ -55,9 +55,7 @@ def near_infrared(
     return _grey(scene)
 
 
-def thermal(
-    image: Image, labels: NDArray[np.uint8], warmth: NDArray[np.float32], rng: np.random.Generator
-) -> Image:
+def thermal(image: Image, labels: NDArray[np.uint8], warmth: NDArray[np.float32], rng: np.random.Generator) -> Image:
     """What an uncooled thermal camera sees, (H, W, 3) in three equal channels; arguments as in `near_infrared`.
 
     The surroundings may be colder or (a third of the shots) about as warm as the clothes; detail is lost to a

@@ -79,9 +79,7 @@ def regdb(train: int, test: int, shots: int, seed: int) -> Plan:
     """RegDB; each of the ten splits draws its own training people. Labels count from 0 in every list."""
     folders: dict[str, Modality] = {"Visible": "visible", "Thermal": "infrared"}
     images = {
-        (folder, person): [
-            f"{folder}/{person + 1}/{index + 1:02d}_{person + 1}.jpg" for index in range(shots)
-        ]
+        (folder, person): [f"{folder}/{person + 1}/{index + 1:02d}_{person + 1}.jpg" for index in range(shots)]
         for folder in folders
         for person in range(train + test)
     }
@@ -131,9 +129,7 @@ def plan(layout: str, train: int, test: int, shots: int, seed: int = 0) -> Plan:
     if layout not in LAYOUTS:
         raise InputError(f"there is no layout {layout!r}; choose one of {', '.join(LAYOUTS)}")
     if train < 2 or test < 1 or shots < 1:
-        raise InputError(
-            f"a data set needs 2 people to train, 1 to test and 1 shot; got {train}, {test} and {shots}"
-        )
+        raise InputError(f"a data set needs 2 people to train, 1 to test and 1 shot; got {train}, {test} and {shots}")
     return LAYOUTS[layout](train, test, shots, seed)
 
 

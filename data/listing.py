@@ -93,9 +93,7 @@ def read_ids(path: Path) -> list[int]:
     ids = set()
     for word in read_words(path):
         if not (word.isascii() and word.isdigit()):
-            raise InputError(
-                f"{path}: {word!r} is not an identity; expected numbers with commas, such as 1,2,5"
-            )
+            raise InputError(f"{path}: {word!r} is not an identity; expected numbers with commas, such as 1,2,5")
         ids.add(int(word))
     return sorted(ids)
 
@@ -122,14 +120,9 @@ def read_index(root: Path, lists: Iterable[str]) -> list[list[IndexLine]]:
             name, label = name_inside(path.strip(), where), int(label_text)
             folder = PurePosixPath(name).parent.name
             if not (folder.isascii() and folder.isdigit()):
-                raise InputError(
-                    f"{where}: expected the image in a folder named by its identity, got {name!r}"
-                )
+                raise InputError(f"{where}: expected the image in a folder named by its identity, got {name!r}")
             identity = int(folder)
-            if (
-                label_of.setdefault(identity, label) != label
-                or identity_of.setdefault(label, identity) != identity
-            ):
+            if label_of.setdefault(identity, label) != label or identity_of.setdefault(label, identity) != identity:
                 raise InputError(
                     f"{where}: label {label} and folder {folder} contradict an earlier line; "
                     "one label must stand for one folder number in both modalities"
@@ -144,17 +137,8 @@ def name_inside(name: str, where: str) -> str:
     """`name` without `.` parts; InputError where it is absolute, climbs with `..` or has backslashes."""
     windows = PureWindowsPath(name)
     path = PurePosixPath(name)
-    if (
-        path.is_absolute()
-        or windows.drive
-        or windows.root
-        or "\\" in name
-        or ".." in path.parts
-        or "\0" in name
-    ):
-        raise InputError(
-            f"{where}: {name!r} must be a path below the data set's folder, with forward slashes"
-        )
+    if path.is_absolute() or windows.drive or windows.root or "\\" in name or ".." in path.parts or "\0" in name:
+        raise InputError(f"{where}: {name!r} must be a path below the data set's folder, with forward slashes")
     return str(path)
 
 
@@ -177,14 +161,10 @@ def require(data_set: type[DataSet], root: Path) -> None:
         return
     other = looks_like(root)
     if other not in (None, name):
-        raise InputError(
-            f"{name}: {root} looks like {other}; use --dataset {other} or another --root. {expected}"
-        )
+        raise InputError(f"{name}: {root} looks like {other}; use --dataset {other} or another --root. {expected}")
     if not any(os.scandir(root)):
         raise MissingError(f"{name}: {root} is empty. {expected}")
-    inner = next(
-        (entry for entry in sorted(root.iterdir()) if entry.is_dir() and looks_like(entry) == name), None
-    )
+    inner = next((entry for entry in sorted(root.iterdir()) if entry.is_dir() and looks_like(entry) == name), None)
     if inner is not None:
         raise MissingError(f"{name}: {root} holds the data set in {inner.name}; use --root {inner}")
     raise MissingError(f"{name}: {root} has no {', '.join(absent)}. {expected}")

@@ -52,9 +52,7 @@ class LLCM(DataSet):
         self._train = self._read_train(lines)
         self.train_identities = frozenset(image.identity for image in self._train)
         if both := sorted(self.train_identities & self.test_identities):
-            raise InputError(
-                f"{self.root / 'idx'}: identities {both[:5]} are both to train and to test; keep one"
-            )
+            raise InputError(f"{self.root / 'idx'}: identities {both[:5]} are both to train and to test; keep one")
         self._test = {modality: self._list(modality) for modality in CAMERAS}
         test = (image for pairs in self._test.values() for files in pairs.values() for image in files)
         self._images = tuple(sorted((*self._train, *test), key=lambda image: image.name))
@@ -110,9 +108,7 @@ class LLCM(DataSet):
         }
 
     def _query(self, modality: Modality) -> tuple[Record, ...]:
-        pairs = (
-            (identity, camera) for identity in sorted(self.test_identities) for camera in CAMERAS[modality]
-        )
+        pairs = ((identity, camera) for identity in sorted(self.test_identities) for camera in CAMERAS[modality])
         return tuple(image for pair in pairs for image in self._test[modality].get(pair, ()))
 
     def _read_train(self, lists: dict[Modality, list[IndexLine]]) -> tuple[Record, ...]:
@@ -129,8 +125,7 @@ class LLCM(DataSet):
                 images[line.name] = Record(line.name, line.identity, camera_of(line.name), modality)
             if absent:
                 raise InputError(
-                    f"{self.root / LISTS[modality]} lists {len(absent)} images that are not there, "
-                    f"first {absent[0]}"
+                    f"{self.root / LISTS[modality]} lists {len(absent)} images that are not there, first {absent[0]}"
                 )
         return tuple(sorted(images.values(), key=lambda image: image.name))
 

@@ -39,16 +39,8 @@ class RegDB(DataSet):
         "thermal images of an identity, fewest": 10,
         "thermal images of an identity, most": 10,
         "splits": SPLITS,
-        **{
-            f"split {k}, {part} identities": 206
-            for k in range(1, SPLITS + 1)
-            for part in ("training", "test")
-        },
-        **{
-            f"split {k}, {part} test images": 2060
-            for k in range(1, SPLITS + 1)
-            for part in ("visible", "thermal")
-        },
+        **{f"split {k}, {part} identities": 206 for k in range(1, SPLITS + 1) for part in ("training", "test")},
+        **{f"split {k}, {part} test images": 2060 for k in range(1, SPLITS + 1) for part in ("visible", "thermal")},
     }
     tree = (
         "  RegDB/\n"
@@ -69,9 +61,7 @@ class RegDB(DataSet):
         if not images:
             raise InputError(f"regdb: there are no images in {self.root}. Expected:\n{self.tree}")
         self._images = tuple(sorted(images, key=lambda image: image.name))
-        self._splits = {
-            k: self._read(k) for k in range(1, SPLITS + 1) if (self.root / self._lists(k)[0]).is_file()
-        }
+        self._splits = {k: self._read(k) for k in range(1, SPLITS + 1) if (self.root / self._lists(k)[0]).is_file()}
 
     @property
     def images(self) -> tuple[Record, ...]:
@@ -90,9 +80,7 @@ class RegDB(DataSet):
     def protocols(self, gallery: str = "seeded", split: int = 1) -> tuple[Protocol, ...]:
         """visible-to-thermal and thermal-to-visible of one split: every test image against all others."""
         if gallery not in ("seeded", "all"):
-            raise InputError(
-                f"regdb: the gallery is every test image, there is no rule {gallery!r}; leave it out"
-            )
+            raise InputError(f"regdb: the gallery is every test image, there is no rule {gallery!r}; leave it out")
         chosen = self._split(split)
         pairs = {
             "visible-to-thermal": Trial(chosen.test_visible, chosen.test_thermal),
@@ -110,9 +98,7 @@ class RegDB(DataSet):
             found[f"{part} images of an identity, most"] = max(each.values(), default=0)
         found["splits"] = len(self._splits)
         for k, split in self._splits.items():
-            found[f"split {k}, training identities"] = len(
-                _identities(split.train_visible + split.train_thermal)
-            )
+            found[f"split {k}, training identities"] = len(_identities(split.train_visible + split.train_thermal))
             found[f"split {k}, test identities"] = len(_identities(split.test_visible + split.test_thermal))
             found[f"split {k}, visible test images"] = len(split.test_visible)
             found[f"split {k}, thermal test images"] = len(split.test_thermal)
@@ -140,8 +126,7 @@ class RegDB(DataSet):
             absent = [line.name for line in part if line.name not in self._by_name]
             if absent:
                 raise InputError(
-                    f"{self.root / list_name} lists {len(absent)} images that are not there, "
-                    f"first {absent[0]}"
+                    f"{self.root / list_name} lists {len(absent)} images that are not there, first {absent[0]}"
                 )
             wrong = next((line.name for line in part if self._by_name[line.name].modality != modality), None)
             if wrong:
@@ -150,9 +135,7 @@ class RegDB(DataSet):
         both = _identities(result.train_visible + result.train_thermal)
         both &= _identities(result.test_visible + result.test_thermal)
         if both:
-            raise InputError(
-                f"{self.root}, split {split}: identities {sorted(both)[:5]} are both to train and to test"
-            )
+            raise InputError(f"{self.root}, split {split}: identities {sorted(both)[:5]} are both to train and to test")
         return result
 
     def _identity(self, name: str) -> int:

@@ -99,9 +99,7 @@ class Street:
             mirror=bool(rng.random() < 0.5),
         )
 
-    def _background(
-        self, slot: Slot, canvas: tuple[int, int], rng: np.random.Generator
-    ) -> NDArray[np.float32]:
+    def _background(self, slot: Slot, canvas: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float32]:
         """A side strip of another photograph of the place's pool, mirrored to fill the canvas (H, W)."""
         pool = np.random.default_rng((self.seed, 0x9A, slot.place)).permutation(len(self.ids))
         pool = pool[pool != slot.person][:_POOL]

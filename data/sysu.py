@@ -56,25 +56,17 @@ class SYSU(DataSet):
         lists = {part: read_ids(self.root / f"exp/{part}_id.txt") for part in ("train", "val", "test")}
         for part in ("train", "test"):
             if not lists[part]:
-                raise InputError(
-                    f"{self.root / f'exp/{part}_id.txt'} names no identity; expected such as 1,2,5"
-                )
+                raise InputError(f"{self.root / f'exp/{part}_id.txt'} names no identity; expected such as 1,2,5")
         self.validation_identities = frozenset(lists["val"])
         self.train_identities = frozenset(lists["train"]) | self.validation_identities
         self.test_identities = frozenset(lists["test"])
         if both := sorted(self.train_identities & self.test_identities):
-            raise InputError(
-                f"{self.root / 'exp'}: identities {both[:5]} are both to train and to test; keep one"
-            )
+            raise InputError(f"{self.root / 'exp'}: identities {both[:5]} are both to train and to test; keep one")
         if permutations is not None and not permutations.is_file():
-            raise MissingError(
-                f"sysu: there is no {permutations}; give rand_perm_cam.mat of the evaluation kit"
-            )
+            raise MissingError(f"sysu: there is no {permutations}; give rand_perm_cam.mat of the evaluation kit")
         self._permutations = permutations or self.root / "exp" / galleries.PERMUTATIONS
         self._by_camera = self._list()
-        self._images = tuple(
-            sorted((i for pair in self._by_camera.values() for i in pair), key=lambda i: i.name)
-        )
+        self._images = tuple(sorted((i for pair in self._by_camera.values() for i in pair), key=lambda i: i.name))
         if not self._images:
             raise InputError(f"sysu: no listed identity has an image in {self.root}. Expected:\n{self.tree}")
 

@@ -55,9 +55,7 @@ class CheckReport:
         ]
         different = sum(not row.ok for row in self.rows)
         if different:
-            verdict = (
-                f"{different} of {len(self.rows)} rows differ (those of `cscl data make` do so by design)"
-            )
+            verdict = f"{different} of {len(self.rows)} rows differ (those of `cscl data make` do so by design)"
         else:
             verdict = f"all {len(self.rows)} rows as they should be"
         return [f"{self.name} in {self.root}", *table, verdict]

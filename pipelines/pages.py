@@ -122,9 +122,7 @@ def _embedded(section: Section) -> dict[str, object]:
     """The section as the template shows it, its picture as a data URI."""
     table = section.table
     if table and any(len(row) != len(table.columns) for row in table.rows):
-        raise InputError(
-            f"section {section.title!r}: every row of its table must have {len(table.columns)} cells"
-        )
+        raise InputError(f"section {section.title!r}: every row of its table must have {len(table.columns)} cells")
     return {
         "title": section.title,
         "caption": section.caption,

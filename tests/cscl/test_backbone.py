@@ -71,9 +71,7 @@ def test_an_absent_modality_leaves_its_stem_untouched(backbone: Backbone, infrar
 
 @pytest.mark.filterwarnings("ignore:.*deprecated:FutureWarning")
 @pytest.mark.parametrize("how", ["trace", "export"])
-def test_a_captured_backbone_takes_other_mixtures_than_it_was_captured_with(
-    backbone: Backbone, how: str
-) -> None:
+def test_a_captured_backbone_takes_other_mixtures_than_it_was_captured_with(backbone: Backbone, how: str) -> None:
     class Stems(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -89,9 +87,7 @@ def test_a_captured_backbone_takes_other_mixtures_than_it_was_captured_with(
         else:
             captured = torch.export.export(Stems().eval(), (x, MIXED)).module()
         for infrared in (MIXED, ~MIXED, torch.ones(5, dtype=torch.bool)):
-            torch.testing.assert_close(
-                captured(x, infrared), backbone.stem(x, infrared), rtol=1e-4, atol=1e-5
-            )
+            torch.testing.assert_close(captured(x, infrared), backbone.stem(x, infrared), rtol=1e-4, atol=1e-5)
 
 
 def test_non_local_blocks_start_as_the_identity_and_sit_where_agw_has_them() -> None:
@@ -117,9 +113,7 @@ def test_a_non_local_block_adds_the_mean_of_the_values_weighted_by_resemblance()
         block.state_dict()["out.1.weight"].fill_(1)
     x = torch.randn(1, 4, 3, 2, generator=RNG)
     query, key, value = (m(x)[0].flatten(1) for m in (block.query, block.key, block.value))
-    mixed = torch.stack(
-        [sum((query[:, i] @ key[:, j]) * value[:, j] / 6 for j in range(6)) for i in range(6)], 1
-    )
+    mixed = torch.stack([sum((query[:, i] @ key[:, j]) * value[:, j] / 6 for j in range(6)) for i in range(6)], 1)
     torch.testing.assert_close(block(x), x + block.out(mixed.view(1, 2, 3, 2)))
 
 
@@ -160,9 +154,7 @@ def test_foreign_weights_are_refused_by_name_and_change_nothing() -> None:
 
 def test_weights_without_batch_counters_or_a_classifier_load() -> None:
     state = torchvision.models.resnet18(weights=None).state_dict()
-    old = {
-        k: v for k, v in state.items() if not k.endswith("num_batches_tracked") and not k.startswith("fc.")
-    }
+    old = {k: v for k, v in state.items() if not k.endswith("num_batches_tracked") and not k.startswith("fc.")}
     net = Backbone("resnet18")
     net.load_torchvision(old)
     assert torch.equal(net.infrared_stem.conv1.weight, old["conv1.weight"])

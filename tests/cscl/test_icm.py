@@ -14,9 +14,7 @@ Slow = Callable[[Tensor, list[int], list[bool], float], Tensor]
 
 def centers_of(x: Tensor, ids: list[int], infrared: list[bool]) -> dict[tuple[int, bool], Tensor]:
     keys = sorted(set(zip(ids, infrared, strict=True)))
-    return {
-        k: torch.stack([x[n] for n in range(len(ids)) if (ids[n], infrared[n]) == k]).mean(0) for k in keys
-    }
+    return {k: torch.stack([x[n] for n in range(len(ids)) if (ids[n], infrared[n]) == k]).mean(0) for k in keys}
 
 
 def slow_icm(x: Tensor, ids: list[int], infrared: list[bool], margin: float) -> Tensor:
@@ -79,9 +77,7 @@ def test_every_form_equals_its_loops_in_value_and_gradient(form: str, batch: str
     fast = ICM_FORMS[form](x, torch.tensor(ids), torch.tensor(infrared), margin)
     slow = SLOW[form](x, ids, infrared, margin)
     torch.testing.assert_close(fast, slow)
-    torch.testing.assert_close(
-        torch.autograd.grad(fast, x), torch.autograd.grad(slow, x), rtol=1e-4, atol=1e-5
-    )
+    torch.testing.assert_close(torch.autograd.grad(fast, x), torch.autograd.grad(slow, x), rtol=1e-4, atol=1e-5)
 
 
 def test_a_case_by_hand() -> None:

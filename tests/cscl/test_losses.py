@@ -48,9 +48,7 @@ def same_gradient(fast: Tensor, slow: Tensor, x: Tensor) -> None:
         ("hard_triplet_0.3", "hard_triplet_grad", hard_triplet),
     ],
 )
-def test_triplets_equal_the_published_code(
-    key: str, gradient: str, loss: Callable[[Tensor, Tensor], Tensor]
-) -> None:
+def test_triplets_equal_the_published_code(key: str, gradient: str, loss: Callable[[Tensor, Tensor], Tensor]) -> None:
     oracle = np.load(ORACLE)
     x = torch.from_numpy(oracle["loss_features"]).requires_grad_()
     value = loss(x, torch.from_numpy(oracle["loss_labels"]))

@@ -125,13 +125,9 @@ def test_the_answer_for_an_image_does_not_depend_on_its_place_or_company() -> No
     with torch.no_grad():
         whole = model(x, INFRARED).embedding
         order = torch.randperm(8, generator=RNG)
-        torch.testing.assert_close(
-            model(x[order], INFRARED[order]).embedding, whole[order], rtol=1e-3, atol=1e-5
-        )
+        torch.testing.assert_close(model(x[order], INFRARED[order]).embedding, whole[order], rtol=1e-3, atol=1e-5)
         for only in (INFRARED, ~INFRARED):
-            torch.testing.assert_close(
-                model(x[only], INFRARED[only]).embedding, whole[only], rtol=1e-3, atol=1e-5
-            )
+            torch.testing.assert_close(model(x[only], INFRARED[only]).embedding, whole[only], rtol=1e-3, atol=1e-5)
 
 
 def test_the_embedding_joins_unit_pieces_weighted_by_visibility_and_averages_the_flip() -> None:
@@ -188,9 +184,7 @@ def test_load_backbone_fills_the_network_from_torchvision() -> None:
     model.load_backbone(state)
     assert torch.equal(model.backbone.infrared_stem.conv1.weight, state["conv1.weight"])
     with pytest.raises(ValueError, match="give the state dict of the torchvision ResNet"):
-        model.load_backbone(
-            torchvision.models.resnet34(weights=None).state_dict() | {"conv1.weight": torch.zeros(1)}
-        )
+        model.load_backbone(torchvision.models.resnet34(weights=None).state_dict() | {"conv1.weight": torch.zeros(1)})
 
 
 def test_a_state_dict_restores_the_embedding_and_keeps_its_names() -> None:
@@ -342,9 +336,7 @@ def test_gathered_features_enter_the_losses_over_pairs_and_centers_alone() -> No
 def test_every_parameter_learns_from_the_total(gate: Any, spam: bool) -> None:
     model = disturbed(replace(SMALL, pam_gate=gate, spam=spam, non_local=True)).train()
     step(model, labels(), LossConfig(), images=images(), identities=IDENTITIES, infrared=INFRARED)
-    idle = [
-        n for n, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())
-    ]
+    idle = [n for n, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
     # The inner layers of a non-local block wait until the norm behind them leaves 0.
     assert [n for n in idle if "non_local" not in n] == []
     assert sorted(n for n, p in model.named_parameters() if not p.requires_grad) == sorted(

@@ -15,9 +15,7 @@ def rand(*shape: int) -> Tensor:
 
 def test_gem_is_the_p_mean_of_each_channel() -> None:
     features = rand(2, 3, 4, 5)
-    slow = torch.tensor(
-        [[(sum(float(v) ** 3 for v in c.flatten()) / 20) ** (1 / 3) for c in b] for b in features]
-    )
+    slow = torch.tensor([[(sum(float(v) ** 3 for v in c.flatten()) / 20) ** (1 / 3) for c in b] for b in features])
     torch.testing.assert_close(GeM()(features), slow)
 
 

@@ -34,9 +34,7 @@ def slow(distances, query_ids, gallery_ids, skip, deduplicated):
 def trial(seed, n_query=37, n_gallery=53, people=9, levels=None):
     """A random trial; `levels` distinct distances make ties."""
     rng, shape = np.random.default_rng(seed), (n_query, n_gallery)
-    distances = (
-        rng.random((n_query, n_gallery)) if levels is None else rng.integers(0, levels, (n_query, n_gallery))
-    )
+    distances = rng.random((n_query, n_gallery)) if levels is None else rng.integers(0, levels, (n_query, n_gallery))
     skip = rng.random(shape) < 0.3
     skip[0] = True
     return distances, rng.integers(0, people + 3, n_query), rng.integers(0, people, n_gallery), skip
@@ -62,9 +60,7 @@ def test_scores_are_those_of_the_public_evaluators(name):
         for key, value in (("cmc", scores.cmc), ("map", scores.mAP), ("minp", scores.mINP)):
             if f"{evaluator}_{key}" in case:
                 expected = case[f"{evaluator}_{key}"]
-                np.testing.assert_allclose(
-                    np.ravel(value)[: expected.size], np.ravel(expected), rtol=0, atol=1e-6
-                )
+                np.testing.assert_allclose(np.ravel(value)[: expected.size], np.ravel(expected), rtol=0, atol=1e-6)
                 compared += 1
     assert compared == (5 if name == "small" else 8)
 

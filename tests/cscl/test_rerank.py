@@ -58,9 +58,7 @@ def test_distances_are_those_of_the_public_code(k1, k2):
         np.testing.assert_allclose(found, file[f"rerank_k1_{k1}_k2_{k2}_lambda_0.3"], rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("k1", "k2", "weight"), [(6, 3, 0.3), (5, 1, 0.0), (1, 2, 0.5), (7, 4, 1.0), (20, 30, 0.3)]
-)
+@pytest.mark.parametrize(("k1", "k2", "weight"), [(6, 3, 0.3), (5, 1, 0.0), (1, 2, 0.5), (7, 4, 1.0), (20, 30, 0.3)])
 def test_distances_are_those_of_the_slow_version(k1, k2, weight):
     query, gallery = features(4)
     found = k_reciprocal(query, gallery, k1, k2, weight)

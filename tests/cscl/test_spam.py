@@ -43,9 +43,7 @@ def test_guided_pooling_equals_its_equations() -> None:
             f = average_under(x[b], g[q + 1])
             torch.testing.assert_close(out.pooled[b, q], f)
             torch.testing.assert_close(out.projected[b, q], module.project[q](f))
-            assert out.visibility[b, q].item() == pytest.approx(
-                min(1, g[q + 1].sum().item() / (TAU * 24)), rel=1e-5
-            )
+            assert out.visibility[b, q].item() == pytest.approx(min(1, g[q + 1].sum().item() / (TAU * 24)), rel=1e-5)
             necked = module.necks[q](out.projected[:, q])
             torch.testing.assert_close(out.necked[b, q], necked.feature[b])
             torch.testing.assert_close(out.part_logits[b, q], necked.logits[b])
@@ -57,9 +55,7 @@ def test_alpha_1_pools_exactly_the_cached_parts() -> None:
     out = spam()(x, mask_distribution(labels, PARTS, (6, 4)), torch.ones(2))
     for b in range(2):
         for q in range(PARTS):
-            torch.testing.assert_close(
-                out.pooled[b, q], x[b][:, labels[b] == q + 1].mean(1), rtol=1e-5, atol=1e-6
-            )
+            torch.testing.assert_close(out.pooled[b, q], x[b][:, labels[b] == q + 1].mean(1), rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(out.foreground[b], x[b][:, labels[b] > 0].mean(1), rtol=1e-5, atol=1e-6)
 
 
@@ -116,9 +112,7 @@ def test_the_distribution_of_labels_counts_the_labelled_pixels_of_each_cell() ->
     for b in range(2):
         for h in range(4):
             for w in range(2):
-                cell = [
-                    v for v in labels[b, 2 * h : 2 * h + 2, 3 * w : 3 * w + 3].flatten().tolist() if v != 255
-                ]
+                cell = [v for v in labels[b, 2 * h : 2 * h + 2, 3 * w : 3 * w + 3].flatten().tolist() if v != 255]
                 slow = [cell.count(k) / len(cell) for k in range(PARTS + 1)] if cell else [1] + [0] * PARTS
                 assert found[b, :, h, w].tolist() == pytest.approx(slow, abs=1e-6)
 

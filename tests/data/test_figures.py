@@ -23,9 +23,7 @@ def clear_shot(number: int, band: Band = "visible", index: int = 0) -> Shot:
 def recoloured(identity: Identity, material: Material) -> Identity:
     stuff = list(identity.look.stuff)
     old = stuff[material]
-    stuff[material] = replace(
-        old, colour=(250.0, 20.0, 250.0) if sum(old.colour) < 380 else (10.0, 60.0, 10.0)
-    )
+    stuff[material] = replace(old, colour=(250.0, 20.0, 250.0) if sum(old.colour) < 380 else (10.0, 60.0, 10.0))
     return replace(identity, look=replace(identity.look, stuff=tuple(stuff)))
 
 
@@ -38,9 +36,7 @@ def test_the_same_numbers_draw_the_same_bytes(band: Band) -> None:
 
 def test_seed_person_camera_and_index_each_change_the_image() -> None:
     def image(seed: int, number: int, camera: int, index: int) -> bytes:
-        return draw(make_identity(seed, number), make_shot(seed, number, camera, index, "visible"))[
-            0
-        ].tobytes()
+        return draw(make_identity(seed, number), make_shot(seed, number, camera, index, "visible"))[0].tobytes()
 
     images = [image(0, 0, 1, 0), image(1, 0, 1, 0), image(0, 1, 1, 0), image(0, 0, 2, 0), image(0, 0, 1, 1)]
     assert len(set(images)) == len(images)
@@ -66,9 +62,7 @@ def test_every_material_but_nothing_has_one_class() -> None:
 
 def test_what_is_worn_is_what_is_labelled() -> None:
     who, shot = make_identity(0, 0), clear_shot(0)
-    bare = replace(
-        who, build=replace(who.build, top="shirt", bottom="shorts", bag="none", sleeves="none", boots=0.0)
-    )
+    bare = replace(who, build=replace(who.build, top="shirt", bottom="shorts", bag="none", sleeves="none", boots=0.0))
     carries = replace(bare, build=replace(bare.build, bag="backpack"))
     covered = replace(bare, build=replace(bare.build, bottom="trousers", sleeves="long"))
     bag, legs, arms = (STREET.index(name) for name in ("bag", "legs", "arms"))
@@ -102,9 +96,7 @@ def test_the_person_stands_upright_head_above_feet() -> None:
         who = make_identity(0, number)
         shod = replace(who, build=replace(who.build, bottom="trousers", hem=0.5))
         labels = draw(shod, clear_shot(number))[1]
-        middles = [
-            np.flatnonzero((labels == STREET.index(c)).any(1)).mean() for c in ("head", "upper", "feet")
-        ]
+        middles = [np.flatnonzero((labels == STREET.index(c)).any(1)).mean() for c in ("head", "upper", "feet")]
         assert middles == sorted(middles)
 
 

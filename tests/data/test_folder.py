@@ -61,9 +61,7 @@ def test_lists_that_name_nobody_are_refused(
         Folder(plant(folder_root, [], {"test_id.txt": text}))
 
 
-def test_identities_to_test_must_be_seen_in_both_modalities(
-    folder_root: Path, plant: Callable[..., Path]
-) -> None:
+def test_identities_to_test_must_be_seen_in_both_modalities(folder_root: Path, plant: Callable[..., Path]) -> None:
     own = Folder(plant(folder_root, [], {"test_id.txt": "cora"}))
     with pytest.raises(InputError, match="1 infrared and 0 visible"):
         own.protocols()

@@ -133,9 +133,7 @@ def test_a_failure_on_the_way_leaves_nothing_behind(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(
-    "wrong", [("market", 4, 2, 2), ("sysu", 1, 2, 2), ("sysu", 4, 0, 2), ("sysu", 4, 2, 0)]
-)
+@pytest.mark.parametrize("wrong", [("market", 4, 2, 2), ("sysu", 1, 2, 2), ("sysu", 4, 0, 2), ("sysu", 4, 2, 0)])
 def test_impossible_plans_are_refused(wrong: tuple[str, int, int, int]) -> None:
     with pytest.raises(InputError):
         plan(*wrong)

@@ -56,9 +56,7 @@ def test_every_test_image_of_one_modality_queries_ten_seeded_galleries_of_the_ot
     assert len({protocol.trials[0].gallery for protocol in (there, back)}) == 2
 
 
-def test_images_are_the_training_and_the_test_images_once_each(
-    llcm_root: Path, plant: Callable[..., Path]
-) -> None:
+def test_images_are_the_training_and_the_test_images_once_each(llcm_root: Path, plant: Callable[..., Path]) -> None:
     plant(llcm_root, ["vis/0002/0002_c01_s1_f1_vis.jpg", "labels/vis/0001/0001_c01_s1_f1_vis.png"], {})
     llcm = LLCM(llcm_root)
     names = [image.name for image in llcm.images]
@@ -90,9 +88,7 @@ def test_images_are_the_training_and_the_test_images_once_each(
         ("idx/test_id.txt", " ", "names no identity"),
     ],
 )
-def test_lists_are_not_trusted(
-    llcm_root: Path, plant: Callable[..., Path], name: str, text: str, message: str
-) -> None:
+def test_lists_are_not_trusted(llcm_root: Path, plant: Callable[..., Path], name: str, text: str, message: str) -> None:
     plant(llcm_root, [], {name: text})
     with pytest.raises(InputError, match=message):
         LLCM(llcm_root)

@@ -21,9 +21,7 @@ def folder(tmp_path: Path) -> Path:
     for name in ("photos", "parts", "unlabelled"):
         (tmp_path / name).mkdir()
     for photo_id in ("a1", "b2"):
-        Image.fromarray(rng.integers(0, 255, (12, 8, 3), dtype=np.uint8)).save(
-            tmp_path / f"photos/{photo_id}.jpg"
-        )
+        Image.fromarray(rng.integers(0, 255, (12, 8, 3), dtype=np.uint8)).save(tmp_path / f"photos/{photo_id}.jpg")
         Image.fromarray(rng.integers(0, 8, (12, 8), dtype=np.uint8)).save(tmp_path / f"parts/{photo_id}.png")
     for photo_id in ("u2", "u1"):
         Image.new("RGB", (8, 12)).save(tmp_path / f"unlabelled/{photo_id}.jpg")

@@ -32,9 +32,7 @@ def seeded_by_the_letter(root: Path, cameras: tuple[int, ...], trial: int, shots
     return gallery
 
 
-def official_by_the_letter(
-    mat: Path, root: Path, cameras: tuple[int, ...], trial: int, shots: int
-) -> list[str]:
+def official_by_the_letter(mat: Path, root: Path, cameras: tuple[int, ...], trial: int, shots: int) -> list[str]:
     """The evaluation kit's rule: image files are numbered from 1, so a permutation's entry is a file name."""
     table = loadmat(mat)["rand_perm_cam"]
     ids = sorted(int(word) for word in (root / "exp/test_id.txt").read_text().split(","))
@@ -47,9 +45,7 @@ def official_by_the_letter(
 
 
 @pytest.fixture(scope="module")
-def real_counts_root(
-    permutations: Path, plant: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def real_counts_root(permutations: Path, plant: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Empty files in the numbers of the real data set: a permutation is as long as its folder has images.
 
     The evaluation kit names the identities to test and to train; to validate are the others that both
@@ -63,12 +59,9 @@ def real_counts_root(
         if images.shape[1]
     }
     lists = {
-        part: set(loadmat(permutations.parent / f"{part}_id.mat")["id"].ravel().tolist())
-        for part in ("train", "test")
+        part: set(loadmat(permutations.parent / f"{part}_id.mat")["id"].ravel().tolist()) for part in ("train", "test")
     }
-    seen = [
-        {identity for identity, camera in sizes if camera in cameras} for cameras in ((1, 2, 4, 5), (3, 6))
-    ]
+    seen = [{identity for identity, camera in sizes if camera in cameras} for cameras in ((1, 2, 4, 5), (3, 6))]
     lists["val"] = (seen[0] & seen[1]) - lists["train"] - lists["test"]
     images = [
         f"cam{camera}/{identity:04d}/{number:04d}.jpg"
@@ -99,9 +92,7 @@ def test_real_test_split_gives_the_published_queries_and_galleries_under_both_ru
                 assert (len(cameras), cameras.count(3), cameras.count(6)) == (3803, 1883, 1920)
 
 
-def test_real_test_split_gives_the_files_of_either_rule_restated(
-    real_counts_root: Path, permutations: Path
-) -> None:
+def test_real_test_split_gives_the_files_of_either_rule_restated(real_counts_root: Path, permutations: Path) -> None:
     sysu = SYSU(real_counts_root, permutations)
     for name, cameras, shots in (
         ("all-single", (1, 2, 4, 5), 1),
@@ -173,9 +164,7 @@ def write_permutations(path: Path, images: int) -> None:
         people = np.empty((12, 1), object)
         for identity in range(12):
             n = 0 if (camera, identity) == (1, 11) else images
-            people[identity, 0] = np.array([rng.permutation(n) + 1 for _ in range(10)], np.uint8).reshape(
-                10, n
-            )
+            people[identity, 0] = np.array([rng.permutation(n) + 1 for _ in range(10)], np.uint8).reshape(10, n)
         cameras[camera, 0] = people
     savemat(path, {"rand_perm_cam": cameras})
 
@@ -191,9 +180,7 @@ def test_official_galleries_are_found_in_exp_and_refused_when_the_folder_differs
         SYSU(sysu_root).protocols("official")
 
 
-@pytest.mark.parametrize(
-    "content", [b"no mat file", {"other": np.zeros(3)}, {"rand_perm_cam": np.zeros((2, 2))}]
-)
+@pytest.mark.parametrize("content", [b"no mat file", {"other": np.zeros(3)}, {"rand_perm_cam": np.zeros((2, 2))}])
 def test_a_file_that_is_no_permutations_is_refused(sysu_root: Path, tmp_path: Path, content: Any) -> None:
     path = tmp_path / "some.mat"
     if isinstance(content, bytes):
@@ -218,9 +205,7 @@ def test_errors_name_what_is_wrong(sysu_root: Path, plant: Callable[..., Path]) 
         with pytest.raises(InputError, match=message):
             SYSU(sysu_root)
     (sysu_root / "exp/test_id.txt").unlink()
-    with pytest.raises(
-        MissingError, match=r"has no exp/test_id\.txt\. Expected:\n(.*\n)+.*exp/train_id\.txt"
-    ):
+    with pytest.raises(MissingError, match=r"has no exp/test_id\.txt\. Expected:\n(.*\n)+.*exp/train_id\.txt"):
         SYSU(sysu_root)
 
 

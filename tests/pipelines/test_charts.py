@@ -20,9 +20,7 @@ def size(path):
 
 def rows(steps=30):
     """Metrics of a short run; accuracy now and then, a loss that once was not finite."""
-    logged = [
-        {"step": s, "epoch": s // 10, "total": 5.0 / (s + 1), "lr": 0.1, "note": "x"} for s in range(steps)
-    ]
+    logged = [{"step": s, "epoch": s // 10, "total": 5.0 / (s + 1), "lr": 0.1, "note": "x"} for s in range(steps)]
     logged[3]["total"] = float("nan")
     logged[9]["rank1"] = logged[-1]["rank1"] = 0.25
     return logged

@@ -123,9 +123,7 @@ def test_sheet_holds_each_image_beside_its_overlay_and_a_legend(tmp_path):
 
 def test_long_legends_wrap_and_nothing_is_cut_off(tmp_path):
     classes = label_set("goliath").classes
-    item = MaskItem(
-        plain(), np.zeros((4, 4), dtype=np.uint8), "visible", "a/very/long/path/" * 9 + "0001.jpg"
-    )
+    item = MaskItem(plain(), np.zeros((4, 4), dtype=np.uint8), "visible", "a/very/long/path/" * 9 + "0001.jpg")
     picture = pixels(mask_sheet([item], tmp_path / "sheet.png", classes))
     assert all(len(where(picture, colour)) > 100 for colour in palette(classes)[1:])
     assert (picture[:, -1] == 255).all()
@@ -133,9 +131,7 @@ def test_long_legends_wrap_and_nothing_is_cut_off(tmp_path):
 
 def test_ranking_frames_right_wrong_and_unknown_images(tmp_path):
     gallery = [Shot(plain(), 7, 1), Shot(plain(), 3, 2), Shot(plain(), -1, 4, "who.jpg"), Shot(plain(), 7, 5)]
-    picture = pixels(
-        ranked_gallery([RankedRow(Shot(plain(), 7, 3, "query.jpg"), gallery)], tmp_path / "r.png")
-    )
+    picture = pixels(ranked_gallery([RankedRow(Shot(plain(), 7, 3, "query.jpg"), gallery)], tmp_path / "r.png"))
     right, wrong, unknown = (frames(picture, colour) for colour in (RIGHT, WRONG, UNKNOWN))
     assert len(right) == 2
     assert len(wrong) == len(unknown) == 1
