@@ -50,12 +50,16 @@ def test_the_command_prints_the_list_as_a_table_and_as_json() -> None:
     assert '"weights": "here"' in as_json.output
 
 
-@pytest.mark.parametrize(
-    "name", ["graphonomy", "schp", "schp-cihp", "hf:", "smp:", "onnx", "street:x", "hf:ORG/NAME/x"]
-)
+@pytest.mark.parametrize("name", ["graphonomy", "schp", "schp-cihp", "hf:", "smp:", "onnx", "street:x"])
 def test_a_name_that_is_none_is_refused(name: str) -> None:
     with pytest.raises(InputError, match=r"no parser .*there are street, schp-lip|no such folder"):
         find_parser(ParserSpec(name))
+
+
+def test_a_hub_name_of_three_parts_is_refused() -> None:
+    pytest.importorskip("transformers", reason="needs the extra cscl[hf]")
+    with pytest.raises(InputError, match="no parser|no such folder"):
+        find_parser(ParserSpec("hf:ORG/NAME/x"))
 
 
 def test_options_that_a_parser_does_not_take_or_lacks_are_refused() -> None:
