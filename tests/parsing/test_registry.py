@@ -58,7 +58,7 @@ def test_a_name_that_is_none_is_refused(name: str) -> None:
 
 def test_a_hub_name_of_three_parts_is_refused() -> None:
     pytest.importorskip("transformers", reason="needs the extra cscl[hf]")
-    with pytest.raises(InputError, match="no parser|no such folder"):
+    with pytest.raises(InputError, match=r"no parser|no such folder"):
         find_parser(ParserSpec("hf:ORG/NAME/x"))
 
 
