@@ -2,7 +2,7 @@
 
 import json
 import re
-import time
+import resource
 from pathlib import Path
 
 import pytest
@@ -51,15 +51,20 @@ def test_what_is_no_demo_is_left_alone(tmp_path: Path, made: str) -> None:
     assert CliRunner().invoke(main, ["demo", "--out", str(out)]).exit_code == 2
 
 
+def processor_seconds() -> float:
+    """Used so far by this process and the ones it waited for; unlike the clock's, other programs add nothing to it."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(u.ru_utime + u.ru_stime for u in used)
+
+
 @pytest.mark.slow
 def test_the_whole_demo_runs_in_minutes_and_beats_chance(tmp_path: Path) -> None:
     out = tmp_path / "demo"
     out.mkdir()
     (out / "demo.json").write_text("{}")
     (out / "left from an older demo").write_text("")
-    began = time.monotonic()
+    began = processor_seconds()
     said = demo(out, progress=False)
-    assert time.monotonic() - began < 300
     assert {p.name for p in out.iterdir()} == {
         "demo.json", "SYSU-MM01", "sysu_masks.h5", "sysu_masks.shards", "run", "pictures", "index.html",
     }  # fmt: skip
@@ -67,3 +72,4 @@ def test_the_whole_demo_runs_in_minutes_and_beats_chance(tmp_path: Path) -> None
     evaluation = json.loads((out / "run" / "evaluation.json").read_text())
     result = next(r for r in evaluation["results"] if r["protocol"] == PROTOCOL)
     assert result["mAP"] > 1.3 * result["chance_map"]
+    assert processor_seconds() - began < 5 * 60 * 2, "five minutes on two cores"
