@@ -256,6 +256,21 @@ def masks_score(file: Path, scheme: str | None, root: Path | None, as_json: bool
     click.echo(json.dumps(scores.to_json(), indent=1) if as_json else "\n".join(scores.lines()))
 
 
+@masks.command("compare")
+@click.argument("first", type=Folder)
+@click.argument("second", type=Folder)
+@click.option("--scheme", help="Compare in a part scheme; caches of different label sets need one.")
+@click.option("--worst", type=click.IntRange(0), default=10, help="How many of the images that agree least to name.")
+@click.option("--json", "as_json", is_flag=True)
+@one_line_errors
+def masks_compare(as_json: bool, **options: Any) -> None:
+    """Agreement of two caches: IoU of their masks with each other, and the images that agree least."""
+    from pipelines.masks_compare import compare
+
+    found = compare(**options)
+    click.echo(json.dumps(found.to_json(), indent=1) if as_json else "\n".join(found.lines()))
+
+
 @main.group("parser")
 def parser_group() -> None:
     """Train, score and list human parsers."""

@@ -30,6 +30,19 @@ class MaskScores:
     images: dict[str, int]
     iou: dict[str, tuple[float, ...]]
 
+    @staticmethod
+    def counted(
+        scheme: str, classes: tuple[str, ...], images: NDArray[np.int64], pixels: NDArray[np.int64]
+    ) -> "MaskScores":
+        """From the number of images (M,) and the confusion matrices (M, C, C) of the modalities."""
+        found = [m for m in range(len(MODALITIES)) if images[m]]
+        return MaskScores(
+            scheme,
+            classes,
+            {MODALITIES[m]: int(images[m]) for m in found},
+            {MODALITIES[m]: tuple(iou(pixels[m]).tolist()) for m in found},
+        )
+
     def mean(self, modality: str) -> float:
         """mIoU over the classes that occur, background among them."""
         return float(np.nanmean(self.iou[modality]))
@@ -89,18 +102,12 @@ def score_masks(path: Path, scheme: str | None = None, root: Path | None = None,
         modality = cache.modality[number]
         counts[modality] += confusion(tables[0][truth], tables[1][cache[number]], len(classes))
         images[modality] += 1
-    found = [m for m in range(len(MODALITIES)) if images[m]]
-    return MaskScores(
-        name,
-        classes,
-        {MODALITIES[m]: int(images[m]) for m in found},
-        {MODALITIES[m]: tuple(iou(counts[m]).tolist()) for m in found},
-    )
+    return MaskScores.counted(name, classes, images, counts)
 
 
 def confusion(truth: NDArray[np.uint8], answer: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
-    """Pixels (classes, classes) by true class and answered class; ignored true pixels are left out."""
-    known = truth != IGNORED
+    """Pixels (classes, classes) by true class and answered class; what either side ignores is left out."""
+    known = (truth != IGNORED) & (answer != IGNORED)
     pairs = truth[known].astype(np.int64) * classes + answer[known]
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 

@@ -1,0 +1,125 @@
+"""`cscl masks compare`: how far two caches agree on the images that they share."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from parsing.cache import MaskCache
+from parsing.errors import InputError
+from parsing.resize import resize_labels
+from parsing.schemes import part_scheme
+from parsing.shard import MODALITIES, Status
+
+from .masks_score import MaskScores, confusion, iou
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """IoU of two caches' masks with each other, the images that agree least, and what was left out.
+
+    worst: image and its own mIoU in [0, 1] over the classes that occur in either mask, least first.
+    only_first, only_second: images that the other cache lacks. unreadable: shared images without a mask in one.
+    other_size: shared images whose source differs in size, which are perhaps not the same images.
+    """
+
+    first: Path
+    second: Path
+    scores: MaskScores
+    worst: tuple[tuple[str, float], ...]
+    only_first: int
+    only_second: int
+    unreadable: int
+    other_size: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "first": str(self.first),
+            "second": str(self.second),
+            **self.scores.to_json(),
+            "worst": [{"image": name, "mIoU": value} for name, value in self.worst],
+            "only_first": self.only_first,
+            "only_second": self.only_second,
+            "unreadable": self.unreadable,
+            "other_size": self.other_size,
+        }
+
+    def lines(self) -> list[str]:
+        shown = list(self.scores.lines())
+        if self.worst:
+            shown.append("images that agree least, with the mIoU of each:")
+            shown += [f"  {100 * value:5.1f}  {name}" for name, value in self.worst]
+        if self.only_first or self.only_second:
+            shown.append(
+                f"note: {self.only_first} images are in {self.first} alone, {self.only_second} in {self.second} alone"
+            )
+        if self.unreadable:
+            shown.append(f"note: {self.unreadable} shared images have no mask in one of the two")
+        if self.other_size:
+            shown.append(
+                f"note: {self.other_size} shared names are of images of another size in the two; "
+                "are they of the same data set?"
+            )
+        return shown
+
+
+def compare(first: Path, second: Path, scheme: str | None = None, worst: int = 10, progress: bool = True) -> Agreement:
+    """Compare the masks of every image that both caches hold, found by name, at the size of the first.
+
+    scheme: a part scheme to compare in; caches of different label sets need one. worst: how many images to name.
+    """
+    caches = MaskCache(first), MaskCache(second)
+    name, classes, tables = _common(caches, scheme)
+    shared = [image for image in caches[0].names if image in caches[1]]
+    if not shared:
+        raise InputError(
+            f"{first} and {second} share no image: the first are {caches[0].names[0]} and {caches[1].names[0]}"
+        )
+    counts = np.zeros((len(MODALITIES), len(classes), len(classes)), np.int64)
+    images = np.zeros(len(MODALITIES), np.int64)
+    agreed: list[tuple[float, str]] = []
+    other_size = 0
+    for image in tqdm(shared, unit="image", desc="compare masks", disable=not progress):
+        numbers = caches[0].number(image), caches[1].number(image)
+        if any(c.status[n] == Status.UNREADABLE for c, n in zip(caches, numbers, strict=True)):
+            continue
+        sizes = [c.source_size[n].tolist() for c, n in zip(caches, numbers, strict=True)]
+        other_size += sizes[0] != sizes[1]
+        one, other = (t[c[n]] for t, c, n in zip(tables, caches, numbers, strict=True))
+        found = confusion(one, resize_labels(other, caches[0].size), len(classes))
+        modality = caches[0].modality[numbers[0]]
+        counts[modality] += found
+        images[modality] += 1
+        if found.any():
+            agreed.append((float(np.nanmean(iou(found))), image))
+    if not images.any():
+        raise InputError(f"{first} and {second}: none of their {len(shared)} shared images has a mask in both")
+    return Agreement(
+        first,
+        second,
+        MaskScores.counted(name, classes, images, counts),
+        tuple((image, value) for value, image in sorted(agreed)[:worst]),
+        len(caches[0]) - len(shared),
+        len(caches[1]) - len(shared),
+        len(shared) - int(images.sum()),
+        other_size,
+    )
+
+
+def _common(
+    caches: tuple[MaskCache, MaskCache], scheme: str | None
+) -> tuple[str, tuple[str, ...], tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+    """What to compare in: its name, its classes, and the look-up table from each cache's classes to these."""
+    labels = caches[0].labels, caches[1].labels
+    if scheme is not None:
+        chosen = part_scheme(scheme)
+        return chosen.name, ("background", *chosen.parts), (chosen.table(labels[0]), chosen.table(labels[1]))
+    if labels[0].classes != labels[1].classes:
+        raise InputError(
+            f"{caches[0].path} holds {labels[0].name} classes, {caches[1].path} {labels[1].name} ones: "
+            "give a part scheme to compare in, as --scheme reid4"
+        )
+    return labels[0].name, labels[0].classes, (np.arange(256, dtype=np.uint8),) * 2
