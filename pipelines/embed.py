@@ -8,23 +8,22 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from cscl.model import CSCL
+from cscl.embedder import Embedder
 from data.records import Record
 from data.store import load_image
-from data.transforms import normalise
 
 
 @torch.inference_mode()
 def embed(
-    model: CSCL,
+    embedder: Embedder,
     records: Sequence[Record],
     load: Callable[[Record], Tensor],
     batch_size: int = 64,
     progress: bool = True,
     flip: bool = True,
 ) -> Tensor:
-    """Embeddings (N, D), float32 on the CPU, each of length 1; `load` gives an image (3, H, W) uint8."""
-    device = next(model.parameters()).device
+    """Embeddings (N, D), float32 on the CPU, each of length 1; `load` gives an image (3, *size) uint8."""
+    device = next(embedder.parameters()).device
     features = []
     with (
         ThreadPoolExecutor() as pool,
@@ -34,7 +33,7 @@ def embed(
             batch = records[start : start + batch_size]
             images = torch.stack(list(pool.map(load, batch))).to(device)
             infrared = torch.tensor([r.modality == "infrared" for r in batch], device=device)
-            features.append(model.embed(normalise(images), infrared, flip=flip).cpu())
+            features.append(embedder(images, infrared, flip).cpu())
             bar.update(len(batch))
     return torch.cat(features)
 

@@ -73,10 +73,10 @@ def evaluate(
         if name not in names:
             raise InputError(f"--protocol {name}: {info.data_set} has {', '.join(names)}")
     chosen = [p for p in offered if not protocols or p.name in protocols]
-    model = load_model(run, find_device(device))
+    embedder = load_model(run, find_device(device))
     needed = {r.name: r for p in chosen for t in p.trials for r in (*t.query, *t.gallery)}
     records = list(needed.values())
-    embedded = embed(model, records, from_root(data_set.root, recipe.data.size), progress=progress)
+    embedded = embed(embedder, records, from_root(data_set.root, embedder.size), progress=progress)
     features = dict(zip(needed, embedded.double().numpy(), strict=True))
     results = tuple(score(p, features, rerank) for p in chosen)
     simulated = (data_set.root / "simulated.json").is_file()

@@ -92,7 +92,7 @@ def fit(
             if last:
                 log.flush()
                 if kept:  # before the state: a run killed in between does the epoch again and keeps it again
-                    save_model(run, model, replace(info, epoch=epoch + 1))
+                    save_model(run, model, recipe.data.size, replace(info, epoch=epoch + 1))
                 save_state(run, model, optimiser, number + 1, best, info)
 
 

@@ -9,20 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from cscl.model import CSCL, ModelConfig
+from cscl.embedder import Embedder, load, metadata
+from cscl.model import CSCL
 from data.datasets import open_data_set
 from data.records import DataSet
+from data.transforms import MEAN, STD
 from parsing.errors import CsclError, InputError, MissingError
 from parsing.labels import label_set
 from parsing.schemes import part_scheme
 
 from .config import Recipe, read_recipe
-
-FORMAT_VERSION = 1
-"""Of model.safetensors."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +53,10 @@ def write_file(path: Path, content: bytes) -> None:
         raise CsclError(f"{path} could not be written: {error.strerror or error}") from error
 
 
-def save_model(run: Path, model: CSCL, info: RunInfo) -> None:
-    """Weights as safetensors, with what rebuilds the network in the metadata; then run.json."""
-    # one key: safetensors writes several in any order, and the same run would not give the same bytes
-    about = {"cscl": json.dumps({"format": FORMAT_VERSION, "model": asdict(model.config)})}
+def save_model(run: Path, model: CSCL, size: tuple[int, int], info: RunInfo) -> None:
+    """Weights as safetensors, with what rebuilds the network and its input in the metadata; then run.json."""
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    write_file(run / "model.safetensors", save(state, about))
+    write_file(run / "model.safetensors", save(state, metadata(model.config, size, MEAN, STD)))
     write_file(run / "run.json", (json.dumps(asdict(info), indent=1) + "\n").encode())
 
 
@@ -93,27 +89,14 @@ def keep_rows(metrics: Path, step: int) -> None:
     write_file(metrics, "".join(rows[:step]).encode())
 
 
-def load_model(run: Path, device: str | torch.device = "cpu") -> CSCL:
-    """The network of a run, in eval mode; refuses a file that this project did not write."""
-    file = run / "model.safetensors"
-    if not file.is_file():
-        raise MissingError(f"{run} holds no model.safetensors; give the folder of a finished `cscl train --run`")
+def load_model(run: Path, device: str | torch.device = "cpu") -> Embedder:
+    """`cscl.load` with errors of ours: the network of a run, in eval mode, and what its images must be."""
     try:
-        with safe_open(file, "pt") as stored:
-            metadata = stored.metadata() or {}
-            state = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise InputError(f"{file} is no whole safetensors file: {error}") from error
-    try:
-        about: dict[str, Any] = json.loads(metadata.get("cscl", "{}"))
-    except json.JSONDecodeError:
-        about = {}
-    if about.get("format") != FORMAT_VERSION:
-        raise InputError(f"{file} was not written by `cscl train` of this version")
-    with torch.random.fork_rng(devices=[]):  # a network starts from random weights
-        model = CSCL(ModelConfig(**about["model"] | {"flipped": tuple(about["model"]["flipped"])}))
-    model.load_state_dict(state)
-    return model.eval().to(device)
+        return load(run, device)
+    except FileNotFoundError as error:
+        raise MissingError(str(error)) from error
+    except ValueError as error:
+        raise InputError(str(error)) from error
 
 
 def read_run(run: Path) -> tuple[Recipe, RunInfo]:

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from cscl.embedder import Embedder
 from cscl.model import CSCL
 from data.records import DataSet, Protocol, Record, Trial
 from data.sysu import SYSU
+from data.transforms import MEAN, STD
 from parsing.errors import InputError
 
 from .config import Recipe
@@ -19,6 +21,7 @@ class Validation:
 
     def __init__(self, records: Sequence[Record], images: Tensor) -> None:
         self.records = records
+        self._size = (images.shape[2], images.shape[3])
         self._images = {r.name: image for r, image in zip(records, images, strict=True)}
         query, gallery = (tuple(r for r in records if r.modality == m) for m in ("infrared", "visible"))
         if not {r.identity for r in query} & {r.identity for r in gallery}:
@@ -28,8 +31,8 @@ class Validation:
     def __call__(self, model: CSCL) -> dict[str, float]:
         """rank1 and mAP in [0, 1]; the model is left in the mode that it was in."""
         training = model.training
-        model.eval()
-        features = embed(model, self.records, lambda r: self._images[r.name], progress=False).double().numpy()
+        embedder = Embedder(model, self._size, MEAN, STD)
+        features = embed(embedder, self.records, lambda r: self._images[r.name], progress=False).double().numpy()
         model.train(training)
         result = score(self.protocol, {r.name: f for r, f in zip(self.records, features, strict=True)})
         return {"rank1": result.cmc[1], "mAP": result.mAP}

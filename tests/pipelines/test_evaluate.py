@@ -52,15 +52,17 @@ def test_the_figures_are_those_of_the_stored_embeddings(evaluated: Evaluation, f
 def test_an_embedding_is_what_the_network_answers_for_the_image(
     evaluated: Evaluation, finished: Path, figures: Path
 ) -> None:
-    model = load_model(finished)
+    embedder = load_model(finished)
+    assert embedder.size == (64, 32)
     with np.load(finished / "embeddings.npz", allow_pickle=False) as stored:
         names, embeddings = stored["names"].tolist(), stored["embeddings"]
     assert np.linalg.norm(embeddings, axis=1) == pytest.approx(1, abs=1e-5)
     for name in (names[0], names[-1]):
-        image = normalise(load_image(figures / name, (64, 32))[None])
+        image = load_image(figures / name, (64, 32))[None]
         infrared = torch.tensor([name.startswith(("cam3", "cam6"))])
         with torch.inference_mode():
-            assert model.embed(image, infrared)[0].numpy() == pytest.approx(embeddings[names.index(name)], abs=1e-5)
+            expected = embedder.network.embed(normalise(image), infrared)[0].numpy()
+        assert expected == pytest.approx(embeddings[names.index(name)], abs=1e-5)
     test = {r.name for r in open_data_set("sysu", figures).images if r.identity in (7, 8, 9)}
     assert set(names) == test
 

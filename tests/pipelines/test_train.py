@@ -49,7 +49,7 @@ def test_a_run_leaves_its_files_and_says_what_it_was_trained_on(
     assert (info.identities, info.selection, info.epoch) == (6, "last", 2)
     assert open_images(finished, info, None).root.resolve() == figures.resolve()
     assert (finished / info.masks).resolve() == masks.resolve()
-    model = load_model(finished)
+    model = load_model(finished).network
     assert not model.training
     assert model.config.identities == 6
     assert model.config.parts == 4
@@ -73,7 +73,7 @@ def test_training_moves_the_weights_of_every_part(finished: Path, tiny_recipe: M
     trained = load_file(finished / "model.safetensors")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(tiny_recipe().seed)
-        fresh = CSCL(tiny_recipe().model.config(6, 4, load_model(finished).config.flipped)).state_dict()
+        fresh = CSCL(tiny_recipe().model.config(6, 4, load_model(finished).network.config.flipped)).state_dict()
     assert trained.keys() == fresh.keys()
     moved = {key.split(".")[0] for key in trained if not torch.equal(trained[key], fresh[key])}
     assert moved >= {"backbone", "pam", "spam", "neck"}
@@ -197,7 +197,7 @@ def test_agw_has_no_parts_and_no_losses_of_parts(masks: Path, tiny_recipe: MakeR
     for row in rows(run):
         assert (row["parsing"], row["division"], row["icm"]) == (0, 0, 0)
         assert row["total"] == pytest.approx(row["id"] + row["triplet"], rel=1e-6)
-    model = load_model(run)
+    model = load_model(run).network
     assert model.spam is None
     assert len(model.pam) == 0
     assert len(model.backbone.non_local) > 0
@@ -221,7 +221,7 @@ def test_val_keeps_the_epoch_that_scores_best_on_people_it_did_not_train(
     assert (info.epoch, info.selection, info.identities) == (2, "val", 5)
     assert validated == [{6}] * 3
     assert [row["rank1"] for row in rows(run)] == [0.1, 0.4, 0.3]
-    assert torch.equal(load_model(run).neck.classifier.weight, biases[1])
+    assert torch.equal(load_model(run).network.neck.classifier.weight, biases[1])
 
 
 def test_val_really_scores_when_it_is_due(

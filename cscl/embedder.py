@@ -1,0 +1,149 @@
+"""`from cscl import load`: the trained network of a run, from its model.safetensors alone, as an embedder of images."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from .model import CSCL, ModelConfig
+
+FORMAT_VERSION = 2
+"""Of model.safetensors."""
+MODALITIES = ("visible", "infrared")
+"""What `infrared` False and True mean, as the file says it."""
+
+Picture = Image.Image | NDArray[np.uint8]
+
+
+class Embedder(nn.Module):
+    """A trained network and what its images must be; always in eval mode.
+
+    size: (height, width) of the network's input in pixels. mean, std: of each colour of images in [0, 1].
+    """
+
+    def __init__(self, network: CSCL, size: tuple[int, int], mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.network = network
+        self.size, self.mean, self.std = size, tuple(mean), tuple(std)
+        self.eval()
+
+    def train(self, mode: bool = True) -> "Embedder":
+        """Stays in eval mode: an embedding must not depend on the rest of its batch."""
+        return super().train(False)
+
+    @property
+    def dim(self) -> int:
+        """D, the length of an embedding."""
+        return self.network.embedding_dim
+
+    def forward(self, images: Tensor, infrared: Tensor, flip: bool = True) -> Tensor:
+        """Embeddings (B, D), float32, of length 1, of RGB images (B, 3, *size) uint8 and infrared (B,) bool."""
+        return self.network.embed(self._normalised(images), infrared, flip=flip)
+
+    def embed(
+        self,
+        images: Tensor | Picture | Iterable[Picture],
+        infrared: bool | Sequence[bool] | Tensor,
+        flip: bool = True,
+        batch_size: int = 64,
+    ) -> Tensor:
+        """Embeddings (N, D), float32 on the CPU, each of length 1: compare two by their inner product.
+
+        images: Pillow images or (H, W, 3) uint8 RGB arrays, of any sizes, one or many; or RGB (N, 3, *size) uint8.
+        infrared: of all images, or one value each; False is visible.
+        flip: average with the mirror image, as `cscl evaluate` does.
+        ValueError for images of another kind or a number of `infrared` that is not theirs.
+        """
+        if isinstance(images, Tensor):
+            many: Sequence[Picture] | Tensor = images
+            if images.ndim != 4 or images.dtype != torch.uint8 or tuple(images.shape[1:]) != (3, *self.size):
+                height, width = self.size
+                raise ValueError(
+                    f"images are {images.dtype} of shape {tuple(images.shape)}; give uint8, (N, 3, {height}, {width}), "
+                    "or Pillow images of any size"
+                )
+        else:
+            many = [images] if isinstance(images, Image.Image | np.ndarray) else list(images)
+        count = len(many)
+        chosen = torch.as_tensor(infrared)
+        if chosen.dtype != torch.bool or tuple(chosen.shape) not in ((), (count,)):
+            raise ValueError(f"infrared is {chosen.dtype} of shape {tuple(chosen.shape)}; give one bool, or {count}")
+        chosen = chosen.expand(count)
+        device = next(self.parameters()).device
+        features = [torch.empty(0, self.dim)]
+        with torch.inference_mode():
+            for start in range(0, count, batch_size):
+                rows = slice(start, start + batch_size)
+                some = many[rows]
+                batch = some if isinstance(some, Tensor) else torch.stack([self.pixels(one) for one in some])
+                features.append(self(batch.to(device), chosen[rows].to(device), flip).cpu())
+        return torch.cat(features)
+
+    def pixels(self, image: Picture) -> Tensor:
+        """One image as the network takes it: (3, *size) uint8 RGB, upright by its EXIF orientation, stretched."""
+        if isinstance(image, Image.Image):
+            picture = ImageOps.exif_transpose(image).convert("RGB")
+        elif isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
+            picture = Image.fromarray(image)
+        else:
+            what = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+            raise ValueError(f"an image is {what}; give a Pillow image or a uint8 array (H, W, 3) in RGB")
+        height, width = self.size
+        resized = picture.resize((width, height), Image.Resampling.BILINEAR)
+        return torch.from_numpy(np.array(resized)).permute(2, 0, 1)
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        mean, std = (torch.tensor(v, device=images.device).view(3, 1, 1) * 255 for v in (self.mean, self.std))
+        return (images.float() - mean) / std
+
+
+def metadata(config: ModelConfig, size: tuple[int, int], mean: Sequence[float], std: Sequence[float]) -> dict[str, str]:
+    """What `load` needs beside the weights, for the header of model.safetensors; as in `Embedder`."""
+    about = {
+        "format": FORMAT_VERSION,
+        "model": asdict(config),
+        "input": {"size": size, "mean": mean, "std": std, "modalities": MODALITIES},
+    }
+    # one key: safetensors writes several in any order, and the same run would not give the same bytes
+    return {"cscl": json.dumps(about)}
+
+
+def load(run: str | Path, device: str | torch.device = "cpu") -> Embedder:
+    """The embedder of a run's folder, or of its model.safetensors wherever that lies.
+
+    >>> model = load("runs/sysu-cscl")  # doctest: +SKIP
+    >>> features = model.embed([Image.open("0001.jpg")], infrared=True)  # doctest: +SKIP
+
+    FileNotFoundError where there is none; ValueError for a file that `cscl train` of this version did not write.
+    """
+    file = Path(run)
+    if not file.is_file():
+        file = file / "model.safetensors"
+    if not file.is_file():
+        raise FileNotFoundError(f"{run} holds no model.safetensors; give the folder of a finished `cscl train --run`")
+    try:
+        with safe_open(file, "pt") as stored:
+            header = stored.metadata() or {}
+            state = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{file} is no whole safetensors file: {error}") from error
+    try:
+        about: dict[str, Any] = json.loads(header.get("cscl", "{}"))
+    except json.JSONDecodeError:
+        about = {}
+    if about.get("format") != FORMAT_VERSION:
+        raise ValueError(f"{file} was not written by `cscl train` of this version")
+    model, given = about["model"], about["input"]
+    with torch.random.fork_rng(devices=[]):  # a network starts from random weights
+        network = CSCL(ModelConfig(**model | {"flipped": tuple(model["flipped"])}))
+    network.load_state_dict(state)
+    height, width = given["size"]
+    return Embedder(network, (height, width), given["mean"], given["std"]).to(device)
