@@ -143,7 +143,9 @@ def train(
 
 
 @main.command()
-@click.option("--run", type=Folder, required=True)
+@click.option(
+    "--run", "runs", type=Folder, required=True, multiple=True, help="A run's folder; several are averaged (splits)."
+)
 @click.option("--root", type=Folder, help="The images, where they are not where they were.")
 @click.option(
     "--protocol", "protocols", multiple=True, help="One protocol of the data set; repeat for more.  [default: all]"
@@ -153,14 +155,17 @@ def train(
 )
 @click.option("--permutations", type=Folder, help="rand_perm_cam.mat, for official galleries.  [default: in exp/]")
 @click.option("--rerank", is_flag=True, help="k-reciprocal re-ranking; the table says so.")
+@click.option("--flip/--no-flip", default=True, help="Average with the mirrored image.")
+@click.option("--baseline", type=Folder, help="Another run's evaluation.json: differences with a bootstrap interval.")
+@click.option("--out", type=Folder, help="Write the result here too; the mean of several runs is written nowhere else.")
 @click.option("--device", default="auto")
 @click.option("--json", "as_json", is_flag=True)
 @one_line_errors
 def evaluate(as_json: bool, **options: Any) -> None:
     """Score a run under every protocol of its data set."""
-    from pipelines.evaluate import evaluate as run
+    from pipelines.evaluate import evaluate_runs
 
-    result = run(**options)
+    result = evaluate_runs(**options)
     click.echo(json.dumps(result.to_json(), indent=1) if as_json else "\n".join(result.lines()))
 
 

@@ -7,6 +7,8 @@ from scipy import sparse
 
 Array = ArrayLike | torch.Tensor
 
+K1, K2, WEIGHT = 20, 6, 0.3
+"""What the field re-ranks with."""
 _BLOCK = 1 << 22
 """Numbers held at once beside the matrix of all distances."""
 
@@ -14,9 +16,9 @@ _BLOCK = 1 << 22
 def k_reciprocal(
     query: Array,
     gallery: Array,
-    k1: int = 20,
-    k2: int = 6,
-    weight: float = 0.3,
+    k1: int = K1,
+    k2: int = K2,
+    weight: float = WEIGHT,
 ) -> NDArray[np.float64]:
     """Distances (Nq, Ng) from the plain ones and from the neighbours that two images share.
 
@@ -123,19 +125,28 @@ def _mutual(nearest: NDArray[np.int64]) -> sparse.csr_array:
 def _jaccard(query: sparse.csr_array, gallery: sparse.csr_array) -> NDArray[np.float64]:
     """(Nq, Ng) one minus shared over united weight of the codes, which each sum to 1 (equation 10).
 
-    Goes query by query: sum of minima has no matrix product, and an image's code touches few gallery images.
+    A sum of minima has no matrix product, but codes are sparse: each entry of a query's code meets those of the
+    gallery's codes in its column. Goes by blocks of queries that meet about _BLOCK entries.
     """
     n_query, n_gallery = query.shape[0], gallery.shape[0]
     by_column = gallery.tocsc()
     lengths = np.diff(by_column.indptr)
+    met = np.concatenate([[0], np.cumsum(lengths[query.indices])])
+    ends = met[query.indptr]  # (Nq + 1) entries met before each query
     shared = np.zeros((n_query, n_gallery))
-    for i in range(n_query):
-        columns = query.indices[query.indptr[i] : query.indptr[i + 1]]
-        own = np.repeat(query.data[query.indptr[i] : query.indptr[i + 1]], lengths[columns])
+    start = 0
+    while start < n_query:
+        stop = max(start + 1, int(np.searchsorted(ends, ends[start] + _BLOCK, side="right")) - 1)
+        stop = min(stop, start + max(1, _BLOCK // n_gallery), n_query)
+        own = slice(query.indptr[start], query.indptr[stop])
+        columns, counts = query.indices[own], lengths[query.indices[own]]
         # The entries of those columns of the gallery, one column after the other.
-        ends = np.cumsum(lengths[columns])
-        skips = by_column.indptr[columns] - (ends - lengths[columns])
-        entries = np.arange(len(own)) + np.repeat(skips, lengths[columns])
-        minima = np.minimum(own, by_column.data[entries])
-        shared[i] = np.bincount(by_column.indices[entries], weights=minima, minlength=n_gallery)
+        skips = by_column.indptr[columns] - (met[own] - met[own.start])
+        entries = np.arange(met[own.stop] - met[own.start]) + np.repeat(skips, counts)
+        minima = np.minimum(np.repeat(query.data[own], counts), by_column.data[entries])
+        rows = np.repeat(np.arange(stop - start), np.diff(query.indptr[start : stop + 1]))
+        cells = np.repeat(rows, counts) * n_gallery + by_column.indices[entries]
+        found = np.bincount(cells, weights=minima, minlength=(stop - start) * n_gallery)
+        shared[start:stop] = found.reshape(-1, n_gallery)
+        start = stop
     return 1 - shared / (2 - shared)

@@ -79,7 +79,7 @@ class Folder(DataSet):
                 f"folder: the identities in {self.root / TEST_LIST} have {len(query)} infrared and "
                 f"{len(against)} visible images; name some with both"
             )
-        return (Protocol("infrared-to-visible", (Trial(query, against),), "nothing", False, "all"),)
+        return (Protocol("infrared-to-visible", (Trial(query, against),), self.skip, False, "all"),)
 
     def counts(self) -> dict[str, int]:
         return {

@@ -9,7 +9,7 @@ from parsing.errors import InputError
 from . import galleries
 from .galleries import TRIALS
 from .listing import IndexLine, camera_of, image_files, read_ids, read_index, require
-from .records import DataSet, Modality, Protocol, Record, Trial
+from .records import DataSet, Modality, Protocol, Record, Skip, Trial
 
 FOLDERS: dict[Modality, str] = {"visible": "test_vis", "infrared": "test_nir"}
 CAMERAS: dict[Modality, tuple[int, ...]] = {
@@ -24,6 +24,7 @@ class LLCM(DataSet):
 
     name = "llcm"
     folder = "LLCM"
+    skip: ClassVar[Skip] = "same-identity-and-camera"
     published: ClassVar[Mapping[str, int]] = {
         "identities": 1064,
         "images": 46767,
@@ -89,7 +90,7 @@ class LLCM(DataSet):
                     )
                     for trial in range(TRIALS)
                 ),
-                skip="same-identity-and-camera",
+                skip=self.skip,
                 deduplicated=True,
                 gallery_rule=gallery,
             )

@@ -61,6 +61,8 @@ class DataSet(ABC):
     """What the folder must look like, one line a folder; errors show it."""
     parts: ClassVar[tuple[str, ...]]
     """Paths below the root without which the data set cannot be read."""
+    skip: ClassVar[Skip] = "nothing"
+    """Which gallery images a query does not see, in every protocol."""
     root: Path
 
     def __init__(self, root: Path) -> None:

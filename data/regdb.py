@@ -86,7 +86,7 @@ class RegDB(DataSet):
             "visible-to-thermal": Trial(chosen.test_visible, chosen.test_thermal),
             "thermal-to-visible": Trial(chosen.test_thermal, chosen.test_visible),
         }
-        return tuple(Protocol(name, (trial,), "nothing", False, "all") for name, trial in pairs.items())
+        return tuple(Protocol(name, (trial,), self.skip, False, "all") for name, trial in pairs.items())
 
     def counts(self) -> dict[str, int]:
         everyone = {image.identity for image in self._images}

@@ -8,7 +8,7 @@ from parsing.errors import InputError, MissingError
 
 from . import galleries
 from .listing import image_files, read_ids, require
-from .records import DataSet, Modality, Protocol, Record, Trial
+from .records import DataSet, Modality, Protocol, Record, Skip, Trial
 
 VISIBLE = (1, 2, 4, 5)
 INFRARED = (3, 6)
@@ -24,6 +24,7 @@ class SYSU(DataSet):
 
     name = "sysu"
     folder = "SYSU-MM01"
+    skip: ClassVar[Skip] = "sysu-same-place"
     published: ClassVar[Mapping[str, int]] = {
         "identities": 491,
         "training identities": 395,
@@ -95,7 +96,7 @@ class SYSU(DataSet):
                     Trial(query, draw(self._by_camera, self.test_identities, cameras, trial, shots))
                     for trial in range(galleries.TRIALS)
                 ),
-                skip="sysu-same-place",
+                skip=self.skip,
                 deduplicated=True,
                 gallery_rule=gallery,
             )

@@ -131,5 +131,6 @@ def describe(info: RunInfo, recipe: Recipe) -> dict[str, Any]:
         "selection": info.selection,
         "epoch": info.epoch,
         "seed": recipe.seed,
+        **({"split": recipe.data.split} if info.data_set == "regdb" else {}),
         "masks": info.fingerprint,
     }

@@ -1,12 +1,13 @@
 """Scores of embeddings under a data set's protocols, each beside chance."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cscl.ranking import chance, rank
+from cscl.ranking import Scores, chance, rank
 from cscl.rerank import k_reciprocal
 from data.records import Protocol, Record, Skip, Trial
 from parsing.errors import InputError
@@ -15,9 +16,25 @@ RANKS = (1, 5, 10, 20)
 Features = NDArray[np.float64]
 
 
+@dataclass(frozen=True, eq=False)
+class PerQuery:
+    """What each query scored, averaged over the trials in which it has a match; a query that never has one is absent.
+
+    names, identities: (Nq,) sorted by name; values: (Nq, 3) Rank-1 (the share of trials), AP and INP in [0, 1].
+    """
+
+    names: tuple[str, ...]
+    identities: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+
 @dataclass(frozen=True)
 class Result:
-    """Means over the trials of one protocol, in [0, 1], with their deviation over the trials for Rank-1 and mAP."""
+    """Means over the trials of one protocol, in [0, 1], with their deviation over the trials for Rank-1 and mAP.
+
+    runs: trained networks over which these are averaged once more; the deviations are then those over the runs.
+    seeds: of the galleries, one a trial; empty where they are not drawn.
+    """
 
     protocol: str
     gallery_rule: str
@@ -32,6 +49,12 @@ class Result:
     chance_rank1: float
     chance_map: float
     reranked: bool
+    seeds: tuple[int, ...] = ()
+    runs: int = 1
+    per_query: PerQuery | None = field(default=None, repr=False, compare=False)
+
+    def to_json(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "per_query"}
 
 
 def score(protocol: Protocol, features: Mapping[str, NDArray[np.float64]], rerank: bool = False) -> Result:
@@ -39,13 +62,14 @@ def score(protocol: Protocol, features: Mapping[str, NDArray[np.float64]], reran
 
     rerank: k-reciprocal distances instead; InputError where there are too few images for their neighbourhoods.
     """
-    rows, chances = [], []
+    rows, chances, each = [], [], []
     for trial in protocol.trials:
         query, gallery = stacked(trial.query, features), stacked(trial.gallery, features)
         distances = _reranked(protocol, query, gallery) if rerank else 1 - query @ gallery.T
         ids = [np.array([r.identity for r in side]) for side in (trial.query, trial.gallery)]
         skip = skipped(protocol.skip, trial)
         scores = rank(distances, ids[0], ids[1], skip, deduplicated=protocol.deduplicated)
+        each.append(scores)
         rows.append([*(scores.rank(k) for k in RANKS), scores.mAP, scores.mINP])
         luck = chance(ids[0], ids[1], skip)
         chances.append((luck.rank1, luck.mAP))
@@ -66,6 +90,47 @@ def score(protocol: Protocol, features: Mapping[str, NDArray[np.float64]], reran
         float(luck_mean[0]),
         float(luck_mean[1]),
         rerank,
+        tuple(range(len(protocol.trials))) if protocol.gallery_rule == "seeded" else (),
+        per_query=_per_query(protocol.trials, each),
+    )
+
+
+def _per_query(trials: Sequence[Trial], scores: Sequence[Scores]) -> PerQuery:
+    records = [q for trial in trials for q in trial.query]
+    values = np.concatenate(
+        [np.stack([s.first_hit == 1, s.average_precision, s.inverse_negative_penalty], 1) for s in scores]
+    )
+    valid = np.concatenate([s.first_hit > 0 for s in scores])
+    names, identities = np.array([q.name for q in records]), np.array([q.identity for q in records])
+    return mean_by_query(names[valid], identities[valid], values[valid])
+
+
+def mean_by_query(names: NDArray[Any], identities: NDArray[np.int64], values: NDArray[np.float64]) -> PerQuery:
+    """Rows of values (N, 3) averaged by the image's name (N)."""
+    found, first, of = np.unique(names, return_index=True, return_inverse=True)
+    sums = np.zeros((len(found), values.shape[1]))
+    np.add.at(sums, of, values)
+    return PerQuery(tuple(found.tolist()), identities[first], sums / np.bincount(of, minlength=len(found))[:, None])
+
+
+def averaged(results: Sequence[Result]) -> Result:
+    """The mean of one protocol's results over several runs, such as the splits of RegDB; deviations over the runs."""
+    queries = [r.per_query for r in results if r.per_query is not None]
+    return replace(
+        results[0],
+        cmc={k: float(np.mean([r.cmc[k] for r in results])) for k in results[0].cmc},
+        mAP=float(np.mean([r.mAP for r in results])),
+        mINP=float(np.mean([r.mINP for r in results])),
+        rank1_deviation=float(np.std([r.cmc[1] for r in results])),
+        map_deviation=float(np.std([r.mAP for r in results])),
+        chance_rank1=float(np.mean([r.chance_rank1 for r in results])),
+        chance_map=float(np.mean([r.chance_map for r in results])),
+        runs=len(results),
+        per_query=mean_by_query(
+            np.concatenate([np.array(q.names) for q in queries]),
+            np.concatenate([q.identities for q in queries]),
+            np.concatenate([q.values for q in queries]),
+        ),
     )
 
 

@@ -24,7 +24,7 @@ from .devices import find_device
 from .fit import fit
 from .pretrained import imagenet_weights
 from .runs import RunInfo, read_state, write_file
-from .validation import Validation, validation_identities
+from .validation import Validation, held_out
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,9 @@ def train(config: TrainConfig) -> Path:
         raise InputError(f"--resume: {run} was trained on other masks than those of {config.masks}; give the same")
     data_set = open_data_set(cache.data_set, config.root or cache.root)
     records = with_masks(data_set.train(recipe.data.split), cache)
-    held_out: tuple[Record, ...] = ()
+    chosen_on: tuple[Record, ...] = ()
     if recipe.data.select == "val":
-        people = validation_identities(data_set, records)
-        held_out = tuple(r for r in records if r.identity in people)
-        records = tuple(r for r in records if r.identity not in people)
+        records, chosen_on = held_out(data_set, records)
     sampler = IdentitySampler(records, recipe.train.identities, recipe.train.images, recipe.seed)
     scheme = part_scheme(recipe.data.scheme)
     flipped = scheme.flipped(cache.labels)
@@ -69,7 +67,7 @@ def train(config: TrainConfig) -> Path:
     def load(wanted: tuple[Record, ...]) -> torch.Tensor:
         return load_images(data_set.root, [r.name for r in wanted], recipe.data.size, config.progress)
 
-    validation = Validation(held_out, load(held_out)) if recipe.data.select == "val" else None
+    validation = Validation(chosen_on, load(chosen_on), data_set.skip) if recipe.data.select == "val" else None
     batches = Batches(
         records,
         load(records),

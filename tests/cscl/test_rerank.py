@@ -65,6 +65,14 @@ def test_distances_are_those_of_the_slow_version(k1, k2, weight):
     np.testing.assert_allclose(found, slow(query, gallery, k1, k2, weight), rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("block", [1, 40, 300])
+def test_blocks_of_queries_meet(monkeypatch, block):
+    query, gallery = features(5)
+    whole = k_reciprocal(query, gallery, 6, 3)
+    monkeypatch.setattr("cscl.rerank._BLOCK", block)
+    np.testing.assert_allclose(k_reciprocal(query, gallery, 6, 3), whole, rtol=0, atol=1e-12)
+
+
 def test_copies_of_one_image_give_finite_distances_and_come_first():
     query, gallery = features(2)
     query[:] = query[0]

@@ -1,6 +1,8 @@
 """`cscl evaluate`: the figures are those of the stored embeddings, and say what they were measured on."""
 
+import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from data.store import load_image
 from data.transforms import normalise
 from parsing.errors import InputError, MissingError
 from pipelines.config import Recipe
-from pipelines.evaluate import Evaluation, evaluate
+from pipelines.evaluate import Evaluation, evaluate, evaluate_runs
 from pipelines.runs import load_model
 from pipelines.train import TrainConfig, train
 
@@ -69,19 +71,26 @@ def test_an_embedding_is_what_the_network_answers_for_the_image(
 
 def test_table_and_json_name_what_the_figures_were_measured_on(evaluated: Evaluation, finished: Path) -> None:
     written = json.loads((finished / "evaluation.json").read_text())
+    queries = written.pop("queries")
     assert written == json.loads(json.dumps(evaluated.to_json()))
+    assert queries.keys() == {r.protocol for r in evaluated.results}
     assert written["simulated"] is True
     assert written["data_set"] == "sysu"
     about = written["about"]
     assert (about["method"], about["selection"], about["epoch"], about["pretrained"]) == ("cscl", "last", 2, False)
-    assert about["masks"]
+    assert about["masks"] == json.loads((finished / "run.json").read_text())["fingerprint"]
+    assert about["checkpoint"] == hashlib.sha256((finished / "model.safetensors").read_bytes()).hexdigest()
+    assert (about["seed"], about["flip"], about["reranking"]) == (0, True, None)
+    assert about["feature"] == "[f_g ; f_fg ; v_q f_q] after the necks"
     for result in written["results"]:
+        assert result["seeds"] == list(range(10))
         assert (result["gallery_rule"], result["trials"], result["reranked"]) == ("seeded", 10, False)
         assert 0 < result["chance_rank1"] < 1
     text = "\n".join(evaluated.lines())
     for said in (
         "sysu (simulated data)", "method cscl", "selection last", "epoch 2", "all-single", "indoor-multi", "10 trials",
         "galleries seeded", "not re-ranked", "chance", "mINP", "cosine", "per cent",
+        "flip averaged", "after the necks", about["masks"][:12], about["checkpoint"][:12],
     ):  # fmt: skip
         assert said in text, said
     row = next(line for line in evaluated.lines() if line.startswith("all-single")).split()
@@ -107,20 +116,64 @@ def test_reranked_figures_say_so(
 ) -> None:
     recipe = tiny_recipe("train.epochs=1", "train.steps=1")
     run = train(TrainConfig(other_layouts["llcm"][1], tmp_path / "run", recipe, device="cpu", progress=False))
+    plain = evaluate(run, device="cpu", progress=False)
     found = evaluate(run, rerank=True, device="cpu", progress=False)
+    files = {name: json.loads((run / f"{name}.json").read_text()) for name in ("evaluation", "evaluation-reranked")}
+    assert files["evaluation"]["results"][0]["mAP"] == plain.results[0].mAP
+    assert files["evaluation-reranked"]["results"][0]["mAP"] == found.results[0].mAP
+    assert files["evaluation-reranked"]["about"]["reranking"] == {"k1": 20, "k2": 6, "lambda": 0.3}
     assert all(r.reranked for r in found.results)
-    assert "re-ranked (k-reciprocal)" in found.lines()[-1]
-    assert "not re-ranked" not in found.lines()[-1]
+    assert "re-ranked (k-reciprocal, k1 20 k2 6 lambda 0.3)" in found.lines()[-2]
+    assert "not re-ranked" not in found.lines()[-2]
 
 
 def test_the_command_prints_the_protocols_asked_for_as_json(
-    run_copy: Path, figures: Path, evaluated: Evaluation
+    run_copy: Path, figures: Path, evaluated: Evaluation, tmp_path: Path
 ) -> None:
     command = ["evaluate", "--run", str(run_copy), "--root", str(figures), "--protocol", "all-single"]
     result = CliRunner().invoke(main, [*command, "--device", "cpu", "--json"])
     assert result.exit_code == 0, result.output
     assert [r["protocol"] for r in json.loads(result.stdout)["results"]] == ["all-single"]
     assert json.loads(result.stdout)["results"][0]["mAP"] == evaluated.results[0].mAP
+    baseline = tmp_path / "baseline.json"
+    shutil.copy(run_copy / "evaluation.json", baseline)
+    result = CliRunner().invoke(main, [*command, "--device", "cpu", "--no-flip", "--baseline", str(baseline)])
+    assert result.exit_code == 0, result.output
+    assert "no flip" in result.output
+    assert "they differ in flip: False, True" in result.output
+    assert json.loads((run_copy / "evaluation.json").read_text())["about"]["flip"] is False
+
+
+def test_runs_of_several_splits_are_averaged_over_both_directions(
+    other_layouts: dict[str, tuple[Path, Path]], tiny_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    cache, short = other_layouts["regdb"][1], ("train.epochs=1", "train.steps=1")
+    runs = []
+    for split in (1, 2):
+        recipe = tiny_recipe(*short, f"data.split={split}")
+        runs.append(train(TrainConfig(cache, tmp_path / f"{split}", recipe, device="cpu", progress=False)))
+    out = tmp_path / "both.json"
+    mean = evaluate_runs(runs, out, device="cpu", progress=False)
+    each = [json.loads((run / "evaluation.json").read_text()) for run in runs]
+    assert [r.protocol for r in mean.results] == ["visible-to-thermal", "thermal-to-visible"]
+    for number, result in enumerate(mean.results):
+        assert result.mAP == pytest.approx(np.mean([e["results"][number]["mAP"] for e in each]))
+        assert result.runs == 2
+    assert mean.about["split"] == [1, 2]
+    assert mean.about["checkpoint"] == [e["about"]["checkpoint"] for e in each]
+    assert mean.about["method"] == "cscl"
+    assert "split 1 2" in mean.lines()[0]
+    assert any("mean of 2 runs" in line for line in mean.lines())
+    again = evaluate_runs(runs, baseline=out, device="cpu", progress=False)
+    assert again.comparison is not None
+    assert again.comparison.differs == ()
+    assert all(d.difference == 0 for d in again.comparison.differences)
+    with pytest.raises(InputError, match="given twice"):
+        evaluate_runs([runs[0], runs[0]])
+    other = tiny_recipe(*short, "train.learning_rate=0.5")
+    runs.append(train(TrainConfig(cache, tmp_path / "other", other, device="cpu", progress=False)))
+    with pytest.raises(InputError, match=r"differ in train\.learning_rate; only seeds and splits"):
+        evaluate_runs(runs)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +13,9 @@ from cscl.ranking import rank
 from cscl.rerank import k_reciprocal
 from data.records import Modality, Protocol, Record, Skip, Trial
 from parsing.errors import InputError
-from pipelines.scoring import score, skipped, stacked
+from pipelines.scoring import averaged, score, skipped, stacked
+
+ORACLE = Path(__file__).resolve().parents[2].parent / "shared" / "oracles" / "evaluation.npz"
 
 
 def images(modality: Modality, people: Sequence[tuple[int, int]]) -> tuple[Record, ...]:
@@ -113,3 +117,59 @@ def test_reranking_is_flagged_and_changes_the_distances() -> None:
 def test_too_few_images_to_rerank_are_refused_with_the_protocol() -> None:
     with pytest.raises(InputError, match=r"--rerank: tiny cannot be re-ranked: k1 must lie in 1\.\.9 for 10 images"):
         score(Protocol("tiny", (Trial(QUERY, GALLERY),), "nothing", True, "all"), FEATURES, rerank=True)
+
+
+@pytest.mark.skipif(not ORACLE.exists(), reason="no shared/oracles beside the checkout")
+@pytest.mark.parametrize("name", ["single", "multi", "missing"])
+@pytest.mark.parametrize("evaluator", ["sysu", "regdb"])
+def test_a_trial_scores_what_the_public_evaluators_say(name: str, evaluator: str) -> None:
+    with np.load(ORACLE) as file:
+        case = {key.split("/")[1]: file[key] for key in file.files if key.startswith(f"{name}/")}
+    records, features = {}, {}
+    for side, modality in (("query", "infrared"), ("gallery", "visible")):
+        people = zip(case[f"{side}_id"].tolist(), case[f"{side}_cam"].tolist(), strict=True)
+        records[side] = images(modality, list(people))  # type: ignore[arg-type]
+        unit = case[side].astype(np.float64)
+        unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+        features |= dict(zip((r.name for r in records[side]), unit, strict=True))
+    trial = Trial(records["query"], records["gallery"])
+    sysu = evaluator == "sysu"
+    rule: Skip = "sysu-same-place" if sysu else "nothing"
+    result = score(Protocol(name, (trial, trial), rule, sysu, "all"), features)
+    expected = [case[f"{evaluator}_cmc"][k - 1] for k in (1, 5, 10, 20)]
+    assert list(result.cmc.values()) == pytest.approx(expected, abs=1e-6)
+    assert (result.mAP, result.mINP) == pytest.approx(
+        (float(case[f"{evaluator}_map"]), float(case[f"{evaluator}_minp"])), abs=1e-6
+    )
+
+
+def test_queries_keep_their_own_scores_over_the_trials_that_they_have_a_match_in() -> None:
+    trials = (Trial(QUERY, GALLERY), Trial(QUERY, GALLERY[1:]), Trial(QUERY[:3], GALLERY[:1]))
+    result = score(Protocol("p", trials, "nothing", True, "seeded"), FEATURES)
+    assert (result.seeds, result.runs) == ((0, 1, 2), 1)
+    found = result.per_query
+    assert found is not None
+    assert found.names == tuple(sorted(q.name for q in QUERY))
+    for name, identity, values in zip(found.names, found.identities, found.values, strict=True):
+        query = next(q for q in QUERY if q.name == name)
+        assert identity == query.identity
+        rows = []
+        for trial in trials:
+            if query in trial.query and any(g.identity == query.identity for g in trial.gallery):
+                d = [[1 - FEATURES[name] @ FEATURES[g.name] for g in trial.gallery]]
+                one = rank(d, [identity], [g.identity for g in trial.gallery])
+                rows.append((one.cmc[0], one.mAP, one.mINP))
+        assert values == pytest.approx(np.mean(rows, 0))
+
+
+def test_runs_are_averaged_and_deviate_from_each_other() -> None:
+    first = score(Protocol("p", (Trial(QUERY, GALLERY),), "nothing", True, "all"), FEATURES)
+    other = score(Protocol("p", (Trial(QUERY[1:], GALLERY[2:]),), "nothing", True, "all"), FEATURES)
+    mean = averaged([first, other])
+    for name in ("mAP", "mINP", "chance_rank1", "chance_map"):
+        assert getattr(mean, name) == pytest.approx((getattr(first, name) + getattr(other, name)) / 2)
+    assert mean.cmc == {k: pytest.approx((first.cmc[k] + other.cmc[k]) / 2) for k in first.cmc}
+    assert mean.map_deviation == pytest.approx(abs(first.mAP - other.mAP) / 2)
+    assert mean.rank1_deviation == pytest.approx(abs(first.cmc[1] - other.cmc[1]) / 2)
+    assert (mean.runs, mean.seeds) == (2, ())
+    assert averaged([first, first]) == replace(first, runs=2, rank1_deviation=0, map_deviation=0)
