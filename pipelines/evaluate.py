@@ -155,9 +155,7 @@ def _check_alike(runs: Sequence[Path]) -> None:
         a, b = (_flat(asdict(r)) for r in (recipe, recipes[0][0]))
         unlike = [key for key in a if a[key] != b[key] and key not in MAY_DIFFER]
         if unlike:
-            raise InputError(
-                f"{run} and {runs[0]} differ in {', '.join(unlike)}; runs are averaged over seeds and splits"
-            )
+            raise InputError(f"{run} and {runs[0]} differ in {', '.join(unlike)}; only seeds and splits are averaged")
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
