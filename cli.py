@@ -261,6 +261,23 @@ def masks_score(file: Path, scheme: str | None, root: Path | None, as_json: bool
     click.echo(json.dumps(scores.to_json(), indent=1) if as_json else "\n".join(scores.lines()))
 
 
+@masks.command("report")
+@click.argument("file", type=Folder)
+@click.option("-o", "--out", type=Folder, required=True, help="Folder for the page, index.html.")
+@click.option("--root", type=Folder, help="The images, where they are not where they were parsed.")
+@click.option("--thumbnails", type=click.IntRange(0, 5000), default=300, help="Images in the gallery.")
+@click.option("--images/--no-images", default=True, help="Show the images, or the masks alone.")
+@one_line_errors
+def masks_report(**options: Any) -> None:
+    """A page on a cache: provenance, counts, confidence, classes, failures, and a gallery, worst first."""
+    from pipelines.masks_report import ReportConfig, report
+
+    result = report(ReportConfig(**options))
+    click.echo(f"{result.page}: open it in a browser; {result.page.stat().st_size / 2**20:.1f} MiB, no network needed")
+    if result.missing:
+        click.echo(f"note: {result.missing} of its {result.shown} images were not found; --root says where they are")
+
+
 @masks.command("compare")
 @click.argument("first", type=Folder)
 @click.argument("second", type=Folder)

@@ -1,4 +1,4 @@
-"""Charts of a run: losses, learning rate and accuracy over its steps, and CMC curves; saved as PNG."""
+"""Charts: losses, learning rate and accuracy over a run's steps, CMC curves, shares by group; saved as PNG."""
 
 import json
 import math
@@ -101,6 +101,52 @@ def cmc_curve(cmcs: Mapping[str, ArrayLike], out_png: Path, ranks: int = 20) -> 
     ax.set_ylabel("queries with a match in the first k (%)")
     ax.set_ylim(0, 101)
     _legend(ax)
+    return _saved(figure, out_png)
+
+
+def histograms(values: Mapping[str, ArrayLike], out_png: Path, quantity: str, bins: int = 40) -> Path:
+    """How the values (N,) in [0, 1] of each group are spread: one line of bins a group, in % of its values.
+
+    quantity: what the values are. The legend has each group's median; a group without values is left out.
+    """
+    figure, (ax,) = _figure(1, 1, (6.4, 3.2))
+    drawn = {name: np.asarray(v, dtype=np.float64) for name, v in values.items() if np.size(v)}
+    if not drawn:
+        raise InputError(f"there is no {quantity} to draw")
+    for i, (name, group) in enumerate(drawn.items()):
+        if not ((group >= 0) & (group <= 1)).all():
+            raise InputError(f"{quantity} of {name!r} must lie in [0, 1], got {group.min():g} to {group.max():g}")
+        counts, edges = np.histogram(group, bins, (0, 1))
+        label = f"{name}, {len(group):,} (median {np.median(group):.2f})"
+        line, dashes = _LINES[i % len(_LINES)], _DASHES[i % len(_DASHES)]
+        shares = 100 * counts / len(group)
+        ax.stairs(shares, edges, color=line, linestyle=dashes, linewidth=1.6, label=label)
+        ax.stairs(shares, edges, color=line, fill=True, alpha=0.15)
+    ax.set_xlim(0, 1)
+    ax.set_xlabel(quantity)
+    ax.set_ylabel("% of masks")
+    _legend(ax)
+    return _saved(figure, out_png)
+
+
+def bars(names: Sequence[str], shares: Mapping[str, ArrayLike], out_png: Path, quantity: str) -> Path:
+    """Horizontal bars: for each of `names` one a group, with shares (C,) in [0, 1], shown in %; NaN is no bar."""
+    groups = {name: np.nan_to_num(np.asarray(v, dtype=np.float64)) for name, v in shares.items()}
+    if not groups or not names or any(v.shape != (len(names),) for v in groups.values()):
+        raise InputError(f"bars need a share a name: {len(names)} names, {[v.shape for v in groups.values()]} shares")
+    height = 0.8 / len(groups)
+    figure, (ax,) = _figure(1, 1, (6.4, 1.0 + 0.17 * len(names) * (len(groups) + 0.5)))
+    for i, (name, values) in enumerate(groups.items()):
+        middle = np.arange(len(names)) + (i - (len(groups) - 1) / 2) * height
+        ax.barh(middle, 100 * values, height, color=_LINES[i % len(_LINES)], label=name)
+    ax.set_yticks(np.arange(len(names)), names)
+    for text in ax.get_yticklabels():
+        text.set_parse_math(False)
+    ax.invert_yaxis()
+    ax.grid(visible=False, axis="y")
+    ax.set_xlim(0, 100)
+    ax.set_xlabel(quantity)
+    figure.legend(*ax.get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside upper right", ncols=2)
     return _saved(figure, out_png)
 
 

@@ -10,6 +10,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from parsing.errors import InputError, MissingError
 
+from .gallery import Gallery
+
 MEANINGS = {
     "Rank-1": "how often the gallery image ranked first shows the person of the query",
     "Rank-5": "how often the person of the query is among the first five",
@@ -66,23 +68,28 @@ def write_page(
     protocol: str = "",
     simulated: str = "",
     facts: Mapping[str, str] | None = None,
+    subject: str = "This run",
+    gallery: Gallery | None = None,
 ) -> Path:
     """Write `out_dir/index.html` and answer its path.
 
     lead: a sentence or two on what this is. protocol: what the headline is measured on: gallery rule, number
         of trials, re-ranked or not, selected on what.
     simulated: not empty where the data are made up: what they are. It stands above the numbers.
-    facts: settings and figures of the run, in order.
+    facts: settings and figures of the run, in order. subject: what the headline's values are of.
+    gallery: pictures to look through, below the sections.
     All texts are escaped. MissingError for a picture that is not there; InputError for one of another kind, a
     table whose rows do not fit its columns, a share outside [0, 1].
     """
-    page = Environment(
+    templates = Environment(
         loader=PackageLoader("pipelines", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-    ).get_template("page.html")
+    )
+    templates.filters["inline"] = _inline
+    page = templates.get_template("page.html" if gallery is None else "gallery.html")
     rows = [_shown(row) for row in summary]
     html = page.render(
         title=title,
@@ -93,11 +100,14 @@ def write_page(
         beside_chance=any(row["chance"] for row in rows),
         sections=[_embedded(section) for section in sections],
         facts=facts or {},
+        subject=subject,
+        gallery=gallery,
     )
     out_dir.mkdir(parents=True, exist_ok=True)
     path = out_dir / "index.html"
-    path.write_text(html, encoding="utf-8")
-    return path
+    draft = out_dir / ".index.html.part"
+    draft.write_text(html, encoding="utf-8")
+    return draft.replace(path)
 
 
 def _shown(row: SummaryRow) -> dict[str, str]:
@@ -138,4 +148,9 @@ def _data_uri(picture: Path) -> str:
         raise InputError(f"pictures of a page must be PNG or JPEG, got {picture}")
     if not picture.is_file():
         raise MissingError(f"no picture at {picture}; draw it before the page is written")
-    return f"data:{kind};base64,{base64.b64encode(picture.read_bytes()).decode('ascii')}"
+    return _inline(picture.read_bytes(), kind)
+
+
+def _inline(data: bytes, kind: str) -> str:
+    """A file's content as a data URI."""
+    return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"

@@ -1,0 +1,57 @@
+"""One pass over the masks of a cache: how much of each is a person, and which classes occur how often."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from parsing.cache import MaskCache
+from parsing.labels import IGNORED
+from parsing.shard import MODALITIES, Status
+
+
+@dataclass(frozen=True, eq=False)
+class MaskCounts:
+    """What N masks of C classes hold, M modalities apart.
+
+    person: (N,) share of each mask that is no background, in [0, 1]; NaN where there is no mask.
+    images: (M, C) masks that the class occurs in. pixels: (M, C). masks: (M,). Ignored pixels count nowhere.
+    """
+
+    person: NDArray[np.float64]
+    images: NDArray[np.int64]
+    pixels: NDArray[np.int64]
+    masks: NDArray[np.int64]
+
+    def of_images(self) -> NDArray[np.float64]:
+        """(M, C): share of a modality's masks that a class occurs in; NaN for a modality without masks."""
+        return _share(self.images, self.masks)
+
+    def of_person(self) -> NDArray[np.float64]:
+        """(M, C): share of a modality's person pixels that a class has, NaN for background."""
+        parts = self.pixels.astype(np.float64)
+        parts[:, 0] = np.nan
+        return _share(parts, self.pixels[:, 1:].sum(1))
+
+
+def count_masks(cache: MaskCache, progress: bool = True) -> MaskCounts:
+    """Read every mask once, in the order of the file."""
+    classes = len(cache.labels)
+    person = np.full(len(cache), np.nan)
+    images, pixels = (np.zeros((len(MODALITIES), classes), np.int64) for _ in range(2))
+    masks = np.zeros(len(MODALITIES), np.int64)
+    numbers = np.flatnonzero(cache.status != Status.UNREADABLE).tolist()
+    for number in tqdm(numbers, unit="image", desc="count classes", disable=not progress):
+        found = np.bincount(cache[number].ravel(), minlength=IGNORED + 1)
+        known = found[:classes]
+        person[number] = known[1:].sum() / found.sum()
+        modality = cache.modality[number]
+        images[modality] += known > 0
+        pixels[modality] += known
+        masks[modality] += 1
+    return MaskCounts(person, images, pixels, masks)
+
+
+def _share(part: NDArray[np.number], whole: NDArray[np.int64]) -> NDArray[np.float64]:
+    return np.divide(part, whole[:, None], out=np.full(part.shape, np.nan), where=whole[:, None] > 0)
