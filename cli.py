@@ -87,6 +87,7 @@ def foreign_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--device", default="auto", help="`cpu`, `cuda`, `cuda:1`; `auto` is CUDA where there is one.")
 @click.option("--workers", type=click.IntRange(0), help="Processes; 0 is none but this.  [default: one a core or GPU]")
 @click.option("--scheduler", metavar="ADDRESS", help="A running dask scheduler to use, as tcp://host:8786.")
+@click.option("--scheduler-file", type=Folder, help="The same, by the file that it wrote; --workers N waits for N.")
 @click.option("--probs", is_flag=True, help="Store class probabilities too, at a quarter of the size.")
 @click.option("--flip/--no-flip", default=True, help="Average with the mirrored image.")
 @click.option("--overwrite", is_flag=True, help="Replace a cache that is there.")
@@ -106,9 +107,14 @@ def parse(**options: Any) -> None:
         f"{result.path}: {result.images} masks, {result.parsed} parsed now in {result.seconds:.1f} s"
         f" ({result.parsed / result.seconds:.0f} images a second), {result.empty} without a person"
     )
-    if result.unreadable:
-        shown = ", ".join(result.unreadable[:10]) + (" ..." if len(result.unreadable) > 10 else "")
-        raise CsclError(f"{len(result.unreadable)} unreadable images are recorded without a mask: {shown}")
+    failures = {"unreadable": result.unreadable, "killed every worker that parsed them": result.fatal}
+    if any(failures.values()):
+        listed = "; ".join(f"{len(names)} ({what}): {_first(names)}" for what, names in failures.items() if names)
+        raise CsclError(f"images recorded without a mask: {listed}")
+
+
+def _first(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:10]) + (" ..." if len(names) > 10 else "")
 
 
 @main.command()

@@ -17,7 +17,7 @@ from .index import shard_folder
 from .labels import LabelSet
 from .resize import resize_maps
 from .schemes import PartScheme, part_scheme
-from .shard import read_columns
+from .shard import Status, read_columns
 
 Key = str | int
 
@@ -39,7 +39,8 @@ class MaskCache:
     MissingError where there is no file, CacheError where it is damaged or of another version.
 
     names: image names in the data set, in order. status, confidence, source_size, identity, camera, modality:
-    arrays in the same order (`parsing.shard.Columns`). size: (H, W) of the masks. labels: their label set.
+    arrays in the same order (`parsing.shard.Columns`). has_mask: (N,), False where no image could be
+    parsed. size: (H, W) of the masks. labels: their label set.
     data_set, root: where the images are. made_by: parser, weights, preprocessing, size; fingerprint: its hash.
     """
 
@@ -80,6 +81,7 @@ class MaskCache:
             columns.confidence,
             columns.source_size,
         )
+        self.has_mask = ~np.isin(self.status, (Status.UNREADABLE, Status.FATAL))
         self.identity, self.camera, self.modality = columns.identity, columns.camera, columns.modality
         self._open: dict[int, h5py.File] = {}
         self._process = os.getpid()

@@ -7,7 +7,8 @@ import h5py
 import numpy as np
 
 from .errors import CacheError
-from .shard import Columns, file_hash, read_columns, write_whole
+from .shard import Columns, read_columns
+from .whole import file_hash, write_whole
 
 
 def shard_folder(index: Path) -> Path:

@@ -1,7 +1,5 @@
 """One shard of a mask cache: written whole or not at all, and checked before it is believed."""
 
-import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import IntEnum
@@ -12,7 +10,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import CacheError, CsclError
+from .errors import CacheError
+from .whole import is_sealed, write_whole
 
 FORMAT_VERSION = 1
 MODALITIES = ("visible", "infrared")
@@ -25,11 +24,12 @@ class OtherVersionError(CacheError):
 
 
 class Status(IntEnum):
-    """What became of an image: parsed; not a readable image; nobody found in it."""
+    """What became of an image: parsed; not a readable image; nobody found in it; whatever parsed it was killed."""
 
     OK = 0
     UNREADABLE = 1
     EMPTY = 2
+    FATAL = 3
 
 
 @dataclass(frozen=True)
@@ -71,21 +71,6 @@ class Columns:
     def read(group: h5py.Group) -> "Columns":
         names = np.array(group["names"].asstr()[:], dtype=object)
         return Columns(names, *(group[f.name][:] for f in fields(Columns)[1:]))
-
-
-def write_whole(path: Path, fill: Any) -> None:
-    """Create the HDF5 file `path` by `fill(file)` under a temporary name, sync it, and rename it into place."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with h5py.File(temporary, "w", libver=("v110", "v110")) as file:
-            fill(file)
-        with open(temporary, "rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise CsclError(f"{path} could not be written: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_shard(
@@ -130,17 +115,11 @@ def read_columns(path: Path) -> tuple[Columns, dict[str, Any]]:
 
 
 def shard_fits(path: Path, names: NDArray[np.object_], attributes: Mapping[str, Any]) -> bool:
-    """Whether a finished shard of exactly these names and attributes lies at `path`."""
-    if not path.is_file():
+    """Whether an undamaged shard of exactly these names and attributes lies at `path`."""
+    if not is_sealed(path):
         return False
     try:
         columns, found = read_columns(path)
     except CacheError:
         return False
     return found == dict(attributes) and np.array_equal(columns.names, names)
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

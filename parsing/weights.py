@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from .errors import CsclError, InputError, MissingError
-from .shard import file_hash
+from .whole import file_hash
 
 PATIENCE = 2.5
 """Seconds that the hub has to answer before it counts as out of reach."""

@@ -13,7 +13,6 @@ from data.sampler import IdentitySampler
 from data.transforms import JointTransform
 from parsing.cache import MaskCache
 from parsing.errors import InputError
-from parsing.shard import Status
 
 from .config import Recipe
 
@@ -77,7 +76,7 @@ def with_masks(records: Sequence[Record], cache: MaskCache) -> tuple[Record, ...
             f"{cache.path} has no mask of {lacking[0]}" + (f" and {len(lacking) - 1} more" if lacking[1:] else "")
             + f"; run `cscl parse --dataset {cache.data_set} --out {cache.path}` again to complete it"
         )  # fmt: skip
-    return tuple(r for r in records if cache.status[cache.number(r.name)] != Status.UNREADABLE)
+    return tuple(r for r in records if cache.has_mask[cache.number(r.name)])
 
 
 def part_masks(cache: MaskCache, records: Sequence[Record], table: NDArray[np.uint8], size: tuple[int, int]) -> Tensor:

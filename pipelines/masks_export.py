@@ -20,7 +20,6 @@ from parsing.errors import CsclError, InputError
 from parsing.exporters import exporter
 from parsing.exporters.base import Exporter, FileOptions, SizeRule
 from parsing.exporters.paths import fill
-from parsing.shard import Status
 
 TASK = 64
 """Images a task: consecutive ones, which lie in one shard."""
@@ -88,7 +87,7 @@ def export(config: ExportConfig) -> ExportResult:
         shutil.rmtree(workspace)
     except OSError as error:
         raise CsclError(f"{config.out} cannot be written: {error.strerror or error}") from error
-    unreadable = tuple(n for n, s in zip(cache.names, cache.status, strict=True) if s == Status.UNREADABLE)
+    unreadable = tuple(n for n, there in zip(cache.names, cache.has_mask, strict=True) if not there)
     return ExportResult(
         config.out, len(todo), len(targets) - len(todo), unreadable, tuple(writer.notes()), time.monotonic() - began
     )
@@ -101,7 +100,7 @@ def _targets(cache: MaskCache, template: str, out: Path) -> dict[int, PurePosixP
     targets: dict[int, PurePosixPath] = {}
     taken: dict[PurePosixPath, str] = {}
     safe: set[PurePosixPath] = set()
-    for number in np.flatnonzero(cache.status != Status.UNREADABLE).tolist():
+    for number in np.flatnonzero(cache.has_mask).tolist():
         name = cache.names[number]
         target = fill(template, name, cache.root.name)
         if target in taken:

@@ -23,7 +23,8 @@ from parsing.exporters.paths import fill
 from parsing.importing import read_label_png
 from parsing.index import build_index, shard_folder
 from parsing.labels import IGNORED, LabelSet, label_set
-from parsing.shard import FORMAT_VERSION, MODALITIES, Columns, Status, file_hash, shard_fits, write_shard
+from parsing.shard import FORMAT_VERSION, MODALITIES, Columns, Status, shard_fits, write_shard
+from parsing.whole import file_hash
 
 MOST_IN_A_SHARD = 1024
 TEMPLATES = ("{dir}/{stem}.png", "{stem}.png")

@@ -15,7 +15,7 @@ from parsing.cache import MaskCache
 from parsing.errors import InputError, MissingError
 from parsing.labels import IGNORED, label_set
 from parsing.schemes import part_scheme
-from parsing.shard import MODALITIES, Status
+from parsing.shard import MODALITIES
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def score_masks(path: Path, scheme: str | None = None, root: Path | None = None,
     counts = np.zeros((len(MODALITIES), len(classes), len(classes)), np.int64)
     images = np.zeros(len(MODALITIES), np.int64)
     for number, image in enumerate(tqdm(cache.names, unit="image", desc="score masks", disable=not progress)):
-        if cache.status[number] == Status.UNREADABLE:
+        if not cache.has_mask[number]:
             continue
         file = root / label_name(image)
         if not file.is_file():

@@ -1,8 +1,10 @@
 """The task that `cscl parse` sends to a worker: parse the images of one shard and write it."""
 
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,29 +17,47 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from data.records import Record
-from parsing.errors import CacheError
+from parsing.errors import CacheError, CsclError
 from parsing.images import UnreadableImageError, read_image
 from parsing.parser import Parser
 from parsing.registry import ParserSpec, find_parser
 from parsing.shard import MODALITIES, Columns, Status, write_shard
+from parsing.whole import file_hash
 
-PROGRESS = "cscl-images"
+from .devices import find_device
+from .parse_site import Site
+
 Decoded = tuple[Tensor, tuple[int, int]]
+_one_at_a_time = threading.Lock()
+"""The threads of one worker share a parser and torch's settings."""
 
 
 @dataclass(frozen=True)
 class ShardTask:
-    """One shard to write: where, which images, with which parser and options."""
+    """One shard to write: where, which images, with which parser and options.
+
+    fatal: rows of images that killed every process that parsed them; they are recorded, not touched.
+    """
 
     path: Path
-    root: Path
-    records: tuple[Record, ...]
+    records: Sequence[Record]
     attributes: Mapping[str, Any]
     parser: ParserSpec
+    site: Site
     size: tuple[int, int]
     batch_size: int
     flip: bool
     probs: bool
+    fatal: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Readable images of a shard: their rows, prepared for the parser, with their (height, width)."""
+
+    rows: list[int]
+    images: list[Tensor]
+    sizes: list[tuple[int, int]]
 
 
 def names_of(task: ShardTask) -> NDArray[np.object_]:
@@ -45,39 +65,22 @@ def names_of(task: ShardTask) -> NDArray[np.object_]:
     return np.array([r.name for r in task.records], dtype=object)
 
 
-def parse_shard(task: ShardTask) -> int:
-    """Write the shard and return how many images it holds; the masks themselves never travel."""
-    threads = torch.get_num_threads()
-    if task.parser.device == "cpu":
-        torch.set_num_threads(1)  # the processes fill the cores
-    try:
-        return _parse_shard(task)
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _parse_shard(task: ShardTask) -> int:
-    parser = _loaded(task.parser)
-    if parser.weights_hash not in task.attributes["made_by"]:
-        _loaded.cache_clear()  # a long-lived worker may have loaded the file before it changed
-        parser = _loaded(task.parser)
-    if parser.weights_hash not in task.attributes["made_by"]:
-        raise CacheError(
-            f"this worker's weights of {parser.name} are not those of the run; see that all see the same file"
-        )
+def parse_shard(task: ShardTask) -> str:
+    """Write the shard and return its SHA-256; the masks themselves never travel."""
     n, (height, width) = len(task.records), task.size
     labels = np.zeros((n, height, width), np.uint8)
-    probs = np.zeros((n, len(parser.labels), height // 4, width // 4), np.uint8) if task.probs else None
     status = np.full(n, Status.UNREADABLE, np.uint8)
+    status[sorted(task.fatal)] = Status.FATAL
     confidence, source = np.zeros(n, np.float32), np.zeros((n, 2), np.int32)
-    for rows, images, sizes in _batches(task, parser):
-        if rows:
-            scores, agreement = parser.parse(torch.stack(images), sizes, task.size, task.flip)
+    with _ready(task) as parser:
+        probs = np.zeros((n, len(parser.labels), height // 4, width // 4), np.uint8) if task.probs else None
+        for batch, scores, agreement in _answers(task, parser, [r for r in range(n) if r not in task.fatal]):
+            rows = batch.rows
             top, classes = scores.max(1)
             labels[rows] = classes.to(torch.uint8).cpu().numpy()
             confidence[rows] = (_sureness(top, classes).cpu() * agreement).numpy()
             status[rows] = np.where(labels[rows].any((1, 2)), Status.OK, Status.EMPTY)
-            source[rows] = sizes
+            source[rows] = batch.sizes
             if probs is not None:
                 small = F.interpolate(scores, probs.shape[2:], mode="area")
                 probs[rows] = (small * 255).round().to(torch.uint8).cpu().numpy()
@@ -88,7 +91,74 @@ def _parse_shard(task: ShardTask) -> int:
         np.array([MODALITIES.index(r.modality) for r in task.records], np.uint8),
     )  # fmt: skip
     write_shard(task.path, labels, columns, task.attributes, probs)
-    return n
+    return file_hash(task.path)
+
+
+def try_rows(task: ShardTask, rows: Sequence[int]) -> None:
+    """Parse these rows of the task and keep nothing: does the process live through it?"""
+    with _ready(task) as parser:
+        for _ in _answers(task, parser, rows):
+            pass
+
+
+def progress_topic(site: Site) -> str:
+    """Under what a run's workers report images; other runs of the same scheduler have their own."""
+    return f"cscl-images-{site.lock.line.rpartition(',')[2].strip()}"
+
+
+@contextmanager
+def _ready(task: ShardTask) -> Iterator[Parser]:
+    """The task's parser in a process that has passed all checks, alone with torch."""
+    task.site.check()
+    with _one_at_a_time:
+        spec = replace(task.parser, device=find_device(task.parser.device))
+        parser = _loaded(spec)
+        if parser.weights_hash not in task.attributes["made_by"]:
+            _loaded.cache_clear()  # a long-lived worker may have loaded the file before it changed
+            parser = _loaded(spec)
+        if parser.weights_hash not in task.attributes["made_by"]:
+            raise CacheError(
+                f"this worker's weights of {parser.name} are not those of the run; see that all see the same file"
+            )
+        threads = torch.get_num_threads()
+        if spec.device == "cpu":
+            torch.set_num_threads(1)  # the processes fill the cores
+        try:
+            yield parser
+        finally:
+            torch.set_num_threads(threads)
+
+
+def _answers(task: ShardTask, parser: Parser, rows: Sequence[int]) -> Iterator[tuple[Batch, Tensor, Tensor]]:
+    """What `Parser.parse` answers, batch for batch; batches are halved where they do not fit into memory."""
+    step = task.batch_size
+    for whole in _batches(task, parser, rows):
+        start = 0
+        while start < len(whole.rows):
+            piece = slice(start, start + step)
+            batch = Batch(whole.rows[piece], whole.images[piece], whole.sizes[piece])
+            answer = _parsed(task, parser, batch)
+            if answer is not None:
+                yield batch, *answer
+                start += step
+            elif step == 1:
+                raise CsclError(f"there is no memory to parse even one image at a time ({task.parser.device})")
+            else:
+                step = min(step, len(batch.rows)) // 2 or 1
+
+
+def _parsed(task: ShardTask, parser: Parser, batch: Batch) -> tuple[Tensor, Tensor] | None:
+    """Probabilities and agreement; None where they do not fit into memory."""
+    try:
+        return parser.parse(torch.stack(batch.images), batch.sizes, task.size, task.flip)
+    except MemoryError:
+        pass
+    except RuntimeError as error:  # torch's own for a GPU is one, that for a CPU has no type
+        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
+    if torch.cuda.is_available():  # after the except clause, whose traceback holds on to tensors
+        torch.cuda.empty_cache()
+    return None
 
 
 def _sureness(top: Tensor, classes: Tensor) -> Tensor:
@@ -97,31 +167,31 @@ def _sureness(top: Tensor, classes: Tensor) -> Tensor:
     return (top * person).sum((1, 2)) / person.sum((1, 2)).clamp(min=1)
 
 
-def _batches(task: ShardTask, parser: Parser) -> Iterator[tuple[list[int], list[Tensor], list[tuple[int, int]]]]:
-    """Rows, prepared images and source sizes of the readable images, decoded a batch ahead in threads."""
+def _batches(task: ShardTask, parser: Parser, rows: Sequence[int]) -> Iterator[Batch]:
+    """The readable images of `rows`, decoded a batch ahead in threads."""
 
     def decode(row: int) -> Decoded | None:
         try:
-            image = read_image(task.root / task.records[row].name)
+            image = read_image(task.site.root / task.records[row].name)
         except UnreadableImageError:
             return None
         return parser.prepare(image), image.shape[:2]
 
-    starts = range(0, len(task.records), task.batch_size)
+    pieces = [rows[i : i + task.batch_size] for i in range(0, len(rows), task.batch_size)]
     with ThreadPoolExecutor(2) as pool:
-        ahead = [pool.submit(decode, row) for row in range(min(task.batch_size, len(task.records)))]
-        for start in starts:
+        ahead = [pool.submit(decode, row) for row in pieces[0]] if pieces else []
+        for number, piece in enumerate(pieces, start=1):
             current = ahead
-            stop = min(start + task.batch_size, len(task.records))
-            ahead = [pool.submit(decode, row) for row in range(stop, min(stop + task.batch_size, len(task.records)))]
-            readable = [(row, d) for row, f in enumerate(current, start) if (d := f.result()) is not None]
-            yield [row for row, _ in readable], [d[0] for _, d in readable], [d[1] for _, d in readable]
-            _report(stop - start)
+            ahead = [pool.submit(decode, row) for row in pieces[number]] if number < len(pieces) else []
+            readable = [(row, d) for row, f in zip(piece, current, strict=True) if (d := f.result()) is not None]
+            if readable:
+                yield Batch([row for row, _ in readable], [d[0] for _, d in readable], [d[1] for _, d in readable])
+            _report(task.site, len(piece))
 
 
-def _report(images: int) -> None:
+def _report(site: Site, images: int) -> None:
     try:
-        get_worker().log_event(PROGRESS, images)
+        get_worker().log_event(progress_topic(site), images)
     except ValueError:  # called without dask, as a test does
         return
 

@@ -79,7 +79,7 @@ def test_an_unreadable_image_is_named_and_ends_with_1_after_everything_else_is_d
     result = parse("--root", root)
     assert result.exit_code == 1
     assert "24 masks, 24 parsed now" in result.stdout
-    assert f"cscl: 1 unreadable images are recorded without a mask: {bad}" in result.stderr
+    assert f"cscl: images recorded without a mask: 1 (unreadable): {bad}" in result.stderr
     assert len(MaskCache(tmp_path / "masks.h5")) == 24
 
 

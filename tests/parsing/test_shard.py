@@ -13,7 +13,8 @@ import pytest
 
 from parsing.errors import CacheError, CsclError
 from parsing.index import build_index, shard_folder
-from parsing.shard import FORMAT_VERSION, Columns, file_hash, read_columns, shard_fits, write_shard
+from parsing.shard import FORMAT_VERSION, Columns, read_columns, shard_fits, write_shard
+from parsing.whole import file_hash
 
 WriteCache = Callable[..., Path]
 

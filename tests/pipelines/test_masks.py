@@ -26,7 +26,7 @@ def test_images_are_counted_by_modality_and_status(cache: MaskCache) -> None:
     report = info(cache.path)
     assert report.images == 8
     assert report.by_modality == {"visible": 8}
-    assert report.by_status == {"ok": 5, "unreadable": 1, "empty": 2}
+    assert report.by_status == {"ok": 5, "unreadable": 1, "empty": 2, "fatal": 0}
     files = [cache.path, *shard_folder(cache.path).iterdir()]
     assert report.bytes == sum(p.stat().st_size for p in files)
 

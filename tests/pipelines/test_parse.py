@@ -19,8 +19,9 @@ from parsing import MaskCache
 from parsing.errors import CacheError, CsclError, InputError, MissingError
 from parsing.images import read_image
 from parsing.index import shard_folder
-from parsing.shard import MODALITIES, Status, file_hash
+from parsing.shard import MODALITIES, Status
 from parsing.street import StreetNetwork, StreetParser, save_street
+from parsing.whole import file_hash
 from pipelines.parse import ParseConfig, ParseResult, parse
 
 SIZE = (32, 16)
@@ -30,7 +31,7 @@ SIZE = (32, 16)
 def small_shards() -> Iterator[None]:
     """Ten images a shard, so that 24 make three."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipelines.parse.MOST_IN_A_SHARD", 10)
+        patch.setattr("pipelines.parse_plan.MOST_IN_A_SHARD", 10)
         yield
 
 
@@ -56,7 +57,7 @@ def copied(parsed: ParseResult, config: ParseConfig, tmp_path: Path) -> ParseCon
 
 
 def hashes(index: Path) -> dict[str, str]:
-    return {p.name: file_hash(p) for p in (index, *shard_folder(index).iterdir())}
+    return {p.name: file_hash(p) for p in (*index.parent.glob(f"{index.name}*"), *shard_folder(index).iterdir())}
 
 
 def test_every_image_gets_a_mask_with_what_the_data_set_knows_of_it(
@@ -114,7 +115,8 @@ def test_what_is_lost_or_damaged_is_made_again_with_the_same_bytes(copied: Parse
     whole = (shards / "00002.h5").read_bytes()
     (shards / "00002.h5").write_bytes(whole[: len(whole) // 2])
     copied.out.write_bytes(copied.out.read_bytes()[:500])
-    (shards / "00000.h5.123.part").write_bytes(b"left by a killed run")
+    for orphan in (shards / "00000.h5.0123abcd.part", copied.out.with_name("masks.h5.89abcdef.part")):
+        orphan.write_bytes(b"left by a killed run")
     assert (parse(copied).parsed, hashes(copied.out)) == (4, before)
 
 
@@ -323,7 +325,7 @@ def test_wrong_options_are_refused_with_what_was_given(config: ParseConfig, tmp_
     with pytest.raises(InputError, match="--device warp:9 cannot be used"):
         parse(replace(config, out=out, device="warp:9"))
     with pytest.raises(InputError, match=r"--scheduler tcp://127\.0\.0\.1:1: no dask scheduler"):
-        parse(replace(config, out=out, scheduler="tcp://127.0.0.1:1"))
+        parse(replace(config, out=out, scheduler="tcp://127.0.0.1:1", workers=None))
 
 
 def test_a_name_that_is_not_utf8_is_refused_by_name(config: ParseConfig, tmp_path: Path) -> None:

@@ -1,0 +1,74 @@
+"""What `cscl parse` can be asked for."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from parsing.errors import InputError
+from parsing.registry import ParserSpec
+
+
+@dataclass(frozen=True)
+class ParseConfig:
+    """What `cscl parse` was asked for.
+
+    size: (height, width) of the masks. device: `auto` is CUDA where there is one, on whatever machine parses.
+    workers: processes, None for one a core (one a GPU), 0 for none but this one; with a scheduler how many of its
+    workers to wait for. scheduler: address of a running dask scheduler to use instead; scheduler_file: the file
+    that it wrote its address to. probs: store class probabilities too. limit: at most so many images, spread evenly
+    over the data set. labels to remote_code: of parsers that do not know them, see parsing.registry.ParserSpec.
+    """
+
+    dataset: str
+    root: Path | None = None
+    out: Path | None = None
+    parser: str = "street"
+    weights: Path | None = None
+    size: tuple[int, int] = (288, 144)
+    batch_size: int = 32
+    device: str = "auto"
+    workers: int | None = None
+    scheduler: str | None = None
+    scheduler_file: Path | None = None
+    probs: bool = False
+    flip: bool = True
+    overwrite: bool = False
+    limit: int | None = None
+    progress: bool = True
+    labels: str | None = None
+    input_size: tuple[int, int] | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    channels: str | None = None
+    remote_code: str | None = None
+
+    def __post_init__(self) -> None:
+        if min(self.size) < 16 or max(self.size) > 4096:
+            raise InputError(f"--size {self.size[0]}x{self.size[1]}: give height x width, each from 16 to 4096")
+        if self.batch_size < 1:
+            raise InputError(f"--batch-size {self.batch_size}: give at least 1")
+        if self.limit is not None and self.limit < 1:
+            raise InputError(f"--limit {self.limit}: give at least 1")
+        if self.scheduler is not None and self.scheduler_file is not None:
+            raise InputError(f"--scheduler {self.scheduler} --scheduler-file {self.scheduler_file}: give one of them")
+        if self.workers == 0 and self.elsewhere:
+            raise InputError("--workers 0: with a scheduler, --workers says how many workers to wait for; 1 or more")
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether the workers are those of somebody else's scheduler, which may have what this machine lacks."""
+        return self.scheduler is not None or self.scheduler_file is not None
+
+    @property
+    def index(self) -> Path:
+        """The cache's index file; InputError where it cannot be one."""
+        out = self.out or Path("data") / f"{self.dataset}_masks.h5"
+        if out.suffix != ".h5" or out.is_dir():
+            raise InputError(f"--out {out}: give a file that ends in .h5")
+        return out
+
+    def parser_spec(self) -> ParserSpec:
+        """The parser that was asked for."""
+        return ParserSpec(
+            self.parser, self.weights and self.weights.resolve(), self.device, self.labels, self.input_size,
+            self.mean, self.std, self.channels, self.remote_code,
+        )  # fmt: skip

@@ -1,0 +1,120 @@
+"""What `cscl parse` is going to write: whether the place is free for it, and which shards of which images."""
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from data.records import Record
+from parsing.errors import CacheError, InputError
+from parsing.index import shard_folder
+from parsing.lock import Lock
+from parsing.shard import OtherVersionError, read_columns
+from parsing.whole import is_sealed, leftovers, was_ours
+
+from .parse_config import ParseConfig
+from .parse_shard import ShardTask
+from .parse_site import Site, versions
+
+MOST_IN_A_SHARD = 1024
+SHARD_NAME = re.compile(r"\d{5}\.h5")
+"""Names of the files that runs leave in a folder of shards."""
+
+
+def chosen(records: Sequence[Record], limit: int | None, only: Iterable[str] | None) -> tuple[Record, ...]:
+    """The records to parse: `only` those of these names, or at most `limit`, spread evenly."""
+    if only is not None:
+        names = frozenset(only)
+        return tuple(r for r in records if r.name in names)
+    if limit is None or limit >= len(records):
+        return tuple(records)
+    return tuple(records[i * len(records) // limit] for i in range(limit))
+
+
+def our_shards(index: Path) -> list[Path]:
+    """The files in the folder of shards that are called as ours are."""
+    return sorted(path for path in shard_folder(index).glob("*.h5") if SHARD_NAME.fullmatch(path.name))
+
+
+def orphans(index: Path) -> list[Path]:
+    """Temporary files that killed runs left beside the index and in the folder of shards."""
+    folder = shard_folder(index)
+    return leftovers(index.parent, re.compile(re.escape(index.name))) + (
+        leftovers(folder, SHARD_NAME) if folder.is_dir() else []
+    )
+
+
+def make_room(out: Path, attributes: Mapping[str, Any], records: Sequence[Record], overwrite: bool) -> None:
+    """Refuse to mix with another cache at `out`, or remove it if told to; remove what killed runs left."""
+    for path in orphans(out):
+        path.unlink(missing_ok=True)
+    shards = our_shards(out)
+    if overwrite:
+        for path in (out, *shards):
+            path.unlink(missing_ok=True)
+        return
+    held: set[str] = set()
+    for path in (*shards, out):
+        if not path.is_file():
+            continue
+        try:
+            columns, found = read_columns(path)
+        except OtherVersionError:
+            raise
+        except CacheError as error:
+            if path == out and not shards and not was_ours(path):
+                raise CacheError(f"{error}; give another --out, or --overwrite to replace it") from error
+            continue  # damaged: parsed again, or rebuilt
+        for what, name in (("data_set", "data set"), ("root", "folder"), ("made_by", "parser or options")):
+            if found.get(what) != attributes[what]:
+                raise CacheError(
+                    f"{out} was made from another {name} ({_difference(found, attributes, what)}); "
+                    "give another --out, or --overwrite to replace it"
+                )
+        if is_sealed(path):  # else a name may be noise
+            held.update(columns.names)
+    if held - {r.name for r in records}:
+        raise CacheError(
+            f"{out} already holds {len(held)} images, this run would leave some of them out; "
+            "give another --out, or --overwrite to replace it"
+        )
+
+
+def _difference(found: Mapping[str, Any], wanted: Mapping[str, Any], what: str) -> str:
+    before, now = str(found.get(what)), str(wanted[what])
+    if what == "made_by":
+        try:
+            old, new = dict(json.loads(before)), json.loads(now)
+        except (TypeError, ValueError):
+            return "one that cannot be read"
+        key = next((k for k in new if old.get(k) != new[k]), "format")
+        before, now = f"{key} {old.get(key)}", f"{new.get(key)}"
+    return f"{before}, now {now}"
+
+
+def shard_length(images: int) -> int:
+    """Images in a shard of a cache of so many: it depends on nothing else, so any number of workers makes the same."""
+    return min(MOST_IN_A_SHARD, max(64, math.ceil(images / 32)))
+
+
+def plan_shards(
+    config: ParseConfig, root: Path, records: Sequence[Record], attributes: Mapping[str, Any], lock: Lock
+) -> list[ShardTask]:
+    """One task a shard, in order."""
+    if not records:
+        raise InputError(f"{config.dataset}: there is no image under {root}")
+    for record in records:
+        if any("\ud800" <= letter <= "\udfff" for letter in record.name):  # bytes of the file system, not text
+            raise InputError(f"{config.dataset}: the file name {record.name!a} is not UTF-8; rename it")
+    size, folder = shard_length(len(records)), shard_folder(config.index).resolve()
+    sample = next((r.name for r in records if (root / r.name).is_file()), records[0].name)
+    site = Site(lock, root, sample, folder, versions())
+    return [
+        ShardTask(
+            folder / f"{start // size:05d}.h5", records[start : start + size], attributes, config.parser_spec(), site,
+            config.size, config.batch_size, config.flip, config.probs,
+        )
+        for start in range(0, len(records), size)
+    ]  # fmt: skip
