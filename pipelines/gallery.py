@@ -52,7 +52,7 @@ class Gallery:
 def worst_first(cache: MaskCache, person: NDArray[np.float64]) -> NDArray[np.int64]:
     """Numbers of all images that have a mask: empty masks, then by confidence, then by the person's share."""
     order = np.lexsort((person, cache.confidence, cache.status != Status.EMPTY))
-    return order[cache.status[order] != Status.UNREADABLE]
+    return order[cache.has_mask[order]]
 
 
 def sample(cache: MaskCache, order: NDArray[np.int64], count: int) -> NDArray[np.int64]:

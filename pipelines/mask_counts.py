@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from parsing.cache import MaskCache
 from parsing.labels import IGNORED
-from parsing.shard import MODALITIES, Status
+from parsing.shard import MODALITIES
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ def count_masks(cache: MaskCache, progress: bool = True) -> MaskCounts:
     person = np.full(len(cache), np.nan)
     images, pixels = (np.zeros((len(MODALITIES), classes), np.int64) for _ in range(2))
     masks = np.zeros(len(MODALITIES), np.int64)
-    numbers = np.flatnonzero(cache.status != Status.UNREADABLE).tolist()
+    numbers = np.flatnonzero(cache.has_mask).tolist()
     for number in tqdm(numbers, unit="image", desc="count classes", disable=not progress):
         found = np.bincount(cache[number].ravel(), minlength=IGNORED + 1)
         known = found[:classes]

@@ -12,7 +12,7 @@ from parsing.cache import MaskCache
 from parsing.errors import InputError
 from parsing.resize import resize_labels
 from parsing.schemes import part_scheme
-from parsing.shard import MODALITIES, Status
+from parsing.shard import MODALITIES
 
 from .masks_score import MaskScores, confusion, iou
 
@@ -84,7 +84,7 @@ def compare(first: Path, second: Path, scheme: str | None = None, worst: int = 1
     other_size = 0
     for image in tqdm(shared, unit="image", desc="compare masks", disable=not progress):
         numbers = caches[0].number(image), caches[1].number(image)
-        if any(c.status[n] == Status.UNREADABLE for c, n in zip(caches, numbers, strict=True)):
+        if not all(c.has_mask[n] for c, n in zip(caches, numbers, strict=True)):
             continue
         sizes = [c.source_size[n].tolist() for c, n in zip(caches, numbers, strict=True)]
         other_size += sizes[0] != sizes[1]

@@ -177,7 +177,7 @@ def _camera_table(cache: MaskCache, counts: MaskCounts) -> Table:
                     name,
                     f"{int(group.sum()):,}",
                     f"{len(people):,}" if len(people) else "unknown",
-                    *(f"{int((group & (cache.status == s)).sum()):,}" for s in (Status.EMPTY, Status.UNREADABLE)),
+                    *(f"{int(g.sum()):,}" for g in (group & (cache.status == Status.EMPTY), group & ~cache.has_mask)),
                     f"{cache.confidence[parsed].mean():.3f}" if parsed.any() else "none",
                     _per_cent(counts.person[parsed].mean() if parsed.any() else np.nan),
                 ]
@@ -187,11 +187,15 @@ def _camera_table(cache: MaskCache, counts: MaskCounts) -> Table:
 
 
 def _failures(cache: MaskCache) -> Section:
-    kinds = {Status.UNREADABLE: "unreadable image, no mask", Status.EMPTY: "nobody found"}
+    kinds = {
+        Status.UNREADABLE: "unreadable image, no mask",
+        Status.FATAL: "killed what parsed it, no mask",
+        Status.EMPTY: "nobody found",
+    }
     numbers = [n for status in kinds for n in np.flatnonzero(cache.status == status).tolist()]
     if not numbers:
         return Section("Failures", "None: every image could be read and has a person in its mask.")
-    unreadable = int((cache.status == Status.UNREADABLE).sum())
+    unreadable = int((~cache.has_mask).sum())
     caption = f"{unreadable:,} images could not be read and {len(numbers) - unreadable:,} masks have nobody in them."
     if len(numbers) > MOST_NAMED:
         caption += f" The first {MOST_NAMED} of these {len(numbers):,}:"
