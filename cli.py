@@ -175,6 +175,23 @@ def evaluate(as_json: bool, **options: Any) -> None:
     click.echo(json.dumps(result.to_json(), indent=1) if as_json else "\n".join(result.lines()))
 
 
+@main.command("export")
+@click.option("--run", type=Folder, required=True)
+@click.option("--out", type=Folder, help="The file, .onnx.  [default: model.onnx in the run]")
+@click.option("--flip/--no-flip", default=True, help="Average with the mirrored image, as `evaluate` does.")
+@one_line_errors
+def export_model(**options: Any) -> None:
+    """The embedder of a run as an ONNX file, compared with torch before it is kept."""
+    from pipelines.export import AGREEMENT, OPSET, export
+
+    made = export(**options)
+    click.echo(
+        f"{made.path}: opset {OPSET}, images uint8 (batch, 3, {made.size[0]}, {made.size[1]}) and infrared bool (batch)"
+        f" to embeddings (batch, {made.dim}), flip {'averaged' if made.flip else 'not averaged'}; "
+        f"onnxruntime differs from torch by at most {made.difference:.1e} (allowed {AGREEMENT:.0e})"
+    )
+
+
 @main.command()
 @click.option("--out", type=Folder, default=Path("demo"), help="Where to; replaced if a demo made it.")
 @click.option("--seed", type=int, default=0)

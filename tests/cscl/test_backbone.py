@@ -1,6 +1,6 @@
 """The two-stem ResNet: shapes, modalities in any order, non-local blocks and torchvision's weights."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -163,3 +163,24 @@ def test_weights_without_batch_counters_or_a_classifier_load() -> None:
 def test_an_unknown_backbone_is_named() -> None:
     with pytest.raises(ValueError, match="no backbone 'vgg16'; choose one of resnet18"):
         Backbone("vgg16")
+
+
+def test_a_non_local_block_has_the_gradient_of_its_loops_and_bf16_is_near(near_in_bf16: Callable[..., None]) -> None:
+    block = NonLocal(4).eval()
+    with torch.no_grad():
+        block.state_dict()["out.1.weight"].fill_(1)
+    x = torch.randn(2, 4, 3, 2, generator=RNG).requires_grad_()
+    weight = torch.randn(x.shape, generator=RNG)
+    slow = []
+    for image in x:
+        query, key, value = (m(image[None])[0].flatten(1) for m in (block.query, block.key, block.value))
+        cells = [sum((query[:, i] @ key[:, j]) * value[:, j] / 6 for j in range(6)) for i in range(6)]
+        slow.append(image + block.out(torch.stack(cells, 1).view(1, 2, 3, 2))[0])
+    inputs = [x, *block.parameters()]
+    for a, b in zip(
+        torch.autograd.grad((block(x) * weight).sum(), inputs),
+        torch.autograd.grad((torch.stack(slow) * weight).sum(), inputs),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+    near_in_bf16(lambda: [block(x)], inputs)

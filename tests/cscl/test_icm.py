@@ -112,3 +112,26 @@ def test_coinciding_features_have_finite_gradients(form: str) -> None:
     (gradient,) = torch.autograd.grad(value, x)
     assert value.isfinite()
     assert gradient.isfinite().all()
+
+
+# On a line. Identity 0: visible 0 and 2, infrared 5; identity 1: visible 10, infrared 14; identity 2: visible 6 alone.
+LINE = ([0.0, 2, 5, 10, 14, 6], [0, 0, 0, 1, 1, 2], [False, False, True, False, True, False])
+BY_HAND = {
+    # pull (4 + 4) / 2, no center of the other within 4.3, hard (|0 - 5| + |10 - 14|) / 2
+    "the centers of others are far": (5, 4 + 0 + 0.5 * 4.5, [-0.5, -0.25, 0.75, -0.75, 0.75]),
+    # identity 2 has no pull or hard of its own; it lies 1 from the center 5 and 4 from the center 10
+    "somebody seen in one modality is near": (
+        6, 4 + ((4.3 - 1) + (4.3 - 4)) / 2 + 0.5 * 4.5, [-0.75, -0.5, 1.75, -1.75, 1.25, 0.0],
+    ),
+    # identity 0 alone: nobody to mine
+    "nobody else": (3, 4 + 0 + 0.5 * 5, [-1.0, -0.5, 1.5]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BY_HAND)
+def test_center_mining_by_hand_in_value_and_gradient(case: str) -> None:
+    count, value, gradient = BY_HAND[case]
+    x = torch.tensor(LINE[0][:count])[:, None].requires_grad_()
+    found = identity_center_mining(x, torch.tensor(LINE[1][:count]), torch.tensor(LINE[2][:count]))
+    assert float(found.detach()) == pytest.approx(value)
+    assert torch.autograd.grad(found, x)[0].flatten().tolist() == pytest.approx(gradient)

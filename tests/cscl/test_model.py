@@ -356,11 +356,18 @@ DEGENERATE: dict[str, dict[str, Any]] = {
     "no masks": {"part_labels": None},
     "no confidence in any mask": {"confidence": torch.zeros(8)},
     "equal images": {"images": torch.ones(8, 3, 32, 16)},
+    "much of it at once": {
+        "infrared": torch.tensor([True] * 2 + [False] * 2 + [True, False] * 2),
+        "part_labels": torch.cat([torch.zeros(1, 8, 4).long(), torch.full((1, 8, 4), 255), labels(6).clamp(max=3)]),
+        "confidence": torch.tensor([0.0, 1.0] * 4),
+    },
 }
 
 
-@pytest.mark.parametrize("case", DEGENERATE)
-def test_degenerate_batches_keep_losses_and_gradients_finite(case: str) -> None:
+@pytest.mark.parametrize(
+    ("case", "precision"), [*((case, "float32") for case in DEGENERATE), ("much of it at once", "bf16")]
+)
+def test_degenerate_batches_keep_losses_and_gradients_finite(case: str, precision: str) -> None:
     batch: dict[str, Any] = {
         "images": images(),
         "identities": IDENTITIES,
@@ -369,14 +376,15 @@ def test_degenerate_batches_keep_losses_and_gradients_finite(case: str) -> None:
         "confidence": torch.ones(8),
         **DEGENERATE[case],
     }
-    step(
-        disturbed().train(),
-        batch.pop("part_labels"),
-        LossConfig(),
-        LossConfig(triplet_form="hard", icm_form="hctri"),
-        LossConfig(icm_form="hc", division_form="mpanet"),
-        **batch,
-    )
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
+        step(
+            disturbed().train(),
+            batch.pop("part_labels"),
+            LossConfig(),
+            LossConfig(triplet_form="hard", icm_form="hctri"),
+            LossConfig(icm_form="hc", division_form="mpanet"),
+            **batch,
+        )
 
 
 def test_bf16_autocast_is_near_float32_and_its_losses_are_float32() -> None:
@@ -399,6 +407,76 @@ def test_bf16_autocast_is_near_float32_and_its_losses_are_float32() -> None:
     for name, value in half.items():
         assert value.dtype == torch.float32
         torch.testing.assert_close(value, full[name], rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        LossConfig(),
+        LossConfig(triplet_form="hard", icm_form="hctri", division_form="mpanet"),
+        LossConfig(icm_form="hc", division_form="features"),
+    ],
+)
+def test_losses_of_a_bf16_output_are_those_of_its_numbers_in_float32(loss: LossConfig) -> None:
+    y = labels()
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        out = disturbed()(images(), INFRARED, mask_distribution(y, 4, (2, 1)), torch.full((8,), 0.5))
+    halves, exact = (cast(out, dtype) for dtype in (torch.bfloat16, torch.float32))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = TotalLoss(loss)(halves[0], IDENTITIES, INFRARED, y)
+    expected = TotalLoss(loss)(exact[0], IDENTITIES, INFRARED, y)
+    for name, value in expected.items():
+        assert torch.equal(found[name], value), name
+    pairs = zip(
+        torch.autograd.grad(found["total"], halves[1], allow_unused=True),
+        torch.autograd.grad(expected["total"], exact[1], allow_unused=True),
+        strict=True,
+    )
+    for a, b in pairs:
+        assert (a is None) == (b is None)
+        if a is not None and b is not None:
+            torch.testing.assert_close(a.float(), b, rtol=0.02, atol=0.01 * float(b.abs().max()))
+
+
+def cast(out: Output, dtype: torch.dtype) -> tuple[Output, list[Tensor]]:
+    """The output rounded to bf16 and kept as `dtype`, and those of its tensors that a loss may learn from."""
+    leaves: list[Tensor] = []
+
+    def leaf(value: Tensor) -> Tensor:
+        leaves.append(value.bfloat16().to(dtype).requires_grad_())
+        return leaves[-1]
+
+    assert out.parts is not None
+    parts = type(out.parts)(*(leaf(v) for v in out.parts))
+    pam_logits = {stage: leaf(v) for stage, v in out.pam_logits.items()}
+    return Output(leaf(out.feature), leaf(out.necked), leaf(out.logits), parts, pam_logits), leaves
+
+
+def test_a_flipped_image_with_a_flipped_mask_gives_flipped_parts() -> None:
+    """Kernels that are their own mirror images, over odd widths: then strides sample the same cells from both sides."""
+    model = disturbed(replace(SMALL, flipped=(0, 2, 1, 3, 4)))
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, torch.nn.Conv2d):
+                module.weight.copy_((module.weight + module.weight.flip(3)) / 2)
+        x = torch.randn(8, 3, 33, 33, generator=RNG)
+        masks = mask_distribution(torch.randint(0, 5, (8, 33, 33), generator=RNG), 4, (3, 3))
+        mirrored = model.flip_masks(masks)
+        for alpha in (torch.zeros(8), torch.ones(8)):
+            out, other = model(x, INFRARED, masks, alpha), model(x.flip(3), INFRARED, mirrored, alpha)
+            sides = [1, 0, 2, 3] if alpha.any() else [0, 1, 2, 3]  # masks have sides, this network's parsing has none
+            assert out.parts is not None
+            assert other.parts is not None
+            for a, b in (
+                (other.parts.attention, out.parts.attention.flip(3)),
+                (other.parts.pooled, out.parts.pooled[:, sides]),
+                (other.parts.visibility, out.parts.visibility[:, sides]),
+                (other.parts.foreground, out.parts.foreground),
+                (other.feature, out.feature),
+                *((other.pam_logits[s], out.pam_logits[s].flip(3)) for s in out.pam_logits),
+            ):
+                torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)  # GeM of few cells magnifies rounding
+            assert not torch.allclose(out.parts.attention, out.parts.attention.flip(3), atol=1e-2)
 
 
 def test_ten_steps_fit_a_random_batch() -> None:

@@ -1,5 +1,7 @@
 """PAM and its published forms against loops, and what a flip does to them."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
@@ -86,3 +88,26 @@ def test_flipped_features_give_flipped_features_and_parsing(gate: str) -> None:
 def test_an_unknown_gate_is_named() -> None:
     with pytest.raises(ValueError, match="no PAM gate 'cbam'"):
         PAM(CHANNELS, PARTS, "cbam")
+
+
+@pytest.mark.parametrize("gate", PAM_GATES)
+def test_bf16_is_near_float32_in_value_and_gradient(gate: str, near_in_bf16: Callable[..., None]) -> None:
+    module, x = pam(gate), features().requires_grad_()
+    near_in_bf16(lambda: [v for v in module(x) if v is not None], [x, *module.parameters()])
+
+
+@pytest.mark.parametrize("gate", PAM_GATES)
+@pytest.mark.parametrize("person", [-100.0, 100.0], ids=["nobody", "nothing but a person"])
+@pytest.mark.parametrize("autocast", [False, True], ids=["float32", "bf16"])
+def test_empty_masks_and_flat_features_stay_finite(gate: str, person: float, autocast: bool) -> None:
+    module, x = pam(gate), torch.ones(2, CHANNELS, 6, 4, requires_grad=True)
+    if module.head is not None:
+        with torch.no_grad():
+            module.head.weight.zero_()
+            module.head.bias.copy_(torch.tensor([-person, *[0.0] * PARTS]))
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+        out = module(x)[0]
+    assert out.isfinite().all()
+    out.float().square().sum().backward()
+    for value in (x, *module.parameters()):
+        assert value.grad is None or value.grad.isfinite().all()

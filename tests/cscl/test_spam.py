@@ -1,5 +1,7 @@
 """SPAM's guided pooling, the schedule of alpha and the distribution of part labels, against loops."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
@@ -129,3 +131,84 @@ def test_the_distribution_of_labels_counts_the_labelled_pixels_of_each_cell() ->
 def test_labels_of_another_scheme_or_kind_are_refused(labels: Tensor, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         mask_distribution(labels, PARTS, (2, 2))
+
+
+def slow_spam(module: SPAM, x: Tensor, m: Tensor, alpha: Tensor) -> list[Tensor]:
+    """Foreground, pooled, projected, visibility and logits of classes and people, cell by cell (norms in eval mode)."""
+    found: list[list[Tensor]] = [[], [], [], [], [], []]
+    n = module.norm
+    for b, image in enumerate(x):
+        scaled = [(c - n.running_mean[k]) / (n.running_var[k] + n.eps) ** 0.5 * n.weight[k] + n.bias[k]
+                  for k, c in enumerate(image)]  # fmt: skip
+        head = module.head.weight[:, :, 0, 0]
+        logits = torch.stack([sum(w * c for w, c in zip(row, scaled, strict=True)) for row in head])
+        logits = logits + module.head.bias[:, None, None]
+        p = logits.exp() / logits.exp().sum(0)
+        g = (1 - alpha[b]) * p + alpha[b] * m[b]
+        pooled = [average_under(image, g[q + 1]) for q in range(PARTS)]
+        projected = [linear.weight @ f for linear, f in zip(module.project, pooled, strict=True)]
+        people = []
+        for neck, f in zip(module.necks, projected, strict=True):
+            unit = (f - neck.norm.running_mean) / (neck.norm.running_var + neck.norm.eps) ** 0.5
+            people.append(neck.classifier.weight @ (unit * neck.norm.weight + neck.norm.bias))
+        visible = torch.stack([(g[q + 1].sum() / (TAU * 24)).clamp(max=1) for q in range(PARTS)])
+        values = (average_under(image, 1 - g[0]), torch.stack(pooled), torch.stack(projected), visible, logits,
+                  torch.stack(people))  # fmt: skip
+        for column, value in zip(found, values, strict=True):
+            column.append(value)
+    return [torch.stack(column) for column in found]
+
+
+def outputs(module: SPAM, x: Tensor, m: Tensor, alpha: Tensor) -> list[Tensor]:
+    out = module(x, m, alpha)
+    return [out.foreground, out.pooled, out.projected, out.visibility, out.logits, out.part_logits]
+
+
+def test_spam_equals_its_loops_with_gradient() -> None:
+    module, x, alpha = spam(), features().requires_grad_(), torch.tensor([0.25, 0.8])
+    m = masks()
+    fast, slow = outputs(module, x, m, alpha), slow_spam(module, x, m, alpha)
+    weights = [torch.randn(value.shape, generator=RNG) for value in fast]
+    for a, b in zip(fast, slow, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+    learned = [p for n, p in module.named_parameters() if p.requires_grad and "foreground_neck" not in n]
+    gradients = [
+        torch.autograd.grad(sum((w * v).sum() for w, v in zip(weights, values, strict=True)), [x, *learned])
+        for values in (fast, slow)
+    ]
+    for a, b in zip(*gradients, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+
+
+def test_bf16_is_near_float32_in_value_and_gradient(near_in_bf16: Callable[..., None]) -> None:
+    module, x, m, alpha = spam(), features().requires_grad_(), masks(), torch.tensor([0.25, 0.8])
+    learned = [p for n, p in module.named_parameters() if p.requires_grad and "foreground_neck" not in n]
+    near_in_bf16(lambda: outputs(module, x, m, alpha), [x, *learned])
+
+
+def test_a_flipped_image_with_a_flipped_mask_gives_the_parts_of_the_other_side() -> None:
+    flipped = torch.tensor([0, 2, 1, 3])  # parts 1 and 2 are a left and a right one
+    module, x = spam(), features()
+    labels = torch.randint(0, PARTS + 1, (2, 6, 4), generator=RNG)
+    mirrored = flipped[labels.flip(2)]
+    one = torch.ones(2)
+    out = module(x, mask_distribution(labels, PARTS, (6, 4)), one)
+    other = module(x.flip(3), mask_distribution(mirrored, PARTS, (6, 4)), one)
+    sides = (flipped[1:] - 1).tolist()
+    torch.testing.assert_close(other.pooled, out.pooled[:, sides])
+    torch.testing.assert_close(other.visibility, out.visibility[:, sides])
+    torch.testing.assert_close(other.foreground, out.foreground)
+    assert not torch.allclose(other.pooled, out.pooled)
+
+
+@pytest.mark.parametrize("labels", [0, 255, 2], ids=["an empty mask", "all ignored", "one part everywhere"])
+@pytest.mark.parametrize("autocast", [False, True], ids=["float32", "bf16"])
+def test_masks_without_parts_keep_values_and_gradients_finite(labels: int, autocast: bool) -> None:
+    module, x = spam().train(), features().requires_grad_()
+    m = mask_distribution(torch.full((2, 6, 4), labels), PARTS, (6, 4))
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+        out = module(x, m, torch.ones(2))
+    sum(v.float().square().sum() for v in out).backward()
+    assert all(v.isfinite().all() for v in out)
+    for value in (x, *module.parameters()):
+        assert value.grad is None or value.grad.isfinite().all()
