@@ -268,6 +268,10 @@ def masks_import(folder: Path, kind: str, **options: Any) -> None:
     click.echo(f"{result.path}: {result.masks} masks imported")
     if result.without:
         click.echo(f"note: {len(result.without)} images have no mask, the first is {result.without[0]}")
+    if options["dataset"] is None:
+        click.echo(
+            "note: of no data set: `cscl train` cannot use these masks, everything else can; --dataset names one"
+        )
 
 
 @masks.command("score")

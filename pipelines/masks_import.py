@@ -1,9 +1,7 @@
 """`cscl masks import`: make a mask cache out of PNG masks that somebody already has."""
 
 import hashlib
-import math
 import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -17,16 +15,19 @@ from tqdm import tqdm
 from data.datasets import open_data_set
 from data.listing import camera_of
 from data.records import Modality, Record
-from parsing.cache import MaskCache, fingerprint
-from parsing.errors import CacheError, InputError, MissingError
+from parsing.cache import MaskCache
+from parsing.errors import InputError, MissingError
 from parsing.exporters.paths import fill
 from parsing.importing import read_label_png
-from parsing.index import build_index, shard_folder
+from parsing.index import shard_folder
 from parsing.labels import IGNORED, LabelSet, label_set
-from parsing.shard import FORMAT_VERSION, MODALITIES, Columns, Status, shard_fits, write_shard
+from parsing.lock import writing_to
+from parsing.shard import MODALITIES, Columns, Status, shard_fits, write_shard
 from parsing.whole import file_hash
 
-MOST_IN_A_SHARD = 1024
+from .parse_config import check_size, index_file
+from .parse_plan import cache_attributes, finish, make_room, shard_length
+
 TEMPLATES = ("{dir}/{stem}.png", "{stem}.png")
 """Where the mask of an image is looked for: in the data set's own folders, or all in one."""
 WITHOUT_DATA_SET = "images"
@@ -55,8 +56,7 @@ class ImportConfig:
     progress: bool = True
 
     def __post_init__(self) -> None:
-        if min(self.size) < 16 or max(self.size) > 4096:
-            raise InputError(f"--size {self.size[0]}x{self.size[1]}: give height x width, each from 16 to 4096")
+        check_size(self.size)
         if not self.masks.is_dir():
             raise MissingError(f"no folder of masks {self.masks}")
 
@@ -79,37 +79,33 @@ class _Pair:
 def import_masks(config: ImportConfig) -> ImportResult:
     """Write the cache of the images that have a mask; finished shards of the same masks are kept."""
     labels = label_set(config.labels)
-    out = config.out or Path("data") / f"{config.dataset or config.masks.resolve().name}_masks.h5"
+    out = index_file(config.out, config.dataset or config.masks.resolve().name)
     pairs, without, root = _of_data_set(config, config.dataset) if config.dataset else _of_masks(config)
     made_by = {
         "parser": "imported png",
         "weights": _hash(pairs),
         "preprocessing": {"resize": "nearest"},
-        "labels": {"name": labels.name, "classes": labels.classes, "swaps": labels.swaps},
         "size": config.size,
         "flip": False,
         "probs": False,
     }
-    text, digest = fingerprint(made_by)
-    attributes: dict[str, Any] = {
-        "format_version": FORMAT_VERSION,
-        "fingerprint": digest,
-        "made_by": text,
-        "data_set": config.dataset or WITHOUT_DATA_SET,
-        "root": os.path.relpath(root.resolve(), out.parent.resolve()),
-        "licence": config.licence,
+    attributes = cache_attributes(out, made_by, labels, config.dataset or WITHOUT_DATA_SET, root, config.licence)
+    length = shard_length(len(pairs))
+    shards = {
+        shard_folder(out) / f"{start // length:05d}.h5": pairs[start : start + length]
+        for start in range(0, len(pairs), length)
     }
-    shards = dict(_shards(pairs, shard_folder(out)))
-    _make_room(out, shards, attributes, config.overwrite)
     with (
+        writing_to(out, "cscl masks import"),
         ThreadPoolExecutor(os.cpu_count()) as pool,
         tqdm(total=len(pairs), unit="mask", desc="import", disable=not config.progress) as bar,
     ):
+        make_room(out, attributes, [pair.record for pair in pairs], config.overwrite)
         for path, rows in shards.items():
             if not shard_fits(path, _names(rows), attributes):
                 _write(path, rows, root, labels, config.size, attributes, pool)
             bar.update(len(rows))
-    build_index(out, list(shards))
+        finish(out, list(shards))
     return ImportResult(out, len(MaskCache(out)), without)
 
 
@@ -163,31 +159,8 @@ def _hash(pairs: list[_Pair]) -> str:
     return digest.hexdigest()
 
 
-def _shards(pairs: list[_Pair], folder: Path) -> Iterator[tuple[Path, list[_Pair]]]:
-    size = min(MOST_IN_A_SHARD, max(64, math.ceil(len(pairs) / 32)))
-    for start in range(0, len(pairs), size):
-        yield folder / f"{start // size:05d}.h5", pairs[start : start + size]
-
-
 def _names(rows: list[_Pair]) -> NDArray[np.object_]:
     return np.array([pair.record.name for pair in rows], dtype=object)
-
-
-def _make_room(out: Path, shards: dict[Path, list[_Pair]], attributes: dict[str, Any], overwrite: bool) -> None:
-    """Keep the shards of the very same masks; refuse others, or remove them if told to."""
-    folder = shard_folder(out)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"the cache cannot be written to {out.parent}: {error.strerror}") from error
-    there = sorted(folder.glob("*.h5"))
-    if overwrite:
-        for path in (out, *there):
-            path.unlink(missing_ok=True)
-        return
-    foreign = [p for p in there if p not in shards or not shard_fits(p, _names(shards[p]), attributes)]
-    if foreign or (out.is_file() and not there):
-        raise CacheError(f"{out} is another cache; give another --out, or --overwrite to replace it")
 
 
 def _write(

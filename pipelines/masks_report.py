@@ -182,7 +182,7 @@ def _camera_table(cache: MaskCache, counts: MaskCounts) -> Table:
                     _per_cent(counts.person[parsed].mean() if parsed.any() else np.nan),
                 ]
             )
-    columns = ("", "images", "identities", "nobody found", "unreadable", "mean confidence", "person, %")
+    columns = ("", "images", "identities", "nobody found", "no mask", "mean confidence", "person, %")
     return Table(columns, rows)
 
 
@@ -195,8 +195,8 @@ def _failures(cache: MaskCache) -> Section:
     numbers = [n for status in kinds for n in np.flatnonzero(cache.status == status).tolist()]
     if not numbers:
         return Section("Failures", "None: every image could be read and has a person in its mask.")
-    unreadable = int((~cache.has_mask).sum())
-    caption = f"{unreadable:,} images could not be read and {len(numbers) - unreadable:,} masks have nobody in them."
+    without = int((~cache.has_mask).sum())
+    caption = f"{without:,} images have no mask and {len(numbers) - without:,} masks have nobody in them."
     if len(numbers) > MOST_NAMED:
         caption += f" The first {MOST_NAMED} of these {len(numbers):,}:"
     rows = [[cache.names[n], kinds[Status(cache.status[n])]] for n in numbers[:MOST_NAMED]]

@@ -1,6 +1,5 @@
 """`cscl parse`: run a human parser over every image of a data set and cache the masks, shard by shard, on dask."""
 
-import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -10,16 +9,15 @@ from typing import Any
 from tqdm import tqdm
 
 from data.datasets import open_data_set
-from parsing.cache import MaskCache, fingerprint
-from parsing.index import build_index
+from parsing.cache import MaskCache
 from parsing.lock import writing_to
 from parsing.parser import Parser
 from parsing.registry import find_parser
-from parsing.shard import FORMAT_VERSION, Status, shard_fits
+from parsing.shard import Status, shard_fits
 
 from .devices import find_device
 from .parse_config import ParseConfig
-from .parse_plan import chosen, make_room, orphans, our_shards, plan_shards
+from .parse_plan import cache_attributes, chosen, finish, make_room, plan_shards
 from .parse_run import run_shards
 from .parse_shard import names_of
 
@@ -67,10 +65,7 @@ def parse(config: ParseConfig, only: Iterable[str] | None = None, again: frozens
         ) as bar:  # fmt: skip
             if todo:
                 run_shards(todo, config, bar)
-        build_index(out, [t.path for t in tasks])
-        planned = {t.path.name for t in tasks}
-        for stale in (*(p for p in our_shards(out) if p.name not in planned), *orphans(out)):
-            stale.unlink(missing_ok=True)
+        finish(out, [t.path for t in tasks])
     cache = MaskCache(out)
     unreadable, fatal = (
         tuple(n for n, s in zip(cache.names, cache.status, strict=True) if s == failure)
@@ -86,21 +81,8 @@ def _attributes(config: ParseConfig, root: Path, parser: Parser) -> dict[str, An
         "parser": parser.name,
         "weights": parser.weights_hash,
         "preprocessing": parser.preprocessing,
-        "labels": {
-            "name": parser.labels.name,
-            "classes": parser.labels.classes,
-            "swaps": parser.labels.swaps,
-        },
         "size": config.size,
         "flip": config.flip,
         "probs": config.probs,
     }
-    text, digest = fingerprint(made_by)
-    return {
-        "format_version": FORMAT_VERSION,
-        "fingerprint": digest,
-        "made_by": text,
-        "data_set": config.dataset,
-        "root": os.path.relpath(root, config.index.parent.resolve()),
-        "licence": parser.licence,
-    }
+    return cache_attributes(config.index, made_by, parser.labels, config.dataset, root, parser.licence)

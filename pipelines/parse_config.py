@@ -7,6 +7,20 @@ from parsing.errors import InputError
 from parsing.registry import ParserSpec
 
 
+def check_size(size: tuple[int, int]) -> None:
+    """InputError for a (height, width) that masks do not have."""
+    if min(size) < 16 or max(size) > 4096:
+        raise InputError(f"--size {size[0]}x{size[1]}: give height x width, each from 16 to 4096")
+
+
+def index_file(out: Path | None, name: str) -> Path:
+    """The index file that --out names, or that a cache of `name` has; InputError where it cannot be one."""
+    out = out or Path("data") / f"{name}_masks.h5"
+    if out.suffix != ".h5" or out.is_dir():
+        raise InputError(f"--out {out}: give a file that ends in .h5")
+    return out
+
+
 @dataclass(frozen=True)
 class ParseConfig:
     """What `cscl parse` was asked for.
@@ -42,8 +56,7 @@ class ParseConfig:
     remote_code: str | None = None
 
     def __post_init__(self) -> None:
-        if min(self.size) < 16 or max(self.size) > 4096:
-            raise InputError(f"--size {self.size[0]}x{self.size[1]}: give height x width, each from 16 to 4096")
+        check_size(self.size)
         if self.batch_size < 1:
             raise InputError(f"--batch-size {self.batch_size}: give at least 1")
         if self.limit is not None and self.limit < 1:
@@ -61,10 +74,7 @@ class ParseConfig:
     @property
     def index(self) -> Path:
         """The cache's index file; InputError where it cannot be one."""
-        out = self.out or Path("data") / f"{self.dataset}_masks.h5"
-        if out.suffix != ".h5" or out.is_dir():
-            raise InputError(f"--out {out}: give a file that ends in .h5")
-        return out
+        return index_file(self.out, self.dataset)
 
     def parser_spec(self) -> ParserSpec:
         """The parser that was asked for."""

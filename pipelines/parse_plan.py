@@ -1,17 +1,20 @@
-"""What `cscl parse` is going to write: whether the place is free for it, and which shards of which images."""
+"""What goes into a new mask cache: whether the place is free, what its files say, which shards of which images."""
 
 import json
 import math
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from data.records import Record
+from parsing.cache import fingerprint
 from parsing.errors import CacheError, InputError
-from parsing.index import shard_folder
+from parsing.index import build_index, shard_folder
+from parsing.labels import LabelSet
 from parsing.lock import Lock
-from parsing.shard import OtherVersionError, read_columns
+from parsing.shard import FORMAT_VERSION, OtherVersionError, read_columns
 from parsing.whole import is_sealed, leftovers, was_ours
 
 from .parse_config import ParseConfig
@@ -44,6 +47,22 @@ def orphans(index: Path) -> list[Path]:
     return leftovers(index.parent, re.compile(re.escape(index.name))) + (
         leftovers(folder, SHARD_NAME) if folder.is_dir() else []
     )
+
+
+def cache_attributes(
+    index: Path, made_by: Mapping[str, Any], labels: LabelSet, data_set: str, root: Path, licence: str
+) -> dict[str, Any]:
+    """What every file of the cache says of itself; `labels` are part of what it was made by."""
+    described = {"name": labels.name, "classes": labels.classes, "swaps": labels.swaps}
+    text, digest = fingerprint({**made_by, "labels": described})
+    return {
+        "format_version": FORMAT_VERSION,
+        "fingerprint": digest,
+        "made_by": text,
+        "data_set": data_set,
+        "root": os.path.relpath(root.resolve(), index.parent.resolve()),
+        "licence": licence,
+    }
 
 
 def make_room(out: Path, attributes: Mapping[str, Any], records: Sequence[Record], overwrite: bool) -> None:
@@ -92,6 +111,14 @@ def _difference(found: Mapping[str, Any], wanted: Mapping[str, Any], what: str) 
         key = next((k for k in new if old.get(k) != new[k]), "format")
         before, now = f"{key} {old.get(key)}", f"{new.get(key)}"
     return f"{before}, now {now}"
+
+
+def finish(index: Path, shards: Sequence[Path]) -> None:
+    """Write the index over the whole `shards`, and remove what earlier runs left beside them."""
+    build_index(index, list(shards))
+    planned = {path.name for path in shards}
+    for stale in (*(p for p in our_shards(index) if p.name not in planned), *orphans(index)):
+        stale.unlink(missing_ok=True)
 
 
 def shard_length(images: int) -> int:

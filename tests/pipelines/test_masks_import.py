@@ -80,7 +80,7 @@ def test_the_same_masks_again_change_nothing_and_others_need_overwrite(config: I
     assert {p: p.stat().st_mtime_ns for p in config.out.with_suffix(".shards").iterdir()} == before
     file = sorted(config.masks.rglob("*.png"))[0]
     Image.fromarray(np.zeros((60, 30), np.uint8)).save(file)
-    with pytest.raises(CacheError, match="is another cache"):
+    with pytest.raises(CacheError, match=r"was made from another parser or options \(weights .*--overwrite"):
         import_masks(config)
     import_masks(replace(config, overwrite=True))
     cache = MaskCache(config.out)

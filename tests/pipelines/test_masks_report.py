@@ -152,7 +152,7 @@ def test_failures_are_listed_and_a_long_list_says_how_long(make_cache: MakeCache
     status = [Status.EMPTY] * 240 + [Status.UNREADABLE] * 10
     path = make_cache("street", names, status=status, size=(16, 16)).path
     page = read(report(ReportConfig(path, tmp_path / "out", thumbnails=0, progress=False)).page)
-    assert "10 images could not be read and 240 masks have nobody in them. The first 200 of these 250:" in page.text
+    assert "10 images have no mask and 240 masks have nobody in them. The first 200 of these 250:" in page.text
     assert page.cells.count("unreadable image, no mask") == 10
     assert page.cells.count("nobody found") == 190 + 1  # and the heading of a column
     assert not shown(page)
@@ -162,7 +162,7 @@ def test_a_cache_with_nothing_to_show_still_makes_a_page(make_cache: MakeCache, 
     path = make_cache("street", status=[Status.UNREADABLE] * 8).path
     result = report(ReportConfig(path, tmp_path / "out", progress=False))
     assert result.shown == 0
-    assert "8 images could not be read" in read(result.page).text
+    assert "8 images have no mask" in read(result.page).text
 
 
 def test_identities_and_cameras_that_are_unknown_are_not_numbered(make_cache: MakeCache, tmp_path: Path) -> None:
