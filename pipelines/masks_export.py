@@ -6,6 +6,7 @@ import os
 import shutil
 import threading
 import time
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -19,7 +20,7 @@ from parsing.cache import MaskCache
 from parsing.errors import CsclError, InputError
 from parsing.exporters import exporter
 from parsing.exporters.base import Exporter, FileOptions, SizeRule
-from parsing.exporters.paths import fill
+from parsing.exporters.paths import fill, relative_path
 
 TASK = 64
 """Images a task: consecutive ones, which lie in one shard."""
@@ -70,15 +71,12 @@ def export(config: ExportConfig) -> ExportResult:
     began = time.monotonic()
     cache = MaskCache(config.file)
     writer = exporter(config.to)(cache, FileOptions(config.size, config.palette, config.scheme))
-    template = config.path or writer.path
+    template = config.path or _default_path(cache, writer)
     targets = _targets(cache, template, config.out)
-    made_by = _made_by(config, cache, writer, template)
+    made_by = _made_by(config, cache, writer, template) | {"files": sorted(map(str, targets.values()))}
     record = config.out / f"cscl-{writer.name}.json"
-    _make_room(config, record, made_by, targets)
-    if config.overwrite:
-        todo = list(targets)
-    else:
-        todo = [number for number, target in targets.items() if not (config.out / target).is_file()]
+    _make_room(config, cache, record, made_by, targets)
+    todo = [number for number, target in targets.items() if not (config.out / target).is_file()]
     workspace = config.out / f".cscl-{writer.name}"  # other projects list folders: nothing half-written among the masks
     try:
         workspace.mkdir(exist_ok=True)
@@ -88,18 +86,30 @@ def export(config: ExportConfig) -> ExportResult:
     except OSError as error:
         raise CsclError(f"{config.out} cannot be written: {error.strerror or error}") from error
     unreadable = tuple(n for n, there in zip(cache.names, cache.has_mask, strict=True) if not there)
+    notes = writer.notes()
+    if template == writer.full_path != config.path:
+        notes.append(
+            f"file names repeat between folders: all folders kept, as {template}; have your data set open these"
+        )
     return ExportResult(
-        config.out, len(todo), len(targets) - len(todo), unreadable, tuple(writer.notes()), time.monotonic() - began
+        config.out, len(todo), len(targets) - len(todo), unreadable, tuple(notes), time.monotonic() - began
     )
+
+
+def _default_path(cache: MaskCache, writer: Exporter) -> str:
+    """The exporter's own path, or its full one where the own would put two images in one file."""
+    if writer.full_path is None:
+        return writer.path
+    names = [cache.names[n] for n in np.flatnonzero(cache.has_mask)]
+    repeats = len({fill(writer.path, name, cache.root.name) for name in names}) < len(names)
+    return writer.full_path if repeats else writer.path
 
 
 def _targets(cache: MaskCache, template: str, out: Path) -> dict[int, PurePosixPath]:
     """Where the mask of each readable image goes, below `out`."""
-    inside = out.resolve()
-    images, root = frozenset(cache.names), cache.root.resolve()
+    refused = _refuser(cache, out)
     targets: dict[int, PurePosixPath] = {}
     taken: dict[PurePosixPath, str] = {}
-    safe: set[PurePosixPath] = set()
     for number in np.flatnonzero(cache.has_mask).tolist():
         name = cache.names[number]
         target = fill(template, name, cache.root.name)
@@ -109,15 +119,29 @@ def _targets(cache: MaskCache, template: str, out: Path) -> dict[int, PurePosixP
                 "as in --path '{dir}/{stem}.png'"
             )
         taken[target] = name
+        if why := refused(target):
+            raise InputError(why)
+        targets[number] = target
+    return targets
+
+
+def _refuser(cache: MaskCache, out: Path) -> Callable[[PurePosixPath], str]:
+    """A function that says why a file below `out` must not be touched; nothing where it may be."""
+    inside = out.resolve()
+    images, root = frozenset(cache.names), cache.root.resolve()
+    safe: set[PurePosixPath] = set()
+
+    def refused(target: PurePosixPath) -> str:
         if target.parent not in safe:
             if not (inside / target.parent).resolve().is_relative_to(inside):
-                raise InputError(f"{out / target.parent} leads out of {out} by a link; remove it or give another -o")
+                return f"{out / target.parent} leads out of {out} by a link; remove it or give another -o"
             safe.add(target.parent)
         place = inside / target
         if place.is_relative_to(root) and place.relative_to(root).as_posix() in images:
-            raise InputError(f"{out / target} is an image of the data set; give a folder for the masks with -o")
-        targets[number] = target
-    return targets
+            return f"{out / target} is an image of the data set; give a folder for the masks with -o"
+        return ""
+
+    return refused
 
 
 def _made_by(config: ExportConfig, cache: MaskCache, writer: Exporter, template: str) -> dict[str, Any]:
@@ -138,19 +162,19 @@ def _made_by(config: ExportConfig, cache: MaskCache, writer: Exporter, template:
     }
 
 
-def _make_room(config: ExportConfig, record: Path, made_by: dict[str, Any], targets: dict[int, PurePosixPath]) -> None:
-    """Refuse to mix with files that another export, or somebody else, put there."""
+def _make_room(
+    config: ExportConfig, cache: MaskCache, record: Path, made_by: dict[str, Any], targets: dict[int, PurePosixPath]
+) -> None:
+    """Refuse to mix with files that another export, or somebody else, put there, or remove these if told to."""
     try:
         config.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"masks cannot be written to {config.out}: {error.strerror}") from error
+    found = _read_record(record)
     if config.overwrite:
+        _remove(config.out, [*_files_of(found), *targets.values()], _refuser(cache, config.out))
         return
     if record.is_file():
-        try:
-            found = json.loads(record.read_text(encoding="utf-8"))
-        except ValueError:
-            found = None
         if found != json.loads(json.dumps(made_by)):
             raise InputError(
                 f"{config.out} holds {config.to} files of another cache or with other options ({record.name}); "
@@ -162,6 +186,32 @@ def _make_room(config: ExportConfig, record: Path, made_by: dict[str, Any], targ
         raise InputError(
             f"{config.out / there} is there already and not of this export; give another -o, or --overwrite"
         )
+
+
+def _read_record(record: Path) -> Any:
+    """What an earlier export said of itself; None where there is none, or none that can be read."""
+    try:
+        return json.loads(record.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _files_of(found: Any) -> list[PurePosixPath]:
+    """The files that an earlier export says it wrote; InputError for one that leads out."""
+    files = found.get("files") if isinstance(found, dict) else None
+    return [relative_path(str(name)) for name in files] if isinstance(files, list) else []
+
+
+def _remove(out: Path, files: Iterable[PurePosixPath], refused: Callable[[PurePosixPath], str]) -> None:
+    """Remove an older export before the first new file: what a stopped one leaves is then all of its own."""
+    folders: set[Path] = set()
+    for file in files:
+        if not refused(file):
+            (out / file).unlink(missing_ok=True)
+            folders.update((out / file).parents[: len(file.parts) - 1])
+    for folder in sorted(folders, key=lambda f: len(f.parts), reverse=True):
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def _write_all(

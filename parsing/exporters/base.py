@@ -42,6 +42,8 @@ class Exporter(ABC):
     """Who reads the files."""
     path: ClassVar[str]
     """Where the mask of an image goes, as `paths.fill` takes it."""
+    full_path: ClassVar[str | None] = None
+    """The same with all of an image's folders, for data sets that repeat file names; None where `path` has them."""
     default_size: ClassVar[SizeRule] = "masks"
     soft: ClassVar[bool] = False
     """Whether probabilities make the files better."""

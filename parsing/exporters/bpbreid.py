@@ -55,6 +55,7 @@ class BpbreidExporter(Exporter):
     name = "bpbreid"
     reader = "VlSomers/bpbreid (masks.dir pifpaf_maskrcnn_filtering)"
     path = "masks/pifpaf_maskrcnn_filtering/{1}/{stem}.npy"
+    full_path = "masks/pifpaf_maskrcnn_filtering/{dir}/{stem}.npy"
     soft = True
 
     def __init__(self, cache: MaskCache, options: FileOptions) -> None:

@@ -80,6 +80,7 @@ class ScnetExporter(PartIdExporter):
     name = "scnet"
     reader = "Gpn-star/SCNet (data/dataset_loader.py)"
     path = "processed/{stem}.png"
+    full_path = "processed/{dir}/{stem}.png"
     default_size = "source"
     palette = True
     scheme = PartScheme(

@@ -73,6 +73,74 @@ def test_another_export_in_the_folder_is_refused_and_replaced_only_when_told(con
     assert np.array(Image.open(config.out / "cam1/0001/0001.png")).max() == 4
 
 
+def test_what_an_older_export_wrote_and_the_new_one_does_not_is_removed(config: ExportConfig) -> None:
+    export(replace(config, path="old/{dir}/{stem}.png"))
+    theirs = config.out / "old" / "cam1" / "theirs.png"
+    theirs.write_text("theirs")
+    assert export(replace(config, overwrite=True)).written == 8
+    found = set(files(config.out))
+    assert {name for name in found if name.startswith("old/")} == {"old/cam1/theirs.png"}
+    assert not (config.out / "old" / "cam3").exists()
+    assert len(found) == 8 + 2  # and the record
+
+
+def test_a_replacement_that_was_stopped_goes_on_without_a_file_of_the_older_export(
+    config: ExportConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export(config)
+    other = replace(config, scheme="reid4", workers=1)
+    encode, done = PngExporter.encode, []
+
+    def stops(self: PngExporter, number: int, target: object) -> bytes:
+        if len(done) == 3:
+            raise CsclError("stopped")
+        done.append(number)
+        return encode(self, number, target)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(PngExporter, "encode", stops)
+    with pytest.raises(CsclError, match="stopped"):
+        export(replace(other, overwrite=True))
+    monkeypatch.undo()
+    assert export(other).kept == 3
+    for file in config.out.rglob("*.png"):
+        with Image.open(file) as image:
+            assert np.array(image).max() <= 4
+
+
+@pytest.mark.parametrize("name", ["../stolen.png", "/stolen.png"])
+def test_a_record_that_names_files_elsewhere_is_refused(config: ExportConfig, name: str) -> None:
+    stolen = config.out.parent / "stolen.png"
+    stolen.write_text("mine")
+    config.out.mkdir()
+    (config.out / "cscl-png.json").write_text(json.dumps({"files": [name]}))
+    with pytest.raises(InputError, match="is no path below"):
+        export(replace(config, overwrite=True))
+    assert stolen.is_file()
+
+
+def test_replacing_never_removes_an_image_of_the_data_set(config: ExportConfig) -> None:
+    root = MaskCache(config.file).root
+    (root / "cam1/0001").mkdir(parents=True)
+    (root / "cam1/0001/0001.jpg").write_text("image")
+    (root / "cscl-png.json").write_text(json.dumps({"files": ["cam1/0001/0001.jpg"]}))
+    export(replace(config, out=root, overwrite=True))
+    assert (root / "cam1/0001/0001.jpg").read_text() == "image"
+
+
+def test_file_names_that_repeat_between_folders_keep_all_of_them(
+    config: ExportConfig, make_cache: MakeCache, tmp_path: Path
+) -> None:
+    result = export(replace(config, to="bpbreid"))  # cameras 1 and 3 share names
+    assert (config.out / "masks/pifpaf_maskrcnn_filtering/cam3/0002/0001.npy").is_file()
+    assert "file names repeat between folders" in " ".join(result.notes)
+    cache = make_cache("lip", ["train/0001_c1.jpg", "query/0002_c2.jpg"], path=tmp_path / "market" / "masks.h5")
+    result = export(ExportConfig(cache.path, "bpbreid", tmp_path / "market" / "out", progress=False))
+    assert (result.out / "masks/pifpaf_maskrcnn_filtering/train/0001_c1.npy").is_file()
+    assert "repeat" not in " ".join(result.notes)
+    with pytest.raises(InputError, match="would both be"):
+        export(replace(config, out=tmp_path / "isp", to="isp"))
+
+
 def test_a_file_of_somebody_else_is_never_touched(config: ExportConfig) -> None:
     theirs = config.out / "cam3/0002/0001.png"
     theirs.parent.mkdir(parents=True)

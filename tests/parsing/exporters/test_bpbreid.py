@@ -143,6 +143,6 @@ def test_images_that_would_share_a_file_are_named(
 ) -> None:
     cache = make_cache("lip")
     with pytest.raises(InputError, match=r"cam1/0001/0001.jpg and cam3/0001/0001.jpg would both be"):
-        exported(cache, "bpbreid")
+        exported(cache, "bpbreid", path="masks/{1}/{stem}.npy")
     out = exported(cache, "bpbreid", tmp_path / "all", path="masks/{dir}/{stem}.npy")
     assert len(list(out.rglob("*.npy"))) == len(cache)
