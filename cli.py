@@ -175,6 +175,33 @@ def evaluate(as_json: bool, **options: Any) -> None:
     click.echo(json.dumps(result.to_json(), indent=1) if as_json else "\n".join(result.lines()))
 
 
+@main.command()
+@click.option("--run", type=Folder, required=True, help="The run whose network is used.")
+@click.option(
+    "--query", "queries", type=Folder, multiple=True, required=True, metavar="IMG...", help="Images, folders."
+)
+@click.argument("more", nargs=-1, type=Folder, metavar="")
+@click.option("--gallery", type=Folder, required=True, help="A folder of images, at any depth.")
+@click.option("--query-modality", type=click.Choice(("infrared", "visible")), default="infrared")
+@click.option("--gallery-modality", type=click.Choice(("infrared", "visible")), help="[default: the other one]")
+@click.option("--top", type=int, default=10, help="So many of the nearest images.")
+@click.option("--flip/--no-flip", default=True, help="Average with the mirrored image.")
+@click.option("--out", type=Folder, help="The picture of the ranking, a PNG.  [default: search.png in the run]")
+@click.option("--device", default="auto")
+@click.option("--json", "as_json", is_flag=True)
+@one_line_errors
+def search(queries: tuple[Path, ...], more: tuple[Path, ...], as_json: bool, **options: Any) -> None:
+    """Rank the images of a folder by their likeness to the query images."""
+    from pipelines.search import SearchConfig
+    from pipelines.search import search as run
+
+    result = run(SearchConfig(queries=(*queries, *more), **options))
+    click.echo(json.dumps(result.to_json(), indent=1) if as_json else "\n".join(result.lines()))
+    if result.unreadable:
+        shown = "; ".join(result.unreadable[:10]) + (" ..." if len(result.unreadable) > 10 else "")
+        raise CsclError(f"{len(result.unreadable)} images cannot be read and were left out: {shown}")
+
+
 @main.command("export")
 @click.option("--run", type=Folder, required=True)
 @click.option("--out", type=Folder, help="The file, .onnx.  [default: model.onnx in the run]")

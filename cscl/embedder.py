@@ -1,7 +1,7 @@
 """`from cscl import load`: the trained network of a run, from its model.safetensors alone, as an embedder of images."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ MODALITIES = ("visible", "infrared")
 """What `infrared` False and True mean, as the file says it."""
 
 Picture = Image.Image | NDArray[np.uint8]
+Images = Tensor | Picture | Iterable[Picture]
 
 
 class Embedder(nn.Module):
@@ -50,7 +51,7 @@ class Embedder(nn.Module):
 
     def embed(
         self,
-        images: Tensor | Picture | Iterable[Picture],
+        images: Images,
         infrared: bool | Sequence[bool] | Tensor,
         flip: bool = True,
         batch_size: int = 64,
@@ -62,30 +63,25 @@ class Embedder(nn.Module):
         flip: average with the mirror image, as `cscl evaluate` does.
         ValueError for images of another kind or a number of `infrared` that is not theirs.
         """
-        if isinstance(images, Tensor):
-            many: Sequence[Picture] | Tensor = images
-            if images.ndim != 4 or images.dtype != torch.uint8 or tuple(images.shape[1:]) != (3, *self.size):
-                height, width = self.size
-                raise ValueError(
-                    f"images are {images.dtype} of shape {tuple(images.shape)}; give uint8, (N, 3, {height}, {width}), "
-                    "or Pillow images of any size"
-                )
-        else:
-            many = [images] if isinstance(images, Image.Image | np.ndarray) else list(images)
-        count = len(many)
-        chosen = torch.as_tensor(infrared)
-        if chosen.dtype != torch.bool or tuple(chosen.shape) not in ((), (count,)):
-            raise ValueError(f"infrared is {chosen.dtype} of shape {tuple(chosen.shape)}; give one bool, or {count}")
-        chosen = chosen.expand(count)
-        device = next(self.parameters()).device
-        features = [torch.empty(0, self.dim)]
         with torch.inference_mode():
-            for start in range(0, count, batch_size):
-                rows = slice(start, start + batch_size)
-                some = many[rows]
-                batch = some if isinstance(some, Tensor) else torch.stack([self.pixels(one) for one in some])
-                features.append(self(batch.to(device), chosen[rows].to(device), flip).cpu())
-        return torch.cat(features)
+            found = [self(*batch, flip).cpu() for batch in self._batches(images, infrared, batch_size)]
+        return torch.cat([torch.empty(0, self.dim), *found])
+
+    def attention(
+        self, images: Images, infrared: bool | Sequence[bool] | Tensor, batch_size: int = 64
+    ) -> Tensor | None:
+        """P (N, Q+1, h, w) on the CPU: where SPAM sees background and each part, adding up to 1 in every cell.
+
+        Images as in `embed`; None for a network without SPAM.
+        """
+        if (spam := self.network.spam) is None:
+            return None
+        found = [torch.empty(0, spam.head.out_channels, 1, 1)]
+        with torch.inference_mode():
+            for pixels, modality in self._batches(images, infrared, batch_size):
+                parts = self.network(self._normalised(pixels), modality).parts
+                found.append(parts.attention.cpu())
+        return torch.cat(found[1:] or found)
 
     def pixels(self, image: Picture) -> Tensor:
         """One image as the network takes it: (3, *size) uint8 RGB, upright by its EXIF orientation, stretched."""
@@ -99,6 +95,31 @@ class Embedder(nn.Module):
         height, width = self.size
         resized = picture.resize((width, height), Image.Resampling.BILINEAR)
         return torch.from_numpy(np.array(resized)).permute(2, 0, 1)
+
+    def _batches(
+        self, images: Images, infrared: bool | Sequence[bool] | Tensor, batch_size: int
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Pixels (B, 3, *size) uint8 and infrared (B,) bool on the network's device."""
+        if isinstance(images, Tensor):
+            many: Sequence[Picture] | Tensor = images
+            if images.ndim != 4 or images.dtype != torch.uint8 or tuple(images.shape[1:]) != (3, *self.size):
+                height, width = self.size
+                raise ValueError(
+                    f"images are {images.dtype} of shape {tuple(images.shape)}; give uint8, (N, 3, {height}, {width}), "
+                    "or Pillow images of any size"
+                )
+        else:
+            many = [images] if isinstance(images, Image.Image | np.ndarray) else list(images)
+        count, chosen = len(many), torch.as_tensor(infrared)
+        if chosen.dtype != torch.bool or tuple(chosen.shape) not in ((), (count,)):
+            raise ValueError(f"infrared is {chosen.dtype} of shape {tuple(chosen.shape)}; give one bool, or {count}")
+        chosen = chosen.expand(count)
+        device = next(self.parameters()).device
+        for start in range(0, count, batch_size):
+            rows = slice(start, start + batch_size)
+            some = many[rows]
+            batch = some if isinstance(some, Tensor) else torch.stack([self.pixels(one) for one in some])
+            yield batch.to(device), chosen[rows].to(device)
 
     def _normalised(self, images: Tensor) -> Tensor:
         mean, std = (torch.tensor(v, device=images.device).view(3, 1, 1) * 255 for v in (self.mean, self.std))

@@ -36,22 +36,27 @@ _GAP = 12
 
 @dataclass(frozen=True, eq=False)
 class MaskItem:
-    """One image and its mask. image: (H, W, 3) uint8; labels: (h, w) classes; modality heads its block."""
+    """One image and its mask. image: (H, W, 3) uint8; labels: as `overlay` takes them; modality heads its block."""
 
     image: Pixels
-    labels: NDArray[np.integer]
+    labels: NDArray[np.number]
     modality: str
     caption: str = ""
 
 
 @dataclass(frozen=True, eq=False)
 class Shot:
-    """One image of a ranking. image: (H, W, 3) uint8; identity -1 and camera 0 are unknown."""
+    """One image of a ranking. image: (H, W, 3) uint8; identity -1 and camera 0 are unknown.
+
+    similarity: to the query, shown below the image. attention: (Q+1, h, w), shown over the image below it.
+    """
 
     image: Pixels
     identity: int = -1
     camera: int = 0
     name: str = ""
+    similarity: float | None = None
+    attention: NDArray[np.floating] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,17 +80,19 @@ def palette(classes: Sequence[str]) -> Pixels:
     return np.array([colours[c] for c in classes], dtype=np.uint8)
 
 
-def overlay(
-    image: Pixels, labels: NDArray[np.integer], classes: Sequence[str], colours: Pixels | None = None
-) -> Pixels:
+def overlay(image: Pixels, labels: NDArray[np.number], classes: Sequence[str], colours: Pixels | None = None) -> Pixels:
     """The image (H, W, 3) with its parts tinted and outlined; background and ignored pixels stay as they are.
 
-    labels (h, w) are stretched to the image, as a cache holds them at the parser's size. colours: (C, 3), the
-    palette unless given. InputError for an image of another kind or a label that is no class.
+    labels (h, w) are stretched to the image, as a cache holds them at the parser's size; so are probabilities
+    (C, h, w), which tint by as much as they say and outline nothing. colours: (C, 3), the palette unless given.
+    InputError for an image of another kind or a label that is no class.
     """
     image, labels = np.asarray(image), np.asarray(labels)
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise InputError(f"an image to overlay must be (H, W, 3) uint8, got {image.dtype} {image.shape}")
+    table = palette(classes) if colours is None else np.asarray(colours)
+    if labels.ndim == 3 and len(labels) == len(classes):
+        return _tinted(image, labels, table)
     unknown = np.setdiff1d(labels, [*range(len(classes)), IGNORED])
     if labels.ndim != 2 or len(unknown):
         fit = f"classes 0..{len(classes) - 1} or {IGNORED}"
@@ -98,8 +105,17 @@ def overlay(
     edge[1:] |= shown[1:] != shown[:-1]
     part = (shown > 0) & (shown != IGNORED)
     opacity = (part * np.where(edge, 1.0, 0.6))[..., None]
-    table = palette(classes) if colours is None else np.asarray(colours)
     return np.round(image * (1 - opacity) + table[np.where(part, shown, 0)] * opacity).astype(np.uint8)
+
+
+def _tinted(image: Pixels, shares: NDArray[np.number], colours: Pixels) -> Pixels:
+    """The image mixed with each part's colour by the part's share (C, h, w) of every pixel, background first."""
+    size = (image.shape[1], image.shape[0])
+    mixed = image.astype(np.float64)
+    for share, colour in zip(shares[1:], colours[1:], strict=True):
+        smooth = np.asarray(Image.fromarray(share.astype(np.float32)).resize(size, Image.Resampling.BILINEAR))
+        mixed += 0.75 * smooth[..., None] * (colour.astype(np.float64) - image)
+    return np.round(mixed.clip(0, 255)).astype(np.uint8)
 
 
 def mask_sheet(items: Iterable[MaskItem], out_png: Path, classes: Sequence[str], columns: int = 6) -> Path:
@@ -136,9 +152,11 @@ def mask_sheet(items: Iterable[MaskItem], out_png: Path, classes: Sequence[str],
     return _saved(sheet, out_png)
 
 
-def ranked_gallery(rows: Iterable[RankedRow], out_png: Path, top: int = 10) -> Path:
+def ranked_gallery(rows: Iterable[RankedRow], out_png: Path, top: int = 10, parts: Sequence[str] = ()) -> Path:
     """Each query and its nearest `top` gallery images: green frame and tick for the same person, red frame
-    and cross for another, grey where an identity is unknown; camera and identity below each image."""
+    and cross for another, grey where an identity is unknown; camera and identity below each image.
+
+    parts: names of the Q parts of the shots' attention, which is then shown below each image, over the image."""
     rows = list(rows)
     shown = min(top, max((len(row.gallery) for row in rows), default=0))
     if shown < 1:
@@ -146,8 +164,13 @@ def ranked_gallery(rows: Iterable[RankedRow], out_png: Path, top: int = 10) -> P
     tile, frame, caption, head = (84, 168), 4, 36, 30
     step = tile[0] + 2 * frame + 6
     gallery_left = _GAP + step + 18  # the query stands apart
-    row_height = tile[1] + 2 * frame + caption + 8
-    size = (max(480, gallery_left + shown * step + _GAP - 6), head + len(rows) * row_height + 28)
+    framed = tile[1] + 2 * frame
+    attended = (tile[1] + frame) * bool(parts)
+    row_height = framed + attended + caption + 8
+    width = max(480, gallery_left + shown * step + _GAP - 6)
+    legend = _legend_places(parts, width - 2 * _GAP) if parts else []
+    size = (width, head + len(rows) * row_height + 28 + (legend[-1][2] + 22 if legend else 0))
+    colours = palette(("background", *parts))
     sheet = Image.new("RGB", size, _PAPER)
     draw = ImageDraw.Draw(sheet)
     draw.text((_GAP + frame, 8), "Query", _INK, _font(14))
@@ -160,15 +183,23 @@ def ranked_gallery(rows: Iterable[RankedRow], out_png: Path, top: int = 10) -> P
             known = k > 0 and row.query.identity >= 0 and shot.identity >= 0
             right = shot.identity == row.query.identity
             if k:
-                outer = (x, y, x + tile[0] + 2 * frame - 1, y + tile[1] + 2 * frame - 1)
+                outer = (x, y, x + tile[0] + 2 * frame - 1, y + framed - 1)
                 draw.rectangle(outer, _PAPER, UNKNOWN if not known else RIGHT if right else WRONG, frame)
             _paste(sheet, shot.image, (x + frame, y + frame), tile)
+            if parts and shot.attention is not None:
+                tinted = overlay(shot.image, shot.attention, ("background", *parts))
+                _paste(sheet, tinted, (x + frame, y + framed), tile)
             if known:
                 _mark(draw, (x + tile[0] - 12, y + frame), right)
             for i, line in enumerate(_captions(shot)):
-                place = (x + frame, y + tile[1] + 2 * frame + 2 + 15 * i)
+                place = (x + frame, y + framed + attended + 2 + 15 * i)
                 draw.text(place, _fitted(line, tile[0]), _INK if i == 0 else _FAINT, _font(12))
-    x, y = _GAP + frame, size[1] - 24
+    x, y = _GAP + frame, head + len(rows) * row_height + 4
+    for name, right_of, below in legend:
+        red, green, blue = (int(v) for v in colours[1 + list(parts).index(name)])
+        box = (x + right_of, y + 22 + below, x + right_of + 14, y + 36 + below)
+        draw.rectangle(box, (red, green, blue), (90, 90, 90))
+        draw.text((box[2] + 6, box[1] - 1), name, _INK, _font(13))
     for colour, words in ((RIGHT, "same person"), (WRONG, "another person"), (UNKNOWN, "identity unknown")):
         draw.rectangle((x, y, x + 14, y + 14), _PAPER, colour, frame)
         draw.text((x + 20, y - 1), words, _INK, _font(13))
@@ -183,8 +214,9 @@ def _mixed(colour: Colour, end: int, share: float) -> Colour:
 
 
 def _captions(shot: Shot) -> list[str]:
-    """The lines below an image: identity and camera as far as they are known, then its name."""
+    """The lines below an image: identity, camera and similarity as far as they are known, then its name."""
     known = f"id {shot.identity}  " * (shot.identity >= 0) + f"cam {shot.camera}" * (shot.camera > 0)
+    known += f"cos {shot.similarity:.2f}" if shot.similarity is not None else ""
     return [line for line in (known.strip(), shot.name) if line]
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import cscl
-from cscl import load
+from cscl import Embedder, load
 from cscl.embedder import metadata
 from cscl.model import CSCL, ModelConfig
 
@@ -100,6 +100,20 @@ def test_grey_transparent_and_turned_images_are_read_as_a_viewer_shows_them(run:
     turned = grey.rotate(90, expand=True)
     turned.getexif()[274] = 6  # shown after a quarter turn clockwise
     assert torch.equal(model.pixels(turned), model.pixels(grey))
+
+
+def test_attention_is_what_spam_sees_of_each_image(run: Path, images: list[Image.Image]) -> None:
+    model = load(run)
+    found = model.attention(images, infrared=[True, False, True], batch_size=2)
+    with torch.no_grad():
+        for image, infrared, one in zip(images, [True, False, True], found, strict=True):
+            pixels = (model.pixels(image) / 255 - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+            expected = model.network(pixels[None], torch.tensor([infrared])).parts.attention[0]
+            torch.testing.assert_close(one, expected, rtol=1e-3, atol=1e-5)
+    assert model.attention([], infrared=True).shape[:2] == (0, 5)
+    torch.testing.assert_close(found.sum(1), torch.ones(3, 3, 2))
+    baseline = Embedder(CSCL(ModelConfig(identities=3, backbone="resnet18", spam=False)), SIZE, MEAN, STD)
+    assert baseline.attention(images, infrared=True) is None
 
 
 def test_an_embedder_stays_in_eval_mode(run: Path) -> None:

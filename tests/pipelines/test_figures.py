@@ -166,3 +166,31 @@ def test_pictures_of_nothing_are_refused(tmp_path):
     with pytest.raises(InputError, match="at least one query"):
         ranked_gallery([RankedRow(Shot(plain()), [])], tmp_path / "a.png")
     assert not list(tmp_path.iterdir())
+
+
+def test_probabilities_tint_by_as_much_as_they_say():
+    classes = ("background", "head", "feet")
+    shares = np.zeros((3, 4, 2))
+    shares[0], shares[1, :2], shares[2, 2:] = [[1, 0]] * 4, [[0, 1]] * 2, [[0, 1]] * 2
+    shown = overlay(plain(height=64, width=32), shares, classes).astype(int)
+    assert (shown[:, 0] == BLUE).all()
+    head, feet = palette(classes)[1:].astype(int)
+    for row, colour in ((4, head), (60, feet)):
+        assert np.abs(shown[row, -1] - (0.25 * np.array(BLUE) + 0.75 * colour)).max() <= 1
+    with pytest.raises(InputError, match="labels must be"):
+        overlay(plain(), shares, ("background", "head"))
+
+
+def test_a_ranking_with_attention_shows_it_below_each_image_with_a_legend(tmp_path):
+    shares = np.zeros((2, 2, 1))
+    shares[1] = 1
+    seen = Shot(plain(height=168, width=84), similarity=0.5, attention=shares, name="a.jpg")
+    unseen = Shot(plain(height=168, width=84))
+    without = pixels(ranked_gallery([RankedRow(unseen, [unseen])], tmp_path / "a.png"))
+    found = pixels(ranked_gallery([RankedRow(unseen, [seen, unseen])], tmp_path / "b.png", parts=("head",)))
+    assert found.shape[0] > without.shape[0] + 168
+    head = palette(("background", "head"))[1].astype(int)
+    tinted = np.round(0.25 * np.array(BLUE) + 0.75 * head).astype(np.uint8)
+    assert len(where(found, tinted)) == 84 * 168
+    assert len(where(found, palette(("background", "head"))[1])) > 100  # the legend
+    assert len(where(found, BLUE)) == 3 * 84 * 168
