@@ -367,16 +367,17 @@ def parser_list(as_json: bool) -> None:
 @click.option("--photos", type=Folder, required=True, help="Annotated photographs: photos/, parts/, meta.json.")
 @click.option("--out", type=Folder, required=True, help="The weights' file, .safetensors; a log lies beside it.")
 @click.option("--init", type=Folder, help="Weights to start from: a file, or `street` for the built-in ones.")
-@click.option("--epochs", type=click.IntRange(1), default=32)
-@click.option("--learning-rate", type=float, default=2e-3)
-@click.option("--seed", type=int, default=0)
+@click.option("--recipe", type=Folder, help="A TOML file.  [default: street, the built-in parser's]")
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change an entry of the recipe: epochs=8.")
 @click.option("--device", default="auto", help="`cpu`, `cuda`; `auto` is CUDA where there is one.")
 @one_line_errors
-def parser_train(photos: Path, out: Path, init: Path | None, device: str, **recipe: Any) -> None:
+def parser_train(
+    photos: Path, out: Path, init: Path | None, recipe: Path | None, changes: tuple[str, ...], device: str
+) -> None:
     """Train a parser like the built-in one, with simulated infrared, or fine-tune it."""
-    from pipelines.parser_train import ParserRecipe, train_parser
+    from pipelines.parser_train import read_parser_recipe, train_parser
 
-    train_parser(photos, out, ParserRecipe(**recipe), init, device)
+    train_parser(photos, out, read_parser_recipe(recipe, changes), init, device)
     click.echo(f"{out}: trained; `cscl parse --weights {out}` uses it, `cscl parser score --weights {out}` scores it")
 
 

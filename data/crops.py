@@ -21,6 +21,7 @@ from .photos import Photos
 
 Spectrum = Literal["colour", "grey", "near-infrared", "thermal"]
 SPECTRA: tuple[Spectrum, ...] = ("colour", "grey", "near-infrared", "thermal")
+Box = tuple[float, float, float, float]
 Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 
@@ -30,16 +31,37 @@ class Photo:
 
     image: Image.Image
     labels: Image.Image
-    box: tuple[float, float, float, float]
+    box: Box
 
 
 def load(photos: Photos, photo_id: str, height: int) -> Photo | None:
     """Photo `photo_id` for crops `height` pixels high; None where its labels show nobody."""
-    image, labels = Image.fromarray(photos.photo(photo_id)), Image.fromarray(photos.parts(photo_id))
-    size = (max(1, round(image.width * 1.5 * height / image.height)), round(1.5 * height))
-    image, labels = image.resize(size, Image.Resampling.BOX), labels.resize(size, Image.Resampling.NEAREST)
-    box = labels.point(lambda v: 255 * (v > 0)).getbbox()
-    return Photo(image, labels, (float(box[0]), float(box[1]), float(box[2]), float(box[3]))) if box else None
+    image = reduced(photos.photo(photo_id), height)
+    labels = Image.fromarray(photos.parts(photo_id)).resize(image.size, Image.Resampling.NEAREST)
+    box = person_box(np.asarray(labels))
+    return Photo(image, labels, box) if box else None
+
+
+def reduced(photo: NDArray[np.uint8], height: int) -> Image.Image:
+    """The photograph (H, W, 3) 1.5 times as high as the crops."""
+    image = Image.fromarray(photo)
+    width = max(1, round(image.width * 1.5 * height / image.height))
+    return image.resize((width, round(1.5 * height)), Image.Resampling.BOX)
+
+
+def person_box(labels: NDArray[np.uint8]) -> Box | None:
+    """The box around all classes but the background in labels (H, W)."""
+    rows, columns = np.flatnonzero(labels.any(1)), np.flatnonzero(labels.any(0))
+    if not len(rows):
+        return None
+    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
+
+
+def widened(box: Box) -> Box:
+    """The box with the margin of a detector: 15 % of its width to each side, 5 % of its height above and below."""
+    left, top, right, bottom = box
+    dx, dy = 0.15 * (right - left), 0.05 * (bottom - top)
+    return left - dx, top - dy, right + dx, bottom + dy
 
 
 class PersonCrops(Dataset[tuple[torch.Tensor, torch.Tensor]]):
@@ -48,10 +70,8 @@ class PersonCrops(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     `epoch` is set by the training loop before the loader starts over.
     """
 
-    def __init__(self, photos: Photos, ids: Sequence[str], size: tuple[int, int], seed: int) -> None:
-        self.size, self.seed, self.epoch = size, seed, 0
-        loaded = (load(photos, photo_id, size[0]) for photo_id in ids)
-        self.photos = [photo for photo in loaded if photo is not None]
+    def __init__(self, photos: Sequence[Photo], size: tuple[int, int], seed: int) -> None:
+        self.photos, self.size, self.seed, self.epoch = photos, size, seed, 0
 
     def __len__(self) -> int:
         return len(self.photos)
@@ -61,10 +81,10 @@ class PersonCrops(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         image, labels = cut(self.photos[index], jittered(self.photos[index].box, rng), self.size, rng)
         scene = labels.copy()  # what stands there, to be rendered; `labels` is whom the crop is about
         if rng.random() < 0.3:
-            other = self.photos[rng.integers(len(self.photos))]
+            other = self.photos[int(rng.integers(len(self.photos)))]
             _add_person(image, labels, scene, cut(other, jittered(other.box, rng), self.size, rng), rng)
         if rng.random() < 0.3:
-            other = self.photos[rng.integers(len(self.photos))]
+            other = self.photos[int(rng.integers(len(self.photos)))]
             _occlude(image, labels, scene, cut(other, (0, 0, *other.image.size), self.size, rng)[0], rng)
         image = render(image, scene, SPECTRA[rng.integers(4)], rng)
         image = degrade(image, rng)
@@ -73,9 +93,7 @@ class PersonCrops(Dataset[tuple[torch.Tensor, torch.Tensor]]):
 
 def plain_crop(photo: Photo, size: tuple[int, int], spectrum: Spectrum, rng: np.random.Generator) -> Pair:
     """A crop for scoring: the person's box with a margin, whole and undisturbed, in one spectrum."""
-    left, top, right, bottom = photo.box
-    dx, dy = 0.15 * (right - left), 0.05 * (bottom - top)
-    image, labels = cut(photo, (left - dx, top - dy, right + dx, bottom + dy), size, None)
+    image, labels = cut(photo, widened(photo.box), size, None)
     return render(image, labels, spectrum, rng), labels
 
 
@@ -86,13 +104,14 @@ def render(
     if spectrum == "near-infrared":
         return near_infrared(image, scene, reflectance(rng), rng)
     if spectrum == "thermal":
-        return thermal(image, scene, warmth(rng), rng)
+        seen = thermal(image, scene, warmth(rng), rng)
+        return 255 - seen if rng.random() < 0.1 else seen  # some displays show heat dark
     if spectrum == "grey":
         return np.array(Image.fromarray(image).convert("L").convert("RGB"))
     return image
 
 
-def jittered(box: tuple[float, float, float, float], rng: np.random.Generator) -> tuple[float, float, float, float]:
+def jittered(box: Box, rng: np.random.Generator) -> Box:
     """A detector's idea of the box: each side off by -8 to 35 % of the width, or the person cut off."""
     left, top, right, bottom = box
     width, height = right - left, bottom - top
@@ -108,7 +127,7 @@ def jittered(box: tuple[float, float, float, float], rng: np.random.Generator) -
 
 def cut(
     photo: Photo,
-    box: tuple[float, float, float, float],
+    box: Box,
     size: tuple[int, int],
     rng: np.random.Generator | None,
 ) -> Pair:
@@ -189,7 +208,7 @@ def degrade(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.ui
     if rng.random() < 0.6:
         picture = ImageEnhance.Color(picture).enhance(rng.uniform(0.3, 1.5))
         picture = ImageEnhance.Contrast(picture).enhance(rng.uniform(0.5, 1.4))
-        picture = ImageEnhance.Brightness(picture).enhance(rng.uniform(0.5, 1.4))
+        picture = ImageEnhance.Brightness(picture).enhance(rng.uniform(0.3, 1.4))
     if rng.random() < 0.4:
         picture = picture.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 1.8) * height / 192))
     if rng.random() < 0.5:

@@ -15,21 +15,40 @@ HAIR, HEAD, UPPER, ARMS, LOWER, LEGS, FEET, BAG = range(8)
 
 
 def reflectance(rng: np.random.Generator) -> NDArray[np.float32]:
-    """Near-infrared reflectance (8,) of one person in [0, 1]; garments' is independent of their colour."""
-    values = rng.uniform(0.25, 1.0, 8)
+    """Near-infrared reflectance (8,) of one person in [0, 1]; garments' is independent of their colour.
+
+    Four people in ten wear clothes that hardly differ, as many dyes are clear there.
+    """
+    values = rng.uniform(0.12, 1.0, 8)
     values[HAIR] = rng.uniform(0.1, 0.4)
-    values[[HEAD, ARMS, LEGS]] = rng.uniform(0.75, 0.95) + rng.normal(0, 0.02, 3)
+    if rng.random() < 0.4:
+        values = _alike(values, 0.05, rng)
+    values[[HEAD, ARMS, LEGS]] = rng.uniform(0.65, 0.95) + rng.normal(0, 0.02, 3)
     return values.clip(0, 1).astype(np.float32)
 
 
 def warmth(rng: np.random.Generator) -> NDArray[np.float32]:
-    """Apparent temperature (8,) of one person's surface in [0, 1]: skin warmest, clothes and bag between."""
+    """Apparent temperature (8,) of one person's surface in [0, 1]: skin warmest, clothes and bag between.
+
+    Six people in ten are dressed as warmly above as below, so that no edge parts their clothes.
+    """
     values = rng.uniform(0.35, 0.75, 8)
     values[HAIR] = rng.uniform(0.45, 0.7)
-    values[[HEAD, ARMS, LEGS]] = rng.uniform(0.78, 1.0) + rng.normal(0, 0.04, 3)
     values[FEET] = rng.uniform(0.2, 0.6)
-    values[BAG] = rng.uniform(0.15, 0.5)
+    values[BAG] = rng.uniform(0.15, 0.6)
+    if rng.random() < 0.6:
+        values = _alike(values, 0.03, rng)
+    values[[HEAD, ARMS, LEGS]] = rng.uniform(0.76, 1.0) + rng.normal(0, 0.04, 3)
     return values.clip(0, 1).astype(np.float32)
+
+
+def _alike(values: NDArray[np.float64], spread: float, rng: np.random.Generator) -> NDArray[np.float64]:
+    """The values with the lower garment's near the upper's, and shoes and bag near them in half of the draws each."""
+    values = values.copy()
+    for garment, chance in ((LOWER, 1.0), (FEET, 0.5), (BAG, 0.5)):
+        if rng.random() < chance:
+            values[garment] = values[UPPER] + rng.normal(0, spread)
+    return values
 
 
 def near_infrared(
@@ -41,13 +60,14 @@ def near_infrared(
     The lamp's fall-off, the background's dimming, gain, blooming and noise are the shot's own, from `rng`.
     """
     light = _luminance(image, rng)
-    texture = _texture(light, labels) * rng.uniform(0.3, 0.7)
-    scene = _albedo(image, light, labels, reflectance) * (1 + texture)
-    behind = labels == 0
+    texture = _texture(light, labels) * rng.uniform(0.15, 0.9)
+    albedo = _melt(_albedo(image, light, labels, reflectance), labels, rng.uniform(0, 0.008))
+    scene = albedo * (1 + np.where(labels > 0, texture, 0))
     # foliage and some fabrics are bright in near-infrared; anything else behind is dimmer, being further off
     foliage = np.clip((image[..., 1].astype(np.float32) - image[..., [0, 2]].max(-1)) / 40, 0, 1)
     back = light * rng.uniform(0.3, 0.75) + foliage * rng.uniform(0.1, 0.4)
-    scene = np.where(behind, back, scene)
+    cover = gaussian_filter((labels > 0).astype(np.float32), labels.shape[0] * rng.uniform(0.002, 0.007))
+    scene = back + (scene - back) * cover
     scene = scene * _lamp(labels.shape, rng) * rng.uniform(0.6, 1.2)
     if rng.random() < 0.3:
         scene = scene + 0.35 * gaussian_filter(np.clip(scene - 0.7, 0, None), max(labels.shape) / 20)
@@ -58,13 +78,15 @@ def near_infrared(
 def thermal(image: Image, labels: NDArray[np.uint8], warmth: NDArray[np.float32], rng: np.random.Generator) -> Image:
     """What an uncooled thermal camera sees, (H, W, 3) in three equal channels; arguments as in `near_infrared`.
 
-    The surroundings may be colder or (a third of the shots) about as warm as the clothes; detail is lost to a
-    small detector and to its automatic gain.
+    The surroundings may be colder, about as warm as the clothes (a third of the shots) or warmer than the person (a
+    tenth). Clothes melt into each other, since they lie on one warm body, and are warmer in some places than in
+    others; detail is lost to a small detector and to its automatic gain.
     """
     light = _luminance(image, rng)
     texture = _texture(light, labels) * rng.uniform(0.0, 0.25)
-    person = _albedo(image, light, labels, warmth) * (1 + texture)
-    ambient = rng.uniform(0.05, 0.35) if rng.random() < 0.67 else rng.uniform(0.35, 0.7)
+    person = _melt(_albedo(image, light, labels, warmth), labels, rng.uniform(0.005, 0.03)) * (1 + texture)
+    person = person + rng.uniform(0, 0.1) * _blotches(labels.shape, rng)
+    ambient = rng.choice((rng.uniform(0.05, 0.35), rng.uniform(0.35, 0.7), rng.uniform(0.8, 1.1)), p=(0.57, 0.33, 0.1))
     smooth = gaussian_filter(light, max(labels.shape) / rng.uniform(40, 120))
     back = ambient + (smooth - smooth.mean()) * rng.uniform(0.1, 0.5) * (1 if rng.random() < 0.5 else -1)
     scene = np.where(labels == 0, back, person)
@@ -105,6 +127,19 @@ def _albedo(
         skin = 1 / (1 + np.exp(-(12 * (redness - 0.12) + 8 * (light[head] - 0.35))))
         albedo[head] = skin * values[HEAD] + (1 - skin) * values[HAIR]
     return albedo
+
+
+def _melt(albedo: NDArray[np.float32], labels: NDArray[np.uint8], blur: float) -> NDArray[np.float32]:
+    """Blur the person's albedo by `blur` image heights, unmixed with what is behind, and spread it a little beyond."""
+    person = (labels > 0).astype(np.float32)
+    sigma = max(blur * labels.shape[0], 0.5)
+    return gaussian_filter(albedo * person, sigma) / gaussian_filter(person, sigma).clip(1e-3)
+
+
+def _blotches(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Smooth noise (H, W) of mean 0 and deviation 1, its grains between a twentieth and an eighth of the height."""
+    noise = gaussian_filter(rng.normal(size=shape), shape[0] * rng.uniform(0.05, 0.12))
+    return ((noise - noise.mean()) / max(float(noise.std()), 1e-6)).astype(np.float32)
 
 
 def _lamp(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:

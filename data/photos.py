@@ -45,9 +45,9 @@ class Photos:
         """Ids of the photographs without labels, sorted."""
         return tuple(sorted(p.stem for p in (self.root / "unlabelled").glob("*.jpg")))
 
-    def photo(self, photo_id: str) -> NDArray[np.uint8]:
+    def photo(self, photo_id: str, labelled: bool = True) -> NDArray[np.uint8]:
         """The photograph (H, W, 3) in RGB."""
-        return _read(self.root / "photos" / f"{photo_id}.jpg", "RGB")
+        return _read(self.root / ("photos" if labelled else "unlabelled") / f"{photo_id}.jpg", "RGB")
 
     def parts(self, photo_id: str) -> NDArray[np.uint8]:
         """Its street classes (H, W)."""

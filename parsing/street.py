@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import segmentation_models_pytorch as smp
 import torch
@@ -17,30 +18,33 @@ from .parser import NetworkParser, Size
 
 BUILT_IN = Path(__file__).parent / "weights" / "street.safetensors"
 LICENCE = "weights MIT (cscl); trained on Clothing Co-Parsing photographs, Apache-2.0 (Yang, Luo and Lin, CVPR 2014)"
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+FORMAT = "cscl-street-2"
 
 
 @dataclass(frozen=True)
 class StreetNetwork:
-    """What rebuilds the network: an architecture and encoder of segmentation-models-pytorch, and the input size."""
+    """What rebuilds the network.
 
-    architecture: str = "unet"
-    encoder: str = "tu-resnet10t"
-    decoder_channels: tuple[int, ...] = (128, 96, 64, 32, 16)
-    input_size: Size = (192, 96)
+    architecture, encoder, options: of segmentation-models-pytorch, as `create_model` takes them. input_size: (height,
+    width). mean, std: normalisation of values in [0, 1], the same for each channel.
+    """
+
+    architecture: str = "fpn"
+    encoder: str = "tu-tf_efficientnet_lite0"
+    options: dict[str, Any] = field(
+        default_factory=lambda: {"decoder_pyramid_channels": 96, "decoder_segmentation_channels": 64}
+    )
+    input_size: Size = (256, 128)
+    mean: float = 0.5
+    std: float = 0.5
 
     def build(self) -> nn.Module:
         """The network with weights drawn at random: (B, 3, *input_size) to logits (B, 8, *input_size)."""
-        options = {"decoder_channels": self.decoder_channels} if self.architecture == "unet" else {}
         try:
             return smp.create_model(
-                self.architecture,
-                self.encoder,
-                encoder_weights=None,
-                classes=len(label_set("street")),
-                **options,
+                self.architecture, self.encoder, encoder_weights=None, classes=len(label_set("street")), **self.options
             )
-        except (KeyError, ValueError, RuntimeError) as error:
+        except (KeyError, ValueError, TypeError, RuntimeError) as error:
             raise InputError(f"segmentation-models-pytorch cannot build {self}: {error}") from error
 
 
@@ -54,7 +58,7 @@ class StreetParser(NetworkParser):
         self.name = "street"
         network, config, self.weights_hash = load_street(file or BUILT_IN)
         self.input_size = config.input_size
-        super().__init__(network.to(memory_format=torch.channels_last), MEAN, STD, device)
+        super().__init__(network.to(memory_format=torch.channels_last), (config.mean,) * 3, (config.std,) * 3, device)
 
     def forward(self, batch: Tensor) -> Tensor:
         # on a CPU in pieces that its cache holds: half as fast again as 32 images at once
@@ -66,7 +70,7 @@ class StreetParser(NetworkParser):
 def save_street(network: nn.Module, config: StreetNetwork, file: Path) -> None:
     """Write the network in half precision, with what rebuilds it in the metadata."""
     tensors = {k: v.half().contiguous() if v.is_floating_point() else v for k, v in network.state_dict().items()}
-    metadata = {"format": "cscl-street-1", "network": json.dumps(asdict(config), sort_keys=True)}
+    metadata = {"format": FORMAT, "network": json.dumps(asdict(config), sort_keys=True)}
     temporary = file.with_name(file.name + ".part")
     temporary.write_bytes(_sorted_header(save(tensors, metadata)))
     temporary.replace(file)
@@ -90,7 +94,7 @@ def load_street(file: Path) -> tuple[nn.Module, StreetNetwork, str]:
             tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise InputError(f"{file} is no whole safetensors file: {error}") from error
-    if metadata.get("format") != "cscl-street-1":
+    if metadata.get("format") != FORMAT:
         raise InputError(f"{file} was not written by `cscl parser train` of this version")
     try:
         stored_network = json.loads(metadata["network"])
@@ -98,8 +102,10 @@ def load_street(file: Path) -> tuple[nn.Module, StreetNetwork, str]:
         config = StreetNetwork(
             stored_network["architecture"],
             stored_network["encoder"],
-            tuple(stored_network["decoder_channels"]),
+            stored_network["options"],
             (height, width),
+            float(stored_network["mean"]),
+            float(stored_network["std"]),
         )
         network = config.build()
         network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in tensors.items()})

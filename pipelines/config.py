@@ -132,9 +132,9 @@ class Recipe:
         return tomli_w.dumps(dataclasses.asdict(self))
 
 
-def shipped() -> list[str]:
-    """Names of the recipes in the package."""
-    return sorted(p.name.removesuffix(".toml") for p in (files("pipelines") / "recipes").iterdir())
+def shipped(folder: str = "recipes") -> list[str]:
+    """Names of the recipes in a folder of the package."""
+    return sorted(p.name.removesuffix(".toml") for p in (files("pipelines") / folder).iterdir())
 
 
 def read_recipe(source: Path | None = None, changes: Sequence[str] = (), method: str | None = None) -> Recipe:
@@ -143,7 +143,7 @@ def read_recipe(source: Path | None = None, changes: Sequence[str] = (), method:
     A recipe's own method gives what the recipe does not say; another `method` replaces what the methods differ in.
     InputError names the key that is unknown or whose value is of the wrong kind.
     """
-    values = _load(source)
+    values = read_values(source, "cscl")
     own = values.get("method", "cscl")
     name = method or own
     for one in (own, name):
@@ -155,26 +155,33 @@ def read_recipe(source: Path | None = None, changes: Sequence[str] = (), method:
             _drop(values, key)
     for key, value in METHODS[name].items():
         _put(values, key, value, replace=False)
-    for change in changes:
-        key, sign, text = change.partition("=")
-        if not sign:
-            raise InputError(f"--set {change}: give it as section.key=value")
-        if key == "method":
-            raise InputError("--set method=...: use --method, which sets what the method needs")
-        _put(values, key.strip(), _value(text.strip()))
-    return _build(Recipe, values, "")
+    if any(change.partition("=")[0].strip() == "method" for change in changes):
+        raise InputError("--set method=...: use --method, which sets what the method needs")
+    recipe: Recipe = build(Recipe, change(values, changes))
+    return recipe
 
 
-def _load(source: Path | None) -> dict[str, Any]:
-    name = str(source or "cscl")
-    if name in shipped():
-        return tomllib.loads((files("pipelines") / "recipes" / f"{name}.toml").read_text(encoding="utf-8"))
+def read_values(source: Path | None, default: str, folder: str = "recipes") -> dict[str, Any]:
+    """The values of a TOML file, or of a shipped recipe of the package's `folder` by name (None: `default`)."""
+    name = str(source or default)
+    if name in shipped(folder):
+        return tomllib.loads((files("pipelines") / folder / f"{name}.toml").read_text(encoding="utf-8"))
     if source is None or not source.is_file():
-        raise MissingError(f"there is no recipe {name}; give a .toml file or one of {', '.join(shipped())}")
+        raise MissingError(f"there is no recipe {name}; give a .toml file or one of {', '.join(shipped(folder))}")
     try:
         return tomllib.loads(source.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"recipe {source} is no TOML: {error}") from error
+
+
+def change(values: dict[str, Any], changes: Sequence[str]) -> dict[str, Any]:
+    """`values` after each `a.b=c` of the command line."""
+    for one in changes:
+        key, sign, text = one.partition("=")
+        if not sign:
+            raise InputError(f"--set {one}: give it as section.key=value")
+        _put(values, key.strip(), _value(text.strip()))
+    return values
 
 
 def _drop(values: dict[str, Any], key: str) -> None:
@@ -201,7 +208,8 @@ def _value(text: str) -> Any:
         return text
 
 
-def _build(kind: type, values: Mapping[str, Any], where: str) -> Any:
+def build(kind: type, values: Mapping[str, Any], where: str = "") -> Any:
+    """A recipe's dataclass `kind` from `values`; InputError names the key that does not fit, as `where` + key."""
     known = {f.name for f in fields(kind)}
     for key in values:
         if key not in known:
@@ -219,7 +227,7 @@ def _fit(hint: Any, value: Any, where: str) -> Any:
     if is_dataclass(hint):
         if not isinstance(value, dict):
             raise InputError(f"recipe: {where} is a section, got {value!r}")
-        return _build(typing.cast(type, hint), value, f"{where}.")
+        return build(typing.cast(type, hint), value, f"{where}.")
     origin, options = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
         if value in options:
@@ -231,6 +239,9 @@ def _fit(hint: Any, value: Any, where: str) -> Any:
     elif origin is tuple:
         if isinstance(value, list | tuple) and (options[-1] is Ellipsis or len(value) == len(options)):
             return tuple(_fit(options[0], v, where) for v in value)
+    elif origin is dict:
+        if isinstance(value, dict):
+            return value
     elif type(value) is hint or (hint is float and type(value) is int):
         return hint(value)
     raise InputError(f"recipe: {where} = {value!r}; give {hint if origin else hint.__name__}")

@@ -2,9 +2,10 @@
 
 import json
 import time
-from collections.abc import Iterator, Sized
+from collections.abc import Callable, Iterator, Sequence, Sized
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import segmentation_models_pytorch as smp
 import torch
@@ -13,30 +14,106 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Sampler
 from tqdm import tqdm
 
-from data.crops import PersonCrops
+from data.crops import PersonCrops, load
 from data.photos import Photos
 from parsing.errors import CsclError, InputError
-from parsing.street import BUILT_IN, MEAN, STD, StreetNetwork, load_street, save_street
+from parsing.street import BUILT_IN, StreetNetwork, load_street, save_street
 
+from .config import build, change, read_values
 from .devices import find_device
+from .encoder_weights import load_encoder
+from .pseudo_labels import pseudo_labelled
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ParserRecipe:
-    """All that decides the weights. `epochs` pass over the training photographs, with AdamW and one cycle."""
+    """All that decides the weights beside the photographs.
+
+    encoder_weights: `none`, `imagenet` (what the encoder's library publishes) or a file of the encoder's weights.
+    epochs: over the annotated photographs, with AdamW and one cycle. self_epochs: then over these and the unlabelled
+        ones, whose labels are what the network has learnt to answer, with another cycle of half the rate.
+    keep: share of the unlabelled photographs, the most confident ones, that is used.
+    encoder_rate: the encoder's learning rate as a multiple of the decoder's.
+    """
 
     network: StreetNetwork = field(default_factory=StreetNetwork)
-    epochs: int = 32
+    encoder_weights: str = "imagenet"
+    epochs: int = 24
+    self_epochs: int = 12
+    keep: float = 0.9
     batch_size: int = 16
     learning_rate: float = 2e-3
+    encoder_rate: float = 0.25
     weight_decay: float = 1e-2
     ema: float = 0.995
     dice: float = 1.0
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 1:
-            raise InputError(f"epochs and batch_size must be at least 1, got {self.epochs} and {self.batch_size}")
+        if min(self.epochs, self.batch_size) < 1 or self.self_epochs < 0:
+            raise InputError(
+                f"epochs, batch_size and self_epochs must be at least 1, 1 and 0, got {self.epochs}, "
+                f"{self.batch_size} and {self.self_epochs}"
+            )
+        if not 0 < self.keep <= 1:
+            raise InputError(f"keep = {self.keep}; give a share above 0 and at most 1")
+
+
+def read_parser_recipe(source: Path | None = None, changes: Sequence[str] = ()) -> ParserRecipe:
+    """A recipe from a TOML file (None: the shipped one, `street`), then each `a.b=c`."""
+    recipe: ParserRecipe = build(ParserRecipe, change(read_values(source, "street", "parser_recipes"), changes))
+    return recipe
+
+
+def train_parser(
+    photos: Path,
+    out: Path,
+    recipe: ParserRecipe | None = None,
+    init: Path | None = None,
+    device: str = "auto",
+    workers: int = 1,
+    progress: bool = True,
+) -> Path:
+    """Train on the `train` ids of `photos` and write `out` (.safetensors), with a log of losses beside it.
+
+    init: weights to start from, written by this command, or `street`; the recipe's network and encoder weights are
+    then of no account. The last weights, averaged (EMA), are kept; no photograph of `val` is looked at.
+    """
+    recipe, device = recipe or read_parser_recipe(), find_device(device)
+    library = Photos(photos)
+    _writable(out)
+    if init is None:
+        config = recipe.network
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(recipe.seed)
+            network = config.build()
+        load_encoder(network, config.encoder, recipe.encoder_weights)
+    else:
+        network, config, _ = load_street(BUILT_IN if init == Path("street") else init)
+    loaded = (load(library, photo_id, config.input_size[0]) for photo_id in library.train)
+    annotated = [photo for photo in loaded if photo is not None]
+    if not annotated:
+        raise InputError(f"{photos}: none of the {len(library.train)} training photographs shows a person")
+    trainer = _Trainer(network.to(device).to(memory_format=torch.channels_last), config, recipe, out, workers, progress)
+    trainer.fit(PersonCrops(annotated, config.input_size, recipe.seed), recipe.epochs, recipe.learning_rate)
+    used = 0
+    if recipe.self_epochs and library.unlabelled:
+        more = pseudo_labelled(trainer.network, config, library, recipe.keep, progress)
+        used = len(more)
+        both = PersonCrops([*annotated, *more], config.input_size, recipe.seed)
+        trainer.fit(both, recipe.self_epochs, recipe.learning_rate / 2)
+    summary = {"recipe": asdict(recipe), "photos": len(annotated), "pseudo_labelled": used, "log": trainer.log}
+    out.with_suffix(".json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    return out
+
+
+def _writable(out: Path) -> None:
+    if out.is_dir():
+        raise InputError(f"{out} is a folder; give the file to write the weights to, as {out / 'street.safetensors'}")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"the weights cannot be written to {out}: {error.strerror}; give another file") from error
 
 
 class _Shuffled(Sampler[int]):
@@ -53,80 +130,73 @@ class _Shuffled(Sampler[int]):
         return iter(torch.randperm(self.size, generator=generator).tolist())
 
 
-def train_parser(
-    photos: Path,
-    out: Path,
-    recipe: ParserRecipe | None = None,
-    init: Path | None = None,
-    device: str = "auto",
-    workers: int = 1,
-    progress: bool = True,
-) -> Path:
-    """Train on the `train` ids of `photos` and write `out` (.safetensors), with a log of losses beside it.
+class _Trainer:
+    """Trains one network, one cycle after the other, and writes its averaged weights after every epoch."""
 
-    init: weights to start from, written by this command, or `street`. The last weights, averaged (EMA), are kept; no
-    photograph of `val` is looked at.
-    """
-    recipe, device = recipe or ParserRecipe(), find_device(device)
-    library = Photos(photos)
-    if out.is_dir():
-        raise InputError(f"{out} is a folder; give the file to write the weights to, as {out / 'street.safetensors'}")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"the weights cannot be written to {out}: {error.strerror}; give another file") from error
-    config = recipe.network
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
-        network = config.build()
-    if init is not None:
-        network, config, _ = load_street(BUILT_IN if init == Path("street") else init)
-    crops = PersonCrops(library, library.train, config.input_size, recipe.seed)
-    if not crops:
-        raise InputError(f"{photos}: none of the {len(library.train)} training photographs shows a person")
-    order = _Shuffled(crops, recipe.seed)
-    steps = max(1, len(crops) // recipe.batch_size)
-    network.to(device).to(memory_format=torch.channels_last).train()
-    averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
-    optimiser = torch.optim.AdamW(network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
-    total_steps = recipe.epochs * steps
-    # a tenth of the steps warms up; in very short runs more, since OneCycleLR divides by (warm-up steps - 1)
-    warm_up = max(0.1, min(0.75, 1.5 / total_steps))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.learning_rate, total_steps, pct_start=warm_up)
-    criterion = ParsingCriterion(recipe.dice)
-    mean, std = (torch.tensor(v, device=device).view(3, 1, 1) * 255 for v in (MEAN, STD))
+    def __init__(
+        self, network: nn.Module, config: StreetNetwork, recipe: ParserRecipe, out: Path, workers: int, progress: bool
+    ) -> None:
+        self.network, self.config, self.recipe = network, config, recipe
+        self.out, self.workers, self.progress = out, workers, progress
+        self.criterion = ParsingCriterion(recipe.dice)
+        self.log: list[dict[str, Any]] = []
+        self.began = time.monotonic()
 
-    def normalise(images: Tensor) -> Tensor:
-        return ((images.float() - mean) / std).contiguous(memory_format=torch.channels_last)
+    def fit(self, crops: PersonCrops, epochs: int, rate: float) -> None:
+        """Leaves the averaged weights in `network`."""
+        recipe, first = self.recipe, len(self.log)
+        order = _Shuffled(crops, recipe.seed)
+        batch_size = min(recipe.batch_size, len(crops))
+        steps = len(crops) // batch_size
+        step = self._stepper(epochs * steps, rate)
+        averaged = AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
+        bar = tqdm(total=epochs * steps, unit="step", desc="train parser", disable=not self.progress)
+        for epoch in range(first, first + epochs):
+            crops.epoch = order.epoch = epoch
+            total = 0.0
+            loader = DataLoader(
+                crops, batch_size, sampler=order, num_workers=self.workers, drop_last=True,
+                generator=torch.Generator(),  # it draws a seed for its workers; not from the global one
+            )  # fmt: skip
+            self.network.train()
+            for images, labels in loader:
+                total += step(images, labels)
+                averaged.update_parameters(self.network)
+                bar.update()
+            if not total < float("inf"):
+                raise CsclError(f"the loss is not finite in epoch {epoch}; lower the learning rate")
+            seconds = round(time.monotonic() - self.began, 1)
+            self.log.append({"epoch": epoch, "crops": len(crops), "loss": total / steps, "seconds": seconds})
+            bar.set_postfix(epoch=epoch + 1, loss=f"{total / steps:.3f}")
+            save_street(averaged.module, self.config, self.out)
+        bar.close()
+        self.network.load_state_dict(averaged.module.state_dict())
 
-    log, began = [], time.monotonic()
-    bar = tqdm(total=total_steps, unit="step", desc="train parser", disable=not progress)
-    for epoch in range(recipe.epochs):
-        crops.epoch = order.epoch = epoch
-        total = 0.0
-        loader = DataLoader(
-            crops, min(recipe.batch_size, len(crops)), sampler=order, num_workers=workers, drop_last=True,
-            generator=torch.Generator(),  # it draws a seed for its workers; not from the global one
-        )  # fmt: skip
-        for images, labels in loader:
-            loss = criterion(network(normalise(images.to(device))), labels.to(device).long())
+    def _stepper(self, total: int, rate: float) -> Callable[[Tensor, Tensor], float]:
+        """One step on a batch, answering its loss; `total` of them make the cycle."""
+        recipe, network, config = self.recipe, self.network, self.config
+        device = next(network.parameters()).device
+        encoder = [p for n, p in network.named_parameters() if n.startswith("encoder.")]
+        others = [p for n, p in network.named_parameters() if not n.startswith("encoder.")]
+        rates = [recipe.encoder_rate * rate, rate]
+        groups = [{"params": p, "lr": r} for p, r in zip((encoder, others), rates, strict=True)]
+        optimiser = torch.optim.AdamW(groups, weight_decay=recipe.weight_decay)
+        # a tenth of the steps warms up; in very short runs more, since OneCycleLR divides by (warm-up steps - 1)
+        warm_up = max(0.1, min(0.75, 1.5 / total))
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rates, total, pct_start=warm_up)
+
+        def step(images: Tensor, labels: Tensor) -> float:
+            normalised = (images.to(device).float() / 255 - config.mean) / config.std
+            logits = network(normalised.contiguous(memory_format=torch.channels_last))
+            loss = self.criterion(logits, labels.to(device).long())
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(network.parameters(), 5.0)
             optimiser.step()
             schedule.step()
-            averaged.update_parameters(network)
-            total += float(loss.detach())
-            bar.update()
-        if not total < float("inf"):
-            raise CsclError(f"the loss is not finite in epoch {epoch}; lower the learning rate")
-        log.append({"epoch": epoch, "loss": total / steps, "seconds": round(time.monotonic() - began, 1)})
-        bar.set_postfix(epoch=epoch + 1, loss=f"{total / steps:.3f}")
-        save_street(averaged.module, config, out)
-    bar.close()
-    summary = {"recipe": asdict(recipe), "photos": len(crops), "log": log}
-    out.with_suffix(".json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
-    return out
+            return float(loss.detach())
+
+        return step
 
 
 class ParsingCriterion(nn.Module):
