@@ -386,6 +386,10 @@ def parser_train(
 @click.option("--parser", default="street", help="The human parser.")
 @click.option("--weights", type=Folder, help="The parser's weights, instead of its own.")
 @click.option("--part", type=click.Choice(("train", "val")), default="val", help="Which photographs.")
+@click.option(
+    "--width", "widths", type=click.IntRange(4), multiple=True, help="Score crops reduced to it too; may repeat."
+)
+@click.option("--sheet", type=Folder, help="PNG to write: best, median and worst answers in each spectrum.")
 @click.option("--scheme", help="Compare in a part scheme; a parser of another label set needs it.")
 @click.option("--flip/--no-flip", default=True, help="Average with the mirrored image.")
 @click.option("--device", default="cpu")

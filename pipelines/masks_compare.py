@@ -1,5 +1,6 @@
 """`cscl masks compare`: how far two caches agree on the images that they share."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,12 @@ from parsing.resize import resize_labels
 from parsing.schemes import part_scheme
 from parsing.shard import MODALITIES
 
-from .masks_score import MaskScores, confusion, iou
+from .masks_score import MaskScores, Tally
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """IoU of two caches' masks with each other, the images that agree least, and what was left out.
+    """IoU of two caches' masks with each other (confidence: the first's), the worst images, and what was left out.
 
     worst: image and its own mIoU in [0, 1] over the classes that occur in either mask, least first.
     only_first, only_second: images that the other cache lacks. unreadable: shared images without a mask in one.
@@ -78,8 +79,7 @@ def compare(first: Path, second: Path, scheme: str | None = None, worst: int = 1
         raise InputError(
             f"{first} and {second} share no image: the first are {caches[0].names[0]} and {caches[1].names[0]}"
         )
-    counts = np.zeros((len(MODALITIES), len(classes), len(classes)), np.int64)
-    images = np.zeros(len(MODALITIES), np.int64)
+    tallies: dict[str, Tally] = {}
     agreed: list[tuple[float, str]] = []
     other_size = 0
     for image in tqdm(shared, unit="image", desc="compare masks", disable=not progress):
@@ -89,22 +89,21 @@ def compare(first: Path, second: Path, scheme: str | None = None, worst: int = 1
         sizes = [c.source_size[n].tolist() for c, n in zip(caches, numbers, strict=True)]
         other_size += sizes[0] != sizes[1]
         one, other = (t[c[n]] for t, c, n in zip(tables, caches, numbers, strict=True))
-        found = confusion(one, resize_labels(other, caches[0].size), len(classes))
-        modality = caches[0].modality[numbers[0]]
-        counts[modality] += found
-        images[modality] += 1
-        if found.any():
-            agreed.append((float(np.nanmean(iou(found))), image))
-    if not images.any():
+        tally = tallies.setdefault(MODALITIES[caches[0].modality[numbers[0]]], Tally(len(classes)))
+        miou = tally.add(one, resize_labels(other, caches[0].size), float(caches[0].confidence[numbers[0]]))
+        if not math.isnan(miou):
+            agreed.append((miou, image))
+    if not tallies:
         raise InputError(f"{first} and {second}: none of their {len(shared)} shared images has a mask in both")
+    ordered = {m: tallies[m] for m in MODALITIES if m in tallies}
     return Agreement(
         first,
         second,
-        MaskScores.counted(name, classes, images, counts),
+        MaskScores.counted(name, classes, ordered),
         tuple((image, value) for value, image in sorted(agreed)[:worst]),
         len(caches[0]) - len(shared),
         len(caches[1]) - len(shared),
-        len(shared) - int(images.sum()),
+        len(shared) - sum(len(t.mious) for t in tallies.values()),
         other_size,
     )
 

@@ -1,6 +1,7 @@
 """`cscl masks score`: intersection over union of cached masks with the true label maps of a simulated data set."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.stats import spearmanr
 from tqdm import tqdm
 
 from data.layouts import label_name
@@ -23,24 +25,24 @@ class MaskScores:
     """IoU in [0, 1] by modality and class, over all pixels of a modality; NaN (null in JSON) for an absent class.
 
     images: how many were compared, by modality. scheme: the part scheme compared in, or the street label set.
+    rho: Spearman's rank correlation of the images' confidence and mIoU, by modality; NaN where all are alike.
     """
 
     scheme: str
     classes: tuple[str, ...]
     images: dict[str, int]
     iou: dict[str, tuple[float, ...]]
+    rho: dict[str, float]
 
     @staticmethod
-    def counted(
-        scheme: str, classes: tuple[str, ...], images: NDArray[np.int64], pixels: NDArray[np.int64]
-    ) -> "MaskScores":
-        """From the number of images (M,) and the confusion matrices (M, C, C) of the modalities."""
-        found = [m for m in range(len(MODALITIES)) if images[m]]
+    def counted(scheme: str, classes: tuple[str, ...], tallies: Mapping[str, "Tally"]) -> "MaskScores":
+        """From what was counted in each modality."""
         return MaskScores(
             scheme,
             classes,
-            {MODALITIES[m]: int(images[m]) for m in found},
-            {MODALITIES[m]: tuple(iou(pixels[m]).tolist()) for m in found},
+            {m: len(t.mious) for m, t in tallies.items()},
+            {m: tuple(iou(t.pixels).tolist()) for m, t in tallies.items()},
+            {m: t.rho for m, t in tallies.items()},
         )
 
     def mean(self, modality: str) -> float:
@@ -56,6 +58,7 @@ class MaskScores:
                 m: {c: None if math.isnan(v) else v for c, v in zip(self.classes, values, strict=True)}
                 for m, values in self.iou.items()
             },
+            "confidence": {m: None if math.isnan(v) else v for m, v in self.rho.items()},
         }
 
     def rows(self) -> list[list[str]]:
@@ -66,7 +69,43 @@ class MaskScores:
         head = " ".join(f"{c[:10]:>10s}" for c in ("mIoU", *self.classes))
         body = [f"{row[0]:10s} " + " ".join(f"{v:>10s}" for v in row[1:]) for row in self.rows()]
         counted = ", ".join(f"{n} {m}" for m, n in self.images.items())
-        return [f"{'':10s} {head}", *body, f"IoU in per cent in {self.scheme}, all pixels of {counted} images together"]
+        rho = ", ".join(f"{v:.2f} {m}" for m, v in self.rho.items())
+        return [
+            f"{'':10s} {head}",
+            *body,
+            f"IoU in per cent in {self.scheme}, all pixels of {counted} images together",
+            f"rank correlation of an image's confidence with its mIoU (Spearman's rho): {rho}",
+        ]
+
+
+class Tally:
+    """Counts pixels of answers against the truth, image by image.
+
+    pixels: (C, C) of all images together. mious, confidences: of each image.
+    """
+
+    def __init__(self, classes: int) -> None:
+        self.pixels = np.zeros((classes, classes), np.int64)
+        self.mious: list[float] = []
+        self.confidences: list[float] = []
+
+    def add(self, truth: NDArray[np.uint8], answer: NDArray[np.uint8], confidence: float) -> float:
+        """Count one image; its mIoU over the classes that it or its answer has (NaN where nothing is known)."""
+        counts = confusion(truth, answer, len(self.pixels))
+        self.pixels += counts
+        miou = float(np.nanmean(iou(counts))) if counts.any() else math.nan
+        self.mious.append(miou)
+        self.confidences.append(confidence)
+        return miou
+
+    @property
+    def rho(self) -> float:
+        """Spearman's rank correlation of confidence and mIoU; NaN where one of them does not vary."""
+        known = ~np.isnan(self.mious)
+        mious, confidences = np.array(self.mious)[known], np.array(self.confidences)[known]
+        if len(set(mious)) < 2 or len(set(confidences)) < 2:
+            return math.nan
+        return float(spearmanr(mious, confidences).statistic)
 
 
 def score_masks(path: Path, scheme: str | None = None, root: Path | None = None, progress: bool = True) -> MaskScores:
@@ -89,8 +128,7 @@ def score_masks(path: Path, scheme: str | None = None, root: Path | None = None,
         name, classes = chosen.name, ("background", *chosen.parts)
         tables = (chosen.table(street), chosen.table(cache.labels))
     height, width = cache.size
-    counts = np.zeros((len(MODALITIES), len(classes), len(classes)), np.int64)
-    images = np.zeros(len(MODALITIES), np.int64)
+    tallies: dict[str, Tally] = {}
     for number, image in enumerate(tqdm(cache.names, unit="image", desc="score masks", disable=not progress)):
         if not cache.has_mask[number]:
             continue
@@ -99,10 +137,10 @@ def score_masks(path: Path, scheme: str | None = None, root: Path | None = None,
             raise MissingError(f"{file} is missing; {root} is not as `cscl data make` wrote it")
         with Image.open(file) as picture:
             truth = np.asarray(picture.resize((width, height), Image.Resampling.NEAREST))
-        modality = cache.modality[number]
-        counts[modality] += confusion(tables[0][truth], tables[1][cache[number]], len(classes))
-        images[modality] += 1
-    return MaskScores.counted(name, classes, images, counts)
+        tally = tallies.setdefault(MODALITIES[cache.modality[number]], Tally(len(classes)))
+        tally.add(tables[0][truth], tables[1][cache[number]], float(cache.confidence[number]))
+    ordered = {m: tallies[m] for m in MODALITIES if m in tallies}
+    return MaskScores.counted(name, classes, ordered)
 
 
 def confusion(truth: NDArray[np.uint8], answer: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from data.records import Record
+from parsing.confidence import confidence
 from parsing.errors import CacheError, CsclError
 from parsing.images import UnreadableImageError, read_image
 from parsing.parser import Parser
@@ -71,21 +72,20 @@ def parse_shard(task: ShardTask) -> str:
     labels = np.zeros((n, height, width), np.uint8)
     status = np.full(n, Status.UNREADABLE, np.uint8)
     status[sorted(task.fatal)] = Status.FATAL
-    confidence, source = np.zeros(n, np.float32), np.zeros((n, 2), np.int32)
+    trust, source = np.zeros(n, np.float32), np.zeros((n, 2), np.int32)
     with _ready(task) as parser:
         probs = np.zeros((n, len(parser.labels), height // 4, width // 4), np.uint8) if task.probs else None
         for batch, scores, agreement in _answers(task, parser, [r for r in range(n) if r not in task.fatal]):
             rows = batch.rows
-            top, classes = scores.max(1)
-            labels[rows] = classes.to(torch.uint8).cpu().numpy()
-            confidence[rows] = (_sureness(top, classes).cpu() * agreement).numpy()
+            labels[rows] = scores.argmax(1).to(torch.uint8).cpu().numpy()
+            trust[rows] = confidence(scores, agreement, parser.labels).numpy()
             status[rows] = np.where(labels[rows].any((1, 2)), Status.OK, Status.EMPTY)
             source[rows] = batch.sizes
             if probs is not None:
                 small = F.interpolate(scores, probs.shape[2:], mode="area")
                 probs[rows] = (small * 255).round().to(torch.uint8).cpu().numpy()
     columns = Columns(
-        names_of(task), status, confidence, source,
+        names_of(task), status, trust, source,
         np.array([r.identity for r in task.records], np.int32),
         np.array([r.camera for r in task.records], np.int32),
         np.array([MODALITIES.index(r.modality) for r in task.records], np.uint8),
@@ -161,14 +161,13 @@ def _parsed(task: ShardTask, parser: Parser, batch: Batch) -> tuple[Tensor, Tens
     return None
 
 
-def _sureness(top: Tensor, classes: Tensor) -> Tensor:
-    """Mean probability (B) of the chosen class over the foreground; 0 where there is none."""
-    person = (classes > 0).float()
-    return (top * person).sum((1, 2)) / person.sum((1, 2)).clamp(min=1)
-
-
+<<<<<<< HEAD
 def _batches(task: ShardTask, parser: Parser, rows: Sequence[int]) -> Iterator[Batch]:
     """The readable images of `rows`, decoded a batch ahead in threads."""
+=======
+def _batches(task: ShardTask, parser: Parser) -> Iterator[tuple[list[int], list[Tensor], list[tuple[int, int]]]]:
+    """Rows, prepared images and source sizes of the readable images, decoded a batch ahead in threads."""
+>>>>>>> d0f7d8a (Confidence is the expected IoU; scores at small widths, of confidence, with a sheet; tests)
 
     def decode(row: int) -> Decoded | None:
         try:

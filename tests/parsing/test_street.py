@@ -1,6 +1,7 @@
 """The built-in parser's file: the same bytes for the same weights, and any other file refused by name."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ from torch import nn
 from parsing.errors import InputError, MissingError
 from parsing.labels import label_set
 from parsing.registry import ParserSpec, find_parser
-from parsing.street import BUILT_IN, StreetNetwork, StreetParser, load_street, save_street
+from parsing.street import BUILT_IN, FORMAT, StreetNetwork, StreetParser, load_street, save_street
+
+DESCRIBED = asdict(StreetNetwork("unet", "tu-resnet10t", {"decoder_channels": [8] * 5}, (64, 32)))
 
 
 def test_saving_again_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -25,7 +28,7 @@ def test_saving_again_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_a_loaded_network_answers_as_the_one_that_was_saved(tmp_path: Path) -> None:
-    config = StreetNetwork(encoder="tu-resnet10t", decoder_channels=(16, 16, 8, 8, 8), input_size=(64, 32))
+    config = StreetNetwork("unet", "tu-resnet10t", {"decoder_channels": [16, 16, 8, 8, 8]}, input_size=(64, 32))
     network = config.build().half().float().eval()
     save_street(network, config, tmp_path / "a.safetensors")
     loaded, found, _ = load_street(tmp_path / "a.safetensors")
@@ -72,16 +75,16 @@ def test_files_that_are_no_weights_are_refused_by_name(tmp_path: Path, tiny_weig
         "no JSON",
         "[]",
         "{}",
-        json.dumps({"architecture": "unet", "encoder": "tu-resnet10t", "decoder_channels": [8], "input_size": [1]}),
-        json.dumps({"architecture": "no", "encoder": "no", "decoder_channels": [8] * 5, "input_size": [64, 32]}),
-        json.dumps(
-            {"architecture": "unet", "encoder": "tu-resnet10t", "decoder_channels": [8] * 5, "input_size": [64, 32]}
-        ),
+        json.dumps({**DESCRIBED, "input_size": [1]}),
+        json.dumps({**DESCRIBED, "encoder": "no"}),
+        json.dumps({**DESCRIBED, "options": {"decoder_channels": [8]}}),
+        json.dumps({**DESCRIBED, "mean": None}),
+        json.dumps(DESCRIBED),  # the weights are others
     ],
 )
 def test_a_file_whose_description_does_not_fit_is_refused_in_one_line(tmp_path: Path, described: str) -> None:
     file = tmp_path / "odd.safetensors"
-    save_file({"a": torch.zeros(2)}, file, {"format": "cscl-street-1", "network": described})
+    save_file({"a": torch.zeros(2)}, file, {"format": FORMAT, "network": described})
     with pytest.raises(InputError, match=r"odd\.safetensors") as caught:
         load_street(file)
     assert "\n" not in str(caught.value)

@@ -15,26 +15,28 @@ from data.photos import Photos
 from parsing.errors import CsclError, InputError, MissingError
 from parsing.labels import label_set
 from parsing.street import StreetNetwork, StreetParser, load_street
-from pipelines.parser_train import ParserRecipe, ParsingCriterion, train_parser
+from pipelines.parser_train import ParserRecipe, ParsingCriterion, read_parser_recipe, train_parser
 
-SMALL = StreetNetwork(decoder_channels=(16, 16, 8, 8, 8), input_size=(64, 32))
-RECIPE = ParserRecipe(network=SMALL, epochs=2, batch_size=2)
+SMALL = StreetNetwork("unet", "tu-resnet10t", {"decoder_channels": [16, 16, 8, 8, 8]}, (64, 32))
+RECIPE = ParserRecipe(network=SMALL, encoder_weights="none", epochs=2, self_epochs=1, batch_size=2)
 
 
 def draw_photos(root: Path, people: int = 4) -> Path:
     """Photographs of striped people before noise, one stripe a street class; the last one is for validation."""
     rng = np.random.default_rng(0)
-    for name in ("photos", "parts"):
+    for name in ("photos", "parts", "unlabelled"):
         (root / name).mkdir(parents=True)
     ids = [f"p{n}" for n in range(people + 1)]
-    for photo_id in ids:
+    for photo_id in [*ids, "u0", "u1", "u2"]:
         labels = np.zeros((96, 64), np.uint8)
         for part, rows in enumerate(np.array_split(np.arange(8, 90), 7), start=1):
             labels[rows, 20:44] = part
         colours = rng.integers(0, 256, (8, 3))
         image = colours[labels] + rng.normal(0, 12, (96, 64, 3))
-        Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(root / "photos" / f"{photo_id}.jpg")
-        Image.fromarray(labels).save(root / "parts" / f"{photo_id}.png")
+        folder = root / ("photos" if photo_id in ids else "unlabelled")
+        Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(folder / f"{photo_id}.jpg")
+        if photo_id in ids:
+            Image.fromarray(labels).save(root / "parts" / f"{photo_id}.png")
     meta = {"parts": list(label_set("street").classes), "train": ids[:-1], "val": ids[-1:]}
     (root / "meta.json").write_text(json.dumps(meta))
     return root
@@ -76,14 +78,39 @@ def test_the_file_is_a_parser_and_the_log_beside_it_tells_how(trained: Path, pho
     assert torch.isfinite(probabilities).all()
     told = json.loads(trained.with_suffix(".json").read_text())
     assert told["photos"] == 4
-    assert [entry["epoch"] for entry in told["log"]] == [0, 1]
+    assert [entry["epoch"] for entry in told["log"]] == [0, 1, 2]
+    assert [entry["crops"] for entry in told["log"]] == [4, 4, 4 + told["pseudo_labelled"]]
     assert all(0 < entry["loss"] < 10 for entry in told["log"])
     assert told["recipe"]["network"]["input_size"] == [64, 32]
     assert {p.name for p in trained.parent.iterdir()} == {"street.safetensors", "street.json"}
 
 
+def test_without_unlabelled_photographs_or_self_epochs_only_the_annotated_ones_train(
+    photos: Path, tmp_path: Path
+) -> None:
+    root = draw_photos(tmp_path / "own")
+    for file in (root / "unlabelled").iterdir():
+        file.unlink()
+    for given, recipe in ((root, RECIPE), (photos, replace(RECIPE, self_epochs=0))):
+        out = train_parser(given, tmp_path / "a.safetensors", recipe, device="cpu", workers=0, progress=False)
+        told = json.loads(out.with_suffix(".json").read_text())
+        assert told["pseudo_labelled"] == 0
+        assert len(told["log"]) == 2
+
+
+def test_the_shipped_recipe_is_the_default_and_entries_can_be_changed(tmp_path: Path) -> None:
+    assert read_parser_recipe() == ParserRecipe()
+    changed = read_parser_recipe(None, ["epochs=3", "network.input_size=[64, 32]", "network.encoder=resnet18"])
+    assert (changed.epochs, changed.network.input_size, changed.network.encoder) == (3, (64, 32), "resnet18")
+    (tmp_path / "own.toml").write_text("epoch = 3\n")
+    with pytest.raises(InputError, match="there is no epoch"):
+        read_parser_recipe(tmp_path / "own.toml")
+    with pytest.raises(MissingError, match=r"no recipe none\.toml"):
+        read_parser_recipe(Path("none.toml"))
+
+
 def test_training_starts_from_the_weights_it_is_given(photos: Path, trained: Path, tmp_path: Path) -> None:
-    still = replace(RECIPE, epochs=1, learning_rate=1e-12, network=StreetNetwork(), seed=5)
+    still = replace(RECIPE, epochs=1, self_epochs=0, learning_rate=1e-12, network=StreetNetwork(), seed=5)
     tuned = train_parser(photos, tmp_path / "t.safetensors", still, trained, "cpu", workers=0, progress=False)
     before, config, _ = load_street(trained)
     after, found, _ = load_street(tuned)
@@ -94,7 +121,7 @@ def test_training_starts_from_the_weights_it_is_given(photos: Path, trained: Pat
 
 @pytest.mark.parametrize("epochs", [1, 2, 10])
 def test_short_runs_of_any_length_end(photos: Path, tmp_path: Path, epochs: int) -> None:
-    tiny = replace(RECIPE, epochs=epochs, batch_size=16, network=replace(SMALL, input_size=(32, 32)))
+    tiny = replace(RECIPE, epochs=epochs, self_epochs=0, batch_size=16, network=replace(SMALL, input_size=(32, 32)))
     out = train_parser(photos, tmp_path / "a.safetensors", tiny, device="cpu", workers=0, progress=False)
     assert len(json.loads(out.with_suffix(".json").read_text())["log"]) == epochs
 
@@ -138,8 +165,12 @@ def test_what_cannot_be_used_is_refused_by_name(photos: Path, tmp_path: Path) ->
         start(device="warp")
     with pytest.raises(InputError, match="cannot build"):
         start(recipe=replace(RECIPE, network=replace(SMALL, encoder="resnet1")))
-    with pytest.raises(InputError, match="epochs and batch_size"):
+    with pytest.raises(InputError, match="cannot build"):
+        start(recipe=replace(RECIPE, network=replace(SMALL, options={"depth_of_field": 3})))
+    with pytest.raises(InputError, match="epochs, batch_size"):
         ParserRecipe(epochs=0)
+    with pytest.raises(InputError, match="keep = 0"):
+        ParserRecipe(keep=0)
     assert not out.exists()
 
 
