@@ -161,13 +161,8 @@ def _parsed(task: ShardTask, parser: Parser, batch: Batch) -> tuple[Tensor, Tens
     return None
 
 
-<<<<<<< HEAD
 def _batches(task: ShardTask, parser: Parser, rows: Sequence[int]) -> Iterator[Batch]:
     """The readable images of `rows`, decoded a batch ahead in threads."""
-=======
-def _batches(task: ShardTask, parser: Parser) -> Iterator[tuple[list[int], list[Tensor], list[tuple[int, int]]]]:
-    """Rows, prepared images and source sizes of the readable images, decoded a batch ahead in threads."""
->>>>>>> d0f7d8a (Confidence is the expected IoU; scores at small widths, of confidence, with a sheet; tests)
 
     def decode(row: int) -> Decoded | None:
         try:
