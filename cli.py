@@ -134,6 +134,7 @@ def train(
     """Stage 2: train CSCL, or a baseline, on a mask cache."""
     from parsing import MaskCache
     from pipelines.config import read_recipe
+    from pipelines.processes import is_first
     from pipelines.train import TrainConfig
     from pipelines.train import train as start
 
@@ -143,9 +144,11 @@ def train(
         recipe = run / "recipe.toml"
     try:
         start(TrainConfig(masks, run, read_recipe(recipe, changes, method), **options))
-    except KeyboardInterrupt:
-        raise CsclError(f"stopped; `cscl train --masks {masks} --run {run} --resume` goes on") from None
-    click.echo(f"{run}: trained; `cscl evaluate --run {run}` scores it")
+    except KeyboardInterrupt as stop:
+        where = f" {stop}" if str(stop) else ""
+        raise CsclError(f"stopped{where}; `cscl train --masks {masks} --run {run} --resume` goes on") from None
+    if is_first():
+        click.echo(f"{run}: trained; `cscl evaluate --run {run}` scores it")
 
 
 @main.command()

@@ -1,6 +1,6 @@
 """The CSCL network and its total loss (Total of docs/method.md): L = L_id + L_tri + 0.35 L_par + ..."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Literal
 
@@ -80,6 +80,17 @@ class Output:
     def parsing_logits(self) -> list[Tensor]:
         """The logits that the parsing loss supervises: every PAM's, then SPAM's."""
         return [*self.pam_logits.values(), *([] if self.parts is None else [self.parts.logits])]
+
+    def tensors(self) -> list[Tensor]:
+        """Everything here, in an order that `like` takes it back in."""
+        return [self.feature, self.necked, self.logits, *self.pam_logits.values(), *(self.parts or ())]
+
+    def like(self, tensors: Sequence[Tensor]) -> "Output":
+        """The same with other tensors, such as those of several batches joined."""
+        feature, necked, logits, *rest = tensors
+        heads = dict(zip(self.pam_logits, rest, strict=False))
+        parts = None if self.parts is None else PartFeatures(*rest[len(heads) :])
+        return Output(feature, necked, logits, parts, heads)
 
     @property
     def embedding(self) -> Tensor:
@@ -209,14 +220,10 @@ class LossConfig:
 
 
 class TotalLoss:
-    """L and its terms, in float32 also under autocast.
+    """L and its terms, in float32 also under autocast."""
 
-    gather: collects a (B, ...) tensor over all processes, with gradient, for L_tri and L_icm.
-    """
-
-    def __init__(self, config: LossConfig, gather: Callable[[Tensor], Tensor] = lambda x: x) -> None:
+    def __init__(self, config: LossConfig) -> None:
         self.config = config
-        self.gather = gather
 
     def __call__(
         self,
@@ -244,14 +251,12 @@ class TotalLoss:
         with torch.autocast(output.logits.device.type, enabled=False):
             if c.identity:
                 terms["id"] = self._identity(output, identities)
-            if c.triplet or c.icm:
-                gathered = self.gather(output.feature.float())
-                identities, infrared = self.gather(identities), self.gather(infrared)
+            feature = output.feature.float()
             if c.triplet:
                 terms["triplet"] = (
-                    weighted_triplet(gathered, identities)
+                    weighted_triplet(feature, identities)
                     if c.triplet_form == "weighted"
-                    else hard_triplet(gathered, identities, c.triplet_margin)
+                    else hard_triplet(feature, identities, c.triplet_margin)
                 )
             heads = output.parsing_logits if c.parsing and part_labels is not None else []
             if heads and part_labels is not None:
@@ -261,9 +266,9 @@ class TotalLoss:
                 division = DIVISION_FORMS[c.division_form]
                 terms["division"] = division(parts.attention[:, 1:].float(), parts.pooled.float())
             if c.icm:
-                aligned = [gathered]
+                aligned = [feature]
                 if parts is not None:
-                    aligned += list(self.gather(parts.projected.float()).unbind(1))
+                    aligned += list(parts.projected.float().unbind(1))
                 icm = ICM_FORMS[c.icm_form]
                 terms["icm"] = torch.stack([icm(f, identities, infrared, c.margin) for f in aligned]).mean()
             total = torch.stack([weights[name] * terms[name] for name in weights]).sum()

@@ -22,6 +22,9 @@ class Batches(Dataset[dict[str, Tensor]]):
 
     images (N, 3, H, W) uint8, masks (N, H, W) uint8 of parts, confidence (N) in [0, 1]: those of `records`.
     steps: batches an epoch. flipped: what mirroring does to the parts.
+    process: (number, count) of the process that these are for, which gets `identities / count` whole people of each
+        batch, all their images together with `train.accumulate` pieces of whole people one after the other.
+    InputError where the people of a batch cannot be dealt out evenly.
     """
 
     def __init__(
@@ -34,7 +37,19 @@ class Batches(Dataset[dict[str, Tensor]]):
         steps: int,
         recipe: Recipe,
         flipped: tuple[int, ...],
+        process: tuple[int, int] = (0, 1),
     ) -> None:
+        number, count = process
+        dealt, pieces = count * recipe.train.accumulate, recipe.train.accumulate
+        if sampler.identities % dealt:
+            raise InputError(
+                f"train.identities = {sampler.identities} cannot be dealt evenly to {count} processes with "
+                f"train.accumulate = {pieces}; make it a multiple of {dealt}"
+            )
+        slots = torch.arange(2 * sampler.identities * sampler.images).view(2, dealt, -1).transpose(0, 1).flatten(1)
+        self._slots = slots[number * pieces : (number + 1) * pieces].flatten()
+        """Of this process in the whole batch."""
+        self.records = records
         self.images, self.masks, self.confidence = images, masks, confidence
         self.sampler, self.steps, self.seed = sampler, steps, recipe.seed
         self.infrared = torch.tensor([r.modality == "infrared" for r in records])
@@ -48,11 +63,21 @@ class Batches(Dataset[dict[str, Tensor]]):
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
         """images (B, 3, H, W) and parts (B, H, W) uint8; infrared, identities from 0, and confidence (B)."""
-        epoch, step = divmod(number, self.steps)
-        rows = torch.from_numpy(self.sampler.batch(epoch, step))
+        return self._take(number, self._slots)
+
+    def whole(self, number: int) -> tuple[dict[str, Tensor], list[str]]:
+        """The batch of all processes, and its images' names."""
+        slots = torch.arange(2 * self.sampler.identities * self.sampler.images)
+        return self._take(number, slots), [self.records[row].name for row in self._rows(number).tolist()]
+
+    def _rows(self, number: int) -> Tensor:
+        return torch.from_numpy(self.sampler.batch(*divmod(number, self.steps)))
+
+    def _take(self, number: int, slots: Tensor) -> dict[str, Tensor]:
+        rows = self._rows(number)[slots]
         moved = [
             self.transform(self.images[row], self.masks[row], bool(self.infrared[row]), _seed(self.seed, number, slot))
-            for slot, row in enumerate(rows.tolist())
+            for slot, row in zip(slots.tolist(), rows.tolist(), strict=True)
         ]
         return {
             "images": torch.stack([image for image, _ in moved]),

@@ -82,6 +82,8 @@ class ModelRecipe:
 class TrainRecipe:
     """identities x images of each modality a step; steps an epoch, 0 for as many as show each image about once.
 
+    accumulate: pieces that a step's images go through the network in, to save memory; the losses see all of them.
+
     schedule: `step` divides by 10 at each of `milestones` (epochs), `cosine` falls to 0; both after a linear
     warm-up of `warmup` epochs. The backbone's rate is `backbone_rate` times `learning_rate`.
     """
@@ -90,6 +92,7 @@ class TrainRecipe:
     steps: int = 0
     identities: int = 8
     images: int = 4
+    accumulate: int = 1
     optimiser: Literal["sgd", "adamw"] = "sgd"
     learning_rate: float = 0.1
     backbone_rate: float = 0.1
@@ -99,7 +102,7 @@ class TrainRecipe:
     milestones: tuple[int, ...] = (20, 50)
 
     def __post_init__(self) -> None:
-        _at_least(1, self, "epochs", "identities", "images")
+        _at_least(1, self, "epochs", "identities", "images", "accumulate")
         _at_least(0, self, "steps", "warmup", "backbone_rate", "weight_decay")
         if not 0 < self.learning_rate < math.inf:
             raise InputError(f"learning_rate = {self.learning_rate}; give a number above 0")

@@ -1,4 +1,4 @@
-"""A training run's folder: recipe.toml, run.json, metrics.jsonl, model.safetensors, state.pt, tensorboard/."""
+"""A training run's folder: recipe.toml, run.json, metrics.jsonl, model.safetensors, state-STEP.pt, tensorboard/."""
 
 import io
 import json
@@ -61,32 +61,43 @@ def save_model(run: Path, model: CSCL, size: tuple[int, int], info: RunInfo) -> 
 
 
 def save_state(run: Path, model: CSCL, optimiser: Any, step: int, best: float, info: RunInfo) -> None:
-    """What `cscl train --resume` goes on from: `step` steps are done, `best` is the best validation so far."""
+    """What `cscl train --resume` goes on from: `step` steps are done, `best` is the best validation so far.
+
+    The state before stays until the next one is whole; what lies further on than this step is of no more use.
+    """
     buffer = io.BytesIO()
     state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step, "best": best}
     torch.save(state | {"masks": info.fingerprint}, buffer)
-    write_file(run / "state.pt", buffer.getvalue())
+    write_file(run / f"state-{step:08d}.pt", buffer.getvalue())
+    others = [file for file in _states(run) if file.name != f"state-{step:08d}.pt"]
+    before = [file for file in others if file.name < f"state-{step:08d}.pt"]
+    for file in others:
+        if file not in before[-1:]:
+            file.unlink()
 
 
-def read_state(run: Path) -> Mapping[str, Any] | None:
-    """What `save_state` wrote, None where a run was stopped before its first; CsclError where it cannot be read."""
-    file = run / "state.pt"
-    if not file.is_file():
-        return None
-    try:
-        saved: Mapping[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # what unpickling raises for a foreign file has no common base
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise CsclError(f"{file} cannot be read ({reason}); remove it to begin again") from error
-    if not isinstance(saved, dict) or set(saved) != {"model", "optimiser", "step", "best", "masks"}:
-        raise CsclError(f"{file} is no training state of this version; remove it to begin again")
-    return saved
+def read_state(run: Path) -> tuple[Mapping[str, Any] | None, tuple[str, ...]]:
+    """The last state that `save_state` wrote whole, None where a run was stopped before its first; and what was wrong
+    with each later one. CsclError where none can be read."""
+    wrong: list[str] = []
+    for file in reversed(_states(run)):
+        try:
+            saved: Mapping[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as error:  # what unpickling raises for a foreign file has no common base
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            wrong.append(f"{file} cannot be read ({reason})")
+            continue
+        if isinstance(saved, dict) and set(saved) == {"model", "optimiser", "step", "best", "masks"}:
+            return saved, tuple(wrong)
+        wrong.append(f"{file} is no training state of this version")
+    if wrong:
+        raise CsclError(f"{'; '.join(wrong)}; remove it to begin again")
+    return None, ()
 
 
-def keep_rows(metrics: Path, step: int) -> None:
-    """Drop what was logged after the checkpoint that a resumed run goes on from."""
-    rows = metrics.read_text(encoding="utf-8").splitlines(keepends=True) if metrics.exists() else []
-    write_file(metrics, "".join(rows[:step]).encode())
+def _states(run: Path) -> list[Path]:
+    """The training states of a run, by step."""
+    return sorted(run.glob("state-*.pt"))
 
 
 def load_model(run: Path, device: str | torch.device = "cpu") -> Embedder:

@@ -1,13 +1,14 @@
 """`cscl train`: stage 2, CSCL or a baseline on the cached masks of a data set."""
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
+from tqdm import tqdm
 
 from cscl.model import CSCL
 from data.datasets import open_data_set
@@ -20,9 +21,9 @@ from parsing.schemes import part_scheme
 
 from .batches import Batches, confidences, part_masks, with_masks
 from .config import Recipe, read_recipe
-from .devices import find_device
 from .fit import fit
 from .pretrained import imagenet_weights
+from .processes import make_fabric
 from .runs import RunInfo, read_state, write_file
 from .validation import Validation, held_out
 
@@ -48,8 +49,9 @@ def train(config: TrainConfig) -> Path:
     written before the first step can be taken.
     """
     recipe, run = config.recipe, config.run
-    done = _checked_run(config)
-    fabric = _fabric(config)
+    fabric = make_fabric(config.device, config.precision)
+    progress = config.progress and fabric.is_global_zero
+    done = _checked_run(config, fabric.is_global_zero)
     cache = MaskCache(config.masks)
     if done is not None and done["masks"] != cache.fingerprint:
         raise InputError(f"--resume: {run} was trained on other masks than those of {config.masks}; give the same")
@@ -65,7 +67,7 @@ def train(config: TrainConfig) -> Path:
     model = _model(recipe, identities, len(scheme), flipped, fresh=done is None)
 
     def load(wanted: tuple[Record, ...]) -> torch.Tensor:
-        return load_images(data_set.root, [r.name for r in wanted], recipe.data.size, config.progress)
+        return load_images(data_set.root, [r.name for r in wanted], recipe.data.size, progress)
 
     validation = Validation(chosen_on, load(chosen_on), data_set.skip) if recipe.data.select == "val" else None
     batches = Batches(
@@ -77,9 +79,12 @@ def train(config: TrainConfig) -> Path:
         recipe.train.steps or sampler.steps,
         recipe,
         flipped,
+        (fabric.global_rank, fabric.world_size),
     )
-    run.mkdir(parents=True, exist_ok=True)
-    write_file(run / "recipe.toml", recipe.to_toml().encode())
+    fabric.barrier()  # all have looked at the folder
+    if fabric.is_global_zero:
+        run.mkdir(parents=True, exist_ok=True)
+        write_file(run / "recipe.toml", recipe.to_toml().encode())
     info = RunInfo(
         cache.data_set,
         os.path.relpath(data_set.root.resolve(), run.resolve()),
@@ -89,7 +94,7 @@ def train(config: TrainConfig) -> Path:
         identities,
         recipe.data.select,
     )
-    fit(run, recipe, fabric, model, batches, info, validation, done, config.progress)
+    fit(run, recipe, fabric, model, batches, info, validation, done, progress)
     return run
 
 
@@ -106,20 +111,7 @@ def _model(recipe: Recipe, identities: int, parts: int, flipped: tuple[int, ...]
     return model
 
 
-def _fabric(config: TrainConfig) -> Fabric:
-    device = torch.device(find_device(config.device))
-    precision: Any = config.precision
-    if precision == "auto":
-        precision = "bf16-mixed" if device.type == "cuda" else "32-true"
-    try:
-        return Fabric(
-            accelerator=device.type, devices=1 if device.index is None else [device.index], precision=precision
-        )
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise InputError(f"--device {config.device} --precision {config.precision}: {error}") from error
-
-
-def _checked_run(config: TrainConfig) -> Mapping[str, Any] | None:
+def _checked_run(config: TrainConfig, speak: bool) -> Mapping[str, Any] | None:
     """The saved state to go on from, or None for a new run; refuses to overwrite one or to change its recipe."""
     run, recipe = config.run, config.run / "recipe.toml"
     if run.exists() and not run.is_dir():
@@ -132,4 +124,7 @@ def _checked_run(config: TrainConfig) -> Mapping[str, Any] | None:
         raise MissingError(f"--resume: {run} holds no run")
     if read_recipe(recipe) != config.recipe:
         raise InputError(f"--resume: {recipe} says something else than this command; leave --recipe and --set out")
-    return read_state(run)
+    state, wrong = read_state(run)
+    if wrong and state is not None and speak:
+        tqdm.write(f"{'; '.join(wrong)}: going on from the state before, step {state['step']}", file=sys.stderr)
+    return state

@@ -320,16 +320,19 @@ def test_every_form_changes_its_own_term_alone() -> None:
         assert {t for t in TERMS if not torch.equal(terms[t], base[t])} == {changed}, option
 
 
-def test_gathered_features_enter_the_losses_over_pairs_and_centers_alone() -> None:
-    out, y = disturbed()(images(), INFRARED), labels()
-    twice = TotalLoss(LossConfig(icm_form="hc"), gather=lambda t: torch.cat([t, t + (t.ndim > 1)]))
-    terms = twice(out, IDENTITIES, INFRARED, y)
-    alone = TotalLoss(LossConfig(icm_form="hc"))(out, IDENTITIES, INFRARED, y)
-    doubled = torch.cat([out.feature, out.feature + 1])
-    torch.testing.assert_close(terms["triplet"], weighted_triplet(doubled, IDENTITIES.repeat(2)))
-    # Every center moves by the same 0.5, so the differences between the modalities stay.
-    torch.testing.assert_close(terms["icm"], alone["icm"], rtol=1e-3, atol=1e-5)
-    assert all(torch.equal(terms[t], alone[t]) for t in ("id", "parsing", "division"))
+@pytest.mark.parametrize(
+    "config", [SMALL, replace(SMALL, spam=False), replace(SMALL, pam=False), replace(SMALL, pam_gate="mam")]
+)
+def test_outputs_of_parts_of_a_batch_join_to_that_of_the_whole(config: ModelConfig) -> None:
+    model, x, y = disturbed(config), images(), labels()
+    whole = model(x, INFRARED)
+    pieces = [model(x[rows], INFRARED[rows]) for rows in (slice(0, 3), slice(3, None))]
+    joined = pieces[0].like([torch.cat(each) for each in zip(*(p.tensors() for p in pieces), strict=True)])
+    torch.testing.assert_close(joined.embedding, whole.embedding, rtol=1e-4, atol=1e-5)
+    terms = [TotalLoss(LossConfig())(out, IDENTITIES, INFRARED, y) for out in (joined, whole)]
+    for name in terms[0]:
+        torch.testing.assert_close(terms[0][name], terms[1][name], rtol=1e-4, atol=1e-5)
+    assert [len(o.pam_logits) for o in pieces] == [len(whole.pam_logits)] * 2
 
 
 @pytest.mark.parametrize(("gate", "spam"), [*((gate, True) for gate in PAM_GATES), ("parsing", False)])

@@ -1,7 +1,12 @@
 """`cscl train` end to end on a tiny drawn data set: its files, its log, resuming bit for bit, what it refuses."""
 
 import json
+import multiprocessing
+import os
+import random
 import shutil
+import signal
+import time
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -10,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 import pipelines.fit
@@ -22,6 +28,7 @@ from pipelines.batches import Batches
 from pipelines.config import Recipe, read_recipe
 from pipelines.evaluate import evaluate
 from pipelines.runs import RunInfo, load_model, open_images, read_run
+from pipelines.stopping import StopRequest
 from pipelines.train import TrainConfig, train
 from pipelines.validation import Validation
 
@@ -39,7 +46,7 @@ def start(masks: Path, run: Path, recipe: Recipe, **options: Any) -> Path:
 def test_a_run_leaves_its_files_and_says_what_it_was_trained_on(
     finished: Path, masks: Path, figures: Path, tiny_recipe: MakeRecipe
 ) -> None:
-    names = {"recipe.toml", "run.json", "metrics.jsonl", "model.safetensors", "state.pt", "tensorboard"}
+    names = {"recipe.toml", "run.json", "metrics.jsonl", "model.safetensors", "state-00000004.pt", "tensorboard"}
     assert {p.name for p in finished.iterdir()} >= names
     assert not list(finished.rglob("*.part"))
     recipe, info = read_run(finished)
@@ -151,13 +158,108 @@ def test_resuming_with_another_recipe_or_other_masks_is_refused(
         start(other, run_copy, tiny_recipe(), resume=True)
 
 
-def test_a_damaged_state_is_named(run_copy: Path, masks: Path, tiny_recipe: MakeRecipe) -> None:
-    (run_copy / "state.pt").write_bytes((run_copy / "state.pt").read_bytes()[:1000])
-    with pytest.raises(CsclError, match=r"state\.pt cannot be read"):
+def test_a_truncated_state_falls_back_to_the_one_before_and_says_so(
+    run_copy: Path, finished: Path, masks: Path, tiny_recipe: MakeRecipe, capsys: pytest.CaptureFixture[str]
+) -> None:
+    last, before = run_copy / "state-00000004.pt", run_copy / "state-00000002.pt"
+    last.write_bytes(last.read_bytes()[:-1000])
+    start(masks, run_copy, tiny_recipe(), resume=True)
+    assert "state-00000004.pt cannot be read" in (said := capsys.readouterr().err)
+    assert "going on from the state before, step 2" in said
+    for name in ("metrics.jsonl", "model.safetensors"):
+        assert (run_copy / name).read_bytes() == (finished / name).read_bytes(), name
+    assert torch.load(last, weights_only=True)["step"] == 4
+    last.write_bytes(last.read_bytes()[:1000])
+    torch.save({"model": {}}, before)
+    with pytest.raises(CsclError, match=r"state-00000004\.pt cannot be read .*; .*2\.pt is no training state .*remove"):
         start(masks, run_copy, tiny_recipe(), resume=True)
-    torch.save({"model": {}}, run_copy / "state.pt")
-    with pytest.raises(CsclError, match=r"state\.pt is no training state"):
+
+
+def test_two_states_are_kept_and_none_from_further_on(run_copy: Path, masks: Path, tiny_recipe: MakeRecipe) -> None:
+    assert [p.name for p in sorted(run_copy.glob("state*"))] == ["state-00000002.pt", "state-00000004.pt"]
+    (run_copy / "state-00000004.pt").unlink()
+    for step in (1, 3, 9):
+        (run_copy / f"state-{step:08d}.pt").write_bytes(b"broken")
+    start(masks, run_copy, tiny_recipe(), resume=True)
+    assert [p.name for p in sorted(run_copy.glob("state*"))] == ["state-00000003.pt", "state-00000004.pt"]
+
+
+def test_a_log_that_lacks_rows_is_not_gone_on_with(run_copy: Path, masks: Path, tiny_recipe: MakeRecipe) -> None:
+    (run_copy / "metrics.jsonl").write_text("{}\n")
+    with pytest.raises(CsclError, match=r"metrics\.jsonl has 1 rows, but the run has done 4 steps"):
         start(masks, run_copy, tiny_recipe(), resume=True)
+
+
+def test_ctrl_c_ends_the_step_saves_it_and_says_how_to_go_on(
+    finished: Path, masks: Path, tiny_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, fetch = tmp_path / "run", Batches.__getitem__
+    (tmp_path / "recipe.toml").write_text(tiny_recipe().to_toml())
+
+    def signalled_at_step_3(batches: Batches, step: int) -> dict[str, torch.Tensor]:
+        if step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return fetch(batches, step)
+
+    command = ["train", "--masks", str(masks), "--run", str(run), "--device", "cpu"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Batches, "__getitem__", signalled_at_step_3)
+        result = CliRunner().invoke(main, [*command, "--recipe", str(tmp_path / "recipe.toml")])
+    assert result.exit_code == 1
+    said = f"cscl: stopped after step 3 of 4, which is saved; `cscl train --masks {masks} --run {run} --resume` goes on"
+    assert said in result.stderr
+    assert len(rows(run)) == 3
+    assert (run / "state-00000003.pt").is_file()
+    assert CliRunner().invoke(main, [*command, "--resume"]).exit_code == 0
+    for name in ("metrics.jsonl", "model.safetensors"):
+        assert (run / name).read_bytes() == (finished / name).read_bytes(), name
+
+
+def test_a_second_signal_does_not_wait() -> None:
+    before = signal.getsignal(signal.SIGINT)
+
+    def twice() -> None:
+        with StopRequest() as stop:
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert stop.asked
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        twice()
+    with StopRequest(impatient=False) as patient:
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert patient.asked
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize(("epochs", "steps", "kills"), [(2, 2, 2), pytest.param(4, 5, 8, marks=pytest.mark.slow)])
+def test_a_run_killed_at_random_steps_leaves_the_same_bytes(
+    masks: Path, tiny_recipe: MakeRecipe, tmp_path: Path, epochs: int, steps: int, kills: int
+) -> None:
+    recipe = tiny_recipe(f"train.epochs={epochs}", f"train.steps={steps}", "model.pam=false")
+    whole, run = start(masks, tmp_path / "whole", recipe), tmp_path / "run"
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(["pipelines.train"])
+    rng = random.Random(7)
+    for target in sorted(rng.sample(range(1, epochs * steps), kills)):
+        config = TrainConfig(masks, run, recipe, resume=run.exists(), device="cpu", progress=False)
+        process = server.Process(target=train, args=(config,))
+        process.start()
+        while process.is_alive() and rows_there(run) < target:
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0, 0.1))
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+    start(masks, run, recipe, resume=True)
+    for name in ("metrics.jsonl", "model.safetensors"):
+        assert (run / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+def rows_there(run: Path) -> int:
+    """Whole rows of a log that is being written."""
+    return (run / "metrics.jsonl").read_bytes().count(b"\n") if (run / "metrics.jsonl").exists() else 0
 
 
 def test_a_second_run_into_the_same_folder_is_refused(run_copy: Path, masks: Path, tiny_recipe: MakeRecipe) -> None:
@@ -187,9 +289,24 @@ def test_what_cannot_start_leaves_no_run_behind(masks: Path, tiny_recipe: MakeRe
         start(masks, run, tiny_recipe())
 
 
-def test_a_loss_that_is_no_number_stops_the_run(masks: Path, tiny_recipe: MakeRecipe, tmp_path: Path) -> None:
-    with pytest.raises(CsclError, match=r"step \d: the loss is not finite .*lower train\.learning_rate"):
-        start(masks, tmp_path / "run", tiny_recipe("train.learning_rate=1e30", "train.optimiser=sgd"))
+def test_a_loss_that_is_no_number_stops_the_run_with_its_batch_saved(
+    masks: Path, figures: Path, tiny_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(CsclError, match=r"step \d: the loss is not finite .*lower train\.learning_rate") as caught:
+        start(masks, run, tiny_recipe("train.learning_rate=1e30", "train.optimiser=sgd"))
+    file = run / "failed-batch.safetensors"
+    assert str(file) in str(caught.value)
+    with safe_open(file, "pt") as stored:
+        about = json.loads(stored.metadata()["cscl"])
+        batch = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
+    assert about["step"] == len(rows(run)) + 1
+    assert batch["images"].shape == (8, 3, 64, 32)
+    people = {r.name: r for r in open_data_set("sysu", figures).train()}
+    numbers = sorted({r.identity for r in people.values()})
+    shown = [people[name] for name in about["images"]]
+    assert [numbers.index(r.identity) for r in shown] == batch["identities"].tolist()
+    assert [r.modality == "infrared" for r in shown] == batch["infrared"].tolist()
 
 
 def test_agw_has_no_parts_and_no_losses_of_parts(masks: Path, tiny_recipe: MakeRecipe, tmp_path: Path) -> None:

@@ -1,0 +1,41 @@
+"""A stop that waits for the end of a step: Ctrl-C, or the signal with which a cluster ends a job."""
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class StopRequest:
+    """While it is entered, a signal sets `asked`; with `impatient` a second one is a KeyboardInterrupt at once.
+
+    Signals reach the main thread alone; in any other this does nothing.
+    """
+
+    def __init__(self, impatient: bool = True) -> None:
+        self.asked = False
+        self.impatient = impatient
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> "StopRequest":
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._ask) for number in SIGNALS}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self.asked and self.impatient:
+            raise KeyboardInterrupt
+        self.asked = True
+
+
+def ignore_signals(_: int) -> None:
+    """For a loader's processes, which a Ctrl-C in a terminal reaches too: the training ends them itself."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
