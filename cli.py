@@ -250,6 +250,25 @@ def masks_info(file: Path, as_json: bool) -> None:
     click.echo(json.dumps(report.to_json(), indent=1) if as_json else "\n".join(report.lines()))
 
 
+@masks.command("verify")
+@click.argument("cache", metavar="FILE", type=Folder)
+@click.option("--repair", is_flag=True, help="Parse damaged masks again, rebuild the index, remove leftovers.")
+@click.option("--root", type=Folder, help="The images, where they are not where they were parsed.")
+@click.option("--weights", type=Folder, help="The parser's weights, where they are not its own.")
+@click.option("--device", default="auto", help="`cpu`, `cuda`; `auto` is CUDA where there is one.")
+@click.option("--workers", type=click.IntRange(0), help="Processes, as of `cscl parse`.")
+@click.option("--json", "as_json", is_flag=True)
+@one_line_errors
+def masks_verify(as_json: bool, **options: Any) -> None:
+    """Every byte of a cache against what was written; exit code 1 where something is wrong."""
+    from pipelines.masks_verify import VerifyConfig, verify
+
+    report = verify(VerifyConfig(**options))
+    click.echo(json.dumps(report.to_json(), indent=1) if as_json else "\n".join(report.lines()))
+    if not report.sound:
+        sys.exit(1)
+
+
 @masks.command("export")
 @click.argument("file", type=Folder)
 @click.option("--to", required=True, help="png, sgiel, bpbreid, kpr, eanet, isp, scnet or pixel-sampling.")

@@ -1,5 +1,6 @@
 """The index of a mask cache: one file over all shards, made from them and from nothing else."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,27 @@ import numpy as np
 
 from .errors import CacheError
 from .shard import Columns, read_columns
-from .whole import file_hash, write_whole
+from .whole import file_hash, leftovers, write_whole
+
+SHARD_NAME = re.compile(r"\d{5}\.h5")
+"""How shards are called; what else lies in their folder is not ours."""
 
 
 def shard_folder(index: Path) -> Path:
     """The folder of shards beside an index: `sysu_masks.h5` -> `sysu_masks.shards`."""
     return index.with_suffix(".shards")
+
+
+def shards_of(index: Path) -> list[Path]:
+    """The files in the folder of shards that are called as shards are."""
+    return sorted(path for path in shard_folder(index).glob("*.h5") if SHARD_NAME.fullmatch(path.name))
+
+
+def orphans(index: Path) -> list[Path]:
+    """Temporary files that killed runs left beside the index and in the folder of shards."""
+    folder = shard_folder(index)
+    beside = leftovers(index.parent, re.compile(re.escape(index.name)))
+    return beside + (leftovers(folder, SHARD_NAME) if folder.is_dir() else [])
 
 
 def build_index(index: Path, shards: list[Path]) -> None:

@@ -56,6 +56,10 @@ class Columns:
     def __len__(self) -> int:
         return len(self.names)
 
+    def rows(self, rows: slice) -> "Columns":
+        """Some of the rows."""
+        return Columns(*(getattr(self, f.name)[rows] for f in fields(Columns)))
+
     @staticmethod
     def joined(pieces: "list[Columns]") -> "Columns":
         """The rows of all pieces, in order."""

@@ -1,5 +1,6 @@
 """The dask cluster that parses: one of this run's own, or one that somebody started."""
 
+import json
 import logging
 import os
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from .parse_site import Site, check_writing
 SETTINGS = {
     "distributed.worker.daemon": True,
     "distributed.admin.tick.limit": "1h",
-    "distributed.scheduler.allowed-failures": 1,  # a worker may be killed by chance once
+    "distributed.scheduler.allowed-failures": 0,  # a shard that loses its worker is tried again alone (parse_run)
 }
 DASHBOARD = "127.0.0.1:0"
 """Any free port: the usual one may be that of another run."""
@@ -60,10 +61,10 @@ def _running_scheduler(config: ParseConfig) -> Client:
         )
     given = f"--scheduler {config.scheduler}" if config.scheduler else f"--scheduler-file {config.scheduler_file}"
     try:
-        if config.scheduler_file is not None:
-            return Client(scheduler_file=str(config.scheduler_file), timeout=10)
-        return Client(config.scheduler, timeout=10)
-    except (OSError, ValueError, KeyError) as error:
+        if config.scheduler_file is None:
+            return Client(config.scheduler, timeout=10)
+        return Client(json.loads(config.scheduler_file.read_text(encoding="utf-8"))["address"], timeout=10)
+    except (OSError, ValueError, KeyError, TypeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{given}: no dask scheduler answers there ({reason})") from error
 
@@ -80,7 +81,7 @@ def _own_cluster(config: ParseConfig, shards: int) -> SpecCluster:
                 "cls": Scheduler,
                 "options": {"dashboard_address": DASHBOARD, "host": "127.0.0.1", "port": 0},
             },
-            silence_logs=logging.ERROR,
+            silence_logs=logging.CRITICAL,
         )
     most = config.workers if config.workers is not None else (os.cpu_count() or 1 if device == "cpu" else 1)
     return LocalCluster(
@@ -89,7 +90,7 @@ def _own_cluster(config: ParseConfig, shards: int) -> SpecCluster:
         processes=most > 0,
         dashboard_address=DASHBOARD,
         memory_limit=0,
-        silence_logs=logging.ERROR,
+        silence_logs=logging.CRITICAL,
     )
 
 

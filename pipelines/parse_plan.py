@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,19 +10,17 @@ from typing import Any
 from data.records import Record
 from parsing.cache import fingerprint
 from parsing.errors import CacheError, InputError
-from parsing.index import build_index, shard_folder
+from parsing.index import build_index, orphans, shard_folder, shards_of
 from parsing.labels import LabelSet
 from parsing.lock import Lock
 from parsing.shard import FORMAT_VERSION, OtherVersionError, read_columns
-from parsing.whole import is_sealed, leftovers, was_ours
+from parsing.whole import is_sealed, was_ours
 
 from .parse_config import ParseConfig
 from .parse_shard import ShardTask
 from .parse_site import Site, versions
 
 MOST_IN_A_SHARD = 1024
-SHARD_NAME = re.compile(r"\d{5}\.h5")
-"""Names of the files that runs leave in a folder of shards."""
 
 
 def chosen(records: Sequence[Record], limit: int | None, only: Iterable[str] | None) -> tuple[Record, ...]:
@@ -34,19 +31,6 @@ def chosen(records: Sequence[Record], limit: int | None, only: Iterable[str] | N
     if limit is None or limit >= len(records):
         return tuple(records)
     return tuple(records[i * len(records) // limit] for i in range(limit))
-
-
-def our_shards(index: Path) -> list[Path]:
-    """The files in the folder of shards that are called as ours are."""
-    return sorted(path for path in shard_folder(index).glob("*.h5") if SHARD_NAME.fullmatch(path.name))
-
-
-def orphans(index: Path) -> list[Path]:
-    """Temporary files that killed runs left beside the index and in the folder of shards."""
-    folder = shard_folder(index)
-    return leftovers(index.parent, re.compile(re.escape(index.name))) + (
-        leftovers(folder, SHARD_NAME) if folder.is_dir() else []
-    )
 
 
 def cache_attributes(
@@ -69,7 +53,7 @@ def make_room(out: Path, attributes: Mapping[str, Any], records: Sequence[Record
     """Refuse to mix with another cache at `out`, or remove it if told to; remove what killed runs left."""
     for path in orphans(out):
         path.unlink(missing_ok=True)
-    shards = our_shards(out)
+    shards = shards_of(out)
     if overwrite:
         for path in (out, *shards):
             path.unlink(missing_ok=True)
@@ -117,7 +101,7 @@ def finish(index: Path, shards: Sequence[Path]) -> None:
     """Write the index over the whole `shards`, and remove what earlier runs left beside them."""
     build_index(index, list(shards))
     planned = {path.name for path in shards}
-    for stale in (*(p for p in our_shards(index) if p.name not in planned), *orphans(index)):
+    for stale in (*(p for p in shards_of(index) if p.name not in planned), *orphans(index)):
         stale.unlink(missing_ok=True)
 
 

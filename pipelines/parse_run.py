@@ -15,7 +15,7 @@ from parsing.whole import file_hash
 
 from .parse_cluster import connected
 from .parse_config import ParseConfig
-from .parse_shard import ShardTask, parse_shard, progress_topic, try_rows
+from .parse_shard import ShardTask, TaskFailedError, parse_shard, progress_topic, try_rows
 
 WINDOW = 3
 """Tasks a worker that are with the scheduler at a time."""
@@ -60,7 +60,7 @@ def _run_window(client: Client, todo: Sequence[ShardTask], resources: dict[str, 
         if isinstance(error, KilledWorker):
             suspects.append(task)
         elif error is None:
-            _wait_to_see(task.path, future.result())
+            _written(task, future)
         elif isinstance(error, CsclError):
             raise error
         else:
@@ -78,7 +78,7 @@ def _isolate(client: Client, task: ShardTask, resources: dict[str, int] | None, 
     for _ in range(len(task.records) + TRIES):
         future = _submit(client, resources, parse_shard, task)
         if not _killed(future):
-            _wait_to_see(task.path, future.result())
+            _written(task, future)
             bar.set_postfix_str("")
             return
         rows = [row for row in range(len(task.records)) if row not in task.fatal]
@@ -117,14 +117,14 @@ def _killed(future: Future) -> bool:
 
 
 def _failure(error: BaseException) -> CsclError:
-    reason = str(error).splitlines()[0] if str(error) else ""
-    return CsclError(f"a worker failed: {type(error).__name__}: {reason}; finished shards are kept")
+    text = str(error) if isinstance(error, TaskFailedError) else f"{type(error).__name__}: {error}"
+    return CsclError(f"a worker failed: {text.splitlines()[0]}; finished shards are kept")
 
 
-def _wait_to_see(path: Path, written: str) -> None:
+def _written(task: ShardTask, future: Future) -> None:
     """Wait until the shard that a worker wrote is here too; CsclError where it does not come."""
-    until = time.monotonic() + PATIENCE
-    while not path.is_file() or file_hash(path) != written:
+    until, digest = time.monotonic() + PATIENCE, future.result()
+    while not task.path.is_file() or file_hash(task.path) != digest:
         if time.monotonic() > until:
-            raise CsclError(f"{path} was written by a worker, but is not seen here; all must share its folder")
+            raise CsclError(f"{task.path} was written by a worker, but is not seen here; all must share its folder")
         time.sleep(0.2)

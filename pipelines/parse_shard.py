@@ -1,13 +1,13 @@
 """The task that `cscl parse` sends to a worker: parse the images of one shard and write it."""
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from .devices import find_device
 from .parse_site import Site
 
 Decoded = tuple[Tensor, tuple[int, int]]
+Result = TypeVar("Result")
 _one_at_a_time = threading.Lock()
 """The threads of one worker share a parser and torch's settings."""
 
@@ -66,6 +67,26 @@ def names_of(task: ShardTask) -> NDArray[np.object_]:
     return np.array([r.name for r in task.records], dtype=object)
 
 
+class TaskFailedError(RuntimeError):
+    """Any error in a task that is not one of ours, as text: not every exception reaches the other side of dask."""
+
+
+def told_in_words(function: Callable[..., Result]) -> Callable[..., Result]:
+    """Raise what is no error of ours as TaskFailedError."""
+
+    @wraps(function)
+    def wrapped(*args: Any) -> Result:
+        try:
+            return function(*args)
+        except CsclError:
+            raise
+        except Exception as error:
+            raise TaskFailedError(f"{type(error).__name__}: {(str(error) or 'no message').splitlines()[0]}") from None
+
+    return wrapped
+
+
+@told_in_words
 def parse_shard(task: ShardTask) -> str:
     """Write the shard and return its SHA-256; the masks themselves never travel."""
     n, (height, width) = len(task.records), task.size
@@ -94,6 +115,7 @@ def parse_shard(task: ShardTask) -> str:
     return file_hash(task.path)
 
 
+@told_in_words
 def try_rows(task: ShardTask, rows: Sequence[int]) -> None:
     """Parse these rows of the task and keep nothing: does the process live through it?"""
     with _ready(task) as parser:
