@@ -165,6 +165,7 @@ def train(
 @click.option("--permutations", type=Folder, help="rand_perm_cam.mat, for official galleries.  [default: in exp/]")
 @click.option("--rerank", is_flag=True, help="k-reciprocal re-ranking; the table says so.")
 @click.option("--flip/--no-flip", default=True, help="Average with the mirrored image.")
+@click.option("--figures", is_flag=True, help="Draw CMC, rankings, embeddings, part attention into RUN/figures.")
 @click.option("--baseline", type=Folder, help="Another run's evaluation.json: differences with a bootstrap interval.")
 @click.option("--out", type=Folder, help="Write the result here too; the mean of several runs is written nowhere else.")
 @click.option("--device", default="auto")
@@ -176,6 +177,8 @@ def evaluate(as_json: bool, **options: Any) -> None:
 
     result = evaluate_runs(**options)
     click.echo(json.dumps(result.to_json(), indent=1) if as_json else "\n".join(result.lines()))
+    for run in result.runs if options["figures"] else ():
+        click.echo(f"figures: {run / 'figures' / 'index.html'}", err=as_json)
 
 
 @main.command()

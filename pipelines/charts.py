@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -100,7 +100,7 @@ def cmc_curve(cmcs: Mapping[str, ArrayLike], out_png: Path, ranks: int = 20) -> 
     ax.set_xlabel("rank k")
     ax.set_ylabel("queries with a match in the first k (%)")
     ax.set_ylim(0, 101)
-    _legend(ax)
+    _legend(ax, "lower right")
     return _saved(figure, out_png)
 
 
@@ -150,6 +150,47 @@ def bars(names: Sequence[str], shares: Mapping[str, ArrayLike], out_png: Path, q
     return _saved(figure, out_png)
 
 
+def embedding_map(
+    embeddings: NDArray[np.floating], identities: NDArray[np.integer], infrared: NDArray[np.bool_], out_png: Path,
+    people: int = 8,
+) -> Path:  # fmt: skip
+    """Embeddings (N, D) on their two principal axes: circles are visible, triangles infrared images.
+
+    people: so many identities (N), spread over all of them, are coloured, and a line joins the centers of a coloured
+    person's modalities; the others are grey. InputError for fewer than 3 images, whose axes would mean nothing.
+    """
+    if len(embeddings) < 3:
+        raise InputError(f"a map of embeddings needs at least 3 images, got {len(embeddings)}")
+    centered = np.asarray(embeddings, np.float64) - np.mean(embeddings, 0)
+    _, lengths, axes = np.linalg.svd(centered, full_matrices=False)
+    # The sign of an axis is free: the largest loading is made positive, so that machines agree.
+    signs = np.sign(axes[np.arange(2), np.abs(axes[:2]).argmax(1)])
+    points = centered @ (axes[:2] * signs[:, None]).T
+    shares = 100 * lengths[:2] ** 2 / max(float((lengths**2).sum()), np.finfo(float).tiny)
+    known = np.unique(identities[identities >= 0])
+    chosen = known[np.unique(np.linspace(0, len(known) - 1, min(people, len(known))).round().astype(int))]
+    figure, (ax,) = _figure(1, 1, (6.4, 5.2))
+    for light, marker, name in ((False, "o", "visible"), (True, "^", "infrared")):
+        others = points[(infrared == light) & ~np.isin(identities, chosen)]
+        ax.scatter(others[:, 0], others[:, 1], s=10, marker=marker, color="#c8c8c8", zorder=2)
+        ax.scatter([], [], marker=marker, color="#555555", label=name)
+    for i, identity in enumerate(chosen):
+        colour = f"C{i}"
+        both = [points[(identities == identity) & (infrared == light)] for light in (False, True)]
+        for part, marker in zip(both, "o^", strict=True):
+            ax.scatter(
+                part[:, 0], part[:, 1], s=26, marker=marker, color=colour, edgecolors="white", linewidths=0.4, zorder=4
+            )
+        if all(len(part) for part in both):
+            ax.plot(*np.stack([part.mean(0) for part in both]).T, color=colour, linewidth=1.2, zorder=3)
+        ax.scatter([], [], marker="s", color=colour, label=f"id {identity}")
+    ax.set_xlabel(f"first principal axis ({shares[0]:.0f} % of the variance)")
+    ax.set_ylabel(f"second principal axis ({shares[1]:.0f} %)")
+    ax.set_aspect("equal", adjustable="datalim")
+    figure.legend(*ax.get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside right upper")
+    return _saved(figure, out_png)
+
+
 def _read(path: Path) -> Rows:
     """The rows of a JSON-lines file; InputError names the line that is none."""
     if not path.is_file():
@@ -192,9 +233,9 @@ def _figure(across: int, down: int, size: tuple[float, float]) -> tuple[Figure, 
     return figure, axes
 
 
-def _legend(ax: Axes) -> None:
+def _legend(ax: Axes, place: Literal["best", "lower right"] = "best") -> None:
     """A legend whose names are shown as they are: `$` in a method's name is no formula."""
-    for text in ax.legend(frameon=False, fontsize=8).get_texts():
+    for text in ax.legend(frameon=False, fontsize=8, loc=place).get_texts():
         text.set_parse_math(False)
 
 

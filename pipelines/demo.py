@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 
 from data.datasets import open_data_set
-from data.records import Protocol, Record
 from parsing.cache import MaskCache
 from parsing.errors import InputError
 from parsing.images import read_image
@@ -19,13 +18,13 @@ from parsing.images import read_image
 from .charts import curves
 from .config import read_recipe
 from .evaluate import Evaluation, evaluate
-from .figures import MaskItem, RankedRow, Shot, mask_sheet, ranked_gallery
+from .figures import MaskItem, mask_sheet
 from .make import contact_sheet, make_figures
 from .masks_score import MaskScores, score_masks
 from .pages import Section, SummaryRow, Table, write_page
 from .parse import ParseConfig, parse
-from .runs import read_run
-from .scoring import skipped, stacked
+from .run_figures import part_names, rankings
+from .runs import load_model, read_run
 from .train import TrainConfig, train
 
 SIZE = (144, 72)
@@ -68,6 +67,7 @@ def _page(
     pictures.mkdir()
     data_set, cache = open_data_set("sysu", root), MaskCache(masks)
     recipe, info = read_run(run)
+    embedder = load_model(run)
     protocol = next(p for p in data_set.protocols() if p.name == PROTOCOL)
     result = next(r for r in evaluation.results if r.protocol == PROTOCOL)
     sections = [
@@ -98,8 +98,8 @@ def _page(
         Section(
             "4. Retrieval",
             "Infrared queries of the test people (left) and the visible images that rank first: green is the right "
-            "person, red another one.",
-            _rankings(pictures / "rankings.png", run, root, protocol),
+            "person, red another one. Below each image is where the network sees each part.",
+            rankings(pictures / "rankings.png", embedder, root, protocol, _features(run), part_names(recipe, embedder)),
             command=f"cscl evaluate --run {run}",
         ),
         Section("5. All protocols", "Means over ten trials.", table=_table(evaluation)),
@@ -142,29 +142,9 @@ def _mask_picture(png: Path, root: Path, cache: MaskCache) -> Path:
     return mask_sheet(items, png, cache.labels.classes)
 
 
-def _rankings(png: Path, run: Path, root: Path, protocol: Protocol, queries: int = 6) -> Path:
-    """The first trial's ranking of queries spread over the test people."""
-    trial = protocol.trials[0]
-    features = _features(run)
-    chosen = [trial.query[i * len(trial.query) // queries] for i in range(queries)]
-    distances = 1 - stacked(chosen, features) @ stacked(trial.gallery, features).T
-    hidden = skipped(protocol.skip, type(trial)(tuple(chosen), trial.gallery))
-    if hidden is not None:
-        distances[hidden] = np.inf
-    rows = []
-    for query, row in zip(chosen, distances, strict=True):
-        order = [i for i in np.argsort(row, kind="stable") if np.isfinite(row[i])][:10]
-        rows.append(RankedRow(_shot(root, query), [_shot(root, trial.gallery[i]) for i in order]))
-    return ranked_gallery(rows, png)
-
-
 def _features(run: Path) -> dict[str, NDArray[np.float64]]:
     with np.load(run / "embeddings.npz", allow_pickle=False) as stored:
         return dict(zip(stored["names"].tolist(), stored["embeddings"].astype(np.float64), strict=True))
-
-
-def _shot(root: Path, record: Record) -> Shot:
-    return Shot(read_image(root / record.name), record.identity, record.camera, record.name)
 
 
 def _table(evaluation: Evaluation) -> Table:

@@ -15,6 +15,7 @@ from parsing.errors import InputError
 from .compare import Comparison, compare, result_text
 from .devices import find_device
 from .embed import embed, from_root
+from .run_figures import draw_figures
 from .runs import describe, load_model, open_images, read_run, write_file
 from .scoring import Result, averaged, score
 
@@ -79,12 +80,14 @@ def evaluate(
     permutations: Path | None = None,
     rerank: bool = False,
     flip: bool = True,
+    figures: bool = False,
     device: str = "auto",
     progress: bool = True,
 ) -> Evaluation:
     """Embed every query and gallery image once, score each protocol, and write the result into `run`.
 
-    evaluation.json, with `-official` and `-reranked` in its name where that is so, and embeddings.npz.
+    evaluation.json, with `-official` and `-reranked` in its name where that is so, embeddings.npz, and with `figures`
+    pictures and a page of them.
     """
     recipe, info = read_run(run)
     data_set = open_images(run, info, root, permutations)
@@ -113,6 +116,9 @@ def evaluate(
     stored = io.BytesIO()
     np.savez_compressed(stored, names=np.array(list(needed)), embeddings=embedded.numpy())
     write_file(run / "embeddings.npz", stored.getvalue())
+    if figures:
+        measured = "; ".join(evaluation.lines()[i] for i in (0, 2 + len(results)))
+        draw_figures(run, recipe, embedder, data_set, chosen, results, features, measured, simulated)
     return evaluation
 
 

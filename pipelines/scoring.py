@@ -13,6 +13,8 @@ from data.records import Protocol, Record, Skip, Trial
 from parsing.errors import InputError
 
 RANKS = (1, 5, 10, 20)
+CURVE = 20
+"""Ranks of a result's CMC curve."""
 Features = NDArray[np.float64]
 
 
@@ -34,6 +36,7 @@ class Result:
 
     runs: trained networks over which these are averaged once more; the deviations are then those over the runs.
     seeds: of the galleries, one a trial; empty where they are not drawn.
+    curve: the CMC from Rank-1 to Rank-20.
     """
 
     protocol: str
@@ -51,6 +54,7 @@ class Result:
     reranked: bool
     seeds: tuple[int, ...] = ()
     runs: int = 1
+    curve: tuple[float, ...] = ()
     per_query: PerQuery | None = field(default=None, repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
@@ -64,11 +68,11 @@ def score(protocol: Protocol, features: Mapping[str, NDArray[np.float64]], reran
     """
     rows, chances, each = [], [], []
     for trial in protocol.trials:
-        query, gallery = stacked(trial.query, features), stacked(trial.gallery, features)
-        distances = _reranked(protocol, query, gallery) if rerank else 1 - query @ gallery.T
         ids = [np.array([r.identity for r in side]) for side in (trial.query, trial.gallery)]
         skip = skipped(protocol.skip, trial)
-        scores = rank(distances, ids[0], ids[1], skip, deduplicated=protocol.deduplicated)
+        scores = rank(
+            _distances(protocol, trial, features, rerank), ids[0], ids[1], skip, deduplicated=protocol.deduplicated
+        )
         each.append(scores)
         rows.append([*(scores.rank(k) for k in RANKS), scores.mAP, scores.mINP])
         luck = chance(ids[0], ids[1], skip)
@@ -91,6 +95,7 @@ def score(protocol: Protocol, features: Mapping[str, NDArray[np.float64]], reran
         float(luck_mean[1]),
         rerank,
         tuple(range(len(protocol.trials))) if protocol.gallery_rule == "seeded" else (),
+        curve=tuple(float(np.mean([s.rank(k) for s in each])) for k in range(1, CURVE + 1)),
         per_query=_per_query(protocol.trials, each),
     )
 
@@ -126,6 +131,7 @@ def averaged(results: Sequence[Result]) -> Result:
         chance_rank1=float(np.mean([r.chance_rank1 for r in results])),
         chance_map=float(np.mean([r.chance_map for r in results])),
         runs=len(results),
+        curve=tuple(float(np.mean(values)) for values in zip(*(r.curve for r in results), strict=True)),
         per_query=mean_by_query(
             np.concatenate([np.array(q.names) for q in queries]),
             np.concatenate([q.identities for q in queries]),
@@ -134,7 +140,19 @@ def averaged(results: Sequence[Result]) -> Result:
     )
 
 
-def _reranked(protocol: Protocol, query: Features, gallery: Features) -> Features:
+def distances(
+    protocol: Protocol, trial: Trial, features: Mapping[str, NDArray[np.float64]], rerank: bool = False
+) -> Features:
+    """Distances (Nq, Ng) of a trial as `score` ranks them, infinite where a query does not see a gallery image."""
+    found = _distances(protocol, trial, features, rerank)
+    hidden = skipped(protocol.skip, trial)
+    return found if hidden is None else np.where(hidden, np.inf, found)
+
+
+def _distances(protocol: Protocol, trial: Trial, features: Mapping[str, NDArray[np.float64]], rerank: bool) -> Features:
+    query, gallery = stacked(trial.query, features), stacked(trial.gallery, features)
+    if not rerank:
+        return 1 - query @ gallery.T
     try:
         return k_reciprocal(query, gallery)
     except ValueError as error:

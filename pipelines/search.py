@@ -16,11 +16,11 @@ from data.records import Modality, Record
 from data.store import load_image
 from parsing.errors import InputError, MissingError
 from parsing.images import UnreadableImageError, read_image
-from parsing.schemes import part_scheme
 
 from .devices import find_device
 from .embed import embed
 from .figures import RankedRow, Shot, ranked_gallery
+from .run_figures import part_names
 from .runs import load_model, read_run
 
 SHOWN = 12
@@ -117,7 +117,7 @@ def search(config: SearchConfig) -> SearchResult:
         similarity = offered @ feature
         nearest = np.argsort(-similarity, kind="stable")[: config.top]
         rankings.append((query.name, tuple(Match(gallery[i].name, float(similarity[i])) for i in nearest)))
-    parts = part_scheme(recipe.data.scheme).parts if embedder.network.spam is not None else ()
+    parts = part_names(recipe, embedder)
     picture = config.out or config.run / "search.png"
     modalities = (config.query_modality, lit)
     _draw(embedder, rankings[:SHOWN], modalities, parts, picture, min(config.top, ACROSS))

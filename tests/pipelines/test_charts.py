@@ -3,12 +3,13 @@
 import json
 
 import matplotlib
+import matplotlib.axes
 import numpy as np
 import pytest
 from PIL import Image
 
 from parsing.errors import InputError, MissingError
-from pipelines.charts import cmc_curve, curves
+from pipelines.charts import cmc_curve, curves, embedding_map
 
 
 def size(path):
@@ -95,3 +96,23 @@ def test_cmc_curves_of_any_length_and_name_are_drawn(tmp_path):
 def test_what_is_no_cmc_is_refused(tmp_path, cmcs, message):
     with pytest.raises(InputError, match=message):
         cmc_curve(cmcs, tmp_path / "a.png")
+
+
+def test_a_map_of_embeddings_shows_people_in_their_modalities_and_is_the_same_again(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    identities = np.repeat(np.arange(12), 4)
+    infrared = np.tile([False, False, True, True], 12)
+    embeddings = rng.normal(size=(12, 6))[identities] + infrared[:, None] * 0.5
+    drawn = []
+    scatter = matplotlib.axes.Axes.scatter
+    monkeypatch.setattr(matplotlib.axes.Axes, "scatter", lambda *a, **k: drawn.append((a[1], a[2])) or scatter(*a, **k))
+    first = embedding_map(embeddings, identities, infrared, tmp_path / "a.png").read_bytes()
+    points = np.concatenate([np.stack([x, y], 1) for x, y in drawn if len(x)])
+    assert len(points) == 48, "every image is drawn once"
+    centered = embeddings - embeddings.mean(0)
+    _, lengths, _ = np.linalg.svd(centered)
+    assert (points**2).sum(0) == pytest.approx(lengths[:2] ** 2)
+    assert embedding_map(embeddings, identities, infrared, tmp_path / "b.png").read_bytes() == first
+    with pytest.raises(InputError, match="at least 3 images, got 2"):
+        embedding_map(embeddings[:2], identities[:2], infrared[:2], tmp_path / "c.png")
+    embedding_map(np.ones((4, 6)), np.full(4, -1), np.zeros(4, bool), tmp_path / "d.png")
