@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -62,26 +63,38 @@ def main() -> None:
         os.environ.setdefault("TQDM_MININTERVAL", "10")
 
 
-def foreign_options(command: Callable[..., None]) -> Callable[..., None]:
-    """What a parser from elsewhere does not say of itself."""
+def parser_options(command: Callable[..., None]) -> Callable[..., None]:
+    """What can be said of a parser beside its name; `_spec` takes it back out of the options."""
     for option in (
+        click.option("--bf16", is_flag=True, help="schp: compute in bfloat16; `parser compare` tells the difference."),
+        click.option("--narrow", is_flag=True, help="schp: half the input's width, for crops twice as tall as wide."),
         click.option("--remote-code", metavar="MODEL", help="hf: let this model run the code that comes with it."),
         click.option("--channels", type=click.Choice(("rgb", "bgr")), help="smp, torchscript, onnx.  [default: rgb]"),
         click.option("--std", type=float, nargs=3, help="Three, as --mean."),
         click.option("--mean", type=float, nargs=3, help="smp, torchscript, onnx: three.  [default: ImageNet's]"),
         click.option("--input", "input_size", type=Height(), help="hf, smp, torchscript, onnx: what the parser takes."),
-        click.option("--labels", metavar="NAME", help="hf, smp, torchscript, onnx: label set of the answer."),
+        click.option("--labels", metavar="NAME", help="hf, smp, torchscript, onnx: label set of the answer, or TOML."),
+        click.option("--weights", type=Folder, help="The parser's weights, instead of its own."),
     ):
         command = option(command)
     return command
+
+
+def _spec(name: str, device: str, options: dict[str, Any]) -> Any:
+    """The ParserSpec of what `parser_options` added to the options, which it takes away from them."""
+    from parsing.sources import fetch
+
+    fetch(name, options["weights"], options["remote_code"])  # before torch: without a network it ends in seconds
+    from parsing.registry import OPTIONS, ParserSpec
+
+    return ParserSpec(name, device=device, **{field: options.pop(field) for field in OPTIONS})
 
 
 @main.command()
 @click.option("--dataset", type=DATA_SETS, required=True)
 @click.option("--root", type=Folder, help="The data set's folder.  [default: $CSCL_DATA/SYSU-MM01 or data/SYSU-MM01]")
 @click.option("--out", type=Folder, help="The cache's index file.  [default: data/DATASET_masks.h5]")
-@click.option("--parser", default="street", help="The human parser.")
-@click.option("--weights", type=Folder, help="The parser's weights, instead of its own.")
+@click.option("--parser", default="street", help="The human parser; `cscl parser list` has all.")
 @click.option("--size", type=Height(), default="288x144", help="Height and width of the masks.")
 @click.option("--batch-size", type=int, default=32)
 @click.option("--device", default="auto", help="`cpu`, `cuda`, `cuda:1`; `auto` is CUDA where there is one.")
@@ -92,10 +105,13 @@ def foreign_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--flip/--no-flip", default=True, help="Average with the mirrored image.")
 @click.option("--overwrite", is_flag=True, help="Replace a cache that is there.")
 @click.option("--limit", type=int, help="At most so many images, spread over the data set.")
-@foreign_options
+@parser_options
 @one_line_errors
 def parse(**options: Any) -> None:
     """Stage 1: a human parser over every image of a data set; masks into an HDF5 cache."""
+    from parsing.sources import fetch
+
+    fetch(options["parser"], options["weights"], options["remote_code"])  # before torch, as in `_spec`
     from pipelines.parse import ParseConfig
     from pipelines.parse import parse as run
 
@@ -408,8 +424,7 @@ def parser_train(
 
 @parser_group.command("score")
 @click.option("--photos", type=Folder, required=True, help="Annotated photographs: photos/, parts/, meta.json.")
-@click.option("--parser", default="street", help="The human parser.")
-@click.option("--weights", type=Folder, help="The parser's weights, instead of its own.")
+@click.option("--parser", default="street", help="The human parser; `cscl parser list` has all.")
 @click.option("--part", type=click.Choice(("train", "val")), default="val", help="Which photographs.")
 @click.option(
     "--width", "widths", type=click.IntRange(4), multiple=True, help="Score crops reduced to it too; may repeat."
@@ -418,15 +433,61 @@ def parser_train(
 @click.option("--scheme", help="Compare in a part scheme; a parser of another label set needs it.")
 @click.option("--flip/--no-flip", default=True, help="Average with the mirrored image.")
 @click.option("--device", default="cpu")
+@parser_options
 @click.option("--json", "as_json", is_flag=True)
 @one_line_errors
-def parser_score(photos: Path, parser: str, weights: Path | None, device: str, as_json: bool, **options: Any) -> None:
+def parser_score(photos: Path, parser: str, device: str, as_json: bool, **options: Any) -> None:
     """IoU with annotated photographs, in colour, grey and simulated infrared."""
-    from parsing.registry import ParserSpec
+    spec = _spec(parser, device, options)
     from pipelines.parser_score import score_parser
 
-    scores = score_parser(photos, ParserSpec(parser, weights, device), **options)
+    scores = score_parser(photos, spec, **options)
     click.echo(json.dumps(scores.to_json(), indent=1) if as_json else "\n".join(scores.lines()))
+
+
+@click.command("PARSER", add_help_option=False)
+@click.argument("name", metavar="PARSER")
+@click.option("--flip/--no-flip", default=True)
+@parser_options
+def _setting(**_: Any) -> None:
+    """A parser and its options in one argument of `parser compare`."""
+
+
+def _read_setting(text: str, device: str) -> Any:
+    from pipelines.parser_compare import Setting
+
+    try:
+        options = _setting.make_context("PARSER", shlex.split(text)).params
+    except (click.UsageError, ValueError) as error:
+        reason = error.format_message() if isinstance(error, click.UsageError) else error
+        raise InputError(f"{text!r} is no parser with its options: {reason}") from error
+    name, flip = options.pop("name"), options.pop("flip")
+    return Setting(text, _spec(name, device, options), flip)
+
+
+@parser_group.command("compare")
+@click.argument("first")
+@click.argument("second")
+@click.option("--images", type=Folder, required=True, help="A folder of images, at any depth.")
+@click.option("--scheme", help="Compare in a part scheme; parsers of different label sets need one.")
+@click.option("--size", type=Height(), default="288x144", help="Height and width of the compared masks.")
+@click.option("--batch-size", type=click.IntRange(1), default=8)
+@click.option("--limit", type=click.IntRange(1), help="At most so many images, spread over the folder.")
+@click.option("--worst", type=click.IntRange(0), default=5, help="How many of the images that agree least to name.")
+@click.option("--device", default="auto", help="`cpu`, `cuda`; `auto` is CUDA where there is one.")
+@click.option("--json", "as_json", is_flag=True)
+@one_line_errors
+def parser_compare(first: str, second: str, images: Path, device: str, as_json: bool, **options: Any) -> None:
+    """Agreement and speed of two parsers, or of two settings of one, on a folder of images.
+
+    FIRST and SECOND are a parser with its options, in quotes:
+    cscl parser compare "schp-lip --weights W" "schp-lip --weights W --narrow" --images DIR
+    """
+    settings = _read_setting(first, device), _read_setting(second, device)
+    from pipelines.parser_compare import compare_parsers
+
+    found = compare_parsers(images, *settings, **options)
+    click.echo(json.dumps(found.to_json(), indent=1) if as_json else "\n".join(found.lines()))
 
 
 @main.group()

@@ -15,3 +15,8 @@ class MissingError(InputError, FileNotFoundError):
 
 class CacheError(InputError):
     """A mask cache is damaged, of another version, or does not fit what it is used for: exit code 2."""
+
+
+def first_line(error: BaseException) -> str:
+    """What another library's error says, cut to the first line of it, or its name where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -1,7 +1,6 @@
 """`torchscript:FILE` and `onnx:FILE`: networks exported from elsewhere, with their label set and input given beside."""
 
 import warnings
-from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -9,40 +8,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .errors import InputError, MissingError
-from .labels import label_set
-from .parser import IMAGENET_MEAN, IMAGENET_STD, NetworkParser, Size
-from .weights import content_hash
+from .described import DescribedParser, Description
+from .errors import InputError, MissingError, first_line
 
 
-class ExportedParser(NetworkParser):
-    """A file that holds the whole network, of normalised images (B, 3, *input_size) to logits (B, C, h, w).
-
-    kind: `torchscript` or `onnx`. labels: name of the label set that the classes are. mean, std: of [0, 1].
-    """
+class ExportedParser(DescribedParser):
+    """A file that holds the whole network. kind: `torchscript` or `onnx`."""
 
     licence = "not stated in the file; that of whoever trained the model"
 
-    def __init__(
-        self,
-        kind: str,
-        file: Path,
-        labels: str,
-        input_size: Size,
-        device: str | torch.device = "cpu",
-        mean: Sequence[float] = IMAGENET_MEAN,
-        std: Sequence[float] = IMAGENET_STD,
-        channels: str = "rgb",
-    ) -> None:
-        self.name = f"{kind}:{file.name}"
-        self.labels, self.input_size = label_set(labels), input_size
+    def __init__(self, kind: str, file: Path, given: Description, device: str | torch.device = "cpu") -> None:
         if not file.is_file():
             raise MissingError(f"{kind}:{file}: there is no such file")
         files = onnx_files(file) if kind == "onnx" else [file]
         network = (OnnxNetwork if kind == "onnx" else _script)(file, torch.device(device))
-        super().__init__(network, mean, std, device, channels)
-        self.weights_hash = content_hash(files)
-        self.check_answer()
+        super().__init__(f"{kind}:{file.name}", network, files, given, device)
 
 
 def _script(file: Path, device: torch.device) -> nn.Module:
@@ -53,8 +33,7 @@ def _script(file: Path, device: torch.device) -> nn.Module:
             )  # told who wrote the file, not who reads it
             return torch.jit.load(file, map_location=device)
     except (RuntimeError, ValueError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"{file} is no TorchScript file (torch.jit.save writes one): {reason}") from error
+        raise InputError(f"{file} is no TorchScript file (torch.jit.save writes one): {first_line(error)}") from error
 
 
 class OnnxNetwork(nn.Module):
@@ -74,7 +53,7 @@ class OnnxNetwork(nn.Module):
         try:
             self.session = onnxruntime.InferenceSession(str(file), options, providers)
         except Exception as error:  # onnxruntime has an error class a code, all below Exception
-            raise InputError(f"{file} cannot be run by onnxruntime: {str(error).splitlines()[0]}") from error
+            raise InputError(f"{file} cannot be run by onnxruntime: {first_line(error)}") from error
         given = self.session.get_inputs()
         if len(given) != 1:
             raise InputError(
@@ -88,7 +67,7 @@ class OnnxNetwork(nn.Module):
         try:
             answers = [self.session.run(None, {self.input: b.cpu().numpy()})[0] for b in batches]
         except Exception as error:
-            raise ValueError(str(error).splitlines()[0]) from error
+            raise ValueError(first_line(error)) from error
         return torch.cat([torch.from_numpy(answer) for answer in answers]).to(images.device)
 
 
@@ -98,7 +77,7 @@ def onnx_files(file: Path) -> list[Path]:
     try:
         graph = onnx.load(file, load_external_data=False).graph
     except Exception as error:  # protobuf's own errors
-        raise InputError(f"{file} is no ONNX file: {error}") from error
+        raise InputError(f"{file} is no ONNX file: {first_line(error)}") from error
     stored = [onnx.external_data_helper.ExternalDataInfo(t) for t in graph.initializer if t.data_location == t.EXTERNAL]
     names = sorted({info.location for info in stored})
     for name in names:

@@ -2,8 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,45 +10,25 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .errors import InputError, MissingError
-from .labels import LABEL_SETS, LabelSet, label_set
+from .errors import InputError
+from .labels import LABEL_SETS, LabelSet, label_set, sided
 from .parser import Parser, Size
-from .weights import cached_folder, content_hash, hub_folder
+from .sources import HUB_MODELS, hf_files
+from .weights import content_hash
 
-SEGFORMER = "NVIDIA Source Code License for SegFormer, non-commercial"
-WANTED = (
-    ("config.json",),
-    ("preprocessor_config.json",),
-    ("model.safetensors", "model-*.safetensors", "pytorch_model.bin", "pytorch_model-*.bin"),
-)
-EXTRA = ("README.md", "*.index.json")
 STATED = (
     "do_resize", "size", "resample", "do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std",
 )  # fmt: skip
 """What of an image processor's settings decides its answer, where it neither crops nor pads."""
 
 
-@dataclass(frozen=True)
-class Known:
-    """A model known by name: its label set and the licence of its weights."""
-
-    labels: str
-    licence: str
-
-
-KNOWN: dict[str, Known] = {
-    "mattmdjaga/segformer_b2_clothes": Known("atr", SEGFORMER),
-    "mattmdjaga/segformer_b0_clothes": Known("atr", SEGFORMER),
-    "fashn-ai/fashn-human-parser": Known("fashn", SEGFORMER),
-}
-
-
 class HuggingFaceParser(Parser):
     """A model of the hub, or of a folder that `save_pretrained` wrote.
 
-    labels: name of the label set; else that of a known model, or the one that the config's id2label spells, or one
-    made of it. input_size: stretch images to this, where the image processor itself would crop or keep the aspect.
-    remote_code: the same ORG/NAME or DIR again, to run the Python files that come with the model; never otherwise.
+    labels: name of the label set, or its TOML file; else that of a known model, or the one that the config's id2label
+    spells, or one made of it. input_size: stretch images to this, where the image processor itself would crop or keep
+    the aspect. remote_code: the same ORG/NAME or DIR again, to run the Python files that come with the model; never
+    otherwise.
     """
 
     def __init__(
@@ -61,10 +39,8 @@ class HuggingFaceParser(Parser):
         input_size: Size | None = None,
         remote_code: str | None = None,
     ) -> None:
-        if find_spec("transformers") is None:
-            raise InputError(f'hf:{model} needs transformers: pip install "cscl[hf]"')
-        trusted = remote_code is not None and remote_code == model
-        folder, weights = _find(model, trusted)
+        trusted = remote_code == model
+        folder, weights = hf_files(model, trusted)
         import transformers  # takes seconds: only when there is something to load
         from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
@@ -88,9 +64,9 @@ class HuggingFaceParser(Parser):
                     f"hf:{model}: the weights do not fit its config ({problem}: {sorted(report[problem])[0]})"
                 )
         self.name = f"hf:{folder.name}" if Path(model).is_dir() else f"hf:{model}"
-        self.licence = KNOWN[model].licence if model in KNOWN else _licence(folder / "README.md", model)
+        self.licence = HUB_MODELS[model].licence if model in HUB_MODELS else _licence(folder / "README.md", model)
         names = [str(network.config.id2label[i]) for i in range(len(network.config.id2label))]
-        chosen = labels or (KNOWN[model].labels if model in KNOWN else None)
+        chosen = labels or (HUB_MODELS[model].labels if model in HUB_MODELS else None)
         self.labels, self.order = match_labels(model, names, chosen)
         self.weights_hash = content_hash([folder / "config.json", *weights])
         self.device = torch.device(device)
@@ -140,8 +116,11 @@ def match_labels(model: str, names: list[str], chosen: str | None) -> tuple[Labe
         if sorted(spelt) == sorted(wanted.classes):
             return wanted, [spelt.index(name) for name in wanted.classes]
         if len(spelt) != len(wanted):
-            raise InputError(f"hf:{model} answers {len(spelt)} classes ({', '.join(spelt)}), but --labels {chosen} "
-                             f"has {len(wanted)}")  # fmt: skip
+            lacking = ", ".join(name for name in wanted.classes if name not in spelt) or "none"
+            raise InputError(
+                f"hf:{model} answers {len(spelt)} classes ({', '.join(spelt)}), but --labels {chosen} "
+                f"has {len(wanted)}; missing: {lacking}"
+            )
         return wanted, list(range(len(wanted)))
     for known in LABEL_SETS.values():
         if sorted(spelt) == sorted(known.classes):
@@ -152,36 +131,7 @@ def match_labels(model: str, names: list[str], chosen: str | None) -> tuple[Labe
             f"give --labels NAME, one of {', '.join(LABEL_SETS)}"
         )
     order = [spelt.index("background"), *(i for i, name in enumerate(spelt) if name != "background")]
-    classes = [spelt[i] for i in order]
-    swaps = tuple(
-        (i, classes.index("right-" + name.removeprefix("left-")))
-        for i, name in enumerate(classes)
-        if name.startswith("left-") and "right-" + name.removeprefix("left-") in classes
-    )
-    return LabelSet(Path(model).name, tuple(classes), swaps), order
-
-
-def at_hand(model: str) -> bool:
-    """Whether the files of a hub model are in the cache."""
-    return cached_folder(model, WANTED) is not None
-
-
-def _find(model: str, trusted: bool) -> tuple[Path, list[Path]]:
-    """Folder of the model, and its files of weights."""
-    folder = Path(model)
-    if not folder.is_dir():
-        if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", model):
-            raise MissingError(f"hf:{model}: no such folder, and no ORG/NAME of the Hugging Face hub")
-        advice = (
-            f"get config.json, preprocessor_config.json and model.safetensors from https://huggingface.co/{model} "
-            "into a folder and give that with --parser hf:DIR"
-        )
-        folder = hub_folder(model, WANTED, advice, (*EXTRA, "*.py") if trusted else EXTRA)
-    for names in WANTED:
-        files = next((found for name in names if (found := sorted(folder.glob(name)))), [])
-        if not files:
-            raise MissingError(f"hf:{model}: {folder} holds no {' or '.join(names)}; give a folder of save_pretrained")
-    return folder, files
+    return sided(Path(model).name, [spelt[i] for i in order]), order
 
 
 def _resizing(size: Size | None) -> dict[str, Any]:

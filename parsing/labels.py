@@ -1,9 +1,11 @@
 """Label sets: the classes a human parser answers with, in index order, and what a flip swaps."""
 
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from .errors import InputError
+from .errors import InputError, MissingError
 
 IGNORED = 255
 """The label of pixels that no class claims (padding, erased); never a class of a label set."""
@@ -90,7 +92,35 @@ LABEL_SETS: dict[str, LabelSet] = {
 
 
 def label_set(name: str) -> LabelSet:
-    """The label set called `name`; InputError lists the known ones."""
-    if name not in LABEL_SETS:
-        raise InputError(f"no label set {name!r}; there are {', '.join(LABEL_SETS)}")
-    return LABEL_SETS[name]
+    """The label set called `name`, or the one in the TOML file that `name` is a path to.
+
+    The file: `name = "..."` and `classes = ["background", ...]`. InputError lists the known ones.
+    """
+    if name in LABEL_SETS:
+        return LABEL_SETS[name]
+    if not name.endswith(".toml"):
+        raise InputError(f"no label set {name!r}; there are {', '.join(LABEL_SETS)}, or give a .toml file")
+    file = Path(name)
+    if not file.is_file():
+        raise MissingError(f"no label set file {file}")
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+        own, classes = content.pop("name"), content.pop("classes")
+        if content or not isinstance(own, str) or not all(isinstance(c, str) for c in classes):
+            raise ValueError("name is a text, classes are texts, and there is nothing else")
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"label set file {file} cannot be used: {error!r}; it needs name and classes") from error
+    if own in LABEL_SETS:
+        raise InputError(f"label set file {file}: {own!r} is the name of a known label set; give it another")
+    return sided(own, classes)
+
+
+def sided(name: str, classes: Sequence[str]) -> LabelSet:
+    """The label set of these classes, in which a flip swaps each left- class with the right- one of that name.
+
+    >>> sided("mine", ["background", "left-arm", "right-arm"]).swaps
+    ((1, 2),)
+    """
+    pairs = [(c, "right-" + c.removeprefix("left-")) for c in classes if c.startswith("left-")]
+    swaps = tuple((classes.index(one), classes.index(other)) for one, other in pairs if other in classes)
+    return LabelSet(name, tuple(classes), swaps)

@@ -116,19 +116,3 @@ class NetworkParser(Parser):
     def forward(self, batch: Tensor) -> Tensor:
         ordered = batch.flip(1) if self.channels == "bgr" else batch
         return self.network((ordered.float() - self._mean) / self._std)
-
-    @torch.inference_mode()
-    def check_answer(self) -> None:
-        """Give the network an empty image; InputError unless it answers a map of each class of the label set."""
-        empty = torch.zeros(1, 3, *self.input_size, dtype=torch.uint8, device=self.device)
-        height, width = self.input_size
-        try:
-            answer = self.forward(empty)
-        except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
-            reason = (str(error).strip() or repr(error)).splitlines()[-1]
-            raise InputError(f"{self.name} does not take an image of --input {height}x{width}: {reason}") from error
-        found = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
-        if not isinstance(answer, Tensor) or answer.ndim != 4 or answer.shape[:2] != (1, len(self.labels)):
-            raise InputError(
-                f"{self.name} answers {found}, but --labels {self.labels.name} needs (1, {len(self.labels)}, h, w)"
-            )

@@ -4,25 +4,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .described import Description
 from .errors import InputError
 from .parser import Parser, Size
 
 PARSERS = (
     "street", "schp-lip", "schp-atr", "schp-pascal",
-    "hf:ORG/NAME", "hf:DIR", "smp:DIR", "torchscript:FILE", "onnx:FILE",
+    "hf:ORG/NAME", "hf:DIR", "smp:DIR", "torchscript:FILE", "onnx:FILE", "python:FILE",
 )  # fmt: skip
 """Every form of a parser's name."""
-OPTIONS = {"labels": "labels", "input_size": "input", "mean": "mean", "std": "std", "channels": "channels"}
-"""Fields of a spec that only some parsers take, and the command line's option for each."""
+DESCRIPTION = ("labels", "input_size", "mean", "std", "channels")
+"""Fields of a spec that describe a file which does not describe itself."""
+OPTIONS = ("weights", *DESCRIPTION, "remote_code", "narrow", "bf16")
+"""Fields of a spec that only some parsers take."""
 
 
 @dataclass(frozen=True)
 class ParserSpec:
     """Which parser, with which weights file (None: its own), on which device; cheap to send to a worker.
 
-    labels: name of its label set. input_size: (height, width). mean, std: three values each, of pixels in [0, 1] or,
-    where one of the six is above 1, in [0, 255]. channels: rgb or bgr. remote_code: the model whose own code may run.
-    These are None where the parser knows better.
+    labels: name of its label set, or a TOML file. input_size: (height, width). mean, std: three values each, of pixels
+    in [0, 1] or, where one of the six is above 1, in [0, 255]. channels: rgb or bgr. remote_code: the model whose own
+    code may run. These are None where the parser knows better. narrow, bf16: see parsing.schp.SCHPParser.
     """
 
     name: str = "street"
@@ -34,6 +37,8 @@ class ParserSpec:
     std: tuple[float, ...] | None = None
     channels: str | None = None
     remote_code: str | None = None
+    narrow: bool = False
+    bf16: bool = False
 
 
 def find_parser(spec: ParserSpec) -> Parser:
@@ -50,8 +55,8 @@ def find_parser(spec: ParserSpec) -> Parser:
     if spec.name in PARSERS and kind.startswith("schp-"):
         from .schp import SCHPParser
 
-        _only(spec, "weights")
-        return SCHPParser(spec.name, spec.weights, spec.device)
+        _only(spec, "weights", "narrow", "bf16")
+        return SCHPParser(spec.name, spec.weights, spec.device, spec.narrow, spec.bf16)
     if kind == "hf" and place:
         from .huggingface import HuggingFaceParser
 
@@ -60,35 +65,41 @@ def find_parser(spec: ParserSpec) -> Parser:
     if kind == "smp" and place:
         from .smp_model import SmpParser
 
-        labels, input_size = _given(spec)
-        return SmpParser(Path(place), labels, input_size, spec.device, **_normalisation(spec))
+        return SmpParser(Path(place), _described(spec), spec.device)
     if kind in ("torchscript", "onnx") and place:
         from .exported import ExportedParser
 
-        labels, input_size = _given(spec)
-        return ExportedParser(kind, Path(place), labels, input_size, spec.device, **_normalisation(spec))
+        return ExportedParser(kind, Path(place), _described(spec), spec.device)
+    if kind == "python" and place:
+        from .own import own_parser
+
+        _only(spec, "weights")
+        return own_parser(Path(place), spec.weights, spec.device)
     raise InputError(f"no parser {spec.name!r}; there are {', '.join(PARSERS)}")
+
+
+def option(field: str) -> str:
+    """The command line's option for a field of a spec."""
+    return "--input" if field == "input_size" else "--" + field.replace("_", "-")
 
 
 def _only(spec: ParserSpec, *taken: str) -> None:
     """Refuse what was given and would be ignored."""
-    for field in ("weights", *OPTIONS, "remote_code"):
-        if field not in taken and getattr(spec, field) is not None:
-            option = OPTIONS.get(field, field).replace("_", "-")
-            raise InputError(f"--{option} {getattr(spec, field)}: parser {spec.name} does not take it")
+    for field in OPTIONS:
+        value = getattr(spec, field)
+        if field not in taken and value is not None and value is not False:
+            given = option(field) if value is True else f"{option(field)} {value}"
+            raise InputError(f"{given}: parser {spec.name} does not take it")
 
 
-def _given(spec: ParserSpec) -> tuple[str, Size]:
-    """Label set and input size, which a file without a description of itself cannot do without."""
-    _only(spec, *OPTIONS)
+def _described(spec: ParserSpec) -> Description:
+    """Label set and input size, which a file cannot do without, and those of the others that were given, in [0, 1]."""
+    _only(spec, *DESCRIPTION)
     if spec.labels is None or spec.input_size is None:
         raise InputError(f"--parser {spec.name}: say what it answers and takes, with --labels NAME --input HxW")
-    return spec.labels, spec.input_size
-
-
-def _normalisation(spec: ParserSpec) -> dict[str, Any]:
-    """Those of mean, std and channels that were given, in [0, 1]."""
     values = {"mean": spec.mean, "std": spec.std}
     scale = 255 if any(v > 1 for vs in values.values() if vs is not None for v in vs) else 1
     given: dict[str, Any] = {k: tuple(v / scale for v in vs) for k, vs in values.items() if vs is not None}
-    return given | ({"channels": spec.channels} if spec.channels is not None else {})
+    if spec.channels is not None:
+        given["channels"] = spec.channels
+    return Description(spec.labels, spec.input_size, **given)

@@ -1,5 +1,6 @@
 """Part schemes: how the classes of a label set are grouped into the few parts that re-identification pools over."""
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,8 +41,11 @@ class PartScheme:
     def table(self, labels: LabelSet) -> NDArray[np.uint8]:
         """Look-up table (256,) from class to part; 255 stays 255. InputError names the part that has no class."""
         if labels.name not in self.groups:
+            known, key = ", ".join(self.groups), _toml_key(labels.name)
             raise InputError(
-                f"part scheme {self.name!r} does not know label set {labels.name!r}; it knows {', '.join(self.groups)}"
+                f"part scheme {self.name!r} does not know label set {labels.name!r}; it knows {known}. "
+                f"Write a scheme of your own, a TOML file with name, parts and a table [{key}] that gives each part "
+                f"its classes (of {', '.join(labels.classes[1:])}), and give the file in its place"
             )
         groups = self.groups[labels.name]
         table = np.zeros(256, np.uint8)
@@ -68,6 +72,10 @@ class PartScheme:
                     f"group {labels.classes[one]!r} as {labels.classes[other]!r}, or in parts of their own"
                 )
         return tuple(turned.get(part, part) for part in range(len(self) + 1))
+
+
+def _toml_key(name: str) -> str:
+    return name if re.fullmatch(r"[\w-]+", name, re.ASCII) else f'"{name}"'
 
 
 def _sides(*parts: str) -> str:
@@ -153,7 +161,8 @@ PART_SCHEMES: dict[str, PartScheme] = {
 def part_scheme(name: str) -> PartScheme:
     """The part scheme called `name`, or the one in the TOML file that `name` is a path to.
 
-    The file: `name = "..."`, `parts = [...]`, and a table for each label set with the classes of each part.
+    The file: `name = "..."`, `parts = [...]`, and a table for each label set with the classes of each part. A label
+    set that is not known here, as one made of a model's config, is checked once it is there.
     """
     if name in PART_SCHEMES:
         return PART_SCHEMES[name]
@@ -165,7 +174,7 @@ def part_scheme(name: str) -> PartScheme:
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
         parts = tuple(str(p) for p in content["parts"])
-        groups = {n: {p: tuple(g[p]) for p in g} for n, g in content.items() if isinstance(g, dict)}
+        groups = {n: {p: _names(g[p]) for p in g} for n, g in content.items() if isinstance(g, dict)}
         scheme = PartScheme(str(content["name"]), parts, groups)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise InputError(
@@ -174,11 +183,16 @@ def part_scheme(name: str) -> PartScheme:
     if not groups:
         raise InputError(f"part scheme file {file} has no table; add one a label set, as [lip] or [street]")
     for label_set_name, group in groups.items():
-        if label_set_name not in LABEL_SETS:
-            raise InputError(
-                f"part scheme file {file}: no label set {label_set_name!r}; there are {', '.join(LABEL_SETS)}"
-            )
         if unknown := set(group) - set(parts):
             raise InputError(f"part scheme file {file}: {sorted(unknown)[0]!r} of {label_set_name!r} is not in parts")
-        scheme.table(LABEL_SETS[label_set_name])
+        if empty := [part for part in parts if not group.get(part)]:
+            raise InputError(f"part scheme file {file}: {label_set_name!r} has no class for {empty[0]!r}")
+        if label_set_name in LABEL_SETS:
+            scheme.table(LABEL_SETS[label_set_name])
     return scheme
+
+
+def _names(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise TypeError(f"{value!r} is no list of class names")
+    return tuple(value)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,57 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .errors import InputError
 from .labels import label_set
 from .parser import Parser, Size
 from .schp_network import SCHPNetwork
-from .weights import cached_folder, content_hash, hub_folder, load_strictly, read_tensors
+from .sources import SCHP, SCHP_LICENCE, schp_file
+from .weights import content_hash, load_strictly, read_tensors
 
-LICENCE = "MIT (Self-Correction Human Parsing)"
-DRIVE = "https://drive.google.com/drive/folders/1uOaQCpNtosIjEL2phQKEdiYd0Td18jNo"
 MEAN, STD = (0.406, 0.456, 0.485), (0.225, 0.224, 0.229)
 """Of blue, green, red, in [0, 1]."""
-
-
-@dataclass(frozen=True)
-class Published:
-    """One of the three published networks: where its weights are, the input it was trained on, one half as wide."""
-
-    labels: str
-    file: str
-    repo: str
-    input_size: Size
-    narrow: Size
-
-    @property
-    def source(self) -> str:
-        """Where both forms of the weights are."""
-        return f"{self.file} from {DRIVE} or {HUB_FILE} from https://huggingface.co/{self.repo}"
-
-    @property
-    def advice(self) -> str:
-        """What to fetch, from where, and which option takes it."""
-        return f"get {self.source}, and give it with --weights FILE"
-
-
-HUB_FILE = "model.safetensors"
-WANTED = ((HUB_FILE,),)
-SCHP: dict[str, Published] = {
-    "schp-lip": Published(
-        "lip", "exp-schp-201908261155-lip.pth", "pirocheto/schp-lip-20", (473, 473), (473, 241)
-    ),
-    "schp-atr": Published(
-        "atr", "exp-schp-201908301523-atr.pth", "pirocheto/schp-atr-18", (512, 512), (512, 256)
-    ),
-    "schp-pascal": Published(
-        "pascal", "exp-schp-201908270938-pascal-person-part.pth", "pirocheto/schp-pascal-7", (512, 512), (512, 256)
-    ),
-}  # fmt: skip
-
-
-def at_hand(name: str) -> bool:
-    """Whether the weights of a published network are in the hub's cache."""
-    return cached_folder(SCHP[name].repo, WANTED) is not None
 
 
 class SCHPParser(Parser):
@@ -72,7 +28,7 @@ class SCHPParser(Parser):
     bf16: compute in bfloat16: faster on a GPU, and not quite the same answer.
     """
 
-    licence = LICENCE
+    licence = SCHP_LICENCE
 
     def __init__(
         self,
@@ -82,10 +38,7 @@ class SCHPParser(Parser):
         narrow: bool = False,
         bf16: bool = False,
     ) -> None:
-        if name not in SCHP:
-            raise InputError(f"no parser {name!r}; of SCHP there are {', '.join(SCHP)}")
-        published = SCHP[name]
-        file = file or hub_folder(published.repo, WANTED, published.advice) / HUB_FILE
+        published, file = SCHP[name], file or schp_file(name)
         self.name, self.labels = name, label_set(published.labels)
         self.input_size = published.narrow if narrow else published.input_size
         self.device, self.bf16 = torch.device(device), bf16

@@ -1,7 +1,6 @@
 """`smp:DIR`: a model of segmentation-models-pytorch as its `save_pretrained` left it."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,38 +8,24 @@ import segmentation_models_pytorch as smp
 import torch
 from torch import nn
 
+from .described import DescribedParser, Description
 from .errors import InputError, MissingError
-from .labels import label_set
-from .parser import IMAGENET_MEAN, IMAGENET_STD, NetworkParser, Size
-from .weights import content_hash, load_strictly, read_tensors
+from .weights import load_strictly, read_tensors
 
 FILES = ("config.json", "model.safetensors")
 
 
-class SmpParser(NetworkParser):
-    """A saved model; what it does not say (label set, input size, normalisation) is given beside it."""
+class SmpParser(DescribedParser):
+    """A saved model."""
 
     licence = "not stated in the folder; that of whoever trained the model"
 
-    def __init__(
-        self,
-        folder: Path,
-        labels: str,
-        input_size: Size,
-        device: str | torch.device = "cpu",
-        mean: Sequence[float] = IMAGENET_MEAN,
-        std: Sequence[float] = IMAGENET_STD,
-        channels: str = "rgb",
-    ) -> None:
-        self.name = f"smp:{folder.name}"
-        self.labels, self.input_size = label_set(labels), input_size
+    def __init__(self, folder: Path, given: Description, device: str | torch.device = "cpu") -> None:
         files = [folder / name for name in FILES]
         for file in files:
             if not file.is_file():
                 raise MissingError(f"smp:{folder}: there is no {file.name}; give a folder that save_pretrained wrote")
-        super().__init__(_network(files[0], files[1]), mean, std, device, channels)
-        self.weights_hash = content_hash(files)
-        self.check_answer()
+        super().__init__(f"smp:{folder.name}", _network(*files), files, given, device)
 
 
 def _network(config: Path, weights: Path) -> nn.Module:

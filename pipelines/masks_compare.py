@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from parsing.cache import MaskCache
 from parsing.errors import InputError
+from parsing.labels import LabelSet
 from parsing.resize import resize_labels
 from parsing.schemes import part_scheme
 from parsing.shard import MODALITIES
@@ -73,7 +74,7 @@ def compare(first: Path, second: Path, scheme: str | None = None, worst: int = 1
     scheme: a part scheme to compare in; caches of different label sets need one. worst: how many images to name.
     """
     caches = MaskCache(first), MaskCache(second)
-    name, classes, tables = _common(caches, scheme)
+    name, classes, tables = common_classes((str(first), str(second)), (caches[0].labels, caches[1].labels), scheme)
     shared = [image for image in caches[0].names if image in caches[1]]
     if not shared:
         raise InputError(
@@ -108,17 +109,19 @@ def compare(first: Path, second: Path, scheme: str | None = None, worst: int = 1
     )
 
 
-def _common(
-    caches: tuple[MaskCache, MaskCache], scheme: str | None
+def common_classes(
+    names: tuple[str, str], labels: tuple[LabelSet, LabelSet], scheme: str | None
 ) -> tuple[str, tuple[str, ...], tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
-    """What to compare in: its name, its classes, and the look-up table from each cache's classes to these."""
-    labels = caches[0].labels, caches[1].labels
+    """What to compare two answers in: its name, its classes, and the look-up table from each answer's classes to them.
+
+    names: of the two, for the InputError where their label sets differ and there is no scheme.
+    """
     if scheme is not None:
         chosen = part_scheme(scheme)
         return chosen.name, ("background", *chosen.parts), (chosen.table(labels[0]), chosen.table(labels[1]))
     if labels[0].classes != labels[1].classes:
         raise InputError(
-            f"{caches[0].path} holds {labels[0].name} classes, {caches[1].path} {labels[1].name} ones: "
+            f"{names[0]} holds {labels[0].name} classes, {names[1]} {labels[1].name} ones: "
             "give a part scheme to compare in, as --scheme reid4"
         )
     return labels[0].name, labels[0].classes, (np.arange(256, dtype=np.uint8),) * 2

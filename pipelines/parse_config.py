@@ -29,7 +29,7 @@ class ParseConfig:
     workers: processes, None for one a core (one a GPU), 0 for none but this one; with a scheduler how many of its
     workers to wait for. scheduler: address of a running dask scheduler to use instead; scheduler_file: the file
     that it wrote its address to. probs: store class probabilities too. limit: at most so many images, spread evenly
-    over the data set. labels to remote_code: of parsers that do not know them, see parsing.registry.ParserSpec.
+    over the data set. labels to bf16: what only some parsers take, see parsing.registry.ParserSpec.
     """
 
     dataset: str
@@ -54,6 +54,8 @@ class ParseConfig:
     std: tuple[float, ...] | None = None
     channels: str | None = None
     remote_code: str | None = None
+    narrow: bool = False
+    bf16: bool = False
 
     def __post_init__(self) -> None:
         check_size(self.size)
@@ -78,7 +80,10 @@ class ParseConfig:
 
     def parser_spec(self) -> ParserSpec:
         """The parser that was asked for."""
+        labels = self.labels
+        if labels is not None and labels.endswith(".toml"):
+            labels = str(Path(labels).resolve())  # a worker may stand in another folder
         return ParserSpec(
-            self.parser, self.weights and self.weights.resolve(), self.device, self.labels, self.input_size,
-            self.mean, self.std, self.channels, self.remote_code,
+            self.parser, self.weights and self.weights.resolve(), self.device, labels, self.input_size,
+            self.mean, self.std, self.channels, self.remote_code, self.narrow, self.bf16,
         )  # fmt: skip

@@ -4,8 +4,9 @@ from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from typing import Any
 
-from parsing.labels import label_set
+from parsing.labels import LABEL_SETS, label_set
 from parsing.parser import Size
+from parsing.sources import HUB_MODELS, SCHP, SCHP_LICENCE, at_hand
 from parsing.street import StreetParser
 
 
@@ -42,23 +43,28 @@ class ParserList:
         ]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         table = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells]
-        return [*table, "", *(f"{r.name}: {r.licence}; {r.source}" for r in self.rows)]
+        sources = [f"{r.name}: {r.licence}; {r.source}" for r in self.rows]
+        sets = [f"{s.name}: {', '.join(s.classes)}" for s in LABEL_SETS.values()]
+        return [*table, "", "licences and sources", *sources, "", "label sets", *sets]
 
 
 def list_parsers() -> ParserList:
     """Look at the package and at the download cache; nothing is downloaded."""
-    from parsing.huggingface import KNOWN, at_hand
-    from parsing.schp import LICENCE as SCHP_LICENCE
-    from parsing.schp import SCHP
-    from parsing.schp import at_hand as schp_at_hand
-
     street = StreetParser()
     rows = [_row("street", street.labels.name, street.input_size, street.licence, "in the package", True)]
-    rows += [_row(name, p.labels, p.input_size, SCHP_LICENCE, p.source, schp_at_hand(name)) for name, p in SCHP.items()]
+    rows += [_row(name, p.labels, p.input_size, SCHP_LICENCE, p.source, at_hand(name)) for name, p in SCHP.items()]
     hf = "" if find_spec("transformers") else 'pip install "cscl[hf]"'
     rows += [
-        _row(f"hf:{model}", known.labels, None, known.licence, f"https://huggingface.co/{model}", at_hand(model), hf)
-        for model, known in KNOWN.items()
+        _row(
+            f"hf:{model}",
+            known.labels,
+            None,
+            known.licence,
+            f"https://huggingface.co/{model}",
+            at_hand(f"hf:{model}"),
+            hf,
+        )
+        for model, known in HUB_MODELS.items()
     ]
     onnx = "" if find_spec("onnx") and find_spec("onnxruntime") else 'pip install "cscl[onnx]"'
     of_file, no_licence = "--labels", "that of the model"
@@ -70,6 +76,9 @@ def list_parsers() -> ParserList:
         ParserRow("smp:DIR", of_file, (), "--input", no_licence, "a folder of save_pretrained", "yours"),
         ParserRow("torchscript:FILE", of_file, (), "--input", no_licence, "a file of torch.jit.save", "yours"),
         ParserRow("onnx:FILE", of_file, (), "--input", no_licence, "an exported file", "yours", onnx),
+        ParserRow(
+            "python:FILE", "of its code", (), "its own", no_licence, "code of your own, docs/parsers.md", "yours"
+        ),
     ]
     return ParserList(tuple(rows))
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from parsing.described import Description
 from parsing.errors import InputError, MissingError
 from parsing.exported import ExportedParser
 
@@ -71,7 +72,7 @@ def expected(channels: str = "rgb") -> Tensor:
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_answers_as_the_network_it_was_exported_from(tmp_path: Path, kind: str, channels: str) -> None:
     file = exported(kind, tmp_path)
-    parser = ExportedParser(kind, file, "pascal", SIZE, "cpu", (0.1, 0.2, 0.3), (0.5, 0.6, 0.7), channels)
+    parser = ExportedParser(kind, file, Description("pascal", SIZE, (0.1, 0.2, 0.3), (0.5, 0.6, 0.7), channels))
     with torch.inference_mode():
         found = parser.forward(torch.stack([parser.prepare(image) for image in images(2)]))
     torch.testing.assert_close(found, expected(channels), atol=1e-4, rtol=1e-4)
@@ -81,7 +82,7 @@ def test_it_answers_as_the_network_it_was_exported_from(tmp_path: Path, kind: st
 
 def test_an_onnx_file_for_one_image_takes_a_batch_one_by_one(tmp_path: Path) -> None:
     file = exported("onnx", tmp_path, batches=False)
-    parser = ExportedParser("onnx", file, "pascal", SIZE, "cpu", (0.1, 0.2, 0.3), (0.5, 0.6, 0.7))
+    parser = ExportedParser("onnx", file, Description("pascal", SIZE, (0.1, 0.2, 0.3), (0.5, 0.6, 0.7)))
     with torch.inference_mode():
         found = parser.forward(torch.stack([parser.prepare(image) for image in images(2)]))
     torch.testing.assert_close(found, expected(), atol=1e-4, rtol=1e-4)
@@ -93,42 +94,43 @@ def test_the_hash_sees_onnx_weights_in_a_file_beside_it_which_may_not_be_missing
 
     model = onnx.load(file)
     onnx.save(model, file, save_as_external_data=True, location="halving.data", size_threshold=0)
-    before = ExportedParser("onnx", file, "pascal", SIZE).weights_hash
+    before = ExportedParser("onnx", file, Description("pascal", SIZE)).weights_hash
     data = bytearray((tmp_path / "halving.data").read_bytes())
     data[2] ^= 1
     (tmp_path / "halving.data").write_bytes(data)
-    assert ExportedParser("onnx", file, "pascal", SIZE).weights_hash != before
+    assert ExportedParser("onnx", file, Description("pascal", SIZE)).weights_hash != before
     (tmp_path / "halving.data").unlink()
     with pytest.raises(InputError, match=r"halving\.data"):
-        ExportedParser("onnx", file, "pascal", SIZE)
+        ExportedParser("onnx", file, Description("pascal", SIZE))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_does_not_fit_is_refused_by_name(tmp_path: Path, kind: str) -> None:
     file = exported(kind, tmp_path)
     with pytest.raises(
-        InputError, match=rf"{kind}:{file.name} answers \(1, 7, 12, 6\), but --labels atr needs \(1, 18"
+        InputError,
+        match=rf"{kind}:{file.name} answers \(1, 7, 12, 6\), but --labels atr needs \(1, 18.*for dress, belt",
     ):
-        ExportedParser(kind, file, "atr", SIZE)
+        ExportedParser(kind, file, Description("atr", SIZE))
     with pytest.raises(InputError, match="no label set 'clothes'"):
-        ExportedParser(kind, file, "clothes", SIZE)
+        ExportedParser(kind, file, Description("clothes", SIZE))
     with pytest.raises(MissingError, match=f"{kind}:.*none"):
-        ExportedParser(kind, tmp_path / "none", "pascal", SIZE)
+        ExportedParser(kind, tmp_path / "none", Description("pascal", SIZE))
     whole = file.read_bytes()
     for content in (whole[: len(whole) // 2], b"an article, not a network"):
         file.write_bytes(content)
         with pytest.raises(InputError, match=file.name):
-            ExportedParser(kind, file, "pascal", SIZE)
+            ExportedParser(kind, file, Description("pascal", SIZE))
 
 
 def test_an_onnx_file_of_another_input_size_is_refused_with_the_option(tmp_path: Path) -> None:
     file = exported("onnx", tmp_path)
     with pytest.raises(InputError, match=r"does not take an image of --input 32x16"):
-        ExportedParser("onnx", file, "pascal", (32, 16))
+        ExportedParser("onnx", file, Description("pascal", (32, 16)))
 
 
 def test_without_onnxruntime_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = exported("onnx", tmp_path)
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
     with pytest.raises(InputError, match=r'needs onnxruntime: pip install "cscl\[onnx\]"'):
-        ExportedParser("onnx", file, "pascal", SIZE)
+        ExportedParser("onnx", file, Description("pascal", SIZE))

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from parsing import huggingface
+from parsing import sources
 from parsing.errors import InputError, MissingError
 from parsing.huggingface import HuggingFaceParser, match_labels
 from parsing.labels import label_set
@@ -109,7 +109,7 @@ def test_labels_are_matched_by_name_wherever_the_names_are_known() -> None:
     assert [order[c] for c in channels] == list(labels.classes)
     assert match_labels("me/parser", order, "pascal") == (labels, channels)
     assert match_labels("me/parser", [f"LABEL_{i}" for i in range(7)], "pascal") == (labels, list(range(7)))
-    with pytest.raises(InputError, match=r"answers 7 classes .*--labels lip has 20"):
+    with pytest.raises(InputError, match=r"answers 7 classes .*--labels lip has 20; missing: hat, hair, .*right-shoe"):
         match_labels("me/parser", order, "lip")
     with pytest.raises(InputError, match=r"no class called background \(wall, sky, \.\.\.\); give --labels"):
         match_labels("me/parser", ["wall", "sky"], None)
@@ -169,7 +169,7 @@ def test_code_that_comes_with_a_model_runs_only_when_the_model_is_named(made: Pa
 def test_without_network_it_says_which_files_from_where_and_which_option(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(huggingface, "find_spec", lambda _: True)
+    monkeypatch.setattr(sources, "find_spec", lambda _: True)
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(MissingError) as caught:
@@ -179,6 +179,6 @@ def test_without_network_it_says_which_files_from_where_and_which_option(
 
 
 def test_without_transformers_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(huggingface, "find_spec", lambda _: None)
+    monkeypatch.setattr(sources, "find_spec", lambda _: None)
     with pytest.raises(InputError, match=r'pip install "cscl\[hf\]"'):
         HuggingFaceParser("fashn-ai/fashn-human-parser")

@@ -1,8 +1,10 @@
 """Label sets: the published orders, what a flip swaps, and what is refused."""
 
+from pathlib import Path
+
 import pytest
 
-from parsing.errors import InputError
+from parsing.errors import InputError, MissingError
 from parsing.labels import LABEL_SETS, LabelSet, label_set
 
 PUBLISHED = {
@@ -73,3 +75,34 @@ def test_a_class_is_found_by_name_and_an_unknown_one_lists_what_there_is() -> No
 def test_a_label_set_that_cannot_be_is_refused(classes: tuple[str, ...], complaint: str) -> None:
     with pytest.raises(InputError, match=complaint):
         LabelSet("own", classes)
+
+
+def toml(folder: Path, text: str) -> str:
+    (folder / "own.toml").write_text(text, encoding="utf-8")
+    return str(folder / "own.toml")
+
+
+def test_a_label_set_of_ones_own_is_read_from_toml_and_swaps_its_sides(tmp_path: Path) -> None:
+    own = label_set(
+        toml(tmp_path, 'name = "own"\nclasses = ["background", "right-shoe", "hair", "left-shoe", "left-ear"]')
+    )
+    assert own == LabelSet("own", ("background", "right-shoe", "hair", "left-shoe", "left-ear"), ((3, 1),))
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ('name = "own"', "needs name and classes"),
+        ('classes = ["background", "hair"]', "needs name and classes"),
+        ('name = "own"\nclasses = ["hair", "background"]', "class 0 must be 'background'"),
+        ('name = "own"\nclasses = ["background", 1]', "classes are texts"),
+        ('name = "own"\nclasses = ["background", "hair"]\nswaps = [[0, 1]]', "nothing else"),
+        ('name = "lip"\nclasses = ["background", "hair"]', "'lip' is the name of a known label set"),
+        ("name = ", "cannot be used"),
+    ],
+)
+def test_a_label_set_file_that_cannot_be_used_is_refused(tmp_path: Path, text: str, complaint: str) -> None:
+    with pytest.raises(InputError, match=complaint):
+        label_set(toml(tmp_path, text))
+    with pytest.raises(MissingError, match=r"no label set file .*none\.toml"):
+        label_set(str(tmp_path / "none.toml"))

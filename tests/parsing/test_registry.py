@@ -71,6 +71,10 @@ def test_options_that_a_parser_does_not_take_or_lacks_are_refused() -> None:
         find_parser(ParserSpec("smp:x", Path("w.pth"), labels="lip", input_size=(8, 8)))
     with pytest.raises(InputError, match=r"--mean .*: parser hf:a/b"):
         find_parser(ParserSpec("hf:a/b", mean=(0.0, 0.0, 0.0)))
+    with pytest.raises(InputError, match="--narrow: parser street does not take it"):
+        find_parser(ParserSpec(narrow=True))
+    with pytest.raises(InputError, match="--bf16: parser onnx:x"):
+        find_parser(ParserSpec("onnx:x", bf16=True))
     with pytest.raises(InputError, match="--labels NAME --input HxW"):
         find_parser(ParserSpec("onnx:x.onnx", labels="lip"))
 

@@ -17,8 +17,9 @@ from torch.nn import functional as F
 from parsing.errors import InputError, MissingError
 from parsing.labels import label_set
 from parsing.parser import Size
-from parsing.schp import SCHP, SCHPParser, into_input, out_of_input, scale_of
+from parsing.schp import SCHPParser, into_input, out_of_input, scale_of
 from parsing.schp_network import AbsoluteNorm, SCHPNetwork
+from parsing.sources import SCHP
 
 ORACLES = Path(__file__).resolve().parents[2].parent / "shared" / "oracles"
 Fused = tuple[Tensor, Tensor, Tensor]

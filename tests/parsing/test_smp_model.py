@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from parsing.described import Description
 from parsing.errors import InputError, MissingError
 from parsing.smp_model import SmpParser
 
@@ -37,7 +38,7 @@ def image() -> np.ndarray:
 @pytest.mark.parametrize("channels", ["rgb", "bgr"])
 def test_it_answers_as_the_library_does(saved: Path, channels: str) -> None:
     mean, std = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
-    parser = SmpParser(saved, "pascal", (32, 16), mean=mean, std=std, channels=channels)
+    parser = SmpParser(saved, Description("pascal", (32, 16), mean, std, channels))
     given = torch.from_numpy(image()).permute(2, 0, 1)[None] / 255
     given = given.flip(1) if channels == "bgr" else given
     normalised = (given - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
@@ -49,38 +50,38 @@ def test_it_answers_as_the_library_does(saved: Path, channels: str) -> None:
 
 
 def test_its_hash_follows_weights_and_configuration(saved: Path, tmp_path: Path) -> None:
-    hashes = {SmpParser(saved, "pascal", (32, 16)).weights_hash}
+    hashes = {SmpParser(saved, Description("pascal", (32, 16))).weights_hash}
     changed = tmp_path / "changed"
     shutil.copytree(saved, changed)
     weights = load_file(changed / "model.safetensors")
     save_file({name: tensor.clone() for name, tensor in weights.items()}, changed / "model.safetensors")
     config = json.loads((changed / "config.json").read_text())
     (changed / "config.json").write_text(json.dumps({**config, "decoder_interpolation": "bilinear"}))
-    hashes.add(SmpParser(changed, "pascal", (32, 16)).weights_hash)
+    hashes.add(SmpParser(changed, Description("pascal", (32, 16))).weights_hash)
     assert len(hashes) == 2
 
 
 def test_a_label_set_or_input_that_does_not_fit_is_refused(saved: Path) -> None:
     with pytest.raises(InputError, match=r"smp:tiny answers \(1, 7, 32, 16\), but --labels lip needs \(1, 20,"):
-        SmpParser(saved, "lip", (32, 16))
+        SmpParser(saved, Description("lip", (32, 16)))
     with pytest.raises(InputError, match="--channels gray"):
-        SmpParser(saved, "pascal", (32, 16), channels="gray")
+        SmpParser(saved, Description("pascal", (32, 16), channels="gray"))
     with pytest.raises(InputError, match="--std above 0"):
-        SmpParser(saved, "pascal", (32, 16), std=(1.0, 0.0, 1.0))
+        SmpParser(saved, Description("pascal", (32, 16), std=(1.0, 0.0, 1.0)))
 
 
 def test_folders_that_are_no_saved_model_are_refused_by_name(saved: Path, tmp_path: Path) -> None:
     with pytest.raises(MissingError, match=r"none: there is no config\.json"):
-        SmpParser(tmp_path / "none", "pascal", (32, 16))
+        SmpParser(tmp_path / "none", Description("pascal", (32, 16)))
     broken = tmp_path / "broken"
     shutil.copytree(saved, broken)
     whole = (broken / "model.safetensors").read_bytes()
     (broken / "model.safetensors").write_bytes(whole[:1000])
     with pytest.raises(InputError, match=r"model\.safetensors cannot be read as weights"):
-        SmpParser(broken, "pascal", (32, 16))
+        SmpParser(broken, Description("pascal", (32, 16)))
     (broken / "config.json").write_text('{"_model_class": "Transformer"}')
     with pytest.raises(InputError, match=r"config\.json is no configuration of segmentation-models"):
-        SmpParser(broken, "pascal", (32, 16))
+        SmpParser(broken, Description("pascal", (32, 16)))
     tiny_unet(activation="softmax2d").save_pretrained(tmp_path / "soft")
     with pytest.raises(InputError, match="a parser answers logits"):
-        SmpParser(tmp_path / "soft", "pascal", (32, 16))
+        SmpParser(tmp_path / "soft", Description("pascal", (32, 16)))
