@@ -21,8 +21,8 @@ from .pages import Section, SummaryRow, Table, write_page
 MOST_NAMED = 200
 """How many failures the page names."""
 CONFIDENCE = (
-    "Mean probability of the chosen classes over the person, times the share of the person that the image and its "
-    "mirror image label alike."
+    "The IoU that the parser's own probabilities expect of the mask, times the share of the person that the image and "
+    "its mirror image label alike, times how plausibly the parts lie below one another."
 )
 
 

@@ -207,7 +207,7 @@ function look(width) {
   return new Promise((done) => {
     const frame = document.createElement("iframe");
     frame.style.cssText = `width: ${width}px; height: 900px; border: 0`;
-    frame.onload = () => frame.contentDocument.querySelector(".card").scrollIntoView() || setTimeout(() => {
+    frame.onload = () => { frame.contentDocument.querySelector(".card").scrollIntoView(); setTimeout(() => {
       const inner = frame.contentDocument, view = frame.contentWindow;
       const form = inner.getElementById("controls"), large = inner.getElementById("large");
       const set = (name, key, value) => {
@@ -239,7 +239,7 @@ function look(width) {
         results.push(found);
         done();
       }, 50);
-    }, 500);
+    }, 500); };
     frame.srcdoc = page;
     document.body.replaceChildren(frame);
   });
