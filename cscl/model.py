@@ -261,7 +261,7 @@ class TotalLoss:
             heads = output.parsing_logits if c.parsing and part_labels is not None else []
             if heads and part_labels is not None:
                 each = [parsing(logits.float(), part_labels, confidence) for logits in heads]
-                terms["parsing"] = torch.stack(each).mean()
+                terms["parsing"] = torch.stack(each).sum()  # a mean would leave SPAM's head a quarter of the weight
             if c.division and parts is not None:
                 division = DIVISION_FORMS[c.division_form]
                 terms["division"] = division(parts.attention[:, 1:].float(), parts.pooled.float())

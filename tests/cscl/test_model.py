@@ -281,7 +281,7 @@ def test_the_total_is_the_weighted_sum_of_terms_that_equal_their_definitions() -
             + F.cross_entropy(p.foreground_logits, IDENTITIES, label_smoothing=0.1)
             + part_identity(p.part_logits, p.visibility, IDENTITIES),
             "triplet": weighted_triplet(out.feature, IDENTITIES),
-            "parsing": sum(parsing(v, y, confidence) for v in (*out.pam_logits.values(), p.logits)) / 4,
+            "parsing": sum(parsing(v, y, confidence) for v in (*out.pam_logits.values(), p.logits)),
             "division": attention_overlap(p.attention[:, 1:]) + feature_overlap(p.pooled),
             "icm": sum(
                 ICM_FORMS["icm"](f, IDENTITIES, INFRARED, 0.3)
