@@ -21,6 +21,8 @@ WINDOW = 3
 """Tasks a worker that are with the scheduler at a time."""
 TRIES = 3
 """How often a shard is tried that fails in another way than by an error of ours."""
+COMING, SETTLING = 600.0, 2.0
+"""Seconds for which to wait for a worker when none is left, and then until it has started in full."""
 PATIENCE = 30.0
 """Seconds for which a file that a worker wrote may not be seen here yet, as on NFS."""
 
@@ -76,7 +78,7 @@ def _isolate(client: Client, task: ShardTask, resources: dict[str, int] | None, 
     """Write the shard without the images that kill whatever parses them, found by halving, alone on the cluster."""
     bar.set_postfix_str(f"workers die of {task.path.name}: looking for the image")
     for _ in range(len(task.records) + TRIES):
-        future = _submit(client, resources, parse_shard, task)
+        future = _submit_alone(client, resources, parse_shard, task)
         if not _killed(future):
             _written(task, future)
             bar.set_postfix_str("")
@@ -84,13 +86,25 @@ def _isolate(client: Client, task: ShardTask, resources: dict[str, int] | None, 
         rows = [row for row in range(len(task.records)) if row not in task.fatal]
         while len(rows) > 1:
             half = rows[: len(rows) // 2]
-            rows = half if _killed(_submit(client, resources, try_rows, task, half)) else rows[len(half) :]
-        if rows and _killed(_submit(client, resources, try_rows, task, rows)):
+            rows = half if _killed(_submit_alone(client, resources, try_rows, task, half)) else rows[len(half) :]
+        if rows and _killed(_submit_alone(client, resources, try_rows, task, rows)):
             task = replace(task, fatal=task.fatal | {rows[0]})
     raise CsclError(
         f"workers are killed while they parse {task.path.name}, but by no single image of it; if memory is short, "
         "a smaller --batch-size or fewer --workers help; finished shards are kept"
     )
+
+
+def _submit_alone(
+    client: Client, resources: dict[str, int] | None, function: Callable[..., object], *args: object
+) -> Future:
+    """Submit to workers that have been there for a while: dask does not replace one that dies while it starts."""
+    try:
+        client.wait_for_workers(1, timeout=COMING)
+    except TimeoutError as error:
+        raise CsclError("no worker is left; finished shards are kept, the same command goes on from there") from error
+    time.sleep(SETTLING)
+    return _submit(client, resources, function, *args)
 
 
 def _submit(client: Client, resources: dict[str, int] | None, function: Callable[..., object], *args: object) -> Future:

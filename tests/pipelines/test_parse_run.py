@@ -168,7 +168,7 @@ def test_the_images_that_kill_their_worker_are_found_by_halving(
     count: int, deadly: set[int], chance: int, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dask_of_tests, seen = Pretended(deadly, chance), []
-    monkeypatch.setattr("pipelines.parse_run._submit", dask_of_tests.submit)
+    monkeypatch.setattr("pipelines.parse_run._submit_alone", dask_of_tests.submit)
     monkeypatch.setattr("pipelines.parse_run._killed", dask_of_tests.killed)
     monkeypatch.setattr("pipelines.parse_run._written", lambda task, future: seen.append(task))
     _isolate(SimpleNamespace(), task_of(count), None, SimpleNamespace(set_postfix_str=lambda text: None))  # type: ignore[arg-type]
