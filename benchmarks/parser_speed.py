@@ -205,7 +205,7 @@ def table(results: dict[str, Any]) -> list[str]:
         "Images a second from pixels to class probabilities at 288x144 with flip averaging, one process, median of "
         f"{len(next(iter(results['machines'][machines[0]].values()))['speeds'])} runs; random weights for all but "
         f"`street`. {'; '.join(told)}. mIoU: {results['mIoU'].get('images', 'no')} validation photographs, "
-        "simulated near-infrared (below).",
+        f"weights {results['mIoU'].get('weights', '')[:12]}, near-infrared simulated (see below).",
     ]
 
 
