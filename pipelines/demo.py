@@ -28,7 +28,7 @@ from .runs import load_model, read_run
 from .train import TrainConfig, train
 
 SIZE = (144, 72)
-TRAIN, TEST, SHOTS = 20, 12, 2
+TRAIN, TEST, SHOTS = 48, 24, 1
 PROTOCOL = "all-single"
 
 
