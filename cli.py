@@ -512,7 +512,7 @@ def data_check(dataset: str, root: Path | None, as_json: bool) -> None:
 
 @data.group("make")
 def data_make() -> None:
-    """Make a simulated data set, with the true label map of every image."""
+    """Make a simulated data set, with the true label map of every image, or the photographs for one."""
 
 
 def made_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -563,6 +563,18 @@ def make_street(sheet: Path | None, **options: Any) -> None:
     from pipelines.make import make_street as run
 
     _made(run(**options), sheet)
+
+
+@data_make.command("photos")
+@click.option("--ccp", type=Folder, required=True, help="A clone of bearpaw/clothing-co-parsing.")
+@click.option("--out", type=Folder, required=True, help="Where to; a new folder.")
+@click.option("--overwrite", is_flag=True, help="Replace a folder that this command made.")
+@one_line_errors
+def make_photos(**options: Any) -> None:
+    """Photographs with street classes out of Clothing Co-Parsing, to train parsers and to make `street` from."""
+    from pipelines.make_photos import make_photos as run
+
+    click.echo(run(**options).line())
 
 
 if __name__ == "__main__":

@@ -5,8 +5,6 @@ that the folder is a simulation and how it was made.
 """
 
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from PIL import Image
 
 from parsing.errors import InputError, MissingError
 
+from .drafts import drafted
 from .records import Modality
 
 FORMAT_VERSION = 1
@@ -168,38 +167,10 @@ def written(out: Path, plan: Plan, about: Mapping[str, Any], overwrite: bool) ->
 
     InputError if `out` holds anything, unless it is a simulation and `overwrite` is set.
     """
-    _check_free(out, overwrite)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
+    with drafted(out, lambda folder: (folder / MARK).is_file(), "a simulated data set", overwrite) as draft:
         yield draft
         for name, text in plan.lists.items():
             (draft / name).parent.mkdir(parents=True, exist_ok=True)
             (draft / name).write_text(text, encoding="utf-8")
         note = {"simulation": True, "format_version": FORMAT_VERSION, "images": len(plan.slots), **about}
         (draft / MARK).write_text(json.dumps(note, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-        draft.chmod(0o755)
-        _check_free(out, overwrite)
-        if out.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent)) / "old"
-            out.rename(old)
-            draft.rename(out)
-            shutil.rmtree(old.parent)
-        else:
-            draft.rename(out)
-    finally:
-        if draft.exists():
-            shutil.rmtree(draft)
-
-
-def _check_free(out: Path, overwrite: bool) -> None:
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise InputError(f"{out} is a file; name a folder to write the data set to")
-    if not any(out.iterdir()):
-        return
-    if not (out / MARK).is_file():
-        raise InputError(f"{out} holds files that are not a simulated data set; name another folder")
-    if not overwrite:
-        raise InputError(f"{out} already holds a simulated data set; name another folder or use --overwrite")

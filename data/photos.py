@@ -15,7 +15,8 @@ TREE = """expected:
   ROOT/photos/ID.jpg      the photograph
   ROOT/parts/ID.png       one street class a pixel, of the same size
   ROOT/meta.json          {"parts": [the street classes], "train": [IDs], "val": [IDs]}
-  ROOT/unlabelled/ID.jpg  optional, more photographs without labels"""
+  ROOT/unlabelled/ID.jpg  optional, more photographs without labels
+`cscl data make photos` makes such a folder of a clone of Clothing Co-Parsing"""
 
 
 class Photos:

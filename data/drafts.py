@@ -1,0 +1,48 @@
+"""Folders that appear whole or not at all, and replace only what the same command made before."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from parsing.errors import InputError
+
+
+@contextmanager
+def drafted(out: Path, ours: Callable[[Path], bool], kind: str, overwrite: bool) -> Iterator[Path]:
+    """A temporary folder to write in; it becomes `out` when the block ends well, and is removed otherwise.
+
+    ours: whether a folder is of this `kind`, so that `overwrite` may replace it. InputError if `out` holds
+    anything else, or anything at all without `overwrite`.
+    """
+    _check_free(out, ours, kind, overwrite)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    try:
+        yield draft
+        draft.chmod(0o755)
+        _check_free(out, ours, kind, overwrite)
+        if out.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent)) / "old"
+            out.rename(old)
+            draft.rename(out)
+            shutil.rmtree(old.parent)
+        else:
+            draft.rename(out)
+    finally:
+        if draft.exists():
+            shutil.rmtree(draft)
+
+
+def _check_free(out: Path, ours: Callable[[Path], bool], kind: str, overwrite: bool) -> None:
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise InputError(f"{out} is a file; name a folder to write the data set to")
+    if not any(out.iterdir()):
+        return
+    if not ours(out):
+        raise InputError(f"{out} holds files that are not {kind}; name another folder")
+    if not overwrite:
+        raise InputError(f"{out} already holds {kind}; name another folder or use --overwrite")

@@ -1,0 +1,104 @@
+"""Turns a clone of Clothing Co-Parsing into photographs with street classes, as `data/photos.py` reads them."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from tqdm import tqdm
+
+from data.ccp import TEST, VAL, Clone
+from data.ccp_parts import is_person, street_parts
+from data.drafts import drafted
+from parsing.labels import label_set
+from parsing.resize import resize_labels
+
+_MADE_BY = "cscl data make photos"
+_HEIGHT, _QUALITY = 512, 88
+_UNLABELLED_HEIGHT, _UNLABELLED_QUALITY = 384, 82
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """Ids of the photographs by what they are for; `left_out` have annotations without a person."""
+
+    out: Path
+    train: tuple[str, ...]
+    val: tuple[str, ...]
+    test: tuple[str, ...]
+    unlabelled: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+    def line(self) -> str:
+        """What was made, in one line."""
+        nobody = f"; without a person and left out: {', '.join(self.left_out)}" if self.left_out else ""
+        return (
+            f"{self.out}: photographs with street classes, {len(self.train)} to train, {len(self.val)} to validate, "
+            f"{len(self.test)} to test; {len(self.unlabelled)} unlabelled{nobody}"
+        )
+
+
+def make_photos(ccp: Path, out: Path, overwrite: bool = False, progress: bool = True) -> Made:
+    """Write the photographs of the clone `ccp` to `out`, 512 high with labels and 384 high without.
+
+    The split is that of the built-in parser: `val` scored it, `test` was not used, the rest trained it.
+    """
+    clone, out = Clone(ccp), Path(out)
+    kept, left_out = [], []
+    with (
+        drafted(out, _ours, "photographs made by this command", overwrite) as draft,
+        tqdm(
+            total=len(clone.annotated) + len(clone.unannotated),
+            unit="image",
+            desc=f"making {out.name}",
+            disable=not progress,
+        ) as bar,
+    ):
+        for folder in ("photos", "parts", "unlabelled"):
+            (draft / folder).mkdir()
+        for photo_id in clone.annotated:
+            photo = clone.photo(photo_id)
+            classes = clone.classes(photo_id, photo.shape[:2])
+            parts = street_parts(resize_labels(classes, _size(photo, _HEIGHT)))
+            if is_person(parts).any():
+                _save(photo, draft / "photos" / f"{photo_id}.jpg", _HEIGHT, _QUALITY)
+                Image.fromarray(parts).save(draft / "parts" / f"{photo_id}.png")
+                kept.append(photo_id)
+            else:
+                left_out.append(photo_id)
+            bar.update()
+        for photo_id in clone.unannotated:
+            file = draft / "unlabelled" / f"{photo_id}.jpg"
+            _save(clone.photo(photo_id), file, _UNLABELLED_HEIGHT, _UNLABELLED_QUALITY)
+            bar.update()
+        split = {
+            "train": [i for i in kept if i not in VAL + TEST],
+            "val": [i for i in kept if i in VAL],
+            "test": [i for i in kept if i in TEST],
+        }
+        meta = {"made_by": _MADE_BY, "source": "Clothing Co-Parsing", "parts": label_set("street").classes, **split}
+        (draft / "meta.json").write_text(json.dumps(meta) + "\n", encoding="utf-8")
+        if (licence := Path(ccp) / "LICENSE").is_file():
+            (draft / "LICENSE").write_bytes(licence.read_bytes())
+    train, val, test = map(tuple, split.values())
+    return Made(out, train, val, test, clone.unannotated, tuple(left_out))
+
+
+def _size(photo: NDArray[np.uint8], height: int) -> tuple[int, int]:
+    """The size (H, W) of the photograph at this height."""
+    return height, max(round(photo.shape[1] * height / photo.shape[0]), 1)
+
+
+def _save(photo: NDArray[np.uint8], file: Path, height: int, quality: int) -> None:
+    height, width = _size(photo, height)
+    Image.fromarray(photo).resize((width, height), Image.Resampling.LANCZOS).save(file, quality=quality)
+
+
+def _ours(folder: Path) -> bool:
+    try:
+        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(meta, dict) and meta.get("made_by") == _MADE_BY
