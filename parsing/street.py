@@ -18,8 +18,8 @@ from .parser import NetworkParser, Size
 
 BUILT_IN = Path(__file__).parent / "weights" / "street.safetensors"
 LICENCE = (
-    "weights MIT (cscl); trained on Clothing Co-Parsing photographs, Apache-2.0 (Yang, Luo and Lin, CVPR 2014), from the "
-    "ImageNet weights of EfficientNet-Lite0, Apache-2.0"
+    "weights MIT (cscl); trained on Clothing Co-Parsing photographs, Apache-2.0 (Yang, Luo and Lin, CVPR 2014), from "
+    "the ImageNet weights of EfficientNet-Lite0, Apache-2.0"
 )
 FORMAT = "cscl-street-2"
 
