@@ -80,11 +80,15 @@ def parser_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def _spec(name: str, device: str, options: dict[str, Any]) -> Any:
-    """The ParserSpec of what `parser_options` added to the options, which it takes away from them."""
+def _fetch(name: str, options: dict[str, Any]) -> None:
+    """Weights from the hub, before torch is loaded: without a network a command ends in seconds."""
     from parsing.sources import fetch
 
-    fetch(name, options["weights"], options["remote_code"])  # before torch: without a network it ends in seconds
+    fetch(name, options["weights"], options["remote_code"])
+
+
+def _spec(name: str, device: str, options: dict[str, Any]) -> Any:
+    """The ParserSpec of what `parser_options` added to the options, which it takes away from them."""
     from parsing.registry import OPTIONS, ParserSpec
 
     return ParserSpec(name, device=device, **{field: options.pop(field) for field in OPTIONS})
@@ -109,9 +113,7 @@ def _spec(name: str, device: str, options: dict[str, Any]) -> Any:
 @one_line_errors
 def parse(**options: Any) -> None:
     """Stage 1: a human parser over every image of a data set; masks into an HDF5 cache."""
-    from parsing.sources import fetch
-
-    fetch(options["parser"], options["weights"], options["remote_code"])  # before torch, as in `_spec`
+    _fetch(options["parser"], options)
     from pipelines.parse import ParseConfig
     from pipelines.parse import parse as run
 
@@ -438,9 +440,10 @@ def parser_train(
 @one_line_errors
 def parser_score(photos: Path, parser: str, device: str, as_json: bool, **options: Any) -> None:
     """IoU with annotated photographs, in colour, grey and simulated infrared."""
-    spec = _spec(parser, device, options)
+    _fetch(parser, options)
     from pipelines.parser_score import score_parser
 
+    spec = _spec(parser, device, options)
     scores = score_parser(photos, spec, **options)
     click.echo(json.dumps(scores.to_json(), indent=1) if as_json else "\n".join(scores.lines()))
 
@@ -453,16 +456,12 @@ def _setting(**_: Any) -> None:
     """A parser and its options in one argument of `parser compare`."""
 
 
-def _read_setting(text: str, device: str) -> Any:
-    from pipelines.parser_compare import Setting
-
+def _read_setting(text: str) -> dict[str, Any]:
     try:
-        options = _setting.make_context("PARSER", shlex.split(text)).params
+        return _setting.make_context("PARSER", shlex.split(text)).params
     except (click.UsageError, ValueError) as error:
         reason = error.format_message() if isinstance(error, click.UsageError) else error
         raise InputError(f"{text!r} is no parser with its options: {reason}") from error
-    name, flip = options.pop("name"), options.pop("flip")
-    return Setting(text, _spec(name, device, options), flip)
 
 
 @parser_group.command("compare")
@@ -481,12 +480,20 @@ def parser_compare(first: str, second: str, images: Path, device: str, as_json: 
     """Agreement and speed of two parsers, or of two settings of one, on a folder of images.
 
     FIRST and SECOND are a parser with its options, in quotes:
+
+    \b
     cscl parser compare "schp-lip --weights W" "schp-lip --weights W --narrow" --images DIR
     """
-    settings = _read_setting(first, device), _read_setting(second, device)
-    from pipelines.parser_compare import compare_parsers
+    given = {text: _read_setting(text) for text in (first, second)}
+    for one in given.values():
+        _fetch(one["name"], one)
+    from pipelines.parser_compare import Setting, compare_parsers
 
-    found = compare_parsers(images, *settings, **options)
+    left, right = (
+        Setting(text, _spec(given[text]["name"], device, dict(given[text])), given[text]["flip"])
+        for text in (first, second)
+    )
+    found = compare_parsers(images, left, right, **options)
     click.echo(json.dumps(found.to_json(), indent=1) if as_json else "\n".join(found.lines()))
 
 

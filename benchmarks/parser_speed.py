@@ -7,11 +7,14 @@ parser_speed.json by machine, so that a run with --device cuda elsewhere adds it
 """
 
 import json
+import os
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,6 @@ import numpy as np
 import torch
 from street_reid import machine
 
-from parsing.parser import Parser
 from parsing.registry import ParserSpec, find_parser
 from parsing.schp_network import SCHPNetwork
 from parsing.street import StreetParser
@@ -29,19 +31,25 @@ from pipelines.parser_score import score_parser
 RESULTS = Path(__file__).with_suffix(".json")
 BEGIN, END = "<!-- parsers: benchmarks/parser_speed.py -->", "<!-- end of parsers -->"
 SIZE = (288, 144)
+RUN = 4.0
+"""Seconds that a run takes, or those of one image."""
 SEGFORMERS = {"B0": ([2, 2, 2, 2], [32, 64, 160, 256], 256), "B2": ([3, 4, 6, 3], [64, 128, 320, 512], 768)}
 """Depths, widths and the decoder's width of published SegFormers."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One parser of the table. spec: makes what is needed in a folder and says which parser it is."""
+    """One parser of the table. spec: makes what is needed in a folder and says which parser it is.
+
+    gpu: measured on a GPU alone; a CPU without bfloat16 takes minutes an image.
+    """
 
     name: str
     labels: str
     classes: str
     licence: str
     spec: Callable[[Path], ParserSpec]
+    gpu: bool = False
 
 
 def schp(name: str, classes: int, **options: bool) -> Callable[[Path], ParserSpec]:
@@ -105,7 +113,7 @@ ROWS = (
     Row("`street`", "street", "8", MIT, lambda _: ParserSpec()),
     Row("`schp-lip`", "lip", "20", MIT, schp("schp-lip", 20)),
     Row("`schp-lip --narrow`", "lip", "20", MIT, schp("schp-lip", 20, narrow=True)),
-    Row("`schp-lip --bf16`", "lip", "20", MIT, schp("schp-lip", 20, bf16=True)),
+    Row("`schp-lip --bf16`", "lip", "20", MIT, schp("schp-lip", 20, bf16=True), gpu=True),
     Row("`schp-atr`", "atr", "18", MIT, schp("schp-atr", 18)),
     Row("`schp-pascal`", "pascal", "7", MIT, schp("schp-pascal", 7)),
     Row("`hf:mattmdjaga/segformer_b0_clothes`", "atr", "18", NVIDIA, segformer("B0")),
@@ -116,66 +124,62 @@ ROWS = (
 )
 
 
-def measure(parser: Parser, batch: int, runs: int) -> list[float]:
+def measure(spec: ParserSpec, threads: int, runs: int) -> list[float]:
     """Images a second of each run, from pixels to class probabilities at 288x144, flip averaged."""
-    random = np.random.default_rng(0)
-    images = random.integers(0, 256, (batch, *SIZE, 3), dtype=np.uint8)
-    speeds = []
-    for run in range(runs + 1):
+    torch.set_num_threads(threads)
+    parser, random = find_parser(spec), np.random.default_rng(0)
+
+    def seconds(batch: int) -> float:
+        images = random.integers(0, 256, (batch, *SIZE, 3), dtype=np.uint8)
         began = time.perf_counter()
         prepared = torch.stack([parser.prepare(image) for image in images])
         answer, _ = parser.parse(prepared, [SIZE] * batch, SIZE)
         answer.argmax(1).cpu()
-        if run:  # the first warms up
-            speeds.append(batch / (time.perf_counter() - began))
-    return speeds
+        return time.perf_counter() - began
+
+    seconds(1)
+    batch = int(min(max(RUN / seconds(1), 1), 64))  # a batch a run
+    if batch > 1:
+        seconds(batch)
+    return [batch / seconds(batch) for _ in range(runs)]
 
 
 @click.command()
 @click.option("--device", default="cpu", show_default=True)
-@click.option("--threads", default=2, show_default=True, help="Of torch, on a CPU.")
+@click.option("--processes", default=2, show_default=True, help="On a CPU, with one thread each, as `cscl parse` does.")
 @click.option("--runs", default=3, show_default=True)
-@click.option("--batch", type=int, help="Images a batch.  [default: 4, on a GPU 64]")
 @click.option("--only", multiple=True, help="Rows whose name holds this.")
 @click.option("--photos", type=click.Path(path_type=Path), help="Annotated photographs, for the built-in one's mIoU.")
 @click.option("--docs", type=click.Path(path_type=Path, exists=True), help="The page with the table.")
-def main(
-    device: str,
-    threads: int,
-    runs: int,
-    batch: int | None,
-    only: tuple[str, ...],
-    photos: Path | None,
-    docs: Path | None,
-) -> None:
+def main(device: str, processes: int, runs: int, only: tuple[str, ...], photos: Path | None, docs: Path | None) -> None:
     """Measure, and write the table."""
-    torch.set_num_threads(threads)
+    processes = processes if device == "cpu" else 1
     torch.manual_seed(0)
     results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"machines": {}, "mIoU": {}}
-    on = results["machines"].setdefault(place(device, threads), {})
+    where = f"{machine()}, {processes} processes" if device == "cpu" else f"{machine()}, on the GPU"
+    on = results["machines"].setdefault(where, {})
     for row in ROWS:
-        if only and not any(word in row.name for word in only):
+        if (only and not any(word in row.name for word in only)) or (row.gpu and device == "cpu"):
             continue
+        load = os.getloadavg()[0]
         with tempfile.TemporaryDirectory() as folder:
-            spec = row.spec(Path(folder))
-            parser = find_parser(ParserSpec(**{**spec.__dict__, "device": device}))
-            speeds = measure(parser, batch or (4 if device == "cpu" else 64), runs)
-        on[row.name] = {"input": list(parser.input_size), "speeds": speeds, "median": statistics.median(speeds)}
+            spec = replace(row.spec(Path(folder)), device=device)
+            size = find_parser(spec).input_size
+            with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+                each = [pool.submit(measure, spec, 1, runs) for _ in range(processes)]
+                speeds = [sum(run) for run in zip(*(one.result() for one in each), strict=True)]
+        on[row.name] = {"input": list(size), "speeds": speeds, "median": statistics.median(speeds), "load": load}
         click.echo(f"{row.name}: {on[row.name]['median']:.2f} images a second")
+        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     if photos is not None:
         scores = score_parser(photos, ParserSpec(device=device))
         results["mIoU"] = {"weights": scores.weights, "images": scores.images, **scores.to_json()["mIoU"]}
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     text = "\n".join(table(results))
     click.echo(text)
     if docs is not None:
         before, rest = docs.read_text(encoding="utf-8").split(BEGIN)
         docs.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}", encoding="utf-8")
-
-
-def place(device: str, threads: int) -> str:
-    """The machine and what of it is used."""
-    return f"{machine()}, {threads} threads" if device == "cpu" else f"{machine()}, on the GPU"
 
 
 def table(results: dict[str, Any]) -> list[str]:
@@ -194,18 +198,28 @@ def table(results: dict[str, Any]) -> list[str]:
         found = [results["machines"][m].get(row.name) for m in machines]
         size = next((f"{f['input'][0]}x{f['input'][1]}" for f in found if f), "")
         speeds = [f"{f['median']:.2g}" if f else "not measured" for f in found]
-        score = "weights not here" if row.labels != "street" else ""
+        score = "weights not here" if row.labels != "street" else "as `street`"
+        if row.name == "`street`":
+            score = "not measured"
         if row.name == "`street`" and results["mIoU"]:
             score = ", ".join(f"{100 * results['mIoU'][s]:.1f} {s}" for s in ("colour", "near-infrared"))
         lines.append(f"| {' | '.join([row.name, row.labels, row.classes, size, row.licence, *speeds, score])} |")
-    told = [f"[{i + 1}] {m}" for i, m in enumerate(machines)]
+    told = [
+        f"[{n + 1}] {m}, load average {min(r['load'] for r in rows.values()):.1f} to "
+        f"{max(r['load'] for r in rows.values()):.1f} before the rows"
+        for n, (m, rows) in enumerate(results["machines"].items())
+    ]
+    found = results["mIoU"]
+    scored = (
+        f"of {found['images']} validation photographs, weights {found['weights'][:12]}" if found else "not measured"
+    )
     return [
         *lines,
         "",
-        "Images a second from pixels to class probabilities at 288x144 with flip averaging, one process, median of "
-        f"{len(next(iter(results['machines'][machines[0]].values()))['speeds'])} runs; random weights for all but "
-        f"`street`. {'; '.join(told)}. mIoU: {results['mIoU'].get('images', 'no')} validation photographs, "
-        f"weights {results['mIoU'].get('weights', '')[:12]}, near-infrared simulated (see below).",
+        "Images a second from pixels to class probabilities at 288x144 with flip averaging, one thread a process as "
+        f"`cscl parse` has, median of several runs; random weights for all but `street`. {'; '.join(told)}. A load "
+        "above the processes of the measurement is other work on the same cores, which slows it. "
+        f"mIoU {scored}, near-infrared simulated (see below).",
     ]
 
 

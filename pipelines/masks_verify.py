@@ -16,6 +16,7 @@ from parsing.images import UnreadableImageError, read_image
 from parsing.index import build_index, orphans, shards_of
 from parsing.lock import writing_to
 from parsing.shard import Status
+from parsing.sources import SCHP
 
 from .parse import ParseConfig, parse
 from .parse_plan import shard_length
@@ -146,10 +147,13 @@ def _parse_again(config: VerifyConfig, found: Inspection, readable: Sequence[str
         for name, columns in found.whole.items()
         if wanted.intersection(columns.names) or (columns.status == Status.FATAL).any()
     )
+    preprocessing, published = made_by["preprocessing"], SCHP.get(made_by["parser"])
     again_config = ParseConfig(
         found.attributes["data_set"], root, config.cache, made_by["parser"], config.weights, tuple(made_by["size"]),
         device=config.device, workers=config.workers, probs=made_by["probs"], flip=made_by["flip"],
         progress=config.progress,
+        narrow=published is not None and preprocessing.get("input") == list(published.narrow),
+        bf16=preprocessing.get("precision") == "bfloat16",
     )  # fmt: skip
     parse(again_config, _images(config, found, root), again)
 

@@ -111,6 +111,8 @@ def test_wrong_parsers_and_weights_are_refused_in_a_line(
     save_file({"a": torch.zeros(2)}, tmp_path / "foreign.safetensors")
     refused(parse("--weights", tmp_path / "foreign.safetensors"), "foreign.safetensors")
     refused(parse("--device", "warp"), "--device warp")
+    refused(parse("--narrow"), "--narrow", "street does not take it")
+    refused(parse("--bf16"), "--bf16", "street does not take it")
     refused(parse("--size", "3x3"), "--size 3x3")
     refused(parse("--limit", 0), "--limit 0")
 

@@ -34,6 +34,7 @@ def silent() -> Iterator[str]:
     [
         "parse --dataset sysu --parser hf:me/parser",
         "parser score --photos none --parser schp-atr",
+        "parser compare street hf:me/parser --images none",
     ],
 )
 def test_a_silent_network_ends_a_command_in_one_line_before_anything_heavy_is_loaded(
