@@ -3,12 +3,16 @@
 import json
 import logging
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+from uuid import uuid4
 
 import dask
 import torch
-from distributed import Client, LocalCluster, Nanny, Scheduler, SpecCluster
+from distributed import Client, Future, LocalCluster, Nanny, Scheduler, SpecCluster
 from tqdm import tqdm
 
 from parsing.errors import CsclError, InputError, MissingError
@@ -21,17 +25,74 @@ SETTINGS = {
     "distributed.worker.daemon": True,
     "distributed.admin.tick.limit": "1h",
     "distributed.scheduler.allowed-failures": 0,  # a shard that loses its worker is tried again alone (parse_run)
+    # dask's 15 s would end, again and again, what takes longer to start: the worker that a nanny has just replaced
+    "distributed.deploy.lost-worker-timeout": "60s",
 }
 DASHBOARD = "127.0.0.1:0"
 """Any free port: the usual one may be that of another run."""
+COMING, SETTLING = 300.0, 2.0
+"""Seconds for which to wait for a worker when none is left, and then until it has started in full."""
+LOOK = 2.0
+"""Seconds between two looks at whether workers are missing."""
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Workers:
+    """The workers of a client that offer `resources`. Whatever waits for them fails once none is there for long."""
+
+    client: Client
+    resources: Mapping[str, int]
+
+    def threads(self) -> int:
+        """How many tasks they can run at a time."""
+        known = self.client.scheduler_info()["workers"].values()
+        return sum(worker["nthreads"] for worker in known if self.resources.keys() <= worker["resources"].keys())
+
+    def submit(self, function: Callable[..., object], *args: object) -> Future:
+        """As `Client.submit`, under a key of its own: of equal ones a scheduler, which may be shared, would run one."""
+        key = f"cscl-{uuid4().hex}"
+        return self.client.submit(function, *args, key=key, pure=False, resources=dict(self.resources) or None)
+
+    def first_done(self, futures: Sequence[Future]) -> list[Future]:
+        """Wait until one of them is finished, failed or lost, and return all that are."""
+        return self._until(lambda: [future for future in futures if future.status != "pending"])
+
+    def settle(self) -> None:
+        """Wait until a worker has been there for a while: dask may not replace one that dies while it starts."""
+        self._until(self.threads)
+        time.sleep(SETTLING)
+
+    def _until(self, look: Callable[[], Found]) -> Found:
+        """Wait until there is something to see; CsclError where no worker is there for COMING seconds."""
+        seen = looked = time.monotonic()
+        while not (found := look()):
+            time.sleep(0.02)
+            now = time.monotonic()
+            if now - looked > LOOK:
+                looked, seen = now, now if self.threads() else seen
+                self._replace_lost()
+            if now - seen > COMING:
+                raise CsclError(
+                    f"no worker was left for {COMING:.0f} s; finished shards are kept, the same command goes on from "
+                    "there"
+                )
+        return found
+
+    def _replace_lost(self) -> None:
+        """Start the workers of this run's own cluster that dask has given up; it does so only when it is scaled."""
+        cluster = self.client.cluster
+        if cluster is not None:
+            cluster.scale(len(cluster.worker_spec))
 
 
 @contextmanager
-def connected(config: ParseConfig, shards: int, site: Site, bar: tqdm) -> Iterator[Client]:
-    """A client of enough workers that have passed the checks of `site`; its own cluster ends with it."""
+def connected(config: ParseConfig, shards: int, site: Site, bar: tqdm) -> Iterator[Workers]:
+    """Enough workers that have passed the checks of `site`; a cluster of the run's own ends with it."""
     with dask.config.set(SETTINGS), _client(config, shards, bar) as client:
         _check_workers(client, site)
-        yield client
+        gpus = config.device != "cpu" and Workers(client, {"GPU": 1}).threads()
+        yield Workers(client, {"GPU": 1} if gpus else {})
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from parsing.registry import ParserSpec
 from parsing.shard import Status
 from parsing.whole import file_hash
 from pipelines.parse import ParseConfig, parse
+from pipelines.parse_cluster import Workers
 from pipelines.parse_run import _isolate
 from pipelines.parse_shard import ShardTask
 from pipelines.parse_site import Site
@@ -88,6 +89,7 @@ def wait_for(what: Callable[[], bool], seconds: float = 120) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_workers_of_another_scheduler_write_the_same_bytes_though_one_is_killed(
     config: ParseConfig, tmp_path: Path, dask_command: Callable[..., subprocess.Popen[bytes]]
 ) -> None:
@@ -130,20 +132,17 @@ def test_a_scheduler_that_is_not_there_is_refused_by_what_was_given(config: Pars
 
 
 class Pretended:
-    """Stands for dask: trials of rows are killed where one of `deadly` is among them."""
+    """Stands for dask: what is tried is killed where one of `deadly` is among its rows."""
 
     def __init__(self, deadly: set[int], chance: int = 0) -> None:
         self.deadly, self.chance, self.trials = deadly, chance, 0
 
-    def submit(self, client: Any, resources: Any, function: Callable[..., object], task: Any, rows: Any = None) -> Any:
-        return set(rows if rows is not None else range(len(task.records))) - task.fatal
-
-    def killed(self, rows: set[int]) -> bool:
+    def survived(self, workers: Any, function: Callable[..., object], task: Any, rows: Any = None) -> bool:
         self.trials += 1
         if self.chance:
             self.chance -= 1
-            return True
-        return bool(rows & self.deadly)
+            return False
+        return not (set(rows if rows is not None else range(len(task.records))) - task.fatal) & self.deadly
 
 
 def task_of(count: int) -> ShardTask:
@@ -168,13 +167,31 @@ def test_the_images_that_kill_their_worker_are_found_by_halving(
     count: int, deadly: set[int], chance: int, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dask_of_tests, seen = Pretended(deadly, chance), []
-    monkeypatch.setattr("pipelines.parse_run._submit_alone", dask_of_tests.submit)
-    monkeypatch.setattr("pipelines.parse_run._killed", dask_of_tests.killed)
+    monkeypatch.setattr("pipelines.parse_run._survived", dask_of_tests.survived)
     monkeypatch.setattr("pipelines.parse_run._written", lambda task, future: seen.append(task))
-    _isolate(SimpleNamespace(), task_of(count), None, SimpleNamespace(set_postfix_str=lambda text: None))  # type: ignore[arg-type]
+    _isolate(SimpleNamespace(), task_of(count), SimpleNamespace(set_postfix_str=lambda text: None))  # type: ignore[arg-type]
     (task,) = seen
     assert task.fatal == deadly
     assert dask_of_tests.trials <= most
+
+
+def test_lost_workers_are_started_again_and_none_for_long_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.parse_cluster.LOOK", 0.0)
+    monkeypatch.setattr("pipelines.parse_cluster.COMING", 0.2)
+    scaled: list[int] = []
+    own = SimpleNamespace(worker_spec={0: {}, 1: {}}, scale=scaled.append)
+    for cluster in (own, None):
+        client: Any = SimpleNamespace(scheduler_info=lambda: {"workers": {}}, cluster=cluster)
+        pending: Any = SimpleNamespace(status="pending")
+        with pytest.raises(CsclError, match=r"^no worker was left for 0 s; finished shards are kept, the same command"):
+            Workers(client, {}).first_done([pending])
+    assert set(scaled) == {2}
+
+
+def test_only_workers_that_offer_what_is_asked_for_count() -> None:
+    known = {"a": {"nthreads": 2, "resources": {}}, "b": {"nthreads": 1, "resources": {"GPU": 1}}}
+    client: Any = SimpleNamespace(scheduler_info=lambda: {"workers": known})
+    assert (Workers(client, {}).threads(), Workers(client, {"GPU": 1}).threads()) == (3, 1)
 
 
 @pytest.mark.slow
@@ -186,7 +203,7 @@ def test_an_image_that_kills_its_worker_each_time_is_recorded_and_the_rest_is_pa
     (tmp_path / "deadly.py").write_text(DEADLY.format(name=name))
     out = tmp_path / "deadly" / "masks.h5"
     with dask.config.set({"distributed.worker.preload": [str(tmp_path / "deadly.py")]}):
-        result = parse(replace(config, out=out, workers=2))
+        result = parse(replace(config, out=out, workers=1))
     assert (result.images, result.parsed, result.fatal, result.unreadable) == (24, 24, (name,), ())
     cache = MaskCache(out)
     assert [n for n, s in zip(cache.names, cache.status, strict=True) if s == Status.FATAL] == [name]
