@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from .labels import LabelSet
 from .schemes import part_scheme
@@ -11,24 +10,37 @@ LAYOUT = ("head", "upper", "lower", "feet")
 """Parts of `reid4`, from above to below."""
 
 
-def confidence(probabilities: Tensor, agreement: Tensor, labels: LabelSet) -> Tensor:
+def winners(probabilities: Tensor) -> tuple[Tensor, Tensor]:
+    """The highest of the class probabilities (B, C, H, W) and its class, the first of equals: (B, H, W) each.
+
+    What `max(1)` answers, several times as fast on a CPU, where it reads the classes one by one.
+    """
+    top, classes = probabilities[:, 0].clone(), torch.zeros_like(probabilities[:, 0], dtype=torch.uint8)
+    for number in range(1, probabilities.shape[1]):
+        higher = probabilities[:, number] > top
+        classes[higher] = number
+        top = torch.maximum(top, probabilities[:, number])
+    return top, classes
+
+
+def confidence(probabilities: Tensor, top: Tensor, classes: Tensor, agreement: Tensor, labels: LabelSet) -> Tensor:
     """Confidence (B) in [0, 1] of class probabilities (B, C, H, W) with flip agreement (B); 0 for an empty mask.
 
-    The product of the flip agreement, of the IoU that the answer should have if the probabilities were right
-    (`expected_iou`), and of how plausible the layout is (`layout`).
+    top, classes: their `winners`. The product of the flip agreement, of the IoU that the answer should have if the
+    probabilities were right (`expected_iou`), and of how plausible the layout is (`layout`).
     """
-    classes = probabilities.argmax(1)
-    return (expected_iou(probabilities, classes) * layout(classes, labels)).cpu() * agreement
+    return (expected_iou(probabilities, top, classes) * layout(classes, labels)).cpu() * agreement
 
 
-def expected_iou(probabilities: Tensor, classes: Tensor) -> Tensor:
+def expected_iou(probabilities: Tensor, top: Tensor, classes: Tensor) -> Tensor:
     """IoU (B) of masks (B, H, W) with the class probabilities (B, C, H, W) that they come from, in [0, 1].
 
     The mean over the classes of the mask of sum(p * answer) / sum(p + answer - p * answer); 0 for an empty mask.
     """
-    answer = F.one_hot(classes, probabilities.shape[1]).permute(0, 3, 1, 2)
-    both = (probabilities * answer).sum((2, 3))
-    area = answer.sum((2, 3))
+    answer = classes.flatten(1).long()
+    none = probabilities.new_zeros(probabilities.shape[:2])
+    both = none.scatter_add(1, answer, top.flatten(1))
+    area = none.scatter_add(1, answer, torch.ones_like(top).flatten(1))
     iou = both / (probabilities.sum((2, 3)) + area - both).clamp(min=1e-6)
     answered = area > 0
     mean = (iou * answered).sum(1) / answered.sum(1)
@@ -48,8 +60,9 @@ def layout(classes: Tensor, labels: LabelSet) -> Tensor:
     plausible = torch.ones(len(classes), device=classes.device)
     above = torch.full_like(plausible, -1)
     for part in (p for p in LAYOUT if groups.get(p)):
-        numbers = torch.tensor([labels.index(name) for name in groups[part]], device=classes.device)
-        there = torch.isin(classes, numbers)
+        there = torch.zeros_like(classes, dtype=torch.bool)
+        for name in groups[part]:
+            there |= classes == labels.index(name)
         area = there.sum((1, 2))
         middle = (there * rows).sum((1, 2)) / area.clamp(min=1)
         found = area >= least

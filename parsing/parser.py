@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .confidence import winners
 from .errors import InputError
 from .labels import LabelSet
 
@@ -66,7 +67,7 @@ class Parser(ABC):
         agreement = torch.ones(len(batch))
         if flip:
             mirrored = self.forward(batch.flip(-1)).float().flip(-1)[:, list(self.labels.flipped)]
-            one, two = logits.argmax(1), mirrored.argmax(1)
+            one, two = winners(logits)[1], winners(mirrored)[1]
             person = (one > 0) | (two > 0)
             alike = (person & (one == two)).sum((1, 2)) / person.sum((1, 2)).clamp(min=1)
             agreement = torch.where(person.any(1).any(1), alike, 1.0).cpu()

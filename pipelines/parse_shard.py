@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from data.records import Record
-from parsing.confidence import confidence
+from parsing.confidence import confidence, winners
 from parsing.errors import CacheError, CsclError
 from parsing.images import UnreadableImageError, read_image
 from parsing.parser import Parser
@@ -98,8 +98,9 @@ def parse_shard(task: ShardTask) -> str:
         probs = np.zeros((n, len(parser.labels), height // 4, width // 4), np.uint8) if task.probs else None
         for batch, scores, agreement in _answers(task, parser, [r for r in range(n) if r not in task.fatal]):
             rows = batch.rows
-            labels[rows] = scores.argmax(1).to(torch.uint8).cpu().numpy()
-            trust[rows] = confidence(scores, agreement, parser.labels).numpy()
+            top, classes = winners(scores)
+            labels[rows] = classes.cpu().numpy()
+            trust[rows] = confidence(scores, top, classes, agreement, parser.labels).numpy()
             status[rows] = np.where(labels[rows].any((1, 2)), Status.OK, Status.EMPTY)
             source[rows] = batch.sizes
             if probs is not None:

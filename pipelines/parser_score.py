@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from data.crops import SPECTRA, Spectrum, load, plain_crop
 from data.photos import Photos
-from parsing.confidence import confidence
+from parsing.confidence import confidence, winners
 from parsing.errors import InputError
 from parsing.labels import label_set
 from parsing.registry import ParserSpec, find_parser
@@ -102,8 +102,9 @@ def score_parser(
             seen = [image if width is None else _reduced(image, width) for image, _ in crops]
             prepared = torch.stack([parser.prepare(image) for image in seen])
             probabilities, agreement = parser.parse(prepared, [s.shape[:2] for s in seen], size, flip)
-            answers = probabilities.argmax(1).to(torch.uint8).cpu().numpy()
-            trust = confidence(probabilities, agreement, parser.labels).tolist()
+            top, classes_found = winners(probabilities)
+            answers = classes_found.cpu().numpy()
+            trust = confidence(probabilities, top, classes_found, agreement, parser.labels).tolist()
             for spectrum, (image, truth), answer, sure in zip(SPECTRA, crops, answers, trust, strict=True):
                 tally = tallies[_condition(spectrum, width)]
                 miou = tally.add(truth_table[truth], answer_table[answer], sure)

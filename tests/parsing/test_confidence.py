@@ -4,10 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from parsing.confidence import confidence, expected_iou, layout
-from parsing.labels import label_set
+from parsing.confidence import confidence as confidence_of
+from parsing.confidence import expected_iou, layout, winners
+from parsing.labels import LabelSet, label_set
 
 STREET = label_set("street")
+
+
+def confidence(probabilities: torch.Tensor, agreement: torch.Tensor, labels: LabelSet) -> torch.Tensor:
+    return confidence_of(probabilities, *winners(probabilities), agreement, labels)
 
 
 def standing(*parts: str, height: int = 40, width: int = 12) -> torch.Tensor:
@@ -24,16 +29,25 @@ def certain(mask: torch.Tensor, sure: float = 1.0) -> torch.Tensor:
     return answer * sure + (1 - answer) * (1 - sure) / 7
 
 
+def test_winners_are_those_of_max_and_the_first_of_equals() -> None:
+    probabilities = torch.rand((3, 8, 20, 10), generator=torch.Generator().manual_seed(0)).mul(4).round() / 4
+    top, classes = winners(probabilities)
+    assert torch.equal(top, probabilities.amax(1))
+    assert np.array_equal(classes.numpy(), probabilities.numpy().argmax(1))
+
+
 def test_expected_iou_is_that_of_a_loop_over_classes() -> None:
     probabilities = torch.rand((3, 8, 20, 10), generator=torch.Generator().manual_seed(0)).mul(4).softmax(1)
-    classes = probabilities.argmax(1)
+    top, classes = winners(probabilities)
     for image in range(3):
         found = []
         for c in range(8):
             p, answer = probabilities[image, c], (classes[image] == c).float()
             if answer.any():
                 found.append(float((p * answer).sum() / (p + answer - p * answer).sum()))
-        assert float(expected_iou(probabilities, classes)[image]) == pytest.approx(sum(found) / len(found), abs=1e-6)
+        assert float(expected_iou(probabilities, top, classes)[image]) == pytest.approx(
+            sum(found) / len(found), abs=1e-6
+        )
 
 
 def test_a_certain_mask_of_a_standing_person_is_trusted_wholly_and_nobody_not_at_all() -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from data.datasets import open_data_set
 from parsing import MaskCache
-from parsing.confidence import confidence
+from parsing.confidence import confidence, winners
 from parsing.errors import CacheError, CsclError, InputError, MissingError
 from parsing.images import read_image
 from parsing.index import shard_folder
@@ -89,7 +89,7 @@ def test_the_masks_are_the_parsers_own_answer(parsed: ParseResult, tiny_figures:
         probabilities, agreement = parser.parse(batch, [(image.shape[0], image.shape[1])], SIZE)
         alike = (torch.from_numpy(cache[name]) == probabilities[0].argmax(0)).float().mean()
         assert alike > 0.99  # another batch may round another way
-        sure = float(confidence(probabilities, agreement, parser.labels))
+        sure = float(confidence(probabilities, *winners(probabilities), agreement, parser.labels))
         assert float(cache.confidence[cache.number(name)]) == pytest.approx(sure, abs=0.02)
 
 
