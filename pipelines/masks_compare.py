@@ -5,18 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from parsing.cache import MaskCache
 from parsing.errors import InputError
-from parsing.labels import LabelSet
 from parsing.resize import resize_labels
-from parsing.schemes import part_scheme
 from parsing.shard import MODALITIES
 
-from .masks_score import MaskScores, Tally
+from .masks_score import MaskScores, Tally, common_classes
 
 
 @dataclass(frozen=True)
@@ -107,21 +103,3 @@ def compare(first: Path, second: Path, scheme: str | None = None, worst: int = 1
         len(shared) - sum(len(t.mious) for t in tallies.values()),
         other_size,
     )
-
-
-def common_classes(
-    names: tuple[str, str], labels: tuple[LabelSet, LabelSet], scheme: str | None
-) -> tuple[str, tuple[str, ...], tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
-    """What to compare two answers in: its name, its classes, and the look-up table from each answer's classes to them.
-
-    names: of the two, for the InputError where their label sets differ and there is no scheme.
-    """
-    if scheme is not None:
-        chosen = part_scheme(scheme)
-        return chosen.name, ("background", *chosen.parts), (chosen.table(labels[0]), chosen.table(labels[1]))
-    if labels[0].classes != labels[1].classes:
-        raise InputError(
-            f"{names[0]} holds {labels[0].name} classes, {names[1]} {labels[1].name} ones: "
-            "give a part scheme to compare in, as --scheme reid4"
-        )
-    return labels[0].name, labels[0].classes, (np.arange(256, dtype=np.uint8),) * 2

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from data.layouts import label_name
 from parsing.cache import MaskCache
 from parsing.errors import InputError, MissingError
-from parsing.labels import IGNORED, label_set
+from parsing.labels import IGNORED, LabelSet, label_set
 from parsing.schemes import part_scheme
 from parsing.shard import MODALITIES
 
@@ -118,15 +118,9 @@ def score_masks(path: Path, scheme: str | None = None, root: Path | None = None,
     if not (root / "labels").is_dir():
         raise MissingError(f"{root} has no labels/ with true label maps; only simulated data sets have them")
     street = label_set("street")
-    if scheme is None:
-        if cache.labels != street:
-            raise InputError(f"{path} holds {cache.labels.name} classes, the truth is in street classes: give --scheme")
-        name, classes = "street", street.classes
-        tables = (np.arange(256, dtype=np.uint8),) * 2
-    else:
-        chosen = part_scheme(scheme)
-        name, classes = chosen.name, ("background", *chosen.parts)
-        tables = (chosen.table(street), chosen.table(cache.labels))
+    if scheme is None and cache.labels != street:
+        raise InputError(f"{path} holds {cache.labels.name} classes, the truth is in street classes: give --scheme")
+    name, classes, tables = common_classes(("the truth", str(path)), (street, cache.labels), scheme)
     height, width = cache.size
     tallies: dict[str, Tally] = {}
     for number, image in enumerate(tqdm(cache.names, unit="image", desc="score masks", disable=not progress)):
@@ -141,6 +135,24 @@ def score_masks(path: Path, scheme: str | None = None, root: Path | None = None,
         tally.add(tables[0][truth], tables[1][cache[number]], float(cache.confidence[number]))
     ordered = {m: tallies[m] for m in MODALITIES if m in tallies}
     return MaskScores.counted(name, classes, ordered)
+
+
+def common_classes(
+    names: tuple[str, str], labels: tuple[LabelSet, LabelSet], scheme: str | None
+) -> tuple[str, tuple[str, ...], tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+    """What to compare two answers in: its name, its classes, and the look-up table from each answer's classes to them.
+
+    names: of the two, for the InputError where their label sets differ and there is no scheme.
+    """
+    if scheme is not None:
+        chosen = part_scheme(scheme)
+        return chosen.name, ("background", *chosen.parts), (chosen.table(labels[0]), chosen.table(labels[1]))
+    if labels[0].classes != labels[1].classes:
+        raise InputError(
+            f"{names[0]} holds {labels[0].name} classes, {names[1]} {labels[1].name} ones: "
+            "give a part scheme to compare in, as --scheme reid4"
+        )
+    return labels[0].name, labels[0].classes, (np.arange(256, dtype=np.uint8),) * 2
 
 
 def confusion(truth: NDArray[np.uint8], answer: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:

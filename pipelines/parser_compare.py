@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from data.listing import images_below
+from parsing.confidence import winners
 from parsing.errors import InputError, MissingError
 from parsing.images import UnreadableImageError, read_image
 from parsing.parser import Parser, Size
 from parsing.registry import ParserSpec, find_parser
 
 from .devices import find_device
-from .masks_compare import common_classes
-from .masks_score import confusion, iou
+from .masks_score import common_classes, confusion, iou
 from .parse_config import check_size
 
 
@@ -189,7 +189,7 @@ def _parse(parser: Parser, images: list[NDArray[np.uint8]], size: Size, flip: bo
     """Classes (B, *size) of the parser's own label set."""
     prepared = torch.stack([parser.prepare(image) for image in images])
     probabilities, _ = parser.parse(prepared, [(i.shape[0], i.shape[1]) for i in images], size, flip)
-    return probabilities.argmax(1).to(torch.uint8).cpu().numpy()
+    return winners(probabilities)[1].cpu().numpy()
 
 
 def _number(value: float) -> float | None:

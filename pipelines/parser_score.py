@@ -17,10 +17,9 @@ from parsing.confidence import confidence, winners
 from parsing.errors import InputError
 from parsing.labels import label_set
 from parsing.registry import ParserSpec, find_parser
-from parsing.schemes import PartScheme, part_scheme
 
 from .figures import MaskItem, mask_sheet
-from .masks_score import Tally, iou
+from .masks_score import Tally, common_classes, iou
 
 
 @dataclass(frozen=True)
@@ -86,11 +85,11 @@ def score_parser(
     """
     library, parser, street = Photos(photos), find_parser(spec), label_set("street")
     ids = library.val if part == "val" else library.train
-    chosen = part_scheme(scheme) if scheme else None
-    if chosen is None and parser.labels != street:
+    if scheme is None and parser.labels != street:
         raise InputError(f"{parser.name} answers with {parser.labels.name} classes, the truth is street: give --scheme")
-    truth_table, answer_table = (_table(chosen, labels) for labels in (street, parser.labels))
-    classes = street.classes if chosen is None else ("background", *chosen.parts)
+    _, classes, (truth_table, answer_table) = common_classes(
+        ("the truth", parser.name), (street, parser.labels), scheme
+    )
     tallies = {_condition(s, w): Tally(len(classes)) for w in (None, *widths) for s in SPECTRA}
     answered: dict[str, list[Answer]] = {s: [] for s in SPECTRA}
     for number, photo_id in enumerate(tqdm(ids, unit="photo", desc="score parser", disable=not progress)):
@@ -164,7 +163,3 @@ def _draw(answered: Mapping[str, list[Answer]], sheet: Path, classes: Sequence[s
                 items.append(MaskItem(one.image, one.truth, f"{spectrum}, {kind}", "truth"))
                 items.append(MaskItem(one.image, one.answer, f"{spectrum}, {kind}", caption))
     mask_sheet(items, sheet, classes)
-
-
-def _table(scheme: PartScheme | None, labels: Any) -> Any:
-    return np.arange(256, dtype=np.uint8) if scheme is None else scheme.table(labels)
