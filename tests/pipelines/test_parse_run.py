@@ -1,5 +1,7 @@
 """Shards on dask: a window, retries, images that kill their worker, foreign schedulers; the same bytes throughout."""
 
+import itertools
+import logging
 import os
 import shutil
 import signal
@@ -15,6 +17,7 @@ from typing import Any
 
 import dask
 import pytest
+from distributed import Client, LocalCluster, Scheduler, SpecCluster, Worker
 
 from data.records import Record
 from parsing import MaskCache
@@ -25,7 +28,7 @@ from parsing.registry import ParserSpec
 from parsing.shard import Status
 from parsing.whole import file_hash
 from pipelines.parse import ParseConfig, parse
-from pipelines.parse_cluster import Workers
+from pipelines.parse_cluster import STARTS, OwnWorkers, Workers
 from pipelines.parse_run import _isolate
 from pipelines.parse_shard import ShardTask
 from pipelines.parse_site import Site
@@ -175,23 +178,60 @@ def test_the_images_that_kill_their_worker_are_found_by_halving(
     assert dask_of_tests.trials <= most
 
 
-def test_lost_workers_are_started_again_and_none_for_long_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_few_workers_for_long_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipelines.parse_cluster.LOOK", 0.0)
     monkeypatch.setattr("pipelines.parse_cluster.COMING", 0.2)
-    scaled: list[int] = []
-    own = SimpleNamespace(worker_spec={0: {}, 1: {}}, scale=scaled.append)
-    for cluster in (own, None):
-        client: Any = SimpleNamespace(scheduler_info=lambda: {"workers": {}}, cluster=cluster)
-        pending: Any = SimpleNamespace(status="pending")
-        with pytest.raises(CsclError, match=r"^no worker was left for 0 s; finished shards are kept, the same command"):
-            Workers(client, {}).first_done([pending])
-    assert set(scaled) == {2}
+    known = {"a": {"nthreads": 8, "resources": {}}}
+    few: Any = SimpleNamespace(scheduler_info=lambda n_workers: {"workers": known})
+    none: Any = SimpleNamespace(scheduler_info=lambda n_workers: {"workers": {}})
+    with pytest.raises(CsclError, match=r"^no worker was there for 0 s; finished shards are kept, the same command"):
+        Workers(none, None, {}).first_done([SimpleNamespace(status="pending")])  # type: ignore[list-item]
+    with pytest.raises(CsclError, match=r"^fewer than the 2 workers of --workers were there for 0 s; finished"):
+        Workers(few, None, {}).arrive(2)
+    Workers(few, None, {}).arrive(1)
+
+
+def test_a_scheduler_without_enough_workers_is_waited_for_and_then_said(
+    config: ParseConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.parse_cluster.LOOK", 0.1)
+    monkeypatch.setattr("pipelines.parse_cluster.COMING", 0.5)
+    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0") as cluster:
+        foreign = replace(config, workers=2, scheduler=cluster.scheduler_address)
+        with pytest.raises(CsclError, match=r"^fewer than the 2 workers of --workers were there"):
+            parse(foreign)
+        assert parse(replace(foreign, workers=1)).parsed == 24
+
+
+@pytest.mark.parametrize("dying", [2, 10**9])
+def test_workers_that_die_while_they_start_are_started_again_a_few_times(
+    dying: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.parse_cluster.LOOK", 0.0)
+    started = itertools.count()
+
+    class Killed(Worker):
+        async def start_unsafe(self) -> Worker:
+            if next(started) < dying:
+                raise OSError("out of luck")
+            return await super().start_unsafe()
+
+    scheduler = {"cls": Scheduler, "options": {"dashboard_address": "127.0.0.1:0", "protocol": "inproc://"}}
+    with SpecCluster(scheduler=scheduler, silence_logs=logging.CRITICAL) as cluster, Client(cluster) as client:
+        workers = Workers(client, OwnWorkers(cluster, [{"cls": Killed, "options": {"nthreads": 1}}] * 2), {})
+        if dying > 2:
+            with pytest.raises(CsclError, match=r"^dask's workers could not be started: out of luck$"):
+                workers.arrive(2)
+            assert next(started) == 2 * STARTS
+        else:
+            workers.arrive(2)
+            assert workers.threads() == 2
 
 
 def test_only_workers_that_offer_what_is_asked_for_count() -> None:
     known = {"a": {"nthreads": 2, "resources": {}}, "b": {"nthreads": 1, "resources": {"GPU": 1}}}
-    client: Any = SimpleNamespace(scheduler_info=lambda: {"workers": known})
-    assert (Workers(client, {}).threads(), Workers(client, {"GPU": 1}).threads()) == (3, 1)
+    client: Any = SimpleNamespace(scheduler_info=lambda n_workers: {"workers": known})
+    assert (Workers(client, None, {}).threads(), Workers(client, None, {"GPU": 1}).threads()) == (3, 1)
 
 
 @pytest.mark.slow
