@@ -3,10 +3,12 @@
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import replace
 from pathlib import Path
 
 from distributed import Future, KilledWorker
+from distributed.comm import CommClosedError
 from tqdm import tqdm
 
 from parsing.errors import CsclError
@@ -22,18 +24,22 @@ TRIES = 3
 """How often a shard is tried that fails in another way than by an error of ours."""
 PATIENCE = 30.0
 """Seconds for which a file that a worker wrote may not be seen here yet, as on NFS."""
+GONE = "the dask scheduler is gone; finished shards are kept, the same command goes on from there"
 
 
 def run_shards(todo: Sequence[ShardTask], config: ParseConfig, bar: tqdm) -> None:
     """Parse the shards; CsclError where one cannot be, with all that are finished kept."""
-    with connected(config, len(todo), todo[0].site, bar) as workers:
-        workers.client.subscribe_topic(
-            progress_topic(todo[0].site), lambda event: bar.update(min(event[1], bar.total - bar.n))
-        )
-        for task in _run_window(workers, todo):
-            _isolate(workers, task, bar)
-        time.sleep(0.1)  # the last counts are on their way
-        bar.update(bar.total - bar.n)
+    try:
+        with connected(config, len(todo), todo[0].site, bar) as workers:
+            workers.client.subscribe_topic(
+                progress_topic(todo[0].site), lambda event: bar.update(min(event[1], bar.total - bar.n))
+            )
+            for task in _run_window(workers, todo):
+                _isolate(workers, task, bar)
+            time.sleep(0.1)  # the last counts are on their way
+            bar.update(bar.total - bar.n)
+    except (CommClosedError, CancelledError) as error:
+        raise CsclError(GONE) from error
 
 
 def _run_window(workers: Workers, todo: Sequence[ShardTask]) -> list[ShardTask]:
@@ -99,7 +105,7 @@ def _survived(workers: Workers, function: Callable[..., object], *args: object) 
 def _error_of(future: Future) -> BaseException | None:
     """What the task raised; CsclError where its scheduler is gone."""
     if future.status in ("cancelled", "lost"):
-        raise CsclError("the dask scheduler is gone; finished shards are kept, the same command goes on from there")
+        raise CsclError(GONE)
     error = future.exception()
     return error if error is None or isinstance(error, BaseException) else CsclError(str(error))
 

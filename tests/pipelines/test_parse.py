@@ -113,10 +113,13 @@ def test_what_is_lost_or_damaged_is_made_again_with_the_same_bytes(copied: Parse
     assert (parse(copied).parsed, hashes(copied.out)) == (10, before)
     whole = (shards / "00002.h5").read_bytes()
     (shards / "00002.h5").write_bytes(whole[: len(whole) // 2])
+    noise = np.random.default_rng(0).bytes(100)
+    whole = (shards / "00000.h5").read_bytes()
+    (shards / "00000.h5").write_bytes(whole[:3000] + noise + whole[3100:])
     copied.out.write_bytes(copied.out.read_bytes()[:500])
     for orphan in (shards / "00000.h5.0123abcd.part", copied.out.with_name("masks.h5.89abcdef.part")):
         orphan.write_bytes(b"left by a killed run")
-    assert (parse(copied).parsed, hashes(copied.out)) == (4, before)
+    assert (parse(copied).parsed, hashes(copied.out)) == (14, before)
 
 
 def test_files_of_others_beside_the_shards_are_left_alone(copied: ParseConfig) -> None:

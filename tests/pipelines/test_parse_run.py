@@ -23,15 +23,15 @@ from data.records import Record
 from parsing import MaskCache
 from parsing.errors import CsclError, InputError, MissingError
 from parsing.index import shard_folder
-from parsing.lock import Lock
+from parsing.lock import Lock, writing_to
 from parsing.registry import ParserSpec
 from parsing.shard import Status
 from parsing.whole import file_hash
 from pipelines.parse import ParseConfig, parse
-from pipelines.parse_cluster import STARTS, OwnWorkers, Workers
+from pipelines.parse_cluster import STARTS, OwnWorkers, Workers, _workers
 from pipelines.parse_run import _isolate
 from pipelines.parse_shard import ShardTask
-from pipelines.parse_site import Site
+from pipelines.parse_site import Site, check_writing, versions
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLY = """
@@ -117,6 +117,31 @@ def test_workers_of_another_scheduler_write_the_same_bytes_though_one_is_killed(
     assert workers[0].wait() == -signal.SIGKILL
     assert workers[1].poll() is None
     assert result.parsed == 24
+    assert config.out is not None
+    assert hashes(out) == hashes(config.out)
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_is_killed_ends_the_run_with_one_line_and_the_command_goes_on(
+    config: ParseConfig, tmp_path: Path, dask_command: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    contact, out = tmp_path / "scheduler.json", tmp_path / "remote" / "masks.h5"
+    local = ("--host", "127.0.0.1", "--no-dashboard")
+    scheduler = dask_command("scheduler", "--port", 0, "--scheduler-file", contact, *local)
+    dask_command("worker", "--scheduler-file", contact, "--nthreads", 1, "--no-nanny", *local)
+    wait_for(contact.is_file)
+
+    def kill_it() -> None:
+        wait_for(lambda: (shard_folder(out) / "00000.h5").is_file())
+        scheduler.kill()
+
+    killer = threading.Thread(target=kill_it)
+    killer.start()
+    with pytest.raises(CsclError, match=r"^the dask scheduler is gone; finished shards are kept"):
+        parse(replace(config, out=out, workers=1, scheduler_file=contact))
+    killer.join()
+    assert parse(replace(config, out=out)).parsed < 24
+    parse(config)
     assert config.out is not None
     assert hashes(out) == hashes(config.out)
 
@@ -235,6 +260,18 @@ def test_only_workers_that_offer_what_is_asked_for_count() -> None:
 
 
 @pytest.mark.slow
+def test_each_gpu_has_a_process_that_sees_no_other(config: ParseConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.parse_cluster.find_device", lambda device: "cuda")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5, 7")
+    with _workers(replace(config, device="cuda", workers=None), 100) as workers:
+        workers.arrive(2)
+        seen = workers.client.run(lambda: (os.getpid(), os.environ["CUDA_VISIBLE_DEVICES"]))
+        assert sorted(gpu for _, gpu in seen.values()) == ["5", "7"]
+        assert len({process for process, _ in seen.values()}) == 2
+        assert replace(workers, resources={"GPU": 1}).threads() == 2
+
+
+@pytest.mark.slow
 def test_an_image_that_kills_its_worker_each_time_is_recorded_and_the_rest_is_parsed(
     config: ParseConfig, tiny_figures: Path, tmp_path: Path
 ) -> None:
@@ -299,6 +336,20 @@ def test_a_data_set_that_the_workers_do_not_see_is_said(
     monkeypatch.setattr(Path, "is_file", here_alone)
     with pytest.raises(CsclError, match=r"worker on .*does not see the image .*SYSU-MM01.*share"):
         parse(replace(config, root=moved))
+
+
+def test_a_folder_that_the_worker_does_not_share_is_said(tmp_path: Path) -> None:
+    (tmp_path / "1.jpg").touch()
+    with writing_to(tmp_path / "masks.h5", "test") as lock:
+        site = Site(lock, tmp_path, "1.jpg", tmp_path / "masks.shards", versions())
+        check_writing(site)
+        assert list(site.shards.iterdir()) == []
+        with pytest.raises(CsclError, match=r"worker on .*masks\.shards/none cannot be written to"):
+            check_writing(replace(site, shards=site.shards / "none"))
+        with pytest.raises(CsclError, match=r"worker on .*does not see the run's lock .*share"):
+            check_writing(replace(site, lock=replace(lock, line="that of another run")))
+    with pytest.raises(CsclError, match=r"does not see the run's lock .*or the run has ended"):
+        check_writing(site)
 
 
 def test_other_versions_on_a_worker_are_said(config: ParseConfig, monkeypatch: pytest.MonkeyPatch) -> None:
