@@ -562,7 +562,12 @@ def make_figures(sheet: Path | None, **options: Any) -> None:
 @click.option("--train", type=click.IntRange(1), default=400, help="Training identities.")
 @click.option("--test", type=click.IntRange(1), default=200, help="Test identities.")
 @click.option("--shots", type=click.IntRange(1), default=2, help="Images of an identity in a camera.")
-@click.option("--part", type=click.Choice(("train", "val", "all")), default="all", help="Which photographs.")
+@click.option(
+    "--part",
+    type=click.Choice(("train", "val", "all", "apart")),
+    default="all",
+    help="Which photographs; apart: people to train of train, people to test of val.",
+)
 @made_options
 @one_line_errors
 def make_street(sheet: Path | None, **options: Any) -> None:

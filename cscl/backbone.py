@@ -1,16 +1,19 @@
-"""The ResNet (Backbone of docs/method.md): a stem of its own for each modality, layers 1-4 shared."""
+"""The backbone (Backbone of docs/method.md): a stem of its own for each modality, layers 1-4 shared."""
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 import torch
 import torchvision
 from torch import Tensor, nn
 
-BackboneName = Literal["resnet18", "resnet34", "resnet50"]
+BackboneName = Literal["resnet18", "resnet34", "resnet50", "efficientnet_lite0"]
 BACKBONES: tuple[str, ...] = get_args(BackboneName)
 STAGES = (1, 2, 3, 4)
+SOURCES = {name: f"torchvision's {name}" for name in BACKBONES} | {"efficientnet_lite0": "timm's tf_efficientnet_lite0"}
+CLASSIFIERS = ("fc.", "conv_head.", "bn2.", "classifier.")
+"""What stands behind the last stage in those networks, at the top of their state dicts."""
 NON_LOCAL_BLOCKS = {2: 2, 3: 3}
 """Non-local blocks by stage, one after each of its last residual blocks, as AGW places them."""
 
@@ -26,6 +29,46 @@ class Stem(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.pool(self.bn1(self.conv1(images)).relu())
+
+
+class LiteStem(nn.Module):
+    """conv_stem, bn1 and the first block of timm's EfficientNet-Lite0: (B, 3, H, W) -> (B, 16, H/2, W/2)."""
+
+    def __init__(self, lite: nn.Module) -> None:
+        super().__init__()
+        self.conv_stem: Any = lite.conv_stem
+        self.bn1: Any = lite.bn1
+        self.blocks = cast(nn.Sequential, lite.blocks)[0]
+
+    def forward(self, images: Tensor) -> Tensor:
+        # depthwise convolutions on a CPU take half the time so, and what follows keeps the layout
+        return self.blocks(self.bn1(self.conv_stem(images.contiguous(memory_format=torch.channels_last))))
+
+
+class Network(NamedTuple):
+    """A backbone's pieces: what `whole` holds, cut into a stem and four stages, and the stages' output channels."""
+
+    whole: nn.Module
+    stem: nn.Module
+    layers: tuple[nn.Sequential, ...]
+    channels: tuple[int, ...]
+
+
+def _resnet(name: str) -> Network:
+    build: Callable[..., nn.Module] = getattr(torchvision.models, name)
+    resnet: Any = build(weights=None)
+    width = 4 if name == "resnet50" else 1
+    layers = (resnet.layer1, resnet.layer2, resnet.layer3, resnet.layer4)
+    return Network(resnet, Stem(resnet), layers, tuple(32 * 2**stage * width for stage in STAGES))
+
+
+def _efficientnet_lite0() -> Network:
+    """The stages end where the resolution halves; the first, at half of the input's, is the stem's."""
+    import segmentation_models_pytorch as smp  # not for those who only load a ResNet
+
+    lite: Any = smp.encoders.get_encoder("tu-tf_efficientnet_lite0", weights=None).model
+    layers = tuple(nn.Sequential(*(b for i in group for b in lite.blocks[i])) for group in ((1,), (2,), (3, 4), (5, 6)))
+    return Network(lite, LiteStem(lite), layers, (24, 40, 112, 320))
 
 
 class NonLocal(nn.Module):
@@ -51,7 +94,7 @@ class NonLocal(nn.Module):
 
 
 class Backbone(nn.Module):
-    """ResNet with last stride 1: (B, 3, H, W) -> (B, `channels[4]`, H/16, W/16) after stage 4.
+    """ResNet or EfficientNet-Lite0 with last stride 1: (B, 3, H, W) -> (B, `channels[4]`, H/16, W/16) after stage 4.
 
     The caller walks through it (`stem`, then `stage` 1 to 4), because PAM sits between the stages.
     `channels`: output channels of each stage.
@@ -61,18 +104,19 @@ class Backbone(nn.Module):
         super().__init__()
         if name not in BACKBONES:
             raise ValueError(f"no backbone {name!r}; choose one of {', '.join(BACKBONES)}")
-        build: Callable[..., nn.Module] = getattr(torchvision.models, name)
-        resnet: Any = build(weights=None)
-        self.visible_stem = Stem(resnet)
+        network = _efficientnet_lite0() if name == "efficientnet_lite0" else _resnet(name)
+        self.name = name
+        self.channels = dict(zip(STAGES, network.channels, strict=True))
+        self.visible_stem = network.stem
         # Both stems start equal, as they do from pretrained weights.
         self.infrared_stem = deepcopy(self.visible_stem)
-        self.layer1, self.layer2 = resnet.layer1, resnet.layer2
-        self.layer3, self.layer4 = resnet.layer3, resnet.layer4
-        for module in self.layer4[0].modules():
+        self.layer1, self.layer2, self.layer3, self.layer4 = network.layers
+        for module in self.layer4.modules():
             if isinstance(module, nn.Conv2d):
                 module.stride = (1, 1)
-        width = 4 if name == "resnet50" else 1
-        self.channels = {stage: 32 * 2**stage * width for stage in STAGES}
+        theirs = {id(tensor): key for key, tensor in network.whole.state_dict(keep_vars=True).items()}
+        own = self.state_dict(keep_vars=True)
+        self._origin = {key: theirs[id(own[key.replace("infrared_stem.", "visible_stem.", 1)])] for key in own}
         self.non_local = nn.ModuleDict()
         for stage, count in NON_LOCAL_BLOCKS.items() if non_local else ():
             count = min(count, len(self._layer(stage)))
@@ -82,7 +126,7 @@ class Backbone(nn.Module):
         return getattr(self, f"layer{stage}")
 
     def stem(self, images: Tensor, infrared: Tensor) -> Tensor:
-        """Images (B, 3, H, W) through the stem of their modality, infrared (B,) bool: (B, 64, H/4, W/4)."""
+        """Images (B, 3, H, W) through the stem of their modality, infrared (B,) bool: what stage 1 takes."""
         if not self.training and (torch.jit.is_tracing() or torch.compiler.is_compiling()):
             # A traced graph cannot split a batch by its content; both stems run and each image keeps its own.
             chosen = infrared.view(-1, 1, 1, 1)
@@ -106,33 +150,32 @@ class Backbone(nn.Module):
                 x = extra[i](x)
         return x
 
-    def load_torchvision(self, state: Mapping[str, Tensor]) -> None:
-        """Fill both stems and the shared layers from a torchvision ResNet's state dict; its `fc` is dropped.
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Fill both stems and the shared layers from the state dict of torchvision's ResNet or of timm's
+        tf_efficientnet_lite0; its classifier is dropped.
 
         Raises ValueError, before anything is changed, with the first key that is missing, of another shape or
         unknown here.
         """
+        advice = f"give the state dict of {SOURCES[self.name]}"
         own = self.state_dict(keep_vars=True)
         wanted: dict[str, list[Tensor]] = {}
-        for key, value in own.items():
-            if not key.startswith("non_local."):
-                wanted.setdefault(key.removeprefix("visible_stem.").removeprefix("infrared_stem."), []).append(value)
+        for key, origin in self._origin.items():
+            wanted.setdefault(origin, []).append(own[key])
         for key, targets in wanted.items():
             if key not in state:
                 # Weights saved before PyTorch 0.4 have no batch counter, and nothing depends on it.
                 if key.endswith("num_batches_tracked"):
                     continue
-                raise ValueError(
-                    f"these weights lack {key!r}; give the state dict of the torchvision ResNet of this depth"
-                )
+                raise ValueError(f"these weights lack {key!r}; {advice}")
             if state[key].shape != targets[0].shape:
                 raise ValueError(
                     f"weights {key!r} have shape {tuple(state[key].shape)}, this backbone needs "
-                    f"{tuple(targets[0].shape)}; give the state dict of the torchvision ResNet of this depth"
+                    f"{tuple(targets[0].shape)}; {advice}"
                 )
         for key in state:
-            if key not in wanted and not key.startswith("fc."):
-                raise ValueError(f"weights {key!r} have no place here; give those of the ResNet of this depth")
+            if key not in wanted and not key.startswith(CLASSIFIERS):
+                raise ValueError(f"weights {key!r} have no place here; {advice}")
         with torch.no_grad():
             for key, targets in wanted.items():
                 for target in targets if key in state else ():

@@ -171,11 +171,8 @@ class CSCL(nn.Module):
         return (masks[:, list(self.config.flipped)] if self.config.flipped else masks).flip(3)
 
     def load_backbone(self, state: Mapping[str, Tensor]) -> None:
-        """Fill both stems and the shared layers from a torchvision ResNet's state dict (its `fc` is dropped).
-
-        Raises ValueError, before anything is changed, with the first key that does not fit.
-        """
-        self.backbone.load_torchvision(state)
+        """See `Backbone.load`."""
+        self.backbone.load(state)
 
     def _check(self, images: Tensor, infrared: Tensor, masks: Tensor | None, alpha: Tensor | None) -> None:
         if images.ndim != 4 or images.shape[1] != 3:

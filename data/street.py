@@ -21,16 +21,21 @@ from .layouts import Slot
 from .photos import Photos
 
 Infrared = Literal["near", "thermal"]
-Part = Literal["train", "val", "all"]
+Part = Literal["train", "val", "all", "apart"]
 _POOL = 14
 """Photographs that give a place its backgrounds."""
 
 
 def people(photos: Photos, part: Part, train: int, test: int, seed: int) -> tuple[str, ...]:
-    """Photo ids of the identities, the training ones first, drawn from `part` of the photographs."""
+    """Photo ids of the identities, the training ones first, drawn from `part` of the photographs.
+
+    `apart`: those to train from `train`, those to test from `val`, which the built-in parser never saw.
+    """
+    if part == "apart":
+        return people(photos, "train", train, 0, seed) + people(photos, "val", 0, test, seed)
     parts = {"train": photos.train, "val": photos.val, "all": (*photos.train, *photos.val)}
     if part not in parts:
-        raise InputError(f"photos are in part train, val or all; got {part!r}")
+        raise InputError(f"photos are in part train, val, all or apart; got {part!r}")
     ids = sorted(parts[part])
     if train + test > len(ids):
         raise InputError(

@@ -87,6 +87,15 @@ def _sorted_header(content: bytes) -> bytes:
     return len(header).to_bytes(8, "little") + header + content[8 + size :]
 
 
+def is_street(file: Path) -> bool:
+    """Whether `file` says that `save_street` wrote it, in this version or another."""
+    try:
+        with safe_open(file, "pt") as stored:
+            return (stored.metadata() or {}).get("format", "").startswith("cscl-street-")
+    except (SafetensorError, OSError):
+        return False
+
+
 def load_street(file: Path) -> tuple[nn.Module, StreetNetwork, str]:
     """Network, configuration and SHA-256 of a file that `save_street` wrote; refuses any other by name."""
     if not file.is_file():

@@ -58,7 +58,9 @@ class DataRecipe:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRecipe:
-    """pretrained: true for torchvision's ImageNet weights, false for none, or a file of a torchvision ResNet."""
+    """pretrained: true for ImageNet weights, false for none, `street` for the built-in parser's encoder (with
+    backbone = efficientnet_lite0), or a file of weights of the backbone.
+    """
 
     backbone: BackboneName = "resnet50"
     pretrained: bool | str = True

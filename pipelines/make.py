@@ -100,8 +100,11 @@ def make_street(
 ) -> Path:
     """Write the `street` data set to `out`, from the annotated photographs of `photos`; options as above.
 
-    part: `train`, `val` or `all` of the photographs; `val` for people the built-in parser never saw.
+    part: `train`, `val` or `all` of the photographs; `val` for people the built-in parser never saw, `apart` to
+        train on people of `train` and test on people of `val` (not for RegDB, whose splits mix them).
     """
+    if part == "apart" and layout == "regdb":
+        raise InputError("part 'apart': every split of RegDB draws its own training people; give another part")
     size = Size(layout, train, test, shots, seed)
     infrared = _camera_kind(layout, infrared)
     chosen = people(Photos(photos), part, train, test, seed)

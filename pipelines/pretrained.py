@@ -1,25 +1,44 @@
-"""ImageNet weights for the backbone: torchvision's, or a file that the user has."""
+"""Pretrained weights for the backbone: ImageNet's, the built-in parser's encoder, or a file that the user has."""
 
 import socket
 from pathlib import Path
 from urllib.error import URLError
 
+import segmentation_models_pytorch as smp
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.models import get_model_weights
 
+from data.transforms import MEAN, STD
 from parsing.errors import InputError, MissingError
+from parsing.street import BUILT_IN, is_street, load_street
+
+from .encoder_weights import load_encoder
 
 SECONDS = 5
+STREET = "street"
+LITE0 = "tu-tf_efficientnet_lite0"
 
 
-def imagenet_weights(backbone: str, pretrained: bool | str) -> dict[str, Tensor] | None:
-    """A torchvision ResNet's state dict: its ImageNet weights (downloaded once into torch's cache) for True,
-    the file for a path, None for False. MissingError says which file to get where there is no network."""
+def backbone_weights(backbone: str, pretrained: bool | str) -> dict[str, Tensor] | None:
+    """The state dict that `Backbone.load` takes, for input normalised by data.transforms; None for False.
+
+    True: ImageNet's, torchvision's downloaded once into torch's cache, EfficientNet-Lite0's out of a package.
+    `street`: the encoder of the built-in parser, an EfficientNet-Lite0 trained on ImageNet and then on people in colour
+    and simulated infrared. Else a file of such a state dict, or one that `cscl parser train` wrote.
+    MissingError says which file to get where there is no network.
+    """
     if pretrained is False:
         return None
+    if backbone == "efficientnet_lite0":
+        return _lite0(pretrained)
+    if pretrained == STREET:
+        raise InputError(
+            f"model.pretrained = 'street': the built-in parser's encoder is no {backbone}; "
+            "give --set model.backbone=efficientnet_lite0 with it"
+        )
     if pretrained is True:
         weights = get_model_weights(backbone).IMAGENET1K_V1
         name = Path(weights.url).name
@@ -27,10 +46,37 @@ def imagenet_weights(backbone: str, pretrained: bool | str) -> dict[str, Tensor]
         if not file.is_file():
             _download(weights.url, file, backbone)
         return _load(file)
-    file = Path(pretrained)
-    if not file.is_file():
+    return _load(_existing(pretrained))
+
+
+def _existing(pretrained: str) -> Path:
+    if not (file := Path(pretrained)).is_file():
         raise MissingError(f"model.pretrained = {pretrained!r}: there is no such file")
-    return _load(file)
+    return file
+
+
+def _lite0(pretrained: bool | str) -> dict[str, Tensor]:
+    mean, std = 0.5, 0.5  # timm's for this network
+    if pretrained == STREET or (isinstance(pretrained, str) and is_street(_existing(pretrained))):
+        network, config, _ = load_street(BUILT_IN if pretrained == STREET else Path(str(pretrained)))
+        if config.encoder != LITE0:
+            raise InputError(f"model.pretrained = {pretrained!r}: its encoder is {config.encoder}, not {LITE0}")
+        mean, std = config.mean, config.std
+    else:
+        network = nn.ModuleDict({"encoder": smp.encoders.get_encoder(LITE0, weights=None)})
+        load_encoder(network, LITE0, "imagenet" if pretrained is True else str(_existing(str(pretrained))))
+    state = network.get_submodule("encoder.model").state_dict()
+    return _renormalised(state, "conv_stem.weight", "bn1.running_mean", mean, std)
+
+
+def _renormalised(state: dict[str, Tensor], conv: str, norm_mean: str, mean: float, std: float) -> dict[str, Tensor]:
+    """Weights for pixels normalised by MEAN and STD instead of `mean` and `std`: the same answer but at the border.
+
+    (p - mean) / std = x STD / std + (MEAN - mean) / std, whose constant the batch norm after the convolution takes up.
+    """
+    own_mean, own_std = torch.tensor(MEAN).view(1, 3, 1, 1), torch.tensor(STD).view(1, 3, 1, 1)
+    shift = (state[conv] * (own_mean - mean) / std).sum((1, 2, 3))
+    return {**state, conv: state[conv] * own_std / std, norm_mean: state[norm_mean] - shift}
 
 
 def _download(url: str, file: Path, backbone: str) -> None:

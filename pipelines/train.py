@@ -22,7 +22,7 @@ from parsing.schemes import part_scheme
 from .batches import Batches, confidences, part_masks, with_masks
 from .config import Recipe, read_recipe
 from .fit import fit
-from .pretrained import imagenet_weights
+from .pretrained import backbone_weights
 from .processes import make_fabric
 from .runs import RunInfo, read_state, write_file
 from .validation import Validation, held_out
@@ -103,7 +103,7 @@ def _model(recipe: Recipe, identities: int, parts: int, flipped: tuple[int, ...]
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(recipe.seed)
         model = CSCL(recipe.model.config(identities, parts, flipped))
-    if fresh and (weights := imagenet_weights(recipe.model.backbone, recipe.model.pretrained)) is not None:
+    if fresh and (weights := backbone_weights(recipe.model.backbone, recipe.model.pretrained)) is not None:
         try:
             model.load_backbone(weights)
         except ValueError as error:

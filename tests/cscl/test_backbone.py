@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 import pytest
+import timm
 import torch
 import torchvision
 from torch import Tensor
@@ -45,7 +46,7 @@ def run(net: Backbone, x: Tensor, infrared: Tensor, last: int = 4) -> Tensor:
 @pytest.mark.parametrize("name", BACKBONES)
 def test_the_map_of_a_288x144_image_is_18x9(name: str) -> None:
     out = run(Backbone(name).eval(), torch.zeros(1, 3, 288, 144), torch.tensor([False]))
-    assert out.shape == (1, 2048 if name == "resnet50" else 512, 18, 9)
+    assert out.shape == (1, {"resnet50": 2048, "efficientnet_lite0": 320}.get(name, 512), 18, 9)
 
 
 def test_each_image_takes_the_stem_of_its_modality_wherever_it_stands(backbone: Backbone) -> None:
@@ -123,7 +124,7 @@ def test_torchvision_weights_fill_both_stems_and_the_layers() -> None:
         for buffer in (b for n, b in reference.named_buffers() if "running" in n):
             buffer.copy_(torch.rand(buffer.shape, generator=RNG) + 0.5)
     net = Backbone("resnet18", non_local=True).eval()
-    net.load_torchvision(reference.state_dict())
+    net.load(reference.state_dict())
     x = images()
     with torch.no_grad():
         expected = reference.maxpool(reference.relu(reference.bn1(reference.conv1(x))))
@@ -131,6 +132,22 @@ def test_torchvision_weights_fill_both_stems_and_the_layers() -> None:
     torch.testing.assert_close(run(net, x, MIXED, last=3), expected, rtol=1e-4, atol=1e-5)
     assert torch.equal(net.layer4[1].conv2.weight, reference.layer4[1].conv2.weight)
     assert net.visible_stem.conv1.weight is not net.infrared_stem.conv1.weight
+
+
+def test_timms_weights_fill_both_stems_and_the_layers() -> None:
+    reference = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
+    with torch.no_grad():
+        for buffer in (b for n, b in reference.named_buffers() if "running" in n):
+            buffer.copy_(torch.rand(buffer.shape, generator=RNG) + 0.5)
+    net = Backbone("efficientnet_lite0", non_local=True).eval()
+    net.load(reference.state_dict())
+    x = images()
+    with torch.no_grad():
+        expected = reference.blocks[:5](reference.bn1(reference.conv_stem(x)))
+    torch.testing.assert_close(run(net, x, MIXED, last=3), expected, rtol=1e-4, atol=1e-5)
+    assert torch.equal(net.layer4[4].conv_dw.weight, reference.blocks[6][0].conv_dw.weight)
+    with pytest.raises(ValueError, match=r"lack 'conv_stem.weight'; give the state dict of timm's"):
+        net.load(torchvision.models.resnet18(weights=None).state_dict())
 
 
 def test_foreign_weights_are_refused_by_name_and_change_nothing() -> None:
@@ -148,7 +165,7 @@ def test_foreign_weights_are_refused_by_name_and_change_nothing() -> None:
         ({}, "lack 'conv1.weight'"),
     ):
         with pytest.raises(ValueError, match=message):
-            net.load_torchvision(state)
+            net.load(state)
     assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
 
 
@@ -156,7 +173,7 @@ def test_weights_without_batch_counters_or_a_classifier_load() -> None:
     state = torchvision.models.resnet18(weights=None).state_dict()
     old = {k: v for k, v in state.items() if not k.endswith("num_batches_tracked") and not k.startswith("fc.")}
     net = Backbone("resnet18")
-    net.load_torchvision(old)
+    net.load(old)
     assert torch.equal(net.infrared_stem.conv1.weight, old["conv1.weight"])
 
 

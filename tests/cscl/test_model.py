@@ -183,7 +183,7 @@ def test_load_backbone_fills_the_network_from_torchvision() -> None:
     model = CSCL(SMALL)
     model.load_backbone(state)
     assert torch.equal(model.backbone.infrared_stem.conv1.weight, state["conv1.weight"])
-    with pytest.raises(ValueError, match="give the state dict of the torchvision ResNet"):
+    with pytest.raises(ValueError, match="give the state dict of torchvision's resnet18"):
         model.load_backbone(torchvision.models.resnet34(weights=None).state_dict() | {"conv1.weight": torch.zeros(1)})
 
 
@@ -215,7 +215,7 @@ def test_a_state_dict_restores_the_embedding_and_keeps_its_names() -> None:
     [
         (
             {"backbone": "vgg16"},
-            "backbone = 'vgg16' is not known; choose one of resnet18, resnet34, resnet50",
+            "backbone = 'vgg16' is not known; choose one of resnet18, resnet34, resnet50, efficientnet_lite0",
         ),
         ({"pam_gate": "cbam"}, "pam_gate = 'cbam'"),
         ({"identities": 0}, "identities = 0; give at least 1"),

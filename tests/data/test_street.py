@@ -51,6 +51,9 @@ def test_identities_are_distinct_photos_of_the_part_and_depend_on_the_seed(photo
     assert everyone != people(photos, "all", 5, 3, seed=1)
     assert set(people(photos, "val", 1, 1, seed=0)) == set(photos.val)
     assert set(people(photos, "train", 2, 2, seed=0)) <= set(photos.train)
+    apart = people(photos, "apart", 3, 2, seed=0)
+    assert set(apart[:3]) <= set(photos.train)
+    assert set(apart[3:]) == set(photos.val)
 
 
 def test_more_people_than_photos_are_refused_with_the_numbers(photos: Photos) -> None:

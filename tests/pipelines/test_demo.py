@@ -58,7 +58,7 @@ def processor_seconds() -> float:
 
 
 @pytest.mark.slow
-def test_the_whole_demo_runs_in_minutes_and_beats_chance(tmp_path: Path) -> None:
+def test_the_whole_demo_runs_in_minutes_and_is_far_above_chance(tmp_path: Path) -> None:
     out = tmp_path / "demo"
     out.mkdir()
     (out / "demo.json").write_text("{}")
@@ -71,5 +71,6 @@ def test_the_whole_demo_runs_in_minutes_and_beats_chance(tmp_path: Path) -> None
     assert str(out / "index.html") in said
     evaluation = json.loads((out / "run" / "evaluation.json").read_text())
     result = next(r for r in evaluation["results"] if r["protocol"] == PROTOCOL)
-    assert result["mAP"] > 1.3 * result["chance_map"]
+    assert result["cmc"]["1"] > 3 * result["chance_rank1"]
+    assert result["mAP"] > 2 * result["chance_map"]
     assert processor_seconds() - began < 5 * 60 * 2, "five minutes on two cores"

@@ -102,3 +102,8 @@ def test_street_is_made_from_unseen_photos_on_demand(ccp: Path, tmp_path: Path) 
     assert about["data_set"] == "street"
     assert set(about["photos"]) <= set(json.loads((ccp / "meta.json").read_text())["val"])
     assert len(set(about["photos"])) == 5
+
+
+def test_regdbs_splits_keep_no_people_apart(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="every split of RegDB draws its own training people"):
+        make_street(tmp_path, tmp_path / "a", layout="regdb", part="apart")
