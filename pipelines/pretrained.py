@@ -89,7 +89,8 @@ def _download(url: str, file: Path, backbone: str) -> None:
     except (URLError, OSError, RuntimeError) as error:
         raise MissingError(
             f"no ImageNet weights of {backbone} and no way to fetch them ({error}): get {url} and give it with "
-            f"--set model.pretrained=FILE, or train from scratch with --set model.pretrained=false"
+            "--set model.pretrained=FILE, train from scratch with --set model.pretrained=false, or take "
+            "--recipe small, which needs no download"
         ) from error
     finally:
         socket.setdefaulttimeout(before)

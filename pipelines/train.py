@@ -11,7 +11,7 @@ import torch
 from tqdm import tqdm
 
 from cscl.model import CSCL
-from data.datasets import open_data_set
+from data.datasets import DATA_SETS, open_data_set
 from data.records import Record
 from data.sampler import IdentitySampler
 from data.store import load_images
@@ -55,6 +55,11 @@ def train(config: TrainConfig) -> Path:
     cache = MaskCache(config.masks)
     if done is not None and done["masks"] != cache.fingerprint:
         raise InputError(f"--resume: {run} was trained on other masks than those of {config.masks}; give the same")
+    if cache.data_set not in DATA_SETS:
+        raise InputError(
+            f"{config.masks} was imported without a data set, so nobody in it has an identity; import it again with "
+            f"--dataset, one of {', '.join(DATA_SETS)}"
+        )
     data_set = open_data_set(cache.data_set, config.root or cache.root)
     records = with_masks(data_set.train(recipe.data.split), cache)
     chosen_on: tuple[Record, ...] = ()

@@ -373,6 +373,18 @@ def test_a_cache_of_another_data_set_is_refused(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_cache_without_a_data_set_says_how_to_import_it(
+    figures: Path, tiny_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    masks = str(tmp_path / "a.h5")
+    command = ["masks", "import", str(figures / "labels"), "--from", "png", "--labels", "street", "--out", masks]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 0, result.output
+    with pytest.raises(InputError, match=r"a\.h5 was imported without a data set.* again with --dataset, one of sysu"):
+        start(Path(masks), tmp_path / "run", tiny_recipe())
+    assert not (tmp_path / "run").exists()
+
+
 def test_an_image_without_a_mask_ends_the_command_with_its_name(
     figures: Path, make_true_cache: Any, tmp_path: Path
 ) -> None:
