@@ -427,7 +427,9 @@ def parser_train(
 @parser_group.command("score")
 @click.option("--photos", type=Folder, required=True, help="Annotated photographs: photos/, parts/, meta.json.")
 @click.option("--parser", default="street", help="The human parser; `cscl parser list` has all.")
-@click.option("--part", type=click.Choice(("train", "val")), default="val", help="Which photographs.")
+@click.option(
+    "--part", type=click.Choice(("train", "val", "test")), default="val", show_default=True, help="Which photographs."
+)
 @click.option(
     "--width", "widths", type=click.IntRange(4), multiple=True, help="Score crops reduced to it too; may repeat."
 )

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from parsing.labels import label_set
 TREE = """expected:
   ROOT/photos/ID.jpg      the photograph
   ROOT/parts/ID.png       one street class a pixel, of the same size
-  ROOT/meta.json          {"parts": [the street classes], "train": [IDs], "val": [IDs]}
+  ROOT/meta.json          {"parts": [the street classes], "train": [IDs], "val": [IDs]}, and optional "test": [IDs]
   ROOT/unlabelled/ID.jpg  optional, more photographs without labels
 `cscl data make photos` makes such a folder of a clone of Clothing Co-Parsing"""
 
@@ -32,14 +33,21 @@ class Photos:
             parts = tuple(meta["parts"])
             self.train = _ids(meta["train"])
             self.val = _ids(meta["val"])
+            self.test = _ids(meta.get("test", ()))
         except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
             raise InputError(f"{self.root / 'meta.json'} cannot be used: {error!r}\n{TREE}") from error
         if parts != label_set("street").classes:
             raise InputError(
                 f"{self.root / 'meta.json'}: parts must be {list(label_set('street').classes)}, got {parts}"
             )
-        if both := set(self.train) & set(self.val):
-            raise InputError(f"{self.root / 'meta.json'}: {sorted(both)[0]} is in train and in val")
+        for (one, first), (two, second) in combinations(self.split.items(), 2):
+            if both := set(first) & set(second):
+                raise InputError(f"{self.root / 'meta.json'}: {sorted(both)[0]} is in {one} and in {two}")
+
+    @property
+    def split(self) -> dict[str, tuple[str, ...]]:
+        """Ids by what they are for."""
+        return {"train": self.train, "val": self.val, "test": self.test}
 
     @property
     def unlabelled(self) -> tuple[str, ...]:

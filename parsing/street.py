@@ -13,6 +13,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from .errors import InputError, MissingError
+from .folding import fold_batch_norms
 from .labels import label_set
 from .parser import NetworkParser, Size
 
@@ -61,6 +62,7 @@ class StreetParser(NetworkParser):
         self.name = "street"
         network, config, self.weights_hash = load_street(file or BUILT_IN)
         self.input_size = config.input_size
+        network = fold_batch_norms(network.eval(), torch.zeros(1, 3, *config.input_size))
         super().__init__(network.to(memory_format=torch.channels_last), (config.mean,) * 3, (config.std,) * 3, device)
 
     def forward(self, batch: Tensor) -> Tensor:

@@ -68,7 +68,7 @@ class ParserScores:
 def score_parser(
     photos: Path,
     spec: ParserSpec,
-    part: Literal["train", "val"] = "val",
+    part: Literal["train", "val", "test"] = "val",
     size: tuple[int, int] = (288, 144),
     widths: Sequence[int] = (),
     scheme: str | None = None,
@@ -84,7 +84,9 @@ def score_parser(
     worst answers in each spectrum.
     """
     library, parser, street = Photos(photos), find_parser(spec), label_set("street")
-    ids = library.val if part == "val" else library.train
+    ids = library.split[part]
+    if not ids:
+        raise InputError(f"{photos / 'meta.json'}: there is no photograph in {part}")
     if scheme is None and parser.labels != street:
         raise InputError(f"{parser.name} answers with {parser.labels.name} classes, the truth is street: give --scheme")
     _, classes, (truth_table, answer_table) = common_classes(

@@ -64,6 +64,12 @@ def test_other_classes_than_street_are_refused(folder: Path) -> None:
         Photos(folder)
 
 
+def test_a_photo_is_for_one_thing_alone(folder: Path) -> None:
+    assert Photos(describe(folder, {**META, "test": ["c3"]})).test == ("c3",)
+    with pytest.raises(InputError, match="b2 is in val and in test"):
+        Photos(describe(folder, {**META, "test": ["b2"]}))
+
+
 @pytest.mark.parametrize("bad", ["../a1", "/etc/a1", "x/a1", "x\\a1", "..", ""])
 def test_ids_that_are_paths_are_refused(folder: Path, bad: str) -> None:
     describe(folder, {**META, "train": ["a1", bad]})

@@ -10,6 +10,7 @@ from PIL import Image
 
 from cli import main
 from data.crops import SPECTRA
+from parsing.errors import InputError
 from parsing.labels import label_set
 from parsing.registry import ParserSpec
 from pipelines.masks_score import Tally
@@ -45,6 +46,18 @@ def test_every_spectrum_is_scored_whole_and_at_each_width(photos: Path) -> None:
     assert again == scores
     fewer = score_parser(photos, ParserSpec(), size=(64, 32), progress=False)
     assert all(fewer.iou[s] == scores.iou[s] for s in SPECTRA)  # widths change nothing else
+
+
+def test_a_part_is_scored_apart_and_one_without_photographs_is_refused(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no photograph in test"):
+        score_parser(photos, ParserSpec(), "test", progress=False)
+    meta = json.loads((photos / "meta.json").read_text())
+    for name in ("photos", "parts"):
+        (tmp_path / name).symlink_to(photos / name)
+    meta["val"], meta["test"] = meta["val"][:2], meta["val"][2:]
+    (tmp_path / "meta.json").write_text(json.dumps(meta))
+    scores = score_parser(tmp_path, ParserSpec(), "test", size=(64, 32), progress=False)
+    assert (scores.part, scores.images) == ("test", 3)
 
 
 def test_the_command_prints_json_and_draws_a_sheet(photos: Path, tmp_path: Path) -> None:
