@@ -36,7 +36,7 @@ BEGIN, END = "<!-- results: benchmarks/street_reid.py -->", "<!-- end of results
 @click.option("--photos", type=click.Path(path_type=Path), required=True)
 @click.option("--out", type=click.Path(path_type=Path), required=True)
 @click.option("--epochs", default=10, show_default=True)
-@click.option("--seeds", default=3, show_default=True)
+@click.option("--seeds", default=2, show_default=True)
 @click.option("--device", default="auto", show_default=True)
 @click.option("--readme", type=click.Path(path_type=Path, exists=True))
 def main(photos: Path, out: Path, epochs: int, seeds: int, device: str, readme: Path | None) -> None:
@@ -79,8 +79,8 @@ def table(results: dict[str, Any]) -> list[str]:
             if one["method"] == method
         ]
         columns = (
-            [r["cmc"]["1"] for r in found],
-            [r["cmc"]["10"] for r in found],
+            [r["cmc"][1] for r in found],
+            [r["cmc"][10] for r in found],
             *([r[k] for r in found] for k in MEANS),
         )
         lines.append(f"| {method} | {' | '.join(spread(c) for c in columns)} |")
