@@ -1,5 +1,7 @@
 """Batch norm over the batches of all processes, so that several compute what one would."""
 
+from collections.abc import Callable
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -47,15 +49,20 @@ class SharedBatchNorm(_BatchNorm):
 
 
 def share_batch_norm(model: nn.Module, device: torch.device) -> nn.Module:
-    """`model` with every batch norm over all processes; names and values of its state stay."""
-    if device.type == "cuda":
-        return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    """`model` with every batch norm over all processes; names and values of its state stay, timm's activations too."""
+    kind = nn.SyncBatchNorm if device.type == "cuda" else SharedBatchNorm
     for name, child in model.named_children():
         if isinstance(child, _BatchNorm):
-            shared = SharedBatchNorm(child.num_features, child.eps, child.momentum)
-            shared.weight, shared.bias = child.weight, child.bias
-            shared.load_state_dict(child.state_dict())
+            shared = kind(child.num_features, child.eps, child.momentum)
+            for key, value in (*child.named_parameters(recurse=False), *child.named_buffers(recurse=False)):
+                setattr(shared, key, value)
+            if isinstance(act := getattr(child, "act", None), nn.Module):  # timm's norms hold the activation after them
+                shared.register_forward_hook(_then(act))
             setattr(model, name, shared.train(child.training))
         else:
             share_batch_norm(child, device)
     return model
+
+
+def _then(act: nn.Module) -> Callable[[nn.Module, object, Tensor], Tensor]:
+    return lambda _norm, _given, normalised: act(normalised)

@@ -105,10 +105,11 @@ def train(config: TrainConfig) -> Path:
 
 def _model(recipe: Recipe, identities: int, parts: int, flipped: tuple[int, ...], fresh: bool) -> CSCL:
     """The network at its start; not `fresh`, it waits for the weights of the run that goes on."""
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]):  # networks are drawn before weights are put into them
         torch.default_generator.manual_seed(recipe.seed)
         model = CSCL(recipe.model.config(identities, parts, flipped))
-    if fresh and (weights := backbone_weights(recipe.model.backbone, recipe.model.pretrained)) is not None:
+        weights = backbone_weights(recipe.model.backbone, recipe.model.pretrained) if fresh else None
+    if weights is not None:
         try:
             model.load_backbone(weights)
         except ValueError as error:

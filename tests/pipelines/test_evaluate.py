@@ -77,7 +77,7 @@ def test_table_and_json_name_what_the_figures_were_measured_on(evaluated: Evalua
     assert written["simulated"] is True
     assert written["data_set"] == "sysu"
     about = written["about"]
-    assert (about["method"], about["selection"], about["epoch"], about["pretrained"]) == ("cscl", "last", 2, False)
+    assert (about["method"], about["selection"], about["epoch"], about["pretrained"]) == ("cscl", "last", 2, "street")
     assert about["masks"] == json.loads((finished / "run.json").read_text())["fingerprint"]
     assert about["checkpoint"] == hashlib.sha256((finished / "model.safetensors").read_bytes()).hexdigest()
     assert (about["seed"], about["flip"], about["reranking"]) == (0, True, None)
@@ -172,7 +172,7 @@ def test_runs_of_several_splits_are_averaged_over_both_directions(
         evaluate_runs([runs[0], runs[0]])
     runs.append(shutil.copytree(runs[0], tmp_path / "other"))
     file = runs[-1] / "recipe.toml"
-    file.write_text(file.read_text().replace("learning_rate = 0.001", "learning_rate = 0.5"))
+    file.write_text(file.read_text().replace("learning_rate = 0.002", "learning_rate = 0.5"))
     with pytest.raises(InputError, match=r"differ in train\.learning_rate; only seeds and splits"):
         evaluate_runs(runs)
 

@@ -12,10 +12,12 @@ import torch
 from lightning_fabric import Fabric
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from cscl.model import CSCL, TotalLoss
 from cscl.spam import mask_distribution
 from data.transforms import normalise
+from pipelines.batch_norm import SharedBatchNorm, share_batch_norm
 from pipelines.config import Recipe
 from pipelines.step import take_gradients
 from pipelines.train import TrainConfig, train
@@ -124,6 +126,19 @@ def test_a_term_that_is_left_out_gives_its_head_zeros(tiny_recipe: MakeRecipe) -
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 FABRIC_RUN = (str(Path(sys.executable).with_name("fabric")), "run", "--accelerator", "cpu", "--devices", "2")
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_norms_shared_by_processes_keep_names_values_and_activations(tiny_recipe: MakeRecipe, device: str) -> None:
+    model, given = network(tiny_recipe()).eval(), torch.randn(2, 3, 64, 32)
+    infrared = torch.tensor([True, False])
+    before, state = model.embed(given, infrared), {k: v.clone() for k, v in model.state_dict().items()}
+    share_batch_norm(model, torch.device(device))  # neither kind needs its device, or other processes, to evaluate
+    kind = torch.nn.SyncBatchNorm if device == "cuda" else SharedBatchNorm
+    assert {type(m) for m in model.modules() if isinstance(m, _BatchNorm)} == {kind}
+    assert model.state_dict().keys() == state.keys()
+    assert all(torch.equal(v, state[k]) for k, v in model.state_dict().items())
+    assert torch.equal(model.embed(given, infrared), before)
 
 
 @pytest.mark.parametrize(
