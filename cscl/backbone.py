@@ -11,9 +11,6 @@ from torch import Tensor, nn
 BackboneName = Literal["resnet18", "resnet34", "resnet50", "efficientnet_lite0"]
 BACKBONES: tuple[str, ...] = get_args(BackboneName)
 STAGES = (1, 2, 3, 4)
-SOURCES = {name: f"torchvision's {name}" for name in BACKBONES} | {"efficientnet_lite0": "timm's tf_efficientnet_lite0"}
-CLASSIFIERS = ("fc.", "conv_head.", "bn2.", "classifier.")
-"""What stands behind the last stage in those networks, at the top of their state dicts."""
 NON_LOCAL_BLOCKS = {2: 2, 3: 3}
 """Non-local blocks by stage, one after each of its last residual blocks, as AGW places them."""
 
@@ -46,12 +43,17 @@ class LiteStem(nn.Module):
 
 
 class Network(NamedTuple):
-    """A backbone's pieces: what `whole` holds, cut into a stem and four stages, and the stages' output channels."""
+    """A backbone's pieces: what `whole` holds, cut into a stem and four stages, and the stages' output channels.
+
+    source: whose network it is; classifier: what stands behind its last stage, at the top of its state dict.
+    """
 
     whole: nn.Module
     stem: nn.Module
     layers: tuple[nn.Sequential, ...]
     channels: tuple[int, ...]
+    source: str
+    classifier: tuple[str, ...]
 
 
 def _resnet(name: str) -> Network:
@@ -59,7 +61,8 @@ def _resnet(name: str) -> Network:
     resnet: Any = build(weights=None)
     width = 4 if name == "resnet50" else 1
     layers = (resnet.layer1, resnet.layer2, resnet.layer3, resnet.layer4)
-    return Network(resnet, Stem(resnet), layers, tuple(32 * 2**stage * width for stage in STAGES))
+    channels = tuple(32 * 2**stage * width for stage in STAGES)
+    return Network(resnet, Stem(resnet), layers, channels, f"torchvision's {name}", ("fc.",))
 
 
 def _efficientnet_lite0() -> Network:
@@ -68,7 +71,8 @@ def _efficientnet_lite0() -> Network:
 
     lite: Any = smp.encoders.get_encoder("tu-tf_efficientnet_lite0", weights=None).model
     layers = tuple(nn.Sequential(*(b for i in group for b in lite.blocks[i])) for group in ((1,), (2,), (3, 4), (5, 6)))
-    return Network(lite, LiteStem(lite), layers, (24, 40, 112, 320))
+    source, classifier = "timm's tf_efficientnet_lite0", ("conv_head.", "bn2.", "classifier.")
+    return Network(lite, LiteStem(lite), layers, (24, 40, 112, 320), source, classifier)
 
 
 class NonLocal(nn.Module):
@@ -105,7 +109,7 @@ class Backbone(nn.Module):
         if name not in BACKBONES:
             raise ValueError(f"no backbone {name!r}; choose one of {', '.join(BACKBONES)}")
         network = _efficientnet_lite0() if name == "efficientnet_lite0" else _resnet(name)
-        self.name = name
+        self._source, self._classifier = network.source, network.classifier
         self.channels = dict(zip(STAGES, network.channels, strict=True))
         self.visible_stem = network.stem
         # Both stems start equal, as they do from pretrained weights.
@@ -157,7 +161,7 @@ class Backbone(nn.Module):
         Raises ValueError, before anything is changed, with the first key that is missing, of another shape or
         unknown here.
         """
-        advice = f"give the state dict of {SOURCES[self.name]}"
+        advice = f"give the state dict of {self._source}"
         own = self.state_dict(keep_vars=True)
         wanted: dict[str, list[Tensor]] = {}
         for key, origin in self._origin.items():
@@ -174,7 +178,7 @@ class Backbone(nn.Module):
                     f"{tuple(targets[0].shape)}; {advice}"
                 )
         for key in state:
-            if key not in wanted and not key.startswith(CLASSIFIERS):
+            if key not in wanted and not key.startswith(self._classifier):
                 raise ValueError(f"weights {key!r} have no place here; {advice}")
         with torch.no_grad():
             for key, targets in wanted.items():

@@ -57,26 +57,28 @@ def _existing(pretrained: str) -> Path:
 
 def _lite0(pretrained: bool | str) -> dict[str, Tensor]:
     mean, std = 0.5, 0.5  # timm's for this network
-    if pretrained == STREET or (isinstance(pretrained, str) and is_street(_existing(pretrained))):
-        network, config, _ = load_street(BUILT_IN if pretrained == STREET else Path(str(pretrained)))
+    file = BUILT_IN if pretrained == STREET else None if pretrained is True else _existing(str(pretrained))
+    if file is not None and is_street(file):
+        network, config, _ = load_street(file)
         if config.encoder != LITE0:
             raise InputError(f"model.pretrained = {pretrained!r}: its encoder is {config.encoder}, not {LITE0}")
         mean, std = config.mean, config.std
     else:
         network = nn.ModuleDict({"encoder": smp.encoders.get_encoder(LITE0, weights=None)})
-        load_encoder(network, LITE0, "imagenet" if pretrained is True else str(_existing(str(pretrained))))
-    state = network.get_submodule("encoder.model").state_dict()
-    return _renormalised(state, "conv_stem.weight", "bn1.running_mean", mean, std)
+        load_encoder(network, LITE0, "imagenet" if file is None else str(file))
+    return _renormalised(network.get_submodule("encoder.model").state_dict(), mean, std)
 
 
-def _renormalised(state: dict[str, Tensor], conv: str, norm_mean: str, mean: float, std: float) -> dict[str, Tensor]:
+def _renormalised(state: dict[str, Tensor], mean: float, std: float) -> dict[str, Tensor]:
     """Weights for pixels normalised by MEAN and STD instead of `mean` and `std`: the same answer but at the border.
 
     (p - mean) / std = x STD / std + (MEAN - mean) / std, whose constant the batch norm after the convolution takes up.
     """
     own_mean, own_std = torch.tensor(MEAN).view(1, 3, 1, 1), torch.tensor(STD).view(1, 3, 1, 1)
-    shift = (state[conv] * (own_mean - mean) / std).sum((1, 2, 3))
-    return {**state, conv: state[conv] * own_std / std, norm_mean: state[norm_mean] - shift}
+    weight = state["conv_stem.weight"]
+    shift = (weight * (own_mean - mean) / std).sum((1, 2, 3))
+    changed = {"conv_stem.weight": weight * own_std / std, "bn1.running_mean": state["bn1.running_mean"] - shift}
+    return {**state, **changed}
 
 
 def _download(url: str, file: Path, backbone: str) -> None:

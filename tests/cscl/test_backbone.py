@@ -1,6 +1,7 @@
 """The two-stem ResNet: shapes, modalities in any order, non-local blocks and torchvision's weights."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import timm
@@ -41,6 +42,14 @@ def run(net: Backbone, x: Tensor, infrared: Tensor, last: int = 4) -> Tensor:
         x = net.stage(stage, x)
         assert x.shape[1] == net.channels[stage]
     return x
+
+
+@torch.no_grad()
+def with_statistics(reference: Any) -> Any:
+    """The network in eval mode with running statistics as if it had been trained."""
+    for buffer in (b for n, b in reference.named_buffers() if "running" in n):
+        buffer.copy_(torch.rand(buffer.shape, generator=RNG) + 0.5)
+    return reference.eval()
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -119,10 +128,7 @@ def test_a_non_local_block_adds_the_mean_of_the_values_weighted_by_resemblance()
 
 
 def test_torchvision_weights_fill_both_stems_and_the_layers() -> None:
-    reference = torchvision.models.resnet18(weights=None).eval()
-    with torch.no_grad():
-        for buffer in (b for n, b in reference.named_buffers() if "running" in n):
-            buffer.copy_(torch.rand(buffer.shape, generator=RNG) + 0.5)
+    reference = with_statistics(torchvision.models.resnet18(weights=None))
     net = Backbone("resnet18", non_local=True).eval()
     net.load(reference.state_dict())
     x = images()
@@ -135,10 +141,7 @@ def test_torchvision_weights_fill_both_stems_and_the_layers() -> None:
 
 
 def test_timms_weights_fill_both_stems_and_the_layers() -> None:
-    reference = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
-    with torch.no_grad():
-        for buffer in (b for n, b in reference.named_buffers() if "running" in n):
-            buffer.copy_(torch.rand(buffer.shape, generator=RNG) + 0.5)
+    reference = with_statistics(timm.create_model("tf_efficientnet_lite0", pretrained=False))
     net = Backbone("efficientnet_lite0", non_local=True).eval()
     net.load(reference.state_dict())
     x = images()
