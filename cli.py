@@ -117,8 +117,9 @@ def parse(**options: Any) -> None:
     from pipelines.parse import ParseConfig
     from pipelines.parse import parse as run
 
+    parser = _spec(options.pop("parser"), options.pop("device"), options)
     try:
-        result = run(ParseConfig(**options))
+        result = run(ParseConfig(parser=parser, **options))
     except KeyboardInterrupt:
         raise CsclError("stopped; finished shards are kept, the same command goes on from there") from None
     click.echo(

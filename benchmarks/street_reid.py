@@ -18,6 +18,7 @@ from typing import Any
 import click
 import torch
 
+from parsing.registry import ParserSpec
 from pipelines.config import read_recipe
 from pipelines.evaluate import evaluate
 from pipelines.make import make_street
@@ -43,7 +44,7 @@ def main(photos: Path, out: Path, epochs: int, seeds: int, device: str, readme: 
     root, masks = out / "SYSU-MM01", out / "sysu_masks.h5"
     if not root.exists():
         make_street(photos, root, train=TRAIN, test=TEST, shots=1, part="apart")
-    parse(ParseConfig("sysu", root, masks, device=device))
+    parse(ParseConfig("sysu", root, masks, ParserSpec(device=device)))
     results: dict[str, Any] = {
         "epochs": epochs,
         "machine": machine(),

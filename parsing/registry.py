@@ -1,6 +1,6 @@
 """Human parsers by the name that `--parser` takes; the code of each is imported when it is asked for."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,13 @@ class ParserSpec:
     remote_code: str | None = None
     narrow: bool = False
     bf16: bool = False
+
+    def absolute(self) -> "ParserSpec":
+        """The same in whatever folder a worker stands."""
+        labels = self.labels
+        if labels is not None and labels.endswith(".toml"):
+            labels = str(Path(labels).resolve())
+        return replace(self, weights=self.weights and self.weights.resolve(), labels=labels)
 
 
 def find_parser(spec: ParserSpec) -> Parser:

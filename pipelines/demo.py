@@ -14,6 +14,7 @@ from data.datasets import open_data_set
 from parsing.cache import MaskCache
 from parsing.errors import InputError
 from parsing.images import read_image
+from parsing.registry import ParserSpec
 
 from .charts import curves
 from .config import read_recipe
@@ -44,7 +45,7 @@ def demo(out: Path, seed: int = 0, progress: bool = True) -> str:
     mark.write_text(json.dumps({"seed": seed}) + "\n", encoding="utf-8")
     root, masks, run = out / "SYSU-MM01", out / "sysu_masks.h5", out / "run"
     make_figures(root, train=TRAIN, test=TEST, shots=SHOTS, seed=seed, progress=progress)
-    parse(ParseConfig("sysu", root, masks, size=SIZE, device="cpu", flip=False, progress=progress))
+    parse(ParseConfig("sysu", root, masks, parser=ParserSpec(), size=SIZE, flip=False, progress=progress))
     train(TrainConfig(masks, run, read_recipe(Path("demo"), [f"seed={seed}"]), device="cpu", progress=progress))
     evaluation = evaluate(run, device="cpu", progress=progress)
     scores = score_masks(masks, progress=progress)

@@ -15,6 +15,7 @@ from parsing.errors import CacheError
 from parsing.images import UnreadableImageError, read_image
 from parsing.index import build_index, orphans, shards_of
 from parsing.lock import writing_to
+from parsing.registry import ParserSpec
 from parsing.shard import Status
 from parsing.sources import SCHP
 
@@ -148,12 +149,14 @@ def _parse_again(config: VerifyConfig, found: Inspection, readable: Sequence[str
         if wanted.intersection(columns.names) or (columns.status == Status.FATAL).any()
     )
     preprocessing, published = made_by["preprocessing"], SCHP.get(made_by["parser"])
-    again_config = ParseConfig(
-        found.attributes["data_set"], root, config.cache, made_by["parser"], config.weights, tuple(made_by["size"]),
-        device=config.device, workers=config.workers, probs=made_by["probs"], flip=made_by["flip"],
-        progress=config.progress,
+    parser = ParserSpec(
+        made_by["parser"], config.weights, config.device,
         narrow=published is not None and preprocessing.get("input") == list(published.narrow),
         bf16=preprocessing.get("precision") == "bfloat16",
+    )  # fmt: skip
+    again_config = ParseConfig(
+        found.attributes["data_set"], root, config.cache, parser, tuple(made_by["size"]), workers=config.workers,
+        probs=made_by["probs"], flip=made_by["flip"], progress=config.progress,
     )  # fmt: skip
     parse(again_config, _images(config, found, root), again)
 

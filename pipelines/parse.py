@@ -51,8 +51,8 @@ def parse(config: ParseConfig, only: Iterable[str] | None = None, again: frozens
     out, root = config.index, data_set.root.resolve()
     records = chosen(data_set.images, config.limit, only)
     if not config.elsewhere:
-        find_device(config.device)  # refuse a wrong one now
-    parser = find_parser(replace(config.parser_spec(), device="cpu"))  # for what it says of itself
+        find_device(config.parser.device)  # refuse a wrong one now
+    parser = find_parser(replace(config.parser, device="cpu"))  # for what it says of itself
     with writing_to(out, "cscl parse") as lock:
         attributes = _attributes(config, root, parser)
         make_room(out, attributes, records, config.overwrite)

@@ -145,7 +145,7 @@ def connected(config: ParseConfig, shards: int, site: Site, bar: tqdm) -> Iterat
         bar.set_postfix_str("")
         _check_workers(workers.client, site)
         on_gpus = replace(workers, resources={"GPU": 1})
-        yield on_gpus if config.device != "cpu" and on_gpus.threads() else workers
+        yield on_gpus if config.parser.device != "cpu" and on_gpus.threads() else workers
 
 
 @contextmanager
@@ -184,7 +184,7 @@ def _own_cluster(config: ParseConfig, shards: int) -> tuple[SpecCluster, list[di
 
     They are processes: one a core, or one a GPU that sees no other; or, of 0 workers, a thread.
     """
-    device = find_device(config.device)
+    device = find_device(config.parser.device)
     if device == "cuda" and config.workers != 0:
         gpus = _visible_gpus()
         scheduler = {"dashboard_address": DASHBOARD, "host": "127.0.0.1", "port": 0}

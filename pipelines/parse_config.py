@@ -1,6 +1,6 @@
 """What `cscl parse` can be asked for."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from parsing.errors import InputError
@@ -25,21 +25,19 @@ def index_file(out: Path | None, name: str) -> Path:
 class ParseConfig:
     """What `cscl parse` was asked for.
 
-    size: (height, width) of the masks. device: `auto` is CUDA where there is one, on whatever machine parses.
+    parser: device `auto` is CUDA where there is one, on whatever machine parses. size: (height, width) of the masks.
     workers: processes, None for one a core (one a GPU), 0 for none but this one; with a scheduler how many of its
     workers to wait for. scheduler: address of a running dask scheduler to use instead; scheduler_file: the file
     that it wrote its address to. probs: store class probabilities too. limit: at most so many images, spread evenly
-    over the data set. labels to bf16: what only some parsers take, see parsing.registry.ParserSpec.
+    over the data set.
     """
 
     dataset: str
     root: Path | None = None
     out: Path | None = None
-    parser: str = "street"
-    weights: Path | None = None
+    parser: ParserSpec = field(default_factory=lambda: ParserSpec(device="auto"))
     size: tuple[int, int] = (288, 144)
     batch_size: int = 32
-    device: str = "auto"
     workers: int | None = None
     scheduler: str | None = None
     scheduler_file: Path | None = None
@@ -48,14 +46,6 @@ class ParseConfig:
     overwrite: bool = False
     limit: int | None = None
     progress: bool = True
-    labels: str | None = None
-    input_size: tuple[int, int] | None = None
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-    channels: str | None = None
-    remote_code: str | None = None
-    narrow: bool = False
-    bf16: bool = False
 
     def __post_init__(self) -> None:
         check_size(self.size)
@@ -77,13 +67,3 @@ class ParseConfig:
     def index(self) -> Path:
         """The cache's index file; InputError where it cannot be one."""
         return index_file(self.out, self.dataset)
-
-    def parser_spec(self) -> ParserSpec:
-        """The parser that was asked for."""
-        labels = self.labels
-        if labels is not None and labels.endswith(".toml"):
-            labels = str(Path(labels).resolve())  # a worker may stand in another folder
-        return ParserSpec(
-            self.parser, self.weights and self.weights.resolve(), self.device, labels, self.input_size,
-            self.mean, self.std, self.channels, self.remote_code, self.narrow, self.bf16,
-        )  # fmt: skip

@@ -121,11 +121,11 @@ def plan_shards(
             raise InputError(f"{config.dataset}: the file name {record.name!a} is not UTF-8; rename it")
     size, folder = shard_length(len(records)), shard_folder(config.index).resolve()
     sample = next((r.name for r in records if (root / r.name).is_file()), records[0].name)
-    site = Site(lock, root, sample, folder, versions())
+    parser, site = config.parser.absolute(), Site(lock, root, sample, folder, versions())
     return [
         ShardTask(
-            folder / f"{start // size:05d}.h5", records[start : start + size], attributes, config.parser_spec(), site,
-            config.size, config.batch_size, config.flip, config.probs,
+            folder / f"{start // size:05d}.h5", records[start : start + size], attributes, parser, site, config.size,
+            config.batch_size, config.flip, config.probs,
         )
         for start in range(0, len(records), size)
     ]  # fmt: skip

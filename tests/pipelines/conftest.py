@@ -16,6 +16,7 @@ from data.records import Record
 from parsing.cache import fingerprint
 from parsing.index import build_index, shard_folder
 from parsing.labels import label_set
+from parsing.registry import ParserSpec
 from parsing.shard import FORMAT_VERSION, MODALITIES, Columns, Status, write_shard
 from pipelines.config import Recipe, read_recipe
 from pipelines.make import make_figures
@@ -96,7 +97,7 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def masks(figures: Path) -> Path:
     """What `cscl parse` makes of `figures` with the built-in parser."""
     out = figures.parent / "sysu_masks.h5"
-    config = ParseConfig("sysu", figures, out, size=SIZE, workers=0, device="cpu", flip=False, progress=False)
+    config = ParseConfig("sysu", figures, out, ParserSpec(), SIZE, workers=0, flip=False, progress=False)
     return parse(config).path
 
 

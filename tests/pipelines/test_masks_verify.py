@@ -16,6 +16,7 @@ from parsing import MaskCache
 from parsing.errors import CacheError, CsclError, MissingError
 from parsing.index import shard_folder
 from parsing.lock import LockedError, writing_to
+from parsing.registry import ParserSpec
 from parsing.shard import Status
 from parsing.whole import file_hash
 from pipelines.masks_verify import VerifyConfig, verify
@@ -35,7 +36,7 @@ def parsed(tiny_figures: Path, tiny_weights: Path, tmp_path_factory: pytest.Temp
     folder = tmp_path_factory.mktemp("whole")
     shutil.copytree(tiny_figures, folder / "SYSU-MM01")
     config = ParseConfig(
-        "sysu", folder / "SYSU-MM01", folder / "masks.h5", weights=tiny_weights, size=(32, 16), device="cpu", workers=0,
+        "sysu", folder / "SYSU-MM01", folder / "masks.h5", ParserSpec(weights=tiny_weights), (32, 16), workers=0,
         progress=False,
     )  # fmt: skip
     parse(config)
@@ -48,7 +49,7 @@ def config(parsed: ParseConfig, tmp_path: Path) -> VerifyConfig:
     assert parsed.out is not None
     shutil.copytree(parsed.out.parent, tmp_path, dirs_exist_ok=True)
     return VerifyConfig(
-        tmp_path / "masks.h5", repair=True, weights=parsed.weights, device="cpu", workers=0, progress=False
+        tmp_path / "masks.h5", repair=True, weights=parsed.parser.weights, device="cpu", workers=0, progress=False
     )
 
 

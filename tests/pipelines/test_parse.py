@@ -20,6 +20,7 @@ from parsing.confidence import confidence, winners
 from parsing.errors import CacheError, CsclError, InputError, MissingError
 from parsing.images import read_image
 from parsing.index import shard_folder
+from parsing.registry import ParserSpec
 from parsing.shard import MODALITIES, Status
 from parsing.street import StreetNetwork, StreetParser, save_street
 from parsing.whole import file_hash
@@ -39,9 +40,7 @@ def small_shards() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def config(tiny_figures: Path, tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> ParseConfig:
     out = tmp_path_factory.mktemp("parsed") / "masks.h5"
-    return ParseConfig(
-        "sysu", tiny_figures, out, weights=tiny_weights, size=SIZE, device="cpu", workers=0, progress=False
-    )
+    return ParseConfig("sysu", tiny_figures, out, ParserSpec(weights=tiny_weights), SIZE, workers=0, progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -250,7 +249,7 @@ def test_a_cache_of_other_options_parser_or_data_is_refused_until_told_to_overwr
         "size": replace(copied, size=(40, 24)),
         "flip": replace(copied, flip=False),
         "probs": replace(copied, probs=True),
-        "weights": replace(copied, weights=tmp_path / "other.safetensors"),
+        "weights": replace(copied, parser=ParserSpec(weights=tmp_path / "other.safetensors")),
         "folder": replace(copied, root=moved),
         "data set": replace(copied, dataset="folder", root=own),
     }
@@ -321,11 +320,11 @@ def test_wrong_options_are_refused_with_what_was_given(config: ParseConfig, tmp_
             replace(config, **change)  # type: ignore[arg-type]
     out = tmp_path / "masks.h5"
     with pytest.raises(InputError, match="'magic'"):
-        parse(replace(config, out=out, parser="magic"))
+        parse(replace(config, out=out, parser=ParserSpec("magic")))
     with pytest.raises(MissingError, match=r"none\.safetensors"):
-        parse(replace(config, out=out, weights=tmp_path / "none.safetensors"))
+        parse(replace(config, out=out, parser=ParserSpec(weights=tmp_path / "none.safetensors")))
     with pytest.raises(InputError, match="--device warp:9 cannot be used"):
-        parse(replace(config, out=out, device="warp:9"))
+        parse(replace(config, out=out, parser=ParserSpec(device="warp:9")))
     with pytest.raises(InputError, match=r"--scheduler tcp://127\.0\.0\.1:1: no dask scheduler"):
         parse(replace(config, out=out, scheduler="tcp://127.0.0.1:1", workers=None))
 

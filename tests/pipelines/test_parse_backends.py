@@ -17,7 +17,7 @@ from parsing import MaskCache
 from parsing.errors import CacheError
 from parsing.images import read_image
 from parsing.labels import label_set
-from parsing.registry import find_parser
+from parsing.registry import ParserSpec, find_parser
 from parsing.schp_network import SCHPNetwork
 from parsing.sources import SCHP
 from pipelines.make import make_street
@@ -59,7 +59,7 @@ class Convolution(nn.Module):
 
 def save_torchscript(folder: Path) -> dict[str, Any]:
     torch.jit.save(torch.jit.trace(Convolution().eval(), torch.zeros(1, 3, 24, 12)), str(folder / "own.pt"))
-    return {"parser": f"torchscript:{folder / 'own.pt'}", "labels": "pascal", "input_size": (24, 12)}
+    return {"name": f"torchscript:{folder / 'own.pt'}", "labels": "pascal", "input_size": (24, 12)}
 
 
 def save_onnx(folder: Path) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def save_onnx(folder: Path) -> dict[str, Any]:
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), folder / "own.onnx")
     given = {"labels": "pascal", "input_size": (24, 12), "mean": (128.0, 120.0, 110.0), "std": (50.0, 60.0, 70.0)}
-    return {"parser": f"onnx:{folder / 'own.onnx'}", **given}
+    return {"name": f"onnx:{folder / 'own.onnx'}", **given}
 
 
 def save_smp(folder: Path) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def save_smp(folder: Path) -> dict[str, Any]:
             "tu-resnet10t", encoder_weights=None, encoder_depth=3, classes=7, decoder_channels=(16, 8, 8)
         )
     network.eval().save_pretrained(folder / "smp")
-    return {"parser": f"smp:{folder / 'smp'}", "labels": "pascal", "input_size": (32, 16), "channels": "bgr"}
+    return {"name": f"smp:{folder / 'smp'}", "labels": "pascal", "input_size": (32, 16), "channels": "bgr"}
 
 
 def save_hf(folder: Path) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def save_hf(folder: Path) -> dict[str, Any]:
         torch.manual_seed(0)
         SegformerForSemanticSegmentation(config).save_pretrained(folder / "hf")
     SegformerImageProcessor(size={"height": 64, "width": 32}).save_pretrained(folder / "hf")
-    return {"parser": f"hf:{folder / 'hf'}"}
+    return {"name": f"hf:{folder / 'hf'}"}
 
 
 def save_schp(folder: Path) -> dict[str, Any]:
@@ -114,12 +114,12 @@ def save_schp(folder: Path) -> dict[str, Any]:
         network = SCHPNetwork(7)
     state = {f"module.{name}": tensor for name, tensor in network.state_dict().items()}
     torch.save({"state_dict": state}, folder / "schp.pth")
-    return {"parser": "schp-pascal", "weights": folder / "schp.pth", "narrow": True}
+    return {"name": "schp-pascal", "weights": folder / "schp.pth", "narrow": True}
 
 
 def save_own(folder: Path) -> dict[str, Any]:
     (folder / "own.py").write_text(OWN, encoding="utf-8")
-    return {"parser": f"python:{folder / 'own.py'}"}
+    return {"name": f"python:{folder / 'own.py'}"}
 
 
 SAVERS: dict[str, Callable[[Path], dict[str, Any]]] = {
@@ -163,7 +163,7 @@ def street(tiny_figures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 def config(root: Path, out: Path, **options: Any) -> ParseConfig:
-    return ParseConfig("sysu", root, out, size=SIZE, device="cpu", workers=0, limit=2, progress=False, **options)
+    return ParseConfig("sysu", root, out, ParserSpec(**options), SIZE, workers=0, limit=2, progress=False)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_a_cache_holds_what_the_parser_answers(
     root = tiny_figures if data_set == "figures" else street
     made = config(root, tmp_path / "masks.h5", **saved(kind))
     result = parse(made)
-    cache, parser = MaskCache(result.path), find_parser(replace(made.parser_spec(), device="cpu"))
+    cache, parser = MaskCache(result.path), find_parser(made.parser)
     assert (result.images, cache.labels) == (2, label_set("pascal"))
     assert (cache.made_by["parser"], cache.made_by["weights"]) == (parser.name, parser.weights_hash)
     assert cache.made_by["preprocessing"] == json.loads(json.dumps(parser.preprocessing))

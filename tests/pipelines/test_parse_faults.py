@@ -14,6 +14,7 @@ import pytest
 
 from parsing.index import shard_folder
 from parsing.lock import LockedError
+from parsing.registry import ParserSpec
 from parsing.whole import file_hash
 from pipelines.parse import ParseConfig, parse
 
@@ -44,7 +45,7 @@ def whole(tiny_figures: Path, tiny_weights: Path, tmp_path_factory: pytest.TempP
     """24 images in eight shards, parsed by a run that nobody disturbed."""
     out = tmp_path_factory.mktemp("whole") / "masks.h5"
     parse(ParseConfig(
-        "sysu", tiny_figures, out, weights=tiny_weights, size=(32, 16), device="cpu", workers=0, progress=False
+        "sysu", tiny_figures, out, ParserSpec(weights=tiny_weights), (32, 16), workers=0, progress=False
     ))  # fmt: skip
     return out
 
@@ -159,7 +160,7 @@ def test_the_second_of_two_runs_says_so_and_stops(
     while not out.with_name("masks.h5.lock").exists():
         time.sleep(0.002)
     with pytest.raises(LockedError, match=rf"by cscl parse, process {command.process.pid} on .*; wait for it"):
-        parse(ParseConfig("sysu", tiny_figures, out, weights=tiny_weights, size=(32, 16), device="cpu", progress=False))
+        parse(ParseConfig("sysu", tiny_figures, out, ParserSpec(weights=tiny_weights), (32, 16), progress=False))
     assert command.end() == (0, [])
     assert hashes(out) == hashes(whole)
 

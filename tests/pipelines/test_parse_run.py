@@ -58,8 +58,8 @@ def small_shards() -> Iterator[None]:
 def config(tiny_figures: Path, tiny_weights: Path, tmp_path: Path) -> ParseConfig:
     """24 images in six shards."""
     return ParseConfig(
-        "sysu", tiny_figures, tmp_path / "local" / "masks.h5", weights=tiny_weights, size=(32, 16), device="cpu",
-        workers=0, progress=False,
+        "sysu", tiny_figures, tmp_path / "local" / "masks.h5", ParserSpec(weights=tiny_weights), (32, 16), workers=0,
+        progress=False,
     )  # fmt: skip
 
 
@@ -111,7 +111,8 @@ def test_workers_of_another_scheduler_write_the_same_bytes_though_one_is_killed(
 
     killer = threading.Thread(target=kill_one)
     killer.start()
-    remote = replace(config, out=out, workers=2, scheduler_file=contact, device="auto")
+    anywhere = replace(config.parser, device="auto")
+    remote = replace(config, out=out, workers=2, scheduler_file=contact, parser=anywhere)
     result = parse(remote)
     killer.join()
     assert workers[0].wait() == -signal.SIGKILL
@@ -263,7 +264,7 @@ def test_only_workers_that_offer_what_is_asked_for_count() -> None:
 def test_each_gpu_has_a_process_that_sees_no_other(config: ParseConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipelines.parse_cluster.find_device", lambda device: "cuda")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5, 7")
-    with _workers(replace(config, device="cuda", workers=None), 100) as workers:
+    with _workers(replace(config, parser=ParserSpec(device="cuda"), workers=None), 100) as workers:
         workers.arrive(2)
         seen = workers.client.run(lambda: (os.getpid(), os.environ["CUDA_VISIBLE_DEVICES"]))
         assert sorted(gpu for _, gpu in seen.values()) == ["5", "7"]
