@@ -13,15 +13,15 @@ def fold_batch_norms(network: nn.Module, example: Tensor) -> nn.Module:
 
     example: images that the network takes; the order of its modules does not say what follows what, a run does.
     """
-    made: list[tuple[Tensor, nn.Conv2d]] = []
+    last: list[tuple[Tensor, nn.Conv2d]] = []
     pairs: dict[nn.BatchNorm2d, nn.Conv2d] = {}
 
     def convolved(module: nn.Conv2d, _: Any, output: Tensor) -> None:
-        made.append((output, module))
+        last[:] = [(output, module)]
 
     def normalises(module: nn.BatchNorm2d, given: tuple[Tensor, ...]) -> None:
-        if made and made[-1][0] is given[0]:
-            pairs[module] = made[-1][1]
+        if last and last[0][0] is given[0]:
+            pairs[module] = last[0][1]
 
     hooks = [m.register_forward_hook(convolved) for m in network.modules() if isinstance(m, nn.Conv2d)]
     hooks += [m.register_forward_pre_hook(normalises) for m in network.modules() if isinstance(m, nn.BatchNorm2d)]

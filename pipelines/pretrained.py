@@ -6,14 +6,13 @@ from urllib.error import URLError
 
 import segmentation_models_pytorch as smp
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models import get_model_weights
 
 from data.transforms import MEAN, STD
 from parsing.errors import InputError, MissingError
 from parsing.street import BUILT_IN, is_street, load_street
+from parsing.weights import read_tensors
 
 from .encoder_weights import load_encoder
 
@@ -45,8 +44,8 @@ def backbone_weights(backbone: str, pretrained: bool | str) -> dict[str, Tensor]
         file = Path(torch.hub.get_dir()) / "checkpoints" / name
         if not file.is_file():
             _download(weights.url, file, backbone)
-        return _load(file)
-    return _load(_existing(pretrained))
+        return read_tensors(file)
+    return read_tensors(_existing(pretrained))
 
 
 def _existing(pretrained: str) -> Path:
@@ -96,18 +95,3 @@ def _download(url: str, file: Path, backbone: str) -> None:
         ) from error
     finally:
         socket.setdefaulttimeout(before)
-
-
-def _load(file: Path) -> dict[str, Tensor]:
-    try:
-        if file.suffix == ".safetensors":
-            return load_file(file)
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except (SafetensorError, OSError, RuntimeError, ValueError) as error:
-        reason, *_ = str(error).split("\n")
-        raise InputError(f"{file} cannot be read as weights: {reason}") from error
-    except Exception as error:  # what unpickling raises has no common base, and its text advises to run the file
-        raise InputError(f"{file} holds more than tensors, or is no weights file; give a state dict alone") from error
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise InputError(f"{file} is no state dict of a torchvision ResNet")
-    return state

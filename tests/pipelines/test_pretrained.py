@@ -129,10 +129,15 @@ def test_a_foreign_file_is_named_in_one_line(tmp_path: Path, name: str) -> None:
 
 def test_what_is_no_state_dict_is_refused(tmp_path: Path) -> None:
     torch.save([torch.zeros(2)], tmp_path / "list.pth")
-    torch.save({"epoch": 3, "state_dict": {}}, tmp_path / "checkpoint.pth")
-    for name in ("list.pth", "checkpoint.pth"):
-        with pytest.raises(InputError, match=f"{name} is no state dict of a torchvision ResNet"):
-            backbone_weights("resnet18", str(tmp_path / name))
+    with pytest.raises(InputError, match=r"list\.pth holds no state dict of tensors"):
+        backbone_weights("resnet18", str(tmp_path / "list.pth"))
+
+
+def test_a_checkpoint_is_taken_out_of_its_wrapping(tmp_path: Path) -> None:
+    torch.save({"epoch": 3, "state_dict": {"module.conv1.weight": torch.ones(2)}}, tmp_path / "checkpoint.pth")
+    found = backbone_weights("resnet18", str(tmp_path / "checkpoint.pth"))
+    assert found is not None
+    assert list(found) == ["conv1.weight"]
 
 
 def test_a_file_that_is_not_there_is_missing(tmp_path: Path) -> None:
