@@ -39,17 +39,13 @@ SEGFORMERS = {"B0": ([2, 2, 2, 2], [32, 64, 160, 256], 256), "B2": ([3, 4, 6, 3]
 
 @dataclass(frozen=True)
 class Row:
-    """One parser of the table. spec: makes what is needed in a folder and says which parser it is.
-
-    gpu: measured on a GPU alone; a CPU without bfloat16 takes minutes an image.
-    """
+    """One parser of the table. spec: makes what is needed in a folder and says which parser it is."""
 
     name: str
     labels: str
     classes: str
     licence: str
     spec: Callable[[Path], ParserSpec]
-    gpu: bool = False
 
 
 def schp(name: str, classes: int, **options: bool) -> Callable[[Path], ParserSpec]:
@@ -113,7 +109,7 @@ ROWS = (
     Row("`street`", "street", "8", MIT, lambda _: ParserSpec()),
     Row("`schp-lip`", "lip", "20", MIT, schp("schp-lip", 20)),
     Row("`schp-lip --narrow`", "lip", "20", MIT, schp("schp-lip", 20, narrow=True)),
-    Row("`schp-lip --bf16`", "lip", "20", MIT, schp("schp-lip", 20, bf16=True), gpu=True),
+    Row("`schp-lip --bf16`", "lip", "20", MIT, schp("schp-lip", 20, bf16=True)),
     Row("`schp-atr`", "atr", "18", MIT, schp("schp-atr", 18)),
     Row("`schp-pascal`", "pascal", "7", MIT, schp("schp-pascal", 7)),
     Row("`hf:mattmdjaga/segformer_b0_clothes`", "atr", "18", NVIDIA, segformer("B0")),
@@ -159,7 +155,7 @@ def main(device: str, processes: int, runs: int, only: tuple[str, ...], photos: 
     where = f"{machine()}, {processes} processes" if device == "cpu" else f"{machine()}, on the GPU"
     on = results["machines"].setdefault(where, {})
     for row in ROWS:
-        if (only and not any(word in row.name for word in only)) or (row.gpu and device == "cpu"):
+        if only and not any(word in row.name for word in only):
             continue
         load = os.getloadavg()[0]
         with tempfile.TemporaryDirectory() as folder:

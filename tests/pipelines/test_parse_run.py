@@ -92,7 +92,6 @@ def wait_for(what: Callable[[], bool], seconds: float = 120) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.slow
 def test_workers_of_another_scheduler_write_the_same_bytes_though_one_is_killed(
     config: ParseConfig, tmp_path: Path, dask_command: Callable[..., subprocess.Popen[bytes]]
 ) -> None:
@@ -122,7 +121,6 @@ def test_workers_of_another_scheduler_write_the_same_bytes_though_one_is_killed(
     assert hashes(out) == hashes(config.out)
 
 
-@pytest.mark.slow
 def test_a_scheduler_that_is_killed_ends_the_run_with_one_line_and_the_command_goes_on(
     config: ParseConfig, tmp_path: Path, dask_command: Callable[..., subprocess.Popen[bytes]]
 ) -> None:
@@ -260,7 +258,6 @@ def test_only_workers_that_offer_what_is_asked_for_count() -> None:
     assert (Workers(client, None, {}).threads(), Workers(client, None, {"GPU": 1}).threads()) == (3, 1)
 
 
-@pytest.mark.slow
 def test_each_gpu_has_a_process_that_sees_no_other(config: ParseConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipelines.parse_cluster.find_device", lambda device: "cuda")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5, 7")
@@ -272,7 +269,6 @@ def test_each_gpu_has_a_process_that_sees_no_other(config: ParseConfig, monkeypa
         assert replace(workers, resources={"GPU": 1}).threads() == 2
 
 
-@pytest.mark.slow
 def test_an_image_that_kills_its_worker_each_time_is_recorded_and_the_rest_is_parsed(
     config: ParseConfig, tiny_figures: Path, tmp_path: Path
 ) -> None:
