@@ -33,11 +33,9 @@ class StreetNetwork:
     width). mean, std: normalisation of values in [0, 1], the same for each channel.
     """
 
-    architecture: str = "fpn"
+    architecture: str = "segformer"
     encoder: str = "tu-tf_efficientnet_lite0"
-    options: dict[str, Any] = field(
-        default_factory=lambda: {"decoder_pyramid_channels": 96, "decoder_segmentation_channels": 64}
-    )
+    options: dict[str, Any] = field(default_factory=lambda: {"decoder_segmentation_channels": 96})
     input_size: Size = (256, 128)
     mean: float = 0.5
     std: float = 0.5
@@ -121,7 +119,8 @@ def load_street(file: Path) -> tuple[nn.Module, StreetNetwork, str]:
             float(stored_network["mean"]),
             float(stored_network["std"]),
         )
-        network = config.build()
+        with torch.random.fork_rng(devices=[]):  # the weights drawn here are replaced; the user's generator stays
+            network = config.build()
         network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in tensors.items()})
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]

@@ -85,6 +85,21 @@ def test_the_file_is_a_parser_and_the_log_beside_it_tells_how(trained: Path, pho
     assert {p.name for p in trained.parent.iterdir()} == {"street.safetensors", "street.json"}
 
 
+def test_crops_may_be_smaller_than_the_input_and_not_larger(photos: Path, tmp_path: Path) -> None:
+    def start(*size: int) -> Path:
+        recipe = replace(RECIPE, network=replace(SMALL, input_size=(96, 64)), crop_size=size)
+        return train_parser(photos, tmp_path / "a.safetensors", recipe, device="cpu", workers=0, progress=False)
+
+    small, equal = (load_street(start(*size)) for size in ((64, 32), (96, 64)))
+    assert small[1] == equal[1] == replace(SMALL, input_size=(96, 64))
+    assert small[2] != equal[2]
+    assert load_street(start())[2] == equal[2]  # without a crop size they are of the input's
+    with pytest.raises(InputError, match=r"crop_size = \[128, 64\] is larger than the network's input, \[96, 64\]"):
+        start(128, 64)
+    with pytest.raises(InputError, match=r"crop_size = \[64\]; give \[height, width\]"):
+        start(64)
+
+
 def test_without_unlabelled_photographs_or_self_epochs_only_the_annotated_ones_train(
     photos: Path, tmp_path: Path
 ) -> None:
@@ -99,7 +114,7 @@ def test_without_unlabelled_photographs_or_self_epochs_only_the_annotated_ones_t
 
 
 def test_the_shipped_recipe_is_the_default_and_entries_can_be_changed(tmp_path: Path) -> None:
-    assert read_parser_recipe() == ParserRecipe()
+    assert read_parser_recipe() == ParserRecipe(crop_size=(192, 96))
     changed = read_parser_recipe(None, ["epochs=3", "network.input_size=[64, 32]", "network.encoder=resnet18"])
     assert (changed.epochs, changed.network.input_size, changed.network.encoder) == (3, (64, 32), "resnet18")
     (tmp_path / "own.toml").write_text("epoch = 3\n")
