@@ -46,12 +46,12 @@ class Candidate:
 
 
 CANDIDATES = (
-    Candidate("SegFormer head lite0 192x96 (built in)", StreetNetwork()),
-    Candidate("FPN lite0 256x128", StreetNetwork("fpn", LITE0, FPN, (256, 128))),
+    Candidate("SegFormer head lite0 256x128 (built in)", StreetNetwork("segformer", LITE0, SEGFORMER)),
+    Candidate("SegFormer head lite0 192x96", StreetNetwork("segformer", LITE0, SEGFORMER, (192, 96))),
+    Candidate("FPN lite0 256x128", StreetNetwork("fpn", LITE0, FPN)),
     Candidate("FPN lite0 192x96", StreetNetwork("fpn", LITE0, FPN, (192, 96))),
-    Candidate("SegFormer head lite0 256x128", StreetNetwork("segformer", LITE0, SEGFORMER, (256, 128))),
-    Candidate("FPN lite2 256x128", StreetNetwork("fpn", LITE2, FPN, (256, 128))),
-    Candidate("FPN lite0 256x128, seed 1", StreetNetwork("fpn", LITE0, FPN, (256, 128)), seed=1),
+    Candidate("FPN lite2 256x128", StreetNetwork("fpn", LITE2, FPN)),
+    Candidate("FPN lite0 256x128, seed 1", StreetNetwork("fpn", LITE0, FPN), seed=1),
 )
 
 

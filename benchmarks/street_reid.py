@@ -18,6 +18,7 @@ from typing import Any
 import click
 import torch
 
+from parsing import MaskCache
 from parsing.registry import ParserSpec
 from pipelines.config import read_recipe
 from pipelines.evaluate import evaluate
@@ -49,6 +50,7 @@ def main(photos: Path, out: Path, epochs: int, seeds: int, device: str, readme: 
         "epochs": epochs,
         "machine": machine(),
         "masks": score_masks(masks).to_json(),
+        "weights": MaskCache(masks).made_by["weights"],
         "runs": [],
     }
     for seed in range(seeds):
@@ -97,7 +99,7 @@ def table(results: dict[str, Any]) -> list[str]:
         "not re-ranked. Recipe `small`: EfficientNet-Lite0 at 128x64 from the built-in parser's encoder, "
         f"{results['epochs']} epochs of 50 steps of 32 images, last weights; no test data selected anything, and no "
         f"photograph of a test person was in the parser's training. Machine: {results['machine']}. Masks by the "
-        "built-in parser, mIoU with the true ones over all people "
+        f"built-in parser (weights {results['weights'][:12]}), mIoU with the true ones over all people "
         + ", ".join(f"{m} {100 * v:.1f}" for m, v in iou.items())
         + " %.",
     ]
