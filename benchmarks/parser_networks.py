@@ -20,7 +20,7 @@ from statistics import mean, median
 import click
 import matplotlib.pyplot as plt
 import torch
-from street_reid import machine
+from page import machine, put_table
 
 from data.crops import SPECTRA
 from data.photos import Photos
@@ -159,8 +159,7 @@ def main(photos: Path, out: Path, epochs: int, only: tuple[str, ...], docs: Path
     click.echo(text)
     if docs is not None:
         shutil.copy(out / "networks.png", docs.with_name("parser_networks.png"))
-        before, rest = docs.read_text(encoding="utf-8").split(BEGIN)
-        docs.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+        put_table(docs, BEGIN, END, text)
 
 
 if __name__ == "__main__":

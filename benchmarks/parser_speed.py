@@ -21,7 +21,7 @@ from typing import Any
 import click
 import numpy as np
 import torch
-from street_reid import machine
+from page import machine, put_table
 
 from parsing.registry import ParserSpec, find_parser
 from parsing.schp_network import SCHPNetwork
@@ -174,8 +174,7 @@ def main(device: str, processes: int, runs: int, only: tuple[str, ...], photos: 
     text = "\n".join(table(results))
     click.echo(text)
     if docs is not None:
-        before, rest = docs.read_text(encoding="utf-8").split(BEGIN)
-        docs.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+        put_table(docs, BEGIN, END, text)
 
 
 def table(results: dict[str, Any]) -> list[str]:

@@ -9,14 +9,12 @@ README.md. What is finished in WORK is not done again.
 """
 
 import json
-import os
-import platform
 import statistics
 from pathlib import Path
 from typing import Any
 
 import click
-import torch
+from page import machine, put_table
 
 from parsing import MaskCache
 from parsing.registry import ParserSpec
@@ -60,8 +58,7 @@ def main(photos: Path, out: Path, epochs: int, seeds: int, device: str, readme: 
     text = "\n".join(table(results))
     click.echo(text)
     if readme is not None:
-        before, rest = readme.read_text(encoding="utf-8").split(BEGIN)
-        readme.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+        put_table(readme, BEGIN, END, text)
 
 
 def run(masks: Path, folder: Path, method: str, epochs: int, seed: int, device: str) -> dict[str, Any]:
@@ -108,16 +105,6 @@ def table(results: dict[str, Any]) -> list[str]:
 def spread(values: list[float]) -> str:
     mean, low, high = (100 * v for v in (statistics.mean(values), min(values), max(values)))
     return f"{mean:.1f} ({low:.1f} to {high:.1f})" if len(values) > 1 else f"{mean:.1f}"
-
-
-def machine() -> str:
-    """Processor, cores, accelerator and torch version in a few words."""
-    name = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), name)
-    accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    return f"{name}, {os.cpu_count()} cores, {accelerator}, torch {torch.__version__}"
 
 
 if __name__ == "__main__":
