@@ -125,10 +125,13 @@ def test_ctrl_c_is_one_line_and_ends_everything(
     out = tmp_path / "masks.h5"
     command = Command(tiny_figures, tiny_weights, out)
     command.begin()
-    while not out.with_name("masks.h5.lock").exists():
-        time.sleep(0.002)
+    while finished(out, whole) < 1:
+        time.sleep(0.005)
     os.killpg(command.process.pid, signal.SIGINT)
-    assert command.end() == (1, ["cscl: stopped; finished shards are kept, the same command goes on from there"])
+    code, said = command.end()
+    if code == 0:
+        pytest.skip("it had finished before the signal came")
+    assert (code, said) == (1, ["cscl: stopped; finished shards are kept, the same command goes on from there"])
     assert not [name for name in hashes(out) if name.endswith((".part", ".lock"))]
 
 
