@@ -42,8 +42,8 @@ def cscl(*arguments: object) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def disturb(run: subprocess.Popen[str], fault: str, moment: float, chance: np.random.Generator) -> None:
-    """Let the run be for `moment` seconds, then do it the harm, and wait for its end."""
+def disturb(run: subprocess.Popen[str], fault: str, moment: float, chance: np.random.Generator) -> bool:
+    """Let the run be for `moment` seconds, then do it the harm; whether it ended before its work was done."""
     try:
         run.wait(timeout=moment)
     except subprocess.TimeoutExpired:
@@ -56,6 +56,7 @@ def disturb(run: subprocess.Popen[str], fault: str, moment: float, chance: np.ra
             if workers:
                 workers[int(chance.integers(len(workers)))].kill()
     run.communicate()
+    return run.returncode != 0
 
 
 def damage(index: Path, kind: str, chance: np.random.Generator) -> Path | None:
@@ -87,6 +88,9 @@ def damage(index: Path, kind: str, chance: np.random.Generator) -> Path | None:
 @click.option("--workers", default=2, show_default=True)
 def main(out: Path, rounds: int, seed: int, identities: int, workers: int) -> None:
     """Run the rounds; prints what was done in each that failed, and at the end the counts as JSON."""
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a shell's background job ignores it, and so would its runs
     root, index, calm = out / "SYSU-MM01", out / "soak" / "masks.h5", out / "calm" / "masks.h5"
     if not root.exists():
         make_figures(root, train=identities // 2, test=identities - identities // 2, shots=1)
@@ -102,7 +106,7 @@ def main(out: Path, rounds: int, seed: int, identities: int, workers: int) -> No
         if number % 3 == 0:
             shutil.rmtree(index.parent, ignore_errors=True)
         fault, kind = FAULTS[int(chance.integers(len(FAULTS)))], DAMAGE[int(chance.integers(len(DAMAGE)))]
-        disturb(cscl(*options, "--out", index), fault, float(chance.uniform(0, usual)), chance)
+        stopped = disturb(cscl(*options, "--out", index), fault, float(chance.uniform(0, usual)), chance)
         complete = hashes(index) == wanted
         hurt = damage(index, kind, chance)
         what = f"round {number}: {fault}, {kind} {hurt and hurt.name}"
@@ -117,7 +121,12 @@ def main(out: Path, rounds: int, seed: int, identities: int, workers: int) -> No
         _, said = last.communicate()
         if last.returncode or hashes(index) != wanted:
             raise click.ClickException(f"{what}: not the same bytes after {'repair' if repair else 'parse'}\n{said}")
-        for name in (fault, kind, "repaired" if repair else "parsed again"):
+        for name in (
+            fault,
+            kind,
+            "repaired" if repair else "parsed again",
+            *([f"{fault}: stopped"] if stopped else []),
+        ):
             counts[name] = counts.get(name, 0) + 1
     click.echo(json.dumps({"rounds": rounds, "seed": seed, "images": identities * 6, "same bytes": rounds, **counts}))
 
