@@ -100,7 +100,7 @@ def _spec(name: str, device: str, options: dict[str, Any]) -> Any:
 @click.option("--out", type=Folder, help="The cache's index file.  [default: data/DATASET_masks.h5]")
 @click.option("--parser", default="street", help="The human parser; `cscl parser list` has all.")
 @click.option("--size", type=Height(), default="288x144", help="Height and width of the masks.")
-@click.option("--batch-size", type=int, default=32)
+@click.option("--batch-size", type=int, help="Images at a time.  [default: 8 on a CPU, 32 on a GPU]")
 @click.option("--device", default="auto", help="`cpu`, `cuda`, `cuda:1`; `auto` is CUDA where there is one.")
 @click.option("--workers", type=click.IntRange(0), help="Processes; 0 is none but this.  [default: one a core or GPU]")
 @click.option("--scheduler", metavar="ADDRESS", help="A running dask scheduler to use, as tcp://host:8786.")

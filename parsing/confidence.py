@@ -55,16 +55,18 @@ def layout(classes: Tensor, labels: LabelSet) -> Tensor:
     the label set does not have are not asked for.
     """
     groups = part_scheme("reid4").groups.get(labels.name, {})
-    rows = torch.arange(classes.shape[1], device=classes.device, dtype=torch.float32)[:, None]
-    least = 0.01 * (classes > 0).sum((1, 2)).clamp(min=1)
-    plausible = torch.ones(len(classes), device=classes.device)
+    images, height, _ = classes.shape
+    bins = torch.arange(images * height, device=classes.device).view(images, height, 1) * len(labels) + classes
+    counts = torch.bincount(bins.flatten(), minlength=images * height * len(labels))
+    counts = counts.view(images, height, len(labels))  # pixels of each class in each row
+    rows = torch.arange(height, device=classes.device, dtype=torch.float32)
+    least = 0.01 * counts[..., 1:].sum((1, 2)).clamp(min=1)
+    plausible = torch.ones(images, device=classes.device)
     above = torch.full_like(plausible, -1)
     for part in (p for p in LAYOUT if groups.get(p)):
-        there = torch.zeros_like(classes, dtype=torch.bool)
-        for name in groups[part]:
-            there |= classes == labels.index(name)
-        area = there.sum((1, 2))
-        middle = (there * rows).sum((1, 2)) / area.clamp(min=1)
+        there = counts[..., [labels.index(name) for name in groups[part]]].sum(2)
+        area = there.sum(1)
+        middle = (there * rows).sum(1) / area.clamp(min=1)
         found = area >= least
         plausible -= 0.1 * (~found | (middle <= above))
         above = torch.where(found, middle, above)

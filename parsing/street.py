@@ -13,7 +13,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from .errors import InputError, MissingError
-from .folding import fold_batch_norms
+from .folding import fold_batch_norms, fold_segformer
 from .labels import label_set
 from .parser import NetworkParser, Size
 
@@ -60,14 +60,11 @@ class StreetParser(NetworkParser):
         self.name = "street"
         network, config, self.weights_hash = load_street(file or BUILT_IN)
         self.input_size = config.input_size
-        network = fold_batch_norms(network.eval(), torch.zeros(1, 3, *config.input_size))
+        network = fold_segformer(fold_batch_norms(network.eval(), torch.zeros(1, 3, *config.input_size)))
         super().__init__(network.to(memory_format=torch.channels_last), (config.mean,) * 3, (config.std,) * 3, device)
 
     def forward(self, batch: Tensor) -> Tensor:
-        # on a CPU in pieces that its cache holds: half as fast again as 32 images at once
-        pieces = batch.split(8) if self.device.type == "cpu" else (batch,)
-        logits = [NetworkParser.forward(self, p.contiguous(memory_format=torch.channels_last)) for p in pieces]
-        return torch.cat(logits)
+        return super().forward(batch.contiguous(memory_format=torch.channels_last))
 
 
 def save_street(network: nn.Module, config: StreetNetwork, file: Path) -> None:

@@ -47,7 +47,7 @@ class ShardTask:
     parser: ParserSpec
     site: Site
     size: tuple[int, int]
-    batch_size: int
+    batch_size: int | None
     flip: bool
     probs: bool
     fatal: frozenset[int] = frozenset()
@@ -154,7 +154,7 @@ def _ready(task: ShardTask) -> Iterator[Parser]:
 
 def _answers(task: ShardTask, parser: Parser, rows: Sequence[int]) -> Iterator[tuple[Batch, Tensor, Tensor]]:
     """What `Parser.parse` answers, batch for batch; batches are halved where they do not fit into memory."""
-    step = task.batch_size
+    step = _batch_size(task, parser)
     for whole in _batches(task, parser, rows):
         start = 0
         while start < len(whole.rows):
@@ -168,6 +168,10 @@ def _answers(task: ShardTask, parser: Parser, rows: Sequence[int]) -> Iterator[t
                 raise CsclError(f"there is no memory to parse even one image at a time ({task.parser.device})")
             else:
                 step = min(step, len(batch.rows)) // 2 or 1
+
+
+def _batch_size(task: ShardTask, parser: Parser) -> int:
+    return task.batch_size or (8 if parser.device.type == "cpu" else 32)
 
 
 def _parsed(task: ShardTask, parser: Parser, batch: Batch) -> tuple[Tensor, Tensor] | None:
@@ -194,7 +198,8 @@ def _batches(task: ShardTask, parser: Parser, rows: Sequence[int]) -> Iterator[B
             return None
         return parser.prepare(image), image.shape[:2]
 
-    pieces = [rows[i : i + task.batch_size] for i in range(0, len(rows), task.batch_size)]
+    size = _batch_size(task, parser)
+    pieces = [rows[i : i + size] for i in range(0, len(rows), size)]
     with ThreadPoolExecutor(2) as pool:
         ahead = [pool.submit(decode, row) for row in pieces[0]] if pieces else []
         for number, piece in enumerate(pieces, start=1):
