@@ -88,9 +88,7 @@ def damage(index: Path, kind: str, chance: np.random.Generator) -> Path | None:
 @click.option("--workers", default=2, show_default=True)
 def main(out: Path, rounds: int, seed: int, identities: int, workers: int) -> None:
     """Run the rounds; prints what was done in each that failed, and at the end the counts as JSON."""
-    signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # a shell's background job ignores it, and so would its runs
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job, and so its runs, ignore it
     root, index, calm = out / "SYSU-MM01", out / "soak" / "masks.h5", out / "calm" / "masks.h5"
     if not root.exists():
         make_figures(root, train=identities // 2, test=identities - identities // 2, shots=1)
@@ -121,12 +119,8 @@ def main(out: Path, rounds: int, seed: int, identities: int, workers: int) -> No
         _, said = last.communicate()
         if last.returncode or hashes(index) != wanted:
             raise click.ClickException(f"{what}: not the same bytes after {'repair' if repair else 'parse'}\n{said}")
-        for name in (
-            fault,
-            kind,
-            "repaired" if repair else "parsed again",
-            *([f"{fault}: stopped"] if stopped else []),
-        ):
+        told = [fault, kind, "repaired" if repair else "parsed again", *[f"{fault}: stopped"] * stopped]
+        for name in told:
             counts[name] = counts.get(name, 0) + 1
     click.echo(json.dumps({"rounds": rounds, "seed": seed, "images": identities * 6, "same bytes": rounds, **counts}))
 

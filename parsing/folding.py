@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+import segmentation_models_pytorch as smp
 import torch
-from segmentation_models_pytorch.decoders.segformer.decoder import SegformerDecoder
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -45,12 +45,12 @@ class FoldedSegformerDecoder(nn.Module):
 
     It maps each stage's features to D channels, resizes them to the largest, and maps all of them, joined, to D
     channels. The two maps are linear and resizing commutes with them, so that here each stage has one map, of their
-    product, at its own size where that is smaller; nothing is joined. decoder: one with its batch norm folded.
+    product, at its own size where that is smaller; nothing is joined. decoder: smp's, its batch norm folded.
     """
 
     bias: Tensor
 
-    def __init__(self, decoder: SegformerDecoder) -> None:
+    def __init__(self, decoder: Any) -> None:
         super().__init__()
         fuse = decoder.fuse_stage[0]
         linear = [stage.linear for stage in decoder.mlp_stage]
@@ -85,7 +85,6 @@ def fold_segformer(network: nn.Module) -> nn.Module:
 
     Any other network comes back as it is.
     """
-    decoder = getattr(network, "decoder", None)
-    if isinstance(decoder, SegformerDecoder) and isinstance(decoder.fuse_stage[1], nn.Identity):
-        network.decoder = FoldedSegformerDecoder(decoder)
+    if isinstance(network, smp.Segformer) and isinstance(network.decoder.fuse_stage[1], nn.Identity):
+        network.decoder = FoldedSegformerDecoder(network.decoder)
     return network
