@@ -26,6 +26,7 @@ from page import machine, put_table
 from parsing.registry import ParserSpec, find_parser
 from parsing.schp_network import SCHPNetwork
 from parsing.street import StreetParser
+from pipelines.parse_shard import usual_batch
 from pipelines.parser_score import score_parser
 
 RESULTS = Path(__file__).with_suffix(".json")
@@ -129,8 +130,9 @@ def measure(spec: ParserSpec, threads: int, runs: int) -> list[float]:
         images = random.integers(0, 256, (batch, *SIZE, 3), dtype=np.uint8)
         began = time.perf_counter()
         prepared = torch.stack([parser.prepare(image) for image in images])
-        answer, _ = parser.parse(prepared, [SIZE] * batch, SIZE)
-        answer.argmax(1).cpu()
+        for piece in prepared.split(usual_batch(parser.device)):
+            answer, _ = parser.parse(piece, [SIZE] * len(piece), SIZE)
+            answer.argmax(1).cpu()
         return time.perf_counter() - began
 
     seconds(1)

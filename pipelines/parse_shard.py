@@ -154,7 +154,7 @@ def _ready(task: ShardTask) -> Iterator[Parser]:
 
 def _answers(task: ShardTask, parser: Parser, rows: Sequence[int]) -> Iterator[tuple[Batch, Tensor, Tensor]]:
     """What `Parser.parse` answers, batch for batch; batches are halved where they do not fit into memory."""
-    step = _batch_size(task, parser)
+    step = task.batch_size or usual_batch(parser.device)
     for whole in _batches(task, parser, rows):
         start = 0
         while start < len(whole.rows):
@@ -170,8 +170,9 @@ def _answers(task: ShardTask, parser: Parser, rows: Sequence[int]) -> Iterator[t
                 step = min(step, len(batch.rows)) // 2 or 1
 
 
-def _batch_size(task: ShardTask, parser: Parser) -> int:
-    return task.batch_size or (8 if parser.device.type == "cpu" else 32)
+def usual_batch(device: torch.device) -> int:
+    """Images at a time where nobody says how many; the cache of a CPU holds few."""
+    return 8 if device.type == "cpu" else 32
 
 
 def _parsed(task: ShardTask, parser: Parser, batch: Batch) -> tuple[Tensor, Tensor] | None:
@@ -198,7 +199,7 @@ def _batches(task: ShardTask, parser: Parser, rows: Sequence[int]) -> Iterator[B
             return None
         return parser.prepare(image), image.shape[:2]
 
-    size = _batch_size(task, parser)
+    size = task.batch_size or usual_batch(parser.device)
     pieces = [rows[i : i + size] for i in range(0, len(rows), size)]
     with ThreadPoolExecutor(2) as pool:
         ahead = [pool.submit(decode, row) for row in pieces[0]] if pieces else []
