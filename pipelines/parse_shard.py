@@ -155,7 +155,7 @@ def _ready(task: ShardTask) -> Iterator[Parser]:
 def _answers(task: ShardTask, parser: Parser, rows: Sequence[int]) -> Iterator[tuple[Batch, Tensor, Tensor]]:
     """What `Parser.parse` answers, batch for batch; batches are halved where they do not fit into memory."""
     step = task.batch_size or usual_batch(parser.device)
-    for whole in _batches(task, parser, rows):
+    for whole in _batches(task, parser, rows, step):
         start = 0
         while start < len(whole.rows):
             piece = slice(start, start + step)
@@ -189,8 +189,8 @@ def _parsed(task: ShardTask, parser: Parser, batch: Batch) -> tuple[Tensor, Tens
     return None
 
 
-def _batches(task: ShardTask, parser: Parser, rows: Sequence[int]) -> Iterator[Batch]:
-    """The readable images of `rows`, decoded a batch ahead in threads."""
+def _batches(task: ShardTask, parser: Parser, rows: Sequence[int], size: int) -> Iterator[Batch]:
+    """The readable ones of `size` rows at a time, decoded a batch ahead in threads."""
 
     def decode(row: int) -> Decoded | None:
         try:
@@ -199,7 +199,6 @@ def _batches(task: ShardTask, parser: Parser, rows: Sequence[int]) -> Iterator[B
             return None
         return parser.prepare(image), image.shape[:2]
 
-    size = task.batch_size or usual_batch(parser.device)
     pieces = [rows[i : i + size] for i in range(0, len(rows), size)]
     with ThreadPoolExecutor(2) as pool:
         ahead = [pool.submit(decode, row) for row in pieces[0]] if pieces else []
