@@ -436,6 +436,7 @@ def parser_train(
 )
 @click.option("--sheet", type=Folder, help="PNG to write: best, median and worst answers in each spectrum.")
 @click.option("--scheme", help="Compare in a part scheme; a parser of another label set needs it.")
+@click.option("--border", type=click.IntRange(0), default=0, help="Leave out pixels this near to another true class.")
 @click.option("--flip/--no-flip", default=True, help="Average with the mirrored image.")
 @click.option("--device", default="cpu")
 @parser_options

@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.ndimage import maximum_filter, minimum_filter
 from tqdm import tqdm
 
 from data.crops import SPECTRA, Spectrum, load, plain_crop
 from data.photos import Photos
 from parsing.confidence import confidence, winners
 from parsing.errors import InputError
-from parsing.labels import label_set
+from parsing.labels import IGNORED, label_set
 from parsing.registry import ParserSpec, find_parser
 
 from .figures import MaskItem, mask_sheet
@@ -35,6 +36,7 @@ class ParserScores:
     part: str
     images: int
     size: tuple[int, int]
+    border: int
     classes: tuple[str, ...]
     iou: dict[str, tuple[float, ...]]
     foreground: dict[str, float]
@@ -56,9 +58,10 @@ class ParserScores:
             + f"{self.rho[s]:6.2f}"
             for s, values in self.iou.items()
         ]
+        left_out = f"; pixels within {self.border} of another true class left out" if self.border else ""
         return [
             f"{self.parser} {self.weights[:12]} on {self.images} photographs ({self.part}), crops of "
-            f"{self.size[0]}x{self.size[1]}; near-infrared and thermal are simulated",
+            f"{self.size[0]}x{self.size[1]}; near-infrared and thermal are simulated{left_out}",
             f"{'IoU in %':18s} " + " ".join(f"{c[:10]:>10s}" for c in columns) + "   rho",
             *rows,
             "rho: Spearman's, of confidence and mIoU; a number behind a spectrum: crops reduced to that width",
@@ -72,6 +75,7 @@ def score_parser(
     size: tuple[int, int] = (288, 144),
     widths: Sequence[int] = (),
     scheme: str | None = None,
+    border: int = 0,
     flip: bool = True,
     sheet: Path | None = None,
     seed: int = 0,
@@ -80,7 +84,9 @@ def score_parser(
     """Parse the person of every photograph of `part` in each spectrum; infrared is drawn from (seed, photo).
 
     widths: score the crops once more reduced to each of these widths, as a distant person's would be. scheme: compare
-    in a part scheme; needed for a parser of another label set than street. sheet: PNG of the best, the median and the
+    in a part scheme; needed for a parser of another label set than street. border: leave out the pixels that are this
+    near to another class of the truth, by rows and columns, like the void border of PASCAL VOC; what is left tells
+    wrong parts from inexact outlines, of the answer or of the annotation. sheet: PNG of the best, the median and the
     worst answers in each spectrum.
     """
     library, parser, street = Photos(photos), find_parser(spec), label_set("street")
@@ -108,12 +114,14 @@ def score_parser(
             trust = confidence(probabilities, top, classes_found, agreement, parser.labels).tolist()
             for spectrum, (image, truth), answer, sure in zip(SPECTRA, crops, answers, trust, strict=True):
                 tally = tallies[_condition(spectrum, width)]
-                miou = tally.add(truth_table[truth], answer_table[answer], sure)
+                miou = tally.add(_without_border(truth_table[truth], border), answer_table[answer], sure)
                 if width is None and sheet is not None:
                     answered[spectrum].append(Answer(miou, photo_id, image, truth_table[truth], answer_table[answer]))
     scored = len(tallies[SPECTRA[0]].mious)
     if not scored:
         raise InputError(f"{photos}: no photograph of {part} shows a person")
+    if not tallies[SPECTRA[0]].pixels.any():
+        raise InputError(f"--border {border}: no pixel of crops of {size[0]}x{size[1]} is left")
     if sheet is not None:
         _draw(answered, sheet, classes)
     return ParserScores(
@@ -122,6 +130,7 @@ def score_parser(
         part,
         scored,
         size,
+        border,
         classes,
         {c: tuple(iou(t.pixels).tolist()) for c, t in tallies.items()},
         {c: float(t.pixels[1:, 1:].sum() / (t.pixels.sum() - t.pixels[0, 0])) for c, t in tallies.items()},
@@ -136,6 +145,12 @@ def _condition(spectrum: Spectrum, width: int | None) -> str:
 def _reduced(image: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
     height = max(1, round(width * image.shape[0] / image.shape[1]))
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BOX))
+
+
+def _without_border(truth: NDArray[np.uint8], border: int) -> NDArray[np.uint8]:
+    """Classes (H, W), IGNORED where another class is at most `border` rows and columns away."""
+    window = 2 * border + 1
+    return np.where(maximum_filter(truth, window) == minimum_filter(truth, window), truth, np.uint8(IGNORED))
 
 
 @dataclass(frozen=True, eq=False)

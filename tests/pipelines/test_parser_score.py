@@ -9,11 +9,12 @@ from click.testing import CliRunner
 from PIL import Image
 
 from cli import main
-from data.crops import SPECTRA
+from data.crops import SPECTRA, load, plain_crop
+from data.photos import Photos
 from parsing.errors import InputError
-from parsing.labels import label_set
-from parsing.registry import ParserSpec
-from pipelines.masks_score import Tally
+from parsing.labels import IGNORED, label_set
+from parsing.registry import ParserSpec, find_parser
+from pipelines.masks_score import Tally, iou
 from pipelines.parser_score import score_parser
 
 
@@ -58,6 +59,29 @@ def test_a_part_is_scored_apart_and_one_without_photographs_is_refused(photos: P
     (tmp_path / "meta.json").write_text(json.dumps(meta))
     scores = score_parser(tmp_path, ParserSpec(), "test", size=(64, 32), progress=False)
     assert (scores.part, scores.images) == ("test", 3)
+
+
+def test_a_border_leaves_out_what_lies_near_another_class(photos: Path) -> None:
+    size = (64, 32)
+    inner, library = ParserSpec(), Photos(photos)
+    counted = score_parser(photos, inner, size=size, border=2, progress=False)
+    tally = Tally(8)
+    parser = find_parser(inner)
+    for number, name in enumerate(library.val):
+        photo = load(library, name, size[0])
+        assert photo is not None
+        image, truth = plain_crop(photo, size, "colour", np.random.default_rng((0, number, 0)))
+        probabilities, _ = parser.parse(parser.prepare(image)[None], [size], size)
+        kept = truth.copy()
+        for row, column in np.ndindex(size):
+            near = truth[max(row - 2, 0) : row + 3, max(column - 2, 0) : column + 3]
+            kept[row, column] = truth[row, column] if (near == truth[row, column]).all() else IGNORED
+        assert 0 < (kept == IGNORED).mean() < 1
+        tally.add(kept, probabilities[0].argmax(0).byte().numpy(), 1)
+    assert counted.iou["colour"] == pytest.approx(tuple(iou(tally.pixels)), abs=1e-3)  # one image at a time or four
+    assert "within 2 of another true class left out" in counted.lines()[0]
+    with pytest.raises(InputError, match=r"--border 64: no pixel"):
+        score_parser(photos, inner, size=size, border=64, progress=False)
 
 
 def test_the_command_prints_json_and_draws_a_sheet(photos: Path, tmp_path: Path) -> None:
