@@ -22,7 +22,7 @@ from parsing.errors import CsclError, InputError, MissingError
 
 from .devices import find_device
 from .parse_config import ParseConfig
-from .parse_site import Site, check_writing
+from .parse_site import Site, check_scheduler, check_writing
 
 SETTINGS = {
     "distributed.worker.daemon": True,
@@ -139,6 +139,8 @@ class Workers:
 def connected(config: ParseConfig, shards: int, site: Site, bar: tqdm) -> Iterator[Workers]:
     """Enough workers that have passed the checks of `site`; a cluster of the run's own ends with it."""
     with dask.config.set(SETTINGS), _workers(config, shards) as workers:
+        if config.elsewhere:
+            _check_scheduler(workers.client, site)
         wanted = config.workers or 1 if config.elsewhere else 1
         bar.set_postfix_str("waiting for workers")
         workers.arrive(wanted)
@@ -212,6 +214,14 @@ def _gpu_worker(gpu: str) -> dict[str, object]:
     environment = {"CUDA_VISIBLE_DEVICES": gpu}
     options = {"nthreads": 1, "memory_limit": 0, "resources": {"GPU": 1}, "env": environment, "host": "127.0.0.1"}
     return {"cls": Nanny, "options": options}
+
+
+def _check_scheduler(client: Client, site: Site) -> None:
+    try:
+        client.run_on_scheduler(check_scheduler, site)
+    except (ImportError, AttributeError) as error:
+        reason = f"the dask scheduler cannot import this version of cscl ({error})"
+        raise CsclError(f"{reason}; install it there too") from error
 
 
 def _check_workers(client: Client, site: Site) -> None:

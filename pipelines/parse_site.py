@@ -1,4 +1,4 @@
-"""What a dask worker must have in common with the run that it parses for: versions, the images, the cache's folder."""
+"""What dask's processes must have in common with a run: versions, and workers the images and the cache's folder."""
 
 import hashlib
 import platform
@@ -27,14 +27,18 @@ class Site:
     shards: Path
     versions: tuple[tuple[str, str], ...]
 
-    def check(self) -> None:
-        """CsclError where this process cannot parse for the run, saying why and where."""
+    def check_versions(self, who: str) -> None:
+        """CsclError where this process, `who`, has other versions than the run."""
         if self.versions != versions():
             here = dict(versions())
             differ = ", ".join(
                 f"{name} {here.get(name)} (the run's is {v})" for name, v in self.versions if here.get(name) != v
             )
-            raise CsclError(f"worker on {socket.gethostname()}: {differ}; install the same versions on both sides")
+            raise CsclError(f"{who}: {differ}; install the same versions on both sides")
+
+    def check(self) -> None:
+        """CsclError where this process cannot parse for the run, saying why and where."""
+        self.check_versions(f"worker on {socket.gethostname()}")
         if not self.lock.seen():
             raise CsclError(
                 f"worker on {socket.gethostname()}: does not see the run's lock {self.lock.path}; the cache must lie "
@@ -45,6 +49,11 @@ class Site:
                 f"worker on {socket.gethostname()}: does not see the image {self.root / self.sample}; the data set "
                 "must lie in a folder that all machines share under one path"
             )
+
+
+def check_scheduler(site: Site) -> None:
+    """`Site.check_versions` of a scheduler: it unpickles the tasks that it hands on."""
+    site.check_versions(f"the dask scheduler on {socket.gethostname()}")
 
 
 def check_writing(site: Site) -> None:

@@ -145,6 +145,25 @@ def test_a_scheduler_that_is_killed_ends_the_run_with_one_line_and_the_command_g
     assert hashes(out) == hashes(config.out)
 
 
+def test_a_scheduler_that_is_unlike_the_run_is_said_before_anything_is_waited_for(
+    config: ParseConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dask_command: Callable[..., object]
+) -> None:
+    contact, without = tmp_path / "scheduler.json", tmp_path / "without.py"
+    without.write_text("import sys\nsys.modules['pipelines'] = None\n")
+    local = ("--host", "127.0.0.1", "--no-dashboard", "--preload", without)
+    dask_command("scheduler", "--port", 0, "--scheduler-file", contact, *local)
+    wait_for(contact.is_file)
+    with pytest.raises(CsclError, match=r"^the dask scheduler cannot import this version of cscl \(.*pipelines.*\)"):
+        parse(replace(config, workers=1, scheduler_file=contact))
+    monkeypatch.setattr("pipelines.parse_plan.versions", lambda: (("torch", "1.0"),))
+    said = r"^the dask scheduler on .*torch [\d.]+ \(the run's is 1\.0\).*same versions"
+    with (
+        LocalCluster(n_workers=0, processes=False, dashboard_address="127.0.0.1:0") as cluster,
+        pytest.raises(CsclError, match=said),
+    ):
+        parse(replace(config, workers=1, scheduler=cluster.scheduler_address))
+
+
 def test_a_scheduler_that_is_not_there_is_refused_by_what_was_given(config: ParseConfig, tmp_path: Path) -> None:
     contact = tmp_path / "scheduler.json"
     with pytest.raises(MissingError, match=rf"--scheduler-file {contact}: no such file; `dask scheduler "):
