@@ -1,7 +1,7 @@
 """Label sets: the classes a human parser answers with, in index order, and what a flip swaps."""
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,11 +98,7 @@ def label_set(name: str) -> LabelSet:
     """
     if name in LABEL_SETS:
         return LABEL_SETS[name]
-    if not name.endswith(".toml"):
-        raise InputError(f"no label set {name!r}; there are {', '.join(LABEL_SETS)}, or give a .toml file")
-    file = Path(name)
-    if not file.is_file():
-        raise MissingError(f"no label set file {file}")
+    file = own_file("label set", name, LABEL_SETS)
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
         own, classes = content.pop("name"), content.pop("classes")
@@ -113,6 +109,16 @@ def label_set(name: str) -> LabelSet:
     if own in LABEL_SETS:
         raise InputError(f"label set file {file}: {own!r} is the name of a known label set; give it another")
     return sided(own, classes)
+
+
+def own_file(what: str, name: str, known: Iterable[str]) -> Path:
+    """The TOML file that `name` is a path to, of a `what` that is not one of the `known` ones."""
+    if not name.endswith(".toml"):
+        raise InputError(f"no {what} {name!r}; there are {', '.join(known)}, or give a .toml file")
+    file = Path(name)
+    if not file.is_file():
+        raise MissingError(f"no {what} file {file}")
+    return file
 
 
 def sided(name: str, classes: Sequence[str]) -> LabelSet:

@@ -4,13 +4,12 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import InputError, MissingError
-from .labels import IGNORED, LABEL_SETS, LabelSet
+from .errors import InputError
+from .labels import IGNORED, LABEL_SETS, LabelSet, own_file
 
 Groups = Mapping[str, Mapping[str, tuple[str, ...]]]
 
@@ -166,11 +165,7 @@ def part_scheme(name: str) -> PartScheme:
     """
     if name in PART_SCHEMES:
         return PART_SCHEMES[name]
-    if not name.endswith(".toml"):
-        raise InputError(f"no part scheme {name!r}; there are {', '.join(PART_SCHEMES)}, or give a .toml file")
-    file = Path(name)
-    if not file.is_file():
-        raise MissingError(f"no part scheme file {file}")
+    file = own_file("part scheme", name, PART_SCHEMES)
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
         parts = tuple(str(p) for p in content["parts"])
