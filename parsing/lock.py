@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import CsclError, InputError
+from .stopping import StopRequest
 
 NO_FLOCK = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -45,35 +46,50 @@ def writing_to(index: Path, purpose: str) -> Iterator[Lock]:
     """Make the folders of the cache `index` and hold its lock; `purpose` says in one word or two what for.
 
     LockedError says who holds it. InputError where the place cannot be written to, CsclError where it is full.
+    A Ctrl-C while the lock is taken waits for that and leaves no file behind.
     """
-    path = index.with_name(f"{index.name}.lock")
     since = time.strftime("%Y-%m-%d %H:%M:%S")
     line = f"{purpose}, process {os.getpid()} on {socket.gethostname()}, since {since}, {secrets.token_hex(8)}\n"
+    held = None
+    try:
+        with StopRequest(impatient=False) as stop:
+            held = _hold(index, line)
+        if stop.asked:
+            raise KeyboardInterrupt
+        yield Lock(held[0].absolute(), line)
+    finally:
+        if held:
+            _give_back(*held)
+
+
+def _hold(index: Path, line: str) -> tuple[Path, int]:
+    """The lock's path, and its open file with our line in it."""
+    path = index.with_name(f"{index.name}.lock")
     try:
         folder = index.with_suffix(".shards")
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f"00000.h5.{secrets.token_hex(4)}.part"
         probe.touch()
         probe.unlink()
-        held = _take(path, index)
-        if held is None:  # no flock here
+        file = _take(path, index)
+        if file is None:  # no flock here
             path = path.with_suffix(".held")
-            held = _create(path, index)
+            file = _create(path, index)
         try:
-            os.ftruncate(held, 0)
-            os.pwrite(held, line.encode(), 0)
+            os.ftruncate(file, 0)
+            os.pwrite(file, line.encode(), 0)
         except OSError:
-            path.unlink(missing_ok=True)
-            os.close(held)
+            _give_back(path, file)
             raise
     except OSError as error:
         kind = CsclError if error.errno in OUT_OF_SPACE else InputError
         raise kind(f"{index}: {index.parent} cannot be written to ({error.strerror})") from error
-    try:
-        yield Lock(path.absolute(), line)
-    finally:
-        path.unlink(missing_ok=True)
-        os.close(held)
+    return path, file
+
+
+def _give_back(path: Path, file: int) -> None:
+    path.unlink(missing_ok=True)
+    os.close(file)
 
 
 def _take(path: Path, index: Path) -> int | None:

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from cscl.model import CSCL, TotalLoss
 from cscl.spam import alpha_schedule
 from parsing.errors import CsclError
+from parsing.stopping import StopRequest, ignore_signals
 
 from .batch_norm import share_batch_norm
 from .batches import Batches
@@ -26,7 +27,6 @@ from .processes import any_process, tell
 from .runlog import RunLog
 from .runs import RunInfo, save_model, save_state, write_file
 from .step import take_gradients
-from .stopping import StopRequest, ignore_signals
 from .validation import Validation, is_due
 
 

@@ -1,7 +1,8 @@
 """What several folders of tests share: a tiny drawn data set, a tiny parser, and caches of known masks."""
 
 import os
-from collections.abc import Callable, Sequence
+import signal
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,14 @@ from parsing.labels import label_set
 from parsing.shard import FORMAT_VERSION, Columns, Status, write_shard
 from parsing.street import StreetNetwork, save_street
 from pipelines.make import make_figures
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Ctrl-C is a KeyboardInterrupt, also where the tests run in the background of a shell, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

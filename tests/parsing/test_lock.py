@@ -72,6 +72,29 @@ def test_an_error_inside_gives_the_lock_back(flock: bool, tmp_path: Path) -> Non
         pass
 
 
+@pytest.mark.usefixtures("ctrl_c")
+@pytest.mark.parametrize("function", ["open", "ftruncate", "pwrite"])
+def test_ctrl_c_while_it_is_taken_leaves_no_file(
+    function: str, flock: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = getattr(os, function)
+
+    def signalled(*arguments: object) -> object:
+        result = real(*arguments)
+        if list(tmp_path.glob("masks.h5.*")):
+            os.kill(os.getpid(), signal.SIGINT)
+        return result
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, function, signalled)
+        with pytest.raises(KeyboardInterrupt), writing_to(tmp_path / "masks.h5", "cscl parse"):
+            pytest.fail("a stopped run has begun")
+    assert names(tmp_path) == ["masks.shards"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    with writing_to(tmp_path / "masks.h5", "cscl parse"):
+        pass
+
+
 def test_a_killed_holder_holds_nothing(tmp_path: Path) -> None:
     index = tmp_path / "masks.h5"
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}

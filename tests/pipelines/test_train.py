@@ -28,7 +28,6 @@ from pipelines.batches import Batches
 from pipelines.config import Recipe, read_recipe
 from pipelines.evaluate import evaluate
 from pipelines.runs import RunInfo, load_model, open_images, read_run
-from pipelines.stopping import StopRequest
 from pipelines.train import TrainConfig, train
 from pipelines.validation import Validation
 
@@ -190,6 +189,7 @@ def test_a_log_that_lacks_rows_is_not_gone_on_with(run_copy: Path, masks: Path, 
         start(masks, run_copy, tiny_recipe(), resume=True)
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_ends_the_step_saves_it_and_says_how_to_go_on(
     finished: Path, masks: Path, tiny_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,24 +213,6 @@ def test_ctrl_c_ends_the_step_saves_it_and_says_how_to_go_on(
     assert CliRunner().invoke(main, [*command, "--resume"]).exit_code == 0
     for name in ("metrics.jsonl", "model.safetensors"):
         assert (run / name).read_bytes() == (finished / name).read_bytes(), name
-
-
-def test_a_second_signal_does_not_wait() -> None:
-    before = signal.getsignal(signal.SIGINT)
-
-    def twice() -> None:
-        with StopRequest() as stop:
-            os.kill(os.getpid(), signal.SIGTERM)
-            assert stop.asked
-            os.kill(os.getpid(), signal.SIGINT)
-
-    with pytest.raises(KeyboardInterrupt):
-        twice()
-    with StopRequest(impatient=False) as patient:
-        for _ in range(3):
-            os.kill(os.getpid(), signal.SIGTERM)
-        assert patient.asked
-    assert signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.mark.parametrize(("epochs", "steps", "kills"), [(2, 2, 2), pytest.param(4, 5, 8, marks=pytest.mark.slow)])

@@ -1,4 +1,4 @@
-"""A stop that waits for the end of a step: Ctrl-C, or the signal with which a cluster ends a job."""
+"""A stop that waits for the end of what must stay whole: Ctrl-C, or the signal with which a cluster ends a job."""
 
 import signal
 import threading
@@ -11,7 +11,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class StopRequest:
     """While it is entered, a signal sets `asked`; with `impatient` a second one is a KeyboardInterrupt at once.
 
-    Signals reach the main thread alone; in any other this does nothing.
+    Signals reach the main thread alone; in any other this does nothing. A signal that the process ignores, as a
+    shell's background job does Ctrl-C, stays ignored.
     """
 
     def __init__(self, impatient: bool = True) -> None:
@@ -21,13 +22,14 @@ class StopRequest:
 
     def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._ask) for number in SIGNALS}
+            heard = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+            self._before = {number: signal.signal(number, self._ask) for number in heard}
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
-        for number, handler in self._before.items():
+        for number, handler in reversed(self._before.items()):  # Ctrl-C last: it may raise as soon as it is back
             signal.signal(number, handler)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
