@@ -12,7 +12,7 @@ class StopRequest:
     """While it is entered, a signal sets `asked`; with `impatient` a second one is a KeyboardInterrupt at once.
 
     Signals reach the main thread alone; in any other this does nothing. A signal that the process ignores, as a
-    shell's background job does Ctrl-C, stays ignored.
+    shell's background job does Ctrl-C, stays ignored, and one that is not Python's to handle is left alone.
     """
 
     def __init__(self, impatient: bool = True) -> None:
@@ -22,7 +22,7 @@ class StopRequest:
 
     def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():
-            heard = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+            heard = [number for number in SIGNALS if signal.getsignal(number) not in (signal.SIG_IGN, None)]
             self._before = {number: signal.signal(number, self._ask) for number in heard}
         return self
 
