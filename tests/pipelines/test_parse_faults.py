@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +70,12 @@ class Command:
         self.process.stdin.flush()
         return time.monotonic()
 
+    def until(self, there: Callable[[], object]) -> None:
+        """Wait for it; a command that ends before fails the test."""
+        while not there():
+            assert self.process.poll() is None
+            time.sleep(0.002)
+
     def end(self, seconds: float = 300) -> tuple[int, list[str]]:
         """Exit code, and what it said beside its progress bar."""
         _, said = self.process.communicate(timeout=seconds)
@@ -126,8 +132,7 @@ def test_ctrl_c_is_one_line_and_ends_everything(
     out = tmp_path / "masks.h5"
     command = Command(tiny_figures, tiny_weights, out)
     command.begin()
-    while not out.with_name("masks.h5.lock").exists():
-        time.sleep(0.002)
+    command.until(out.with_name("masks.h5.lock").exists)
     os.killpg(command.process.pid, signal.SIGINT)
     assert command.end() == (1, ["cscl: stopped; finished shards are kept, the same command goes on from there"])
     assert not [name for name in hashes(out) if name.endswith((".part", ".lock"))]
@@ -156,8 +161,7 @@ def test_the_second_of_two_runs_says_so_and_stops(
     command = Command(tiny_figures, tiny_weights, out)
     command.begin()
     lock = out.with_name("masks.h5.lock")
-    while not (lock.exists() and lock.read_text()):
-        time.sleep(0.002)
+    command.until(lambda: lock.exists() and lock.read_text())
     os.killpg(command.process.pid, signal.SIGSTOP)  # so that it cannot end before the second has asked
     with pytest.raises(LockedError, match=rf"by cscl parse, process {command.process.pid} on .*; wait for it"):
         parse(ParseConfig("sysu", tiny_figures, out, ParserSpec(weights=tiny_weights), (32, 16), progress=False))
@@ -175,8 +179,7 @@ def test_workers_of_a_killed_run_end_and_killed_workers_are_replaced(
     out = tmp_path / "masks.h5"
     command = Command(tiny_figures, tiny_weights, out, workers=2)
     command.begin()
-    while finished(out, whole) < 1:
-        time.sleep(0.005)
+    command.until(lambda: finished(out, whole))
     children = psutil.Process(command.process.pid).children(recursive=True)
     os.kill(command.process.pid, signal.SIGKILL)
     command.process.communicate()
