@@ -139,7 +139,9 @@ def _first(names: tuple[str, ...]) -> str:
 @main.command()
 @click.option("--masks", type=Folder, required=True, help="The mask cache; it knows its data set and root.")
 @click.option("--run", type=Folder, help="The run's folder.  [default: runs/DATASET-METHOD]")
-@click.option("--method", type=click.Choice(("cscl", "agw")), help="agw is the same code with CSCL's parts off.")
+@click.option(
+    "--method", type=click.Choice(("cscl", "baseline", "agw")), help="baseline is the same code with CSCL's parts off."
+)
 @click.option("--recipe", type=Folder, help="A TOML file, or the name of a shipped one: cscl, small.  [default: cscl]")
 @click.option("--set", "changes", multiple=True, metavar="A.B=C", help="Change an entry of the recipe.")
 @click.option("--root", type=Folder, help="The images, where they are not where they were parsed.")
@@ -185,6 +187,7 @@ def train(
 @click.option("--rerank", is_flag=True, help="k-reciprocal re-ranking; the table says so.")
 @click.option("--flip/--no-flip", default=True, help="Average with the mirrored image.")
 @click.option("--figures", is_flag=True, help="Draw CMC, rankings, embeddings, part attention into RUN/figures.")
+@click.option("--masks", type=Folder, help="A cache to hold the parts against.  [default: the run's own]")
 @click.option("--baseline", type=Folder, help="Another run's evaluation.json: differences with a bootstrap interval.")
 @click.option("--out", type=Folder, help="Write the result here too; the mean of several runs is written nowhere else.")
 @click.option("--device", default="auto")

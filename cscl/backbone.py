@@ -46,6 +46,7 @@ class Network(NamedTuple):
     """A backbone's pieces: what `whole` holds, cut into a stem and four stages, and the stages' output channels.
 
     source: whose network it is; classifier: what stands behind its last stage, at the top of its state dict.
+    rectified: its stages end in a ReLU.
     """
 
     whole: nn.Module
@@ -54,6 +55,7 @@ class Network(NamedTuple):
     channels: tuple[int, ...]
     source: str
     classifier: tuple[str, ...]
+    rectified: bool
 
 
 def _resnet(name: str) -> Network:
@@ -62,7 +64,7 @@ def _resnet(name: str) -> Network:
     width = 4 if name == "resnet50" else 1
     layers = (resnet.layer1, resnet.layer2, resnet.layer3, resnet.layer4)
     channels = tuple(32 * 2**stage * width for stage in STAGES)
-    return Network(resnet, Stem(resnet), layers, channels, f"torchvision's {name}", ("fc.",))
+    return Network(resnet, Stem(resnet), layers, channels, f"torchvision's {name}", ("fc.",), True)
 
 
 def _efficientnet_lite0() -> Network:
@@ -72,7 +74,7 @@ def _efficientnet_lite0() -> Network:
     lite: Any = smp.encoders.get_encoder("tu-tf_efficientnet_lite0", weights=None).model
     layers = tuple(nn.Sequential(*(b for i in group for b in lite.blocks[i])) for group in ((1,), (2,), (3, 4), (5, 6)))
     source, classifier = "timm's tf_efficientnet_lite0", ("conv_head.", "bn2.", "classifier.")
-    return Network(lite, LiteStem(lite), layers, (24, 40, 112, 320), source, classifier)
+    return Network(lite, LiteStem(lite), layers, (24, 40, 112, 320), source, classifier, False)
 
 
 class NonLocal(nn.Module):
@@ -101,7 +103,7 @@ class Backbone(nn.Module):
     """ResNet or EfficientNet-Lite0 with last stride 1: (B, 3, H, W) -> (B, `channels[4]`, H/16, W/16) after stage 4.
 
     The caller walks through it (`stem`, then `stage` 1 to 4), because PAM sits between the stages.
-    `channels`: output channels of each stage.
+    `channels`: output channels of each stage. `rectified`: the stages end in a ReLU; EfficientNet's do not.
     """
 
     def __init__(self, name: str, non_local: bool = False) -> None:
@@ -110,6 +112,7 @@ class Backbone(nn.Module):
             raise ValueError(f"no backbone {name!r}; choose one of {', '.join(BACKBONES)}")
         network = _efficientnet_lite0() if name == "efficientnet_lite0" else _resnet(name)
         self._source, self._classifier = network.source, network.classifier
+        self.rectified = network.rectified
         self.channels = dict(zip(STAGES, network.channels, strict=True))
         self.visible_stem = network.stem
         # Both stems start equal, as they do from pretrained weights.

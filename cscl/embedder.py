@@ -14,8 +14,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from .model import CSCL, ModelConfig
+from .spam import PartFeatures
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Of model.safetensors."""
 MODALITIES = ("visible", "infrared")
 """What `infrared` False and True mean, as the file says it."""
@@ -74,14 +75,20 @@ class Embedder(nn.Module):
 
         Images as in `embed`; None for a network without SPAM.
         """
-        if (spam := self.network.spam) is None:
+        if self.network.spam is None:
             return None
-        found = [torch.empty(0, spam.head.out_channels, 1, 1)]
+        found = [torch.empty(0, self.network.config.parts + 1, 1, 1)]
         with torch.inference_mode():
-            for pixels, modality in self._batches(images, infrared, batch_size):
-                parts = self.network(self._normalised(pixels), modality).parts
-                found.append(parts.attention.cpu())
+            for batch in self._batches(images, infrared, batch_size):
+                found.append(self.parts(*batch).attention.cpu())
         return torch.cat(found[1:] or found)
+
+    def parts(self, images: Tensor, infrared: Tensor) -> PartFeatures:
+        """What SPAM finds in images (B, 3, *size) uint8, infrared (B,) bool; ValueError for a network without it."""
+        found = self.network(self._normalised(images), infrared).parts
+        if found is None:
+            raise ValueError("this network has no parts: it was trained without SPAM")
+        return found
 
     def pixels(self, image: Picture) -> Tensor:
         """One image as the network takes it: (3, *size) uint8 RGB, upright by its EXIF orientation, stretched."""

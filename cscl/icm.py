@@ -21,46 +21,59 @@ class Centers(NamedTuple):
     of: Tensor
 
 
-def modality_centers(features: Tensor, identities: Tensor, infrared: Tensor) -> Centers:
-    """c_i^v and c_i^r of features (B, D), identities (B,), infrared (B,) bool."""
+def modality_centers(features: Tensor, identities: Tensor, infrared: Tensor, visible: Tensor | None = None) -> Centers:
+    """c_i^v and c_i^r of features (B, D), identities (B,), infrared (B,) bool.
+
+    visible: (B,) in [0, 1], how far each image counts in its center; None for 1. A center of nothing is not seen.
+    """
     rows, of = identities.unique(return_inverse=True)
     slot = of + len(rows) * infrared
-    sums = features.new_zeros(2 * len(rows), features.shape[1]).index_add(0, slot, features)
-    counts = torch.bincount(slot, minlength=2 * len(rows))
-    means = sums / counts.clamp(min=1)[:, None]
-    return Centers(means.unflatten(0, (2, -1)), (counts > 0).view(2, -1), of)
+    weights = features.new_ones(len(features)) if visible is None else visible.to(features.dtype)
+    sums = features.new_zeros(2 * len(rows), features.shape[1]).index_add(0, slot, weights[:, None] * features)
+    totals = features.new_zeros(2 * len(rows)).index_add(0, slot, weights)
+    seen = totals > 0
+    means = sums / torch.where(seen, totals, torch.ones_like(totals))[:, None]
+    return Centers(means.unflatten(0, (2, -1)), seen.view(2, -1), of)
 
 
-def identity_center_mining(features: Tensor, identities: Tensor, infrared: Tensor, margin: float = 0.3) -> Tensor:
+def identity_center_mining(
+    features: Tensor, identities: Tensor, infrared: Tensor, margin: float = 0.3, visible: Tensor | None = None
+) -> Tensor:
     """L_icm = pull + mine + 0.5 hard, each a mean over the identities that are seen in both modalities.
 
     pull: ||c_i^v - c_i^r||.
     mine: relu(margin + ||c_i^v - c_i^r|| - the distance from either center of i to the nearest of another's).
-    hard: the largest distance of an image of i to i's center in the other modality.
+    hard: the largest distance of an image of i to i's center in the other modality, times what of the image is visible.
     An identity in one modality alone only serves as another one; 0 where nobody is seen in both.
     """
-    centers, seen, of = modality_centers(features, identities, infrared)
+    centers, seen, of = modality_centers(features, identities, infrared, visible)
     both = seen.all(0)
     gap = (centers[0] - centers[1]).norm(dim=1)
     mine = F.relu(margin + gap - _nearest_other(centers, seen).amin(0))
     misplacement = (features - centers[1 - infrared.long(), of]).norm(dim=1)
+    if visible is not None:
+        misplacement = misplacement * visible
     members = of[None] == torch.arange(len(both), device=of.device)[:, None]
     hard = misplacement.expand(len(both), -1).masked_fill(~members, 0).max(1).values
     return (gap + mine + 0.5 * hard).masked_fill(~both, 0).sum() / both.sum().clamp(min=1)
 
 
-def hetero_center(features: Tensor, identities: Tensor, infrared: Tensor, margin: float = 0.3) -> Tensor:
+def hetero_center(
+    features: Tensor, identities: Tensor, infrared: Tensor, margin: float = 0.3, visible: Tensor | None = None
+) -> Tensor:
     """HC (Zhu et al., Neurocomputing 2020): sum_i ||c_i^v - c_i^r||^2; it has no margin and ignores it."""
-    centers, seen, _ = modality_centers(features, identities, infrared)
+    centers, seen, _ = modality_centers(features, identities, infrared, visible)
     return (centers[0] - centers[1]).square().sum(1).masked_fill(~seen.all(0), 0).sum()
 
 
-def hetero_center_triplet(features: Tensor, identities: Tensor, infrared: Tensor, margin: float = 0.3) -> Tensor:
+def hetero_center_triplet(
+    features: Tensor, identities: Tensor, infrared: Tensor, margin: float = 0.3, visible: Tensor | None = None
+) -> Tensor:
     """HcTri (Liu et al., TMM 2021): mean over centers of relu(margin + furthest same - nearest other)."""
-    centers, seen, _ = modality_centers(features, identities, infrared)
+    centers, seen, _ = modality_centers(features, identities, infrared, visible)
     same = (centers[0] - centers[1]).norm(dim=1).masked_fill(~seen.all(0), 0)
     each = F.relu(margin + same - _nearest_other(centers, seen))
-    return each.masked_fill(~seen, 0).sum() / seen.sum()
+    return each.masked_fill(~seen, 0).sum() / seen.sum().clamp(min=1)
 
 
 def _nearest_other(centers: Tensor, seen: Tensor) -> Tensor:
@@ -72,7 +85,7 @@ def _nearest_other(centers: Tensor, seen: Tensor) -> Tensor:
     return distances(flat, flat).masked_fill(excluded, torch.inf).amin(1).view(2, count)
 
 
-ICM_FORMS: dict[str, Callable[[Tensor, Tensor, Tensor, float], Tensor]] = {
+ICM_FORMS: dict[str, Callable[[Tensor, Tensor, Tensor, float, Tensor | None], Tensor]] = {
     "icm": identity_center_mining,
     "hc": hetero_center,
     "hctri": hetero_center_triplet,

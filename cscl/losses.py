@@ -26,18 +26,27 @@ def part_identity(logits: Tensor, visibility: Tensor, identities: Tensor, smooth
     return (weights * each).sum() / weights.sum().clamp(min=1e-6)
 
 
-def weighted_triplet(features: Tensor, identities: Tensor) -> Tensor:
+def weighted_triplet(features: Tensor, identities: Tensor, seen: Tensor | None = None) -> Tensor:
     """L_tri, the weighted regularised triplet of AGW (Ye et al., TPAMI 2021), on features (B, D).
 
     mean_i softplus(sum_p w_ip d_ip - sum_n w_in d_in): positives weigh exp(d), negatives exp(-d), normalised.
     As published, 1e-6 is added to the sums of the weights, so negatives further than about 14 pull no more.
-    An image without a negative takes no part.
+    An image without a negative takes no part, nor does one that is not `seen` (B,) bool (None: all are).
     """
     d = distances(features, features)
-    same = identities[:, None] == identities[None]
+    same, other = _pairs(identities, seen)
     positive = _weighted(d, d, same)
-    negative = _weighted(d, -d, ~same)
-    return _mean_where((~same).any(1), F.softplus(positive - negative))
+    negative = _weighted(d, -d, other)
+    return _mean_where(other.any(1), F.softplus(positive - negative))
+
+
+def _pairs(identities: Tensor, seen: Tensor | None) -> tuple[Tensor, Tensor]:
+    """(B, B) bool: pairs of images of one identity (each with itself too), and of two, among those that are seen."""
+    same = identities[:, None] == identities[None]
+    if seen is None:
+        return same, ~same
+    both = seen[:, None] & seen[None]
+    return same & both, ~same & both
 
 
 def _weighted(values: Tensor, scores: Tensor, chosen: Tensor) -> Tensor:
@@ -47,16 +56,16 @@ def _weighted(values: Tensor, scores: Tensor, chosen: Tensor) -> Tensor:
     return (values * weights).sum(1) / (weights.sum(1) + 1e-6)
 
 
-def hard_triplet(features: Tensor, identities: Tensor, margin: float = 0.3) -> Tensor:
+def hard_triplet(features: Tensor, identities: Tensor, seen: Tensor | None = None, margin: float = 0.3) -> Tensor:
     """The batch-hard triplet (Hermans et al., 2017) on features (B, D).
 
-    mean_i relu(margin + furthest same - nearest other). An image without a negative takes no part.
+    mean_i relu(margin + furthest same - nearest other). Who takes no part: as in `weighted_triplet`.
     """
     d = distances(features, features)
-    same = identities[:, None] == identities[None]
+    same, other = _pairs(identities, seen)
     positive = d.masked_fill(~same, 0).max(1).values
-    negative = d.masked_fill(same, torch.inf).min(1).values
-    return _mean_where((~same).any(1), F.relu(margin + positive - negative))
+    negative = d.masked_fill(~other, torch.inf).min(1).values
+    return _mean_where(other.any(1), F.relu(margin + positive - negative))
 
 
 def _mean_where(chosen: Tensor, values: Tensor) -> Tensor:
@@ -64,12 +73,14 @@ def _mean_where(chosen: Tensor, values: Tensor) -> Tensor:
     return values.masked_fill(~chosen, 0).sum() / chosen.sum().clamp(min=1)
 
 
-def parsing(logits: Tensor, part_labels: Tensor, confidence: Tensor | None = None) -> Tensor:
-    """L_par of one head: class-balanced pixel cross-entropy (EANet, Huang et al., 2018), weighted by c.
+def parsing(logits: Tensor, part_labels: Tensor, confidence: Tensor | None = None, balance: float = 1.0) -> Tensor:
+    """L_par of one head: pixel cross-entropy, balanced between the classes, weighted by c / mean c.
 
     logits (B, Q+1, h', w') are upsampled to the labels (B, h, w), 0..Q or 255 (ignored).
-    confidence: c (B,) in [0, 1], None for 1.
-    The mean of c * cross-entropy over the pixels of each class, then over the classes that are present.
+    confidence: c (B,) in [0, 1], None for 1; over its mean, so that doubtful masks count less than others but the
+    loss of a batch does not fall with them. balance: in [0, 1]. The mean of each class is taken over its n pixels,
+    then that over the classes present, with weights n^(1 - balance): 1 is EANet's (Huang et al., 2018), in which
+    feet count as much as the background, 0 the plain mean over pixels.
     """
     height, width = part_labels.shape[-2:]
     if height < logits.shape[2] or width < logits.shape[3]:
@@ -82,12 +93,13 @@ def parsing(logits: Tensor, part_labels: Tensor, confidence: Tensor | None = Non
     upsampled = F.interpolate(logits, size=(height, width), mode="bilinear", align_corners=False)
     each = F.cross_entropy(upsampled, labels, ignore_index=IGNORED, reduction="none")
     if confidence is not None:
-        each = each * confidence.view(-1, 1, 1)
+        each = each * (confidence / confidence.mean().clamp(min=1e-6)).view(-1, 1, 1)
     # Ignored pixels are counted as one class more, which is then dropped.
     index = labels.masked_fill(labels == IGNORED, classes).flatten()
     sums = each.new_zeros(classes + 1).index_add(0, index, each.flatten())[:classes]
     counts = torch.bincount(index, minlength=classes + 1)[:classes]
-    return (sums / counts.clamp(min=1)).sum() / (counts > 0).sum().clamp(min=1)
+    weights = torch.where(counts > 0, counts.clamp(min=1).to(sums.dtype) ** (1 - balance), 0)
+    return (weights * sums / counts.clamp(min=1)).sum() / weights.sum().clamp(min=1e-6)
 
 
 def attention_overlap(attention: Tensor) -> Tensor:

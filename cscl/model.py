@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -12,9 +12,9 @@ from .backbone import BACKBONES, STAGES, Backbone, BackboneName
 from .icm import ICM_FORMS
 from .losses import DIVISION_FORMS, hard_triplet, parsing, part_identity, weighted_triplet
 from .neck import BNNeck
-from .pam import PAM, PAM_GATES, PamGate
-from .pooling import GeM
-from .spam import SPAM, PartFeatures
+from .pam import G_BOUNDS, PAM, PAM_GATES, PamGate
+from .pooling import GEM_BOUNDS, GeM
+from .spam import PART_POOLINGS, SPAM, PartFeatures, PartPooling
 
 PAM_STAGES = (2, 3, 4)
 
@@ -26,13 +26,15 @@ def _choose(what: str, given: str, choices: tuple[str, ...]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """What to build; without `pam` and `spam` the baseline of AGW (GeM, BNNeck, `non_local` if wanted).
+    """What to build; without `pam` and `spam` a baseline (GeM, BNNeck), with `non_local` AGW's network.
 
     identities: training identities, the classifiers' outputs. parts: Q, without background.
     flipped: what a left-right flip does to the Q+1 classes: class c becomes flipped[c]; empty where no class
         has a side. Used for the cached masks of the flipped image in `CSCL.embed`.
-    tau: v_q reaches 1 where part q covers this share of the map's cells; 0.02 is 3.2 cells of the 18x9 of a
-        288x144 image, about what a pair of feet covers.
+    part_pooling: what SPAM pools under, its own parsing or a control without masks (`SPAM`). pulled: let the losses
+        that are not about P pull at it.
+    tau: v_q reaches 1 where part q covers this share of the image; 0.01 is about what half a pair of feet covers.
+    gem_learned: whether GeM's exponent is learned, from 3.
     """
 
     identities: int
@@ -42,13 +44,17 @@ class ModelConfig:
     pam: bool = True
     pam_gate: PamGate = "parsing"
     spam: bool = True
+    part_pooling: PartPooling = "parsing"
+    pulled: bool = False
     non_local: bool = False
+    gem_learned: bool = True
     part_dim: int = 512
-    tau: float = 0.02
+    tau: float = 0.01
 
     def __post_init__(self) -> None:
         _choose("backbone", self.backbone, BACKBONES)
         _choose("pam_gate", self.pam_gate, PAM_GATES)
+        _choose("part_pooling", self.part_pooling, PART_POOLINGS)
         for name in ("identities", "parts", "part_dim"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)}; give at least 1")
@@ -79,17 +85,22 @@ class Output:
     @property
     def parsing_logits(self) -> list[Tensor]:
         """The logits that the parsing loss supervises: every PAM's, then SPAM's."""
-        return [*self.pam_logits.values(), *([] if self.parts is None else [self.parts.logits])]
+        own = None if self.parts is None else self.parts.logits
+        return [*self.pam_logits.values(), *([] if own is None else [own])]
 
     def tensors(self) -> list[Tensor]:
         """Everything here, in an order that `like` takes it back in."""
-        return [self.feature, self.necked, self.logits, *self.pam_logits.values(), *(self.parts or ())]
+        parts = [t for t in self.parts or () if t is not None]
+        return [self.feature, self.necked, self.logits, *self.pam_logits.values(), *parts]
 
     def like(self, tensors: Sequence[Tensor]) -> "Output":
         """The same with other tensors, such as those of several batches joined."""
         feature, necked, logits, *rest = tensors
         heads = dict(zip(self.pam_logits, rest, strict=False))
-        parts = None if self.parts is None else PartFeatures(*rest[len(heads) :])
+        parts = None
+        if self.parts is not None:
+            there = [name for name, value in self.parts._asdict().items() if value is not None]
+            parts = self.parts._replace(**dict(zip(there, rest[len(heads) :], strict=True)))
         return Output(feature, necked, logits, parts, heads)
 
     @property
@@ -117,9 +128,14 @@ class CSCL(nn.Module):
         dim = channels[STAGES[-1]]
         self.pam = nn.ModuleDict()
         for stage in PAM_STAGES if config.pam else ():
-            self.pam[f"stage{stage}"] = PAM(channels[stage], config.parts, config.pam_gate)
-        self.spam = SPAM(dim, config.parts, config.identities, config.part_dim, config.tau) if config.spam else None
-        self.pool = GeM()
+            self.pam[f"stage{stage}"] = PAM(channels[stage], config.parts, config.pam_gate, self.backbone.rectified)
+        self.spam = None
+        if config.spam:
+            grids = (channels[STAGES[-2]], dim)
+            self.spam = SPAM(
+                grids, config.parts, config.identities, config.part_dim, config.tau, config.pulled, config.part_pooling
+            )
+        self.pool = GeM(learned=config.gem_learned)
         self.neck = BNNeck(dim, config.identities)
         self.embedding_dim = dim if self.spam is None else 2 * dim + config.parts * config.part_dim
 
@@ -133,17 +149,17 @@ class CSCL(nn.Module):
         Raises ValueError for shapes that do not fit.
         """
         self._check(images, infrared, masks, alpha)
-        x = self.backbone.stem(images, infrared)
+        x = earlier = self.backbone.stem(images, infrared)
         pam_logits: dict[int, Tensor] = {}
         for stage in STAGES:
-            x = self.backbone.stage(stage, x)
+            earlier, x = x, self.backbone.stage(stage, x)
             if f"stage{stage}" in self.pam:
                 x, logits = self.pam[f"stage{stage}"](x)
                 if logits is not None:
                     pam_logits[stage] = logits
         feature = self.pool(x)
         necked, identity_logits = self.neck(feature)
-        parts = None if self.spam is None else self.spam(x, masks, alpha)
+        parts = None if self.spam is None else self.spam(earlier, x, masks, alpha)
         return Output(feature, necked, identity_logits, parts, pam_logits)
 
     def embed(
@@ -170,6 +186,18 @@ class CSCL(nn.Module):
         """Masks (B, Q+1, h, w) of the mirror image, with the classes that have a side swapped."""
         return (masks[:, list(self.config.flipped)] if self.config.flipped else masks).flip(3)
 
+    @torch.no_grad()
+    def bound_scalars(self) -> None:
+        """Put each PAM's g and GeM's exponent back into their bounds; to be called after every step of training."""
+        for module in self.pam.values():
+            cast(PAM, module).g.clamp_(*G_BOUNDS)
+        self.pool.p.clamp_(*GEM_BOUNDS)
+
+    def scalars(self) -> dict[str, float]:
+        """What steers the network: `g2`, `g3`, `g4` of the stages' PAMs, as far as they are there, and GeM's `p`."""
+        gates = {f"g{name[-1]}": cast(PAM, module).g.item() for name, module in self.pam.items()}
+        return {**gates, "p": self.pool.p.item()}
+
     def load_backbone(self, state: Mapping[str, Tensor]) -> None:
         """See `Backbone.load`."""
         self.backbone.load(state)
@@ -190,18 +218,23 @@ class CSCL(nn.Module):
 class LossConfig:
     """Weights (0 leaves a term out) and forms of the terms of L.
 
-    smoothing: of the identity labels. margin: of ICM and HcTri. triplet_margin: of the hard triplet alone.
+    part_identity, part_triplet: weights of the mean over the parts beside 1 of the global feature, inside L_id and
+    L_tri. balance: of L_par between the classes, see `losses.parsing`. smoothing: of the identity labels.
+    margin: of ICM and HcTri. triplet_margin: of the hard triplet alone.
     """
 
     identity: float = 1.0
+    part_identity: float = 1.0
     triplet: float = 1.0
+    part_triplet: float = 1.0
     parsing: float = 0.35
+    balance: float = 0.5
     division: float = 0.5
     icm: float = 0.5
     smoothing: float = 0.1
     triplet_form: Literal["weighted", "hard"] = "weighted"
     triplet_margin: float = 0.3
-    division_form: Literal["both", "attention", "features", "mpanet"] = "both"
+    division_form: Literal["attention", "features", "both", "mpanet"] = "attention"
     icm_form: Literal["icm", "hc", "hctri"] = "icm"
     margin: float = 0.3
 
@@ -212,6 +245,8 @@ class LossConfig:
         for name in (f.name for f in fields(self) if not f.name.endswith("_form")):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} = {getattr(self, name)}; give a number of at least 0")
+        if self.balance > 1:
+            raise ValueError(f"balance = {self.balance}; give a number from 0 (pixels) to 1 (classes)")
         if self.smoothing >= 1:
             raise ValueError(f"smoothing = {self.smoothing}; give less than 1")
 
@@ -236,7 +271,7 @@ class TotalLoss:
         part_labels: (B, h, w), 0..Q or 255 (ignored), at a quarter of the input or finer; None without masks.
         confidence: c (B,) in [0, 1], None for 1.
         """
-        c, parts, zero = self.config, output.parts, output.logits.new_zeros((), dtype=torch.float32)
+        c, zero = self.config, output.logits.new_zeros((), dtype=torch.float32)
         weights = {
             "id": c.identity,
             "triplet": c.triplet,
@@ -248,34 +283,50 @@ class TotalLoss:
         with torch.autocast(output.logits.device.type, enabled=False):
             if c.identity:
                 terms["id"] = self._identity(output, identities)
-            feature = output.feature.float()
             if c.triplet:
-                terms["triplet"] = (
-                    weighted_triplet(feature, identities)
-                    if c.triplet_form == "weighted"
-                    else hard_triplet(feature, identities, c.triplet_margin)
-                )
+                terms["triplet"] = self._triplet(output, identities)
             heads = output.parsing_logits if c.parsing and part_labels is not None else []
             if heads and part_labels is not None:
-                each = [parsing(logits.float(), part_labels, confidence) for logits in heads]
+                each = [parsing(logits.float(), part_labels, confidence, c.balance) for logits in heads]
                 terms["parsing"] = torch.stack(each).sum()  # a mean would leave SPAM's head a quarter of the weight
-            if c.division and parts is not None:
+            if c.division and output.parts is not None:
                 division = DIVISION_FORMS[c.division_form]
-                terms["division"] = division(parts.attention[:, 1:].float(), parts.pooled.float())
+                terms["division"] = division(output.parts.attention[:, 1:].float(), output.parts.pooled.float())
             if c.icm:
-                aligned = [feature]
-                if parts is not None:
-                    aligned += list(parts.projected.float().unbind(1))
-                icm = ICM_FORMS[c.icm_form]
-                terms["icm"] = torch.stack([icm(f, identities, infrared, c.margin) for f in aligned]).mean()
+                terms["icm"] = self._icm(output, identities, infrared)
             total = torch.stack([weights[name] * terms[name] for name in weights]).sum()
         return {"total": total, **terms}
 
     def _identity(self, output: Output, identities: Tensor) -> Tensor:
-        """L_id: cross-entropy of the global and the foreground classifier and the visible parts' mean."""
+        """L_id: cross-entropy of the global and the foreground classifier and, weighted, the visible parts' mean."""
         smoothing = self.config.smoothing
         loss = F.cross_entropy(output.logits.float(), identities, label_smoothing=smoothing)
         if (parts := output.parts) is not None:
             loss = loss + F.cross_entropy(parts.foreground_logits.float(), identities, label_smoothing=smoothing)
-            loss = loss + part_identity(parts.part_logits.float(), parts.visibility, identities, smoothing)
+            each = part_identity(parts.part_logits.float(), parts.visibility, identities, smoothing)
+            loss = loss + self.config.part_identity * each
+        return loss
+
+    def _triplet(self, output: Output, identities: Tensor) -> Tensor:
+        """L_tri of f_g and, weighted, the mean of the parts', each among the images that show it."""
+        loss = self._one_triplet(output.feature.float(), identities)
+        if (parts := output.parts) is not None and self.config.part_triplet:
+            seen = (parts.visibility >= 0.5).unbind(1)
+            each = zip(parts.projected.float().unbind(1), seen, strict=True)
+            mean = torch.stack([self._one_triplet(feature, identities, shown) for feature, shown in each]).mean()
+            loss = loss + self.config.part_triplet * mean
+        return loss
+
+    def _one_triplet(self, feature: Tensor, identities: Tensor, seen: Tensor | None = None) -> Tensor:
+        if self.config.triplet_form == "weighted":
+            return weighted_triplet(feature, identities, seen)
+        return hard_triplet(feature, identities, seen, self.config.triplet_margin)
+
+    def _icm(self, output: Output, identities: Tensor, infrared: Tensor) -> Tensor:
+        """L_icm of f_g and the mean of the parts', in which an image counts by what it shows of the part."""
+        icm, margin = ICM_FORMS[self.config.icm_form], self.config.margin
+        loss = icm(output.feature.float(), identities, infrared, margin, None)
+        if (parts := output.parts) is not None:
+            each = zip(parts.projected.float().unbind(1), parts.visibility.unbind(1), strict=True)
+            loss = loss + torch.stack([icm(f, identities, infrared, margin, v) for f, v in each]).mean()
         return loss

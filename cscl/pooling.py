@@ -4,22 +4,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+GEM_BOUNDS = (1.0, 6.0)
+"""Of GeM's exponent: 1 is average pooling, and from 6 on it is as good as the maximum."""
+
 
 class GeM(nn.Module):
-    """Generalised-mean pooling (Radenovic et al., TPAMI 2019) with a learned exponent, 3 at the start.
+    """Generalised-mean pooling (Radenovic et al., TPAMI 2019) with an exponent of 3, learned or fixed.
 
-    (B, C, H, W) -> (B, C), float32. Values below `eps` count as `eps`. The exponent does not go below 1,
-    where GeM is average pooling: lower ones explode and mean nothing for features.
+    (B, C, H, W) -> (B, C), float32. Values below `eps` count as `eps`. A learned exponent is kept in GEM_BOUNDS by
+    `CSCL.bound_scalars` after every step; a bound in here would take its gradient away beyond it.
     """
 
-    def __init__(self, p: float = 3.0, eps: float = 1e-6) -> None:
+    def __init__(self, p: float = 3.0, eps: float = 1e-6, learned: bool = True) -> None:
         super().__init__()
-        self.p = nn.Parameter(torch.tensor(p))
+        self.p = nn.Parameter(torch.tensor(p), requires_grad=learned)
         self.eps = eps
 
     def forward(self, features: Tensor) -> Tensor:
         with torch.autocast(features.device.type, enabled=False):
-            p = self.p.float().clamp(min=1)
+            p = self.p.float()
             return features.float().clamp(min=self.eps).pow(p).mean((2, 3)).pow(1 / p)
 
 
@@ -28,10 +31,19 @@ def masked_average(features: Tensor, masks: Tensor, eps: float = 1e-6) -> Tensor
 
     sum_hw mask * features / (sum_hw mask + eps), so the average under an empty mask is 0.
     """
+    return weighted_sum(features, normalised_weights(masks, eps))
+
+
+def weighted_sum(features: Tensor, weights: Tensor) -> Tensor:
+    """sum_hw weights * features: (B, C, H, W) under each of K weights (B, K, H, W): (B, K, C), float32."""
     with torch.autocast(features.device.type, enabled=False):
-        weights = masks.float().flatten(2)
-        sums = weights @ features.float().flatten(2).transpose(1, 2)
-        return sums / (weights.sum(2, keepdim=True) + eps)
+        return weights.float().flatten(2) @ features.float().flatten(2).transpose(1, 2)
+
+
+def normalised_weights(masks: Tensor, eps: float = 1e-6) -> Tensor:
+    """mask / (sum_hw mask + eps) for soft masks (B, K, H, W), float32: cells add up to 1, or to 0 where none is."""
+    masks = masks.float()
+    return masks / (masks.sum((2, 3), keepdim=True) + eps)
 
 
 def resize_distribution(distribution: Tensor, size: tuple[int, int]) -> Tensor:

@@ -1,31 +1,34 @@
 """SPAM, the Semantic-guided Part Alignment Module (SPAM of docs/method.md): pooling under semantic masks."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .neck import BNNeck
-from .pooling import masked_average, resize_distribution
+from .pooling import normalised_weights, resize_distribution, weighted_sum
 
 IGNORED = 255
 """The label of pixels that no class claims."""
+PartPooling = Literal["parsing", "stripes", "global"]
+PART_POOLINGS: tuple[str, ...] = get_args(PartPooling)
+FINER = 4
+"""The hard parsing that visibility is counted on is this much finer than the map: a quarter of the input."""
 
 
 class PartFeatures(NamedTuple):
     """What SPAM finds.
 
-    logits: (B, Q+1, H, W), before the softmax; attention: P, their softmax; guide: G, what was pooled under.
+    logits: (B, Q+1, H, W), before the softmax, None where parts are not parsed; attention: P, their softmax.
     foreground: f_fg (B, C); pooled: f_q (B, Q, C); projected: f_q after its linear layer (B, Q, D).
     foreground_necked, necked, foreground_logits, part_logits: after the BNNeck and its classifier, (B, C),
     (B, Q, D), (B, identities), (B, Q, identities).
-    visibility: v_q (B, Q) in [0, 1].
+    visibility: v_q (B, Q) in [0, 1], without gradient.
     """
 
-    logits: Tensor
+    logits: Tensor | None
     attention: Tensor
-    guide: Tensor
     foreground: Tensor
     pooled: Tensor
     projected: Tensor
@@ -37,37 +40,66 @@ class PartFeatures(NamedTuple):
 
 
 class SPAM(nn.Module):
-    """Q aligned part features and the foreground's from F (B, C, H, W).
+    """Q aligned part features and the foreground's, pooled from F = X_4 (B, C_4, H, W) under P, parsed from [X_3 ; F].
 
-    tau: the share of the map's cells (in (0, 1]) that a part must cover to be fully visible.
+    channels: (C_3, C_4); X_3 and F have one grid. tau: the share of the map (in (0, 1]) that a part must cover to be
+    fully visible. pulled: let the other losses than the parsing and the division loss pull at P.
+    pooling: `parsing`, or a control that needs no masks: `stripes`, Q bands of one height as in PCB (Sun et al.,
+    ECCV 2018), or `global`, the whole map for every part: Q heads of the same size without parts.
     """
 
-    def __init__(self, channels: int, parts: int, identities: int, part_dim: int, tau: float) -> None:
+    def __init__(
+        self,
+        channels: tuple[int, int],
+        parts: int,
+        identities: int,
+        part_dim: int,
+        tau: float,
+        pulled: bool = False,
+        pooling: str = "parsing",
+    ) -> None:
         super().__init__()
-        self.tau = tau
-        self.norm = nn.BatchNorm2d(channels)
-        self.head = nn.Conv2d(channels, parts + 1, 1)
-        self.project = nn.ModuleList(nn.Linear(channels, part_dim, bias=False) for _ in range(parts))
+        if pooling not in PART_POOLINGS:
+            raise ValueError(f"no part pooling {pooling!r}; choose one of {', '.join(PART_POOLINGS)}")
+        self.parts, self.tau, self.pulled, self.pooling = parts, tau, pulled, pooling
+        if pooling == "parsing":
+            self.norm = nn.BatchNorm2d(sum(channels))
+            self.head = nn.Conv2d(sum(channels), parts + 1, 1)
+        self.project = nn.ModuleList(nn.Linear(channels[1], part_dim, bias=False) for _ in range(parts))
         self.necks = nn.ModuleList(BNNeck(part_dim, identities) for _ in range(parts))
-        self.foreground_neck = BNNeck(channels, identities)
+        self.foreground_neck = BNNeck(channels[1], identities)
 
-    def forward(self, features: Tensor, masks: Tensor | None = None, alpha: Tensor | None = None) -> PartFeatures:
-        """Pool under G = (1-alpha) P + alpha M.
+    def forward(
+        self, earlier: Tensor, features: Tensor, masks: Tensor | None = None, alpha: Tensor | None = None
+    ) -> PartFeatures:
+        """Pool F under w = (1-alpha) P / |P| + alpha M / |M|, part by part: at alpha = 1 whatever P is.
 
-        masks: M (B, Q+1, h, w), a distribution over classes at each cell, of any size.
+        earlier: X_3 (B, C_3, H, W), features: F (B, C_4, H, W).
+        masks: M (B, Q+1, h, w), a distribution over classes at each cell, of any size. Where it does not show a part,
+        that is pooled under P and its visibility is the share of P in w.
         alpha: (B,) in [0, 1]; None pools under the network's own parsing.
         """
-        logits = self.head(self.norm(features))
-        attention = logits.float().softmax(1)
-        guide = attention
-        if alpha is not None:
+        size = (features.shape[2], features.shape[3])
+        if self.pooling == "parsing":
+            logits = self.head(self.norm(torch.cat([earlier, features], 1)))
+            attention = logits.float().softmax(1)
+            weights = normalised_weights(_foreground_first(attention if self.pulled else attention.detach()))
+            visibility = hard_visibility(logits.detach(), self.tau)
+        else:
+            logits = None
+            attention = self._fixed(features)
+            weights = normalised_weights(_foreground_first(attention))
+            visibility = attention.new_ones(len(features), self.parts)
+        if alpha is not None and self.pooling == "parsing":
             if masks is None:
                 raise ValueError("alpha is given without masks; give the cached masks it guides with, or alpha=None")
+            given = _foreground_first(resize_distribution(masks, size))
             a = alpha.float().view(-1, 1, 1, 1)
-            size = (features.shape[2], features.shape[3])
-            guide = (1 - a) * attention + a * resize_distribution(masks, size)
-        # The background's place becomes the foreground's: 1 - G_0.
-        pooled = masked_average(features, torch.cat([1 - guide[:, :1], guide[:, 1:]], 1))
+            shown = given.sum((2, 3), keepdim=True) > 0
+            weights = torch.where(shown, (1 - a) * weights + a * normalised_weights(given), weights)
+            seen = (given[:, 1:].mean((2, 3)) / self.tau).clamp(max=1)
+            visibility = (1 - a.flatten(1)) * visibility + a.flatten(1) * seen
+        pooled = weighted_sum(features, weights)
         foreground, parts = pooled[:, 0], pooled[:, 1:]
         projected = torch.stack([linear(parts[:, q]) for q, linear in enumerate(self.project)], 1)
         necked = [neck(projected[:, q]) for q, neck in enumerate(self.necks)]
@@ -75,7 +107,6 @@ class SPAM(nn.Module):
         return PartFeatures(
             logits=logits,
             attention=attention,
-            guide=guide,
             foreground=foreground,
             pooled=parts,
             projected=projected,
@@ -83,21 +114,47 @@ class SPAM(nn.Module):
             necked=torch.stack([n.feature for n in necked], 1),
             foreground_logits=foreground_logits,
             part_logits=torch.stack([n.logits for n in necked], 1),
-            visibility=(guide[:, 1:].mean((2, 3)) / self.tau).clamp(max=1),
+            visibility=visibility,
         )
 
+    def _fixed(self, features: Tensor) -> Tensor:
+        """The attention (B, Q+1, H, W) of a control, no background: bands from the top, or 1/Q everywhere."""
+        height, width = features.shape[2:]
+        if self.pooling == "global":
+            bands = torch.full((self.parts, height), 1 / self.parts, device=features.device)
+        else:
+            edges = torch.arange(self.parts + 1, device=features.device) * (height / self.parts)
+            rows = torch.arange(height, device=features.device)
+            # the share of each row that lies in each band
+            bands = (torch.minimum(edges[1:, None], rows + 1) - torch.maximum(edges[:-1, None], rows)).clamp(min=0)
+        bands = torch.cat([torch.zeros_like(bands[:1]), bands])
+        return bands[None, :, :, None].expand(len(features), -1, -1, width)
 
-def alpha_schedule(progress: float) -> float:
-    """alpha(t), how far the cached masks guide: linear from 1 at the start to 0 at half of training.
 
-    progress: the share of training that is done, in [0, 1].
+def _foreground_first(distribution: Tensor) -> Tensor:
+    """(B, Q+1, H, W) with the foreground, 1 - background, in the background's place."""
+    return torch.cat([1 - distribution[:, :1], distribution[:, 1:]], 1)
 
-    >>> alpha_schedule(0.0), alpha_schedule(0.25), alpha_schedule(0.8)
-    (1.0, 0.5, 0.0)
+
+def hard_visibility(logits: Tensor, tau: float) -> Tensor:
+    """v_q = min(1, area / tau) from parsing logits (B, Q+1, H, W): (B, Q) in [0, 1].
+
+    area: the share of the cells, FINER times as fine, in which part q is the most likely class. Soft areas never reach
+    0, so a part that is not there would still be visible.
     """
-    if not 0 <= progress <= 1:
-        raise ValueError(f"progress {progress} is not in [0, 1]; give the share of training that is done")
-    return max(0.0, 1.0 - 2.0 * progress)
+    finer = F.interpolate(logits.float(), scale_factor=FINER, mode="bilinear", align_corners=False)
+    classes = torch.arange(1, logits.shape[1], device=logits.device).view(1, -1, 1, 1)
+    area = (finer.argmax(1, keepdim=True) == classes).float().mean((2, 3))
+    return (area / tau).clamp(max=1)
+
+
+def alpha_schedule(epoch: float, guided: float) -> float:
+    """alpha(t), how far the cached masks guide: linear from 1 at the start to 0 at the end of epoch `guided`.
+
+    >>> alpha_schedule(0.0, 20), alpha_schedule(5.0, 20), alpha_schedule(21.0, 20), alpha_schedule(0.0, 0)
+    (1.0, 0.75, 0.0, 0.0)
+    """
+    return max(0.0, 1.0 - epoch / guided) if guided else 0.0
 
 
 def mask_distribution(part_labels: Tensor, parts: int, size: tuple[int, int]) -> Tensor:

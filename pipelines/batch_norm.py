@@ -44,8 +44,10 @@ class SharedBatchNorm(_BatchNorm):
             self.num_batches_tracked.add_(1)  # type: ignore[union-attr]
             self.running_mean.lerp_(mean, self.momentum)  # type: ignore[union-attr, arg-type]
             self.running_var.lerp_(variance * count / max(1, count - 1), self.momentum)  # type: ignore[union-attr, arg-type]
-        scale = self.weight * (variance + self.eps).rsqrt()
-        return centred * scale.view(shape) + self.bias.view(shape)
+        scale = (variance + self.eps).rsqrt()
+        if not self.affine:
+            return centred * scale.view(shape)
+        return centred * (self.weight * scale).view(shape) + self.bias.view(shape)
 
 
 def share_batch_norm(model: nn.Module, device: torch.device) -> nn.Module:
@@ -53,7 +55,7 @@ def share_batch_norm(model: nn.Module, device: torch.device) -> nn.Module:
     kind = nn.SyncBatchNorm if device.type == "cuda" else SharedBatchNorm
     for name, child in model.named_children():
         if isinstance(child, _BatchNorm):
-            shared = kind(child.num_features, child.eps, child.momentum)
+            shared = kind(child.num_features, child.eps, child.momentum, child.affine)
             for key, value in (*child.named_parameters(recurse=False), *child.named_buffers(recurse=False)):
                 setattr(shared, key, value)
             if isinstance(act := getattr(child, "act", None), nn.Module):  # timm's norms hold the activation after them

@@ -116,6 +116,17 @@ def part_masks(cache: MaskCache, records: Sequence[Record], table: NDArray[np.ui
     return labels[:, rows][:, :, columns]
 
 
+def of_others(records: Sequence[Record], seed: int) -> tuple[int, ...]:
+    """For each record the number of another one of its modality, each taken once: a control of what masks are worth."""
+    answer = list(range(len(records)))
+    for salt, modality in enumerate(("visible", "infrared")):
+        rows = np.array([n for n, r in enumerate(records) if r.modality == modality])
+        order = np.random.default_rng((seed, 0x07E2, salt)).permutation(rows)
+        for row, other in zip(order.tolist(), np.roll(order, 1).tolist(), strict=True):
+            answer[row] = other
+    return tuple(answer)
+
+
 def confidences(cache: MaskCache, records: Sequence[Record], least: float) -> Tensor:
     """Confidence (N) of the masks in [0, 1], float32; 0 where it is below `least`."""
     found = torch.from_numpy(cache.confidence[[cache.number(r.name) for r in records]])

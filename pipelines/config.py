@@ -16,21 +16,32 @@ import tomli_w
 from cscl.backbone import BackboneName
 from cscl.model import LossConfig, ModelConfig
 from cscl.pam import PamGate
+from cscl.spam import PartPooling
 from data.transforms import AugmentConfig
 from parsing.errors import InputError, MissingError
 
+_BASELINE: dict[str, Any] = {
+    "model.pam": False,
+    "model.spam": False,
+    "loss.parsing": 0.0,
+    "loss.division": 0.0,
+    "loss.icm": 0.0,
+}
 METHODS: dict[str, dict[str, Any]] = {
     "cscl": {},
+    "baseline": _BASELINE,
     "agw": {
-        "model.pam": False,
-        "model.spam": False,
+        **_BASELINE,
         "model.non_local": True,
-        "loss.parsing": 0.0,
-        "loss.division": 0.0,
-        "loss.icm": 0.0,
+        "model.gem_learned": False,
+        "loss.smoothing": 0.0,
+        "augment.erase": 0.0,
+        "augment.exchange": 0.0,
+        "augment.grey": 0.0,
+        "train.decay": "all",
     },
 }
-"""What a method changes in a recipe: AGW is the same code with CSCL's parts off and non-local blocks on."""
+"""What a method changes in a recipe: the baseline is the same code with CSCL's parts off; AGW is the published one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +50,7 @@ class DataRecipe:
 
     select: `last` keeps the last weights; `val` trains without the validation identities, scores them after every
     `evaluate_every` epochs and keeps the best. min_confidence: masks below it are ignored (0 keeps all).
+    masks: `own`, or as a control `other`: every image gets the mask of another one of its modality, drawn by the seed.
     """
 
     size: tuple[int, int] = (288, 144)
@@ -47,6 +59,7 @@ class DataRecipe:
     select: Literal["last", "val"] = "last"
     evaluate_every: int = 5
     min_confidence: float = 0.0
+    masks: Literal["own", "other"] = "own"
 
     def __post_init__(self) -> None:
         if min(self.size) < 16:
@@ -67,9 +80,12 @@ class ModelRecipe:
     pam: bool = True
     pam_gate: PamGate = "parsing"
     spam: bool = True
+    part_pooling: PartPooling = "parsing"
+    pulled: bool = False
     non_local: bool = False
+    gem_learned: bool = True
     part_dim: int = 512
-    tau: float = 0.02
+    tau: float = 0.01
 
     def __post_init__(self) -> None:
         self.config(identities=1, parts=1, flipped=())  # refuses what the network would
@@ -87,7 +103,12 @@ class TrainRecipe:
     accumulate: pieces that a step's images go through the network in, to save memory; the losses see all of them.
 
     schedule: `step` divides by 10 at each of `milestones` (epochs), `cosine` falls to 0; both after a linear
-    warm-up of `warmup` epochs. The backbone's rate is `backbone_rate` times `learning_rate`.
+    warm-up of `warmup` epochs. `learning_rate` is that of necks and classifiers; `backbone_rate`, `module_rate` (the
+    other modules of PAM and SPAM) and `scalar_rate` (PAM's g, GeM's exponent) are factors of it.
+    decay: which parameters `weight_decay` is for, `matrices` or `all`. clip: largest norm of the gradient, 0 for any.
+
+    guided: epochs over which the cached masks guide less and less; they must have ended when the rate first falls.
+    guide_confidence: the masks below it guide nothing.
     """
 
     epochs: int = 80
@@ -98,16 +119,28 @@ class TrainRecipe:
     optimiser: Literal["sgd", "adamw"] = "sgd"
     learning_rate: float = 0.1
     backbone_rate: float = 0.1
+    module_rate: float = 0.1
+    scalar_rate: float = 0.001
     weight_decay: float = 5e-4
+    decay: Literal["matrices", "all"] = "matrices"
+    clip: float = 10.0
     warmup: int = 10
     schedule: Literal["step", "cosine"] = "step"
     milestones: tuple[int, ...] = (20, 50)
+    guided: int = 20
+    guide_confidence: float = 0.5
 
     def __post_init__(self) -> None:
         _at_least(1, self, "epochs", "identities", "images", "accumulate")
-        _at_least(0, self, "steps", "warmup", "backbone_rate", "weight_decay")
+        _at_least(0, self, "steps", "warmup", "backbone_rate", "module_rate", "scalar_rate", "weight_decay", "clip")
+        _at_least(0, self, "guided", "guide_confidence")
         if not 0 < self.learning_rate < math.inf:
             raise InputError(f"learning_rate = {self.learning_rate}; give a number above 0")
+        if self.schedule == "step" and self.milestones and self.guided > min(self.milestones):
+            raise InputError(
+                f"guided = {self.guided} epochs, but the rate falls first at {min(self.milestones)}; the parts must "
+                "learn from their own attention before that: give at most as many"
+            )
 
 
 def _at_least(least: int, recipe: Any, *names: str) -> None:
@@ -120,7 +153,7 @@ def _at_least(least: int, recipe: Any, *names: str) -> None:
 class Recipe:
     """Everything that decides the weights beside the data; docs/method.md explains the terms."""
 
-    method: Literal["cscl", "agw"] = "cscl"
+    method: Literal["cscl", "baseline", "agw"] = "cscl"
     seed: int = 0
     data: DataRecipe = field(default_factory=DataRecipe)
     model: ModelRecipe = field(default_factory=ModelRecipe)

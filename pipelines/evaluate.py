@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -10,13 +11,16 @@ from typing import Any
 import numpy as np
 
 from cscl.rerank import K1, K2, WEIGHT
+from parsing.cache import MaskCache
 from parsing.errors import InputError
+from parsing.schemes import part_scheme
 
 from .compare import Comparison, compare, result_text
 from .devices import find_device
 from .embed import embed, from_root
+from .part_table import PartTable, averaged_parts, measure_parts
 from .run_figures import draw_figures
-from .runs import describe, load_model, open_images, read_run, write_file
+from .runs import RunInfo, describe, load_model, open_images, read_run, write_file
 from .scoring import Result, averaged, score
 
 MAY_DIFFER = ("seed", "data.split")
@@ -28,6 +32,7 @@ class Evaluation:
     """Results by protocol, and what is to be said with every figure of them.
 
     runs: one, or those over which the results are means; about: of the first, with a list where they differ.
+    parts: how well the network's parts fit the cached masks; None without parts, or without masks of these images.
     """
 
     runs: tuple[Path, ...]
@@ -35,6 +40,7 @@ class Evaluation:
     simulated: bool
     about: dict[str, Any]
     results: tuple[Result, ...]
+    parts: PartTable | None = None
     comparison: Comparison | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -44,6 +50,7 @@ class Evaluation:
             "simulated": self.simulated,
             "about": self.about,
             "results": [r.to_json() for r in self.results],
+            **({"parts": self.parts.to_json()} if self.parts else {}),
             **({"comparison": self.comparison.to_json()} if self.comparison else {}),
         }
 
@@ -68,6 +75,7 @@ class Evaluation:
             f"{self.about['feature']}, cosine distance, {'flip averaged' if self.about['flip'] else 'no flip'}, "
             + (f"re-ranked (k-reciprocal, {_said(self.about['reranking'])})" if one.reranked else "not re-ranked"),
             f"weights {_said(self.about['checkpoint'], 12)}, masks {_said(self.about['masks'], 12)}",
+            *(self.parts.lines() if self.parts else ()),
             *(self.comparison.lines() if self.comparison else ()),
         ]
 
@@ -81,10 +89,13 @@ def evaluate(
     rerank: bool = False,
     flip: bool = True,
     figures: bool = False,
+    masks: Path | None = None,
     device: str = "auto",
     progress: bool = True,
 ) -> Evaluation:
     """Embed every query and gallery image once, score each protocol, and write the result into `run`.
+
+    A network with part attention is held against the masks it was trained on, or those of the cache `masks`.
 
     evaluation.json, with `-official` and `-reranked` in its name where that is so, embeddings.npz, and with `figures`
     pictures and a page of them.
@@ -109,8 +120,10 @@ def evaluate(
         "flip": flip,
         "reranking": {"k1": K1, "k2": K2, "lambda": WEIGHT} if rerank else None,
     }
+    cache, scheme = _masks(run, info, masks), part_scheme(recipe.data.scheme)
+    parts = None if cache is None else measure_parts(embedder, records, data_set.root, cache, scheme, progress=progress)
     simulated = (data_set.root / "simulated.json").is_file()
-    evaluation = Evaluation((run,), info.data_set, simulated, about, results)
+    evaluation = Evaluation((run,), info.data_set, simulated, about, results, parts)
     name = "evaluation" + "-official" * (gallery == "official") + "-reranked" * rerank
     write_file(run / f"{name}.json", result_text(evaluation.to_json(), results).encode())
     stored = io.BytesIO()
@@ -118,8 +131,17 @@ def evaluate(
     write_file(run / "embeddings.npz", stored.getvalue())
     if figures:
         measured = "; ".join(evaluation.lines()[i] for i in (0, 2 + len(results)))
-        draw_figures(run, recipe, embedder, data_set, chosen, results, features, measured, simulated)
+        draw_figures(run, recipe, embedder, data_set, chosen, results, features, measured, simulated, parts)
     return evaluation
+
+
+def _masks(run: Path, info: RunInfo, masks: Path | None) -> MaskCache | None:
+    """The cache `masks`, or the one that the run was trained on if it is still where it was."""
+    if masks is not None:
+        return MaskCache(masks)
+    own = Path(os.path.normpath(run.resolve() / info.masks))
+    cache = MaskCache(own) if own.is_file() else None
+    return cache if cache is not None and cache.fingerprint == info.fingerprint else None
 
 
 def evaluate_runs(
@@ -139,6 +161,7 @@ def evaluate_runs(
             first,
             runs=tuple(runs),
             about={k: v if all(a[k] == v for a in abouts) else [a[k] for a in abouts] for k, v in abouts[0].items()},
+            parts=averaged_parts([e.parts for e in evaluations if e.parts is not None]),
             results=tuple(averaged(each) for each in zip(*(e.results for e in evaluations), strict=True)),
         )
     if baseline is not None:

@@ -1,6 +1,7 @@
 """The training loop of stage 2: steps, their log, validation, checkpoints, and what stops it."""
 
 import json
+import math
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
@@ -45,8 +46,8 @@ def fit(
 
     Writes metrics.jsonl, the state and model.safetensors into `run`: the last weights, or with `validation` those of
     the epoch that it scores best (Rank-1 + mAP). Of several processes the first alone writes, validates and shows.
-    KeyboardInterrupt where a signal asked to stop, after the state of that step is saved; CsclError where the loss is
-    no number any more, after the batch is saved.
+    KeyboardInterrupt where a signal asked to stop, after the state of that step is saved; CsclError where the loss or
+    its gradient is no number any more, after the batch is saved.
     """
     start, best = 0, -1.0
     if done is not None:
@@ -75,15 +76,22 @@ def fit(
             rate = learning_rate(recipe.train, number / batches.steps)
             for group in optimiser.param_groups:
                 group["lr"] = group["base"] * rate
-            alpha = alpha_schedule(number / len(batches))
+            alpha = alpha_schedule(number / batches.steps, recipe.train.guided)
             optimiser.zero_grad(set_to_none=True)
-            terms, accuracy = take_gradients(network, criterion, batch, alpha, recipe, fabric)
+            terms, told = take_gradients(network, criterion, batch, alpha, recipe, fabric)
             if not bool(torch.isfinite(terms["total"])):
                 raise _not_finite(run, number, terms, batches, first)
+            norm = fabric.clip_gradients(
+                network, optimiser, max_norm=recipe.train.clip or math.inf, error_if_nonfinite=False
+            )
+            if norm is None or not bool(torch.isfinite(norm)):
+                raise _not_finite(run, number, terms, batches, first)
             optimiser.step()
+            model.bound_scalars()
             row: dict[str, Any] = {"step": number + 1, "epoch": epoch + 1}
             row |= {name: float(value) for name, value in terms.items()}
-            row |= {"accuracy": accuracy, "lr": recipe.train.learning_rate * rate, "alpha": alpha}
+            row |= {"lr": recipe.train.learning_rate * rate, "alpha": alpha, "gradient": float(norm)}
+            row |= told | model.scalars()
             last = step + 1 == batches.steps
             kept = last and validation is None
             if last and validation is not None and is_due(epoch, recipe):
@@ -92,7 +100,7 @@ def fit(
                 kept = found["rank1"] + found["mAP"] > best
                 best = max(best, found["rank1"] + found["mAP"])
             bar.update()
-            bar.set_postfix(epoch=epoch + 1, loss=f"{row['total']:.2f}", accuracy=f"{accuracy:.2f}")
+            bar.set_postfix(epoch=epoch + 1, loss=f"{row['total']:.2f}", accuracy=f"{told['accuracy']:.2f}")
             stopped = any_process(fabric, stop.asked) and number + 1 < len(batches)
             if log is not None:
                 log.row(row)
@@ -114,5 +122,6 @@ def _not_finite(run: Path, number: int, terms: Mapping[str, Tensor], batches: Ba
         about = {"step": number + 1, "terms": shown, "images": names}
         write_file(file, save({k: v.contiguous() for k, v in batch.items()}, {"cscl": json.dumps(about)}))
     return CsclError(
-        f"step {number + 1}: the loss is not finite ({shown}); its batch is in {file}; lower train.learning_rate"
+        f"step {number + 1}: the loss or its gradient is not finite ({shown}); its batch is in {file}; "
+        "lower train.learning_rate"
     )

@@ -3,32 +3,54 @@
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cscl.model import CSCL
+from cscl.neck import BNNeck
 
 from .config import TrainRecipe
 
 
 def make_optimiser(model: CSCL, recipe: TrainRecipe) -> torch.optim.Optimizer:
-    """Two rates (backbone, the rest) by two decays (matrices; norms, biases and scalars have none).
+    """Rates by what a parameter is (`parameter_kinds`) by two decays (see `TrainRecipe.decay`).
 
     Each group holds its own rate as `base`, which `learning_rate` is a factor of.
     """
-    groups: dict[tuple[bool, bool], list[Tensor]] = {}
-    for name, parameter in model.named_parameters():
-        groups.setdefault((name.startswith("backbone."), parameter.ndim > 1), []).append(parameter)
+    factors = {
+        "backbone": recipe.backbone_rate,
+        "module": recipe.module_rate,
+        "neck": 1.0,
+        "scalar": recipe.scalar_rate,
+    }
+    groups: dict[tuple[str, bool], list[Tensor]] = {}
+    for kind, parameter in parameter_kinds(model):
+        decayed = kind != "scalar" and (recipe.decay == "all" or parameter.ndim > 1)
+        groups.setdefault((kind, decayed), []).append(parameter)
     made = [
         {
             "params": parameters,
-            "base": recipe.learning_rate * (recipe.backbone_rate if backbone else 1.0),
-            "weight_decay": recipe.weight_decay if matrix else 0.0,
+            "base": recipe.learning_rate * factors[kind],
+            "weight_decay": recipe.weight_decay if decayed else 0.0,
         }
-        for (backbone, matrix), parameters in groups.items()
+        for (kind, decayed), parameters in groups.items()
     ]
     if recipe.optimiser == "adamw":
         return torch.optim.AdamW(made, lr=recipe.learning_rate)
     return torch.optim.SGD(made, lr=recipe.learning_rate, momentum=0.9, nesterov=True)
+
+
+def parameter_kinds(model: CSCL) -> list[tuple[str, nn.Parameter]]:
+    """Every trained parameter with what it is: `backbone`, `neck` (and its classifier), `scalar` or `module`."""
+    necks = {name for name, module in model.named_modules() if isinstance(module, BNNeck)}
+
+    def kind(name: str, parameter: nn.Parameter) -> str:
+        if name.startswith("backbone."):
+            return "backbone"
+        if parameter.ndim == 0:
+            return "scalar"
+        return "neck" if any(name.startswith(f"{neck}.") for neck in necks) else "module"
+
+    return [(kind(n, p), p) for n, p in model.named_parameters() if p.requires_grad]
 
 
 def learning_rate(recipe: TrainRecipe, epoch: float) -> float:

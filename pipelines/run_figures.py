@@ -14,7 +14,8 @@ from parsing.schemes import part_scheme
 from .charts import cmc_curve, curves, embedding_map
 from .config import Recipe
 from .figures import MaskItem, RankedRow, Shot, mask_sheet, ranked_gallery
-from .pages import Section, SummaryRow, write_page
+from .pages import Section, SummaryRow, Table, write_page
+from .part_table import PartTable
 from .scoring import Result, distances
 
 Features = Mapping[str, NDArray[np.float64]]
@@ -32,6 +33,7 @@ def draw_figures(
     features: Features,
     measured: str,
     simulated: bool,
+    part_table: PartTable | None = None,
 ) -> Path:
     """Draw into `run`/figures and answer the page, index.html, which holds all pictures.
 
@@ -66,11 +68,18 @@ def draw_figures(
         ),
     ]
     if parts:
+        held = "" if part_table is None else (
+            " The table holds it against the cached masks, in per cent: inside, the share of a part's attention "
+            "inside the part; ideal, what the mask itself has at this grid; AUC of the visibility v for whether the "
+            "part shows."
+        )  # fmt: skip
         sections.append(
             Section(
                 "Part attention",
-                "Where the network sees each part (P of SPAM, without the cached masks), tinted by how sure it is.",
+                "Where the network sees each part (P of SPAM, without the cached masks), tinted by how sure it is."
+                + held,
                 attention_sheet(out / "attention.png", embedder, data_set.root, records, parts),
+                None if part_table is None else Table(*part_table.cells()),
             )
         )
     if (run / "metrics.jsonl").is_file():
@@ -92,7 +101,8 @@ def draw_figures(
 
 def part_names(recipe: Recipe, embedder: Embedder) -> tuple[str, ...]:
     """Names of the network's Q parts; none for a network without part attention."""
-    return () if embedder.network.spam is None else part_scheme(recipe.data.scheme).parts
+    spam = embedder.network.spam
+    return () if spam is None or spam.pooling != "parsing" else part_scheme(recipe.data.scheme).parts
 
 
 def rankings(

@@ -18,8 +18,11 @@ from .processes import gather
 
 def take_gradients(
     network: Any, criterion: TotalLoss, batch: Mapping[str, Tensor], alpha: float, recipe: Recipe, fabric: Fabric
-) -> tuple[dict[str, Tensor], float]:
-    """Add the gradients of L to the network's; answer its terms and the accuracy of the global identity classifier.
+) -> tuple[dict[str, Tensor], dict[str, float]]:
+    """Add the gradients of L to the network's; answer its terms and what else of the batch is to be logged.
+
+    That is `accuracy` of the global identity classifier and, with parts, `guide`, the mean share of the cached masks
+    in the pooling, and `visibility`, the mean of v.
 
     batch: this process's images, in `train.accumulate` pieces of whole identities one after the other.
 
@@ -29,8 +32,11 @@ def take_gradients(
     then with a graph (GradCache, Gao et al., 2021), and memory is that of one piece.
     """
     batch = {name: value.to(fabric.device) for name, value in batch.items()}
-    classes = network.config.parts if recipe.model.spam else None
-    pieces = [_inputs(piece, alpha, classes) for piece in _pieces(batch, recipe.train.accumulate)]
+    classes = network.config.parts if recipe.model.spam and recipe.model.part_pooling == "parsing" else None
+    pieces = [
+        _inputs(piece, alpha, classes, recipe.train.guide_confidence)
+        for piece in _pieces(batch, recipe.train.accumulate)
+    ]
     if len(pieces) == 1:
         outputs = [network(*pieces[0])]
     else:
@@ -53,7 +59,12 @@ def take_gradients(
             found = zip(output.tensors(), gradients, strict=True)
             fabric.backward(torch.stack([(tensor * each[number]).sum() for tensor, each in found]).sum())
     right = whole.logits.detach().argmax(1) == known["identities"]
-    return {name: value.detach() for name, value in terms.items()}, float(right.float().mean())
+    told = {"accuracy": float(right.float().mean())}
+    if whole.parts is not None:
+        guided = known["confidence"] >= recipe.train.guide_confidence
+        told["guide"] = alpha * float(guided.float().mean())
+        told["visibility"] = float(whole.parts.visibility.detach().mean())
+    return {name: value.detach() for name, value in terms.items()}, told
 
 
 def _pieces(batch: Mapping[str, Tensor], count: int) -> list[dict[str, Tensor]]:
@@ -61,13 +72,13 @@ def _pieces(batch: Mapping[str, Tensor], count: int) -> list[dict[str, Tensor]]:
     return [{name: values[number] for name, values in split.items()} for number in range(count)]
 
 
-def _inputs(piece: Mapping[str, Tensor], alpha: float, classes: int | None) -> tuple[Tensor | None, ...]:
-    """What the network takes for a piece of the batch; classes: Q where masks guide it."""
+def _inputs(piece: Mapping[str, Tensor], alpha: float, classes: int | None, least: float) -> tuple[Tensor | None, ...]:
+    """What the network takes for a piece of the batch; classes: Q where masks of a confidence of `least` guide it."""
     masks = guide = None
     if classes is not None:
         parts = piece["parts"].long()
         masks = mask_distribution(parts, classes, (parts.shape[1] // 16, parts.shape[2] // 16))
-        guide = alpha * piece["confidence"]
+        guide = alpha * (piece["confidence"] >= least).float()
     return normalise(piece["images"]), piece["infrared"], masks, guide
 
 

@@ -19,7 +19,7 @@ from parsing.cache import MaskCache
 from parsing.errors import InputError, MissingError
 from parsing.schemes import part_scheme
 
-from .batches import Batches, confidences, part_masks, with_masks
+from .batches import Batches, confidences, of_others, part_masks, with_masks
 from .config import Recipe, read_recipe
 from .fit import fit
 from .pretrained import backbone_weights
@@ -74,12 +74,15 @@ def train(config: TrainConfig) -> Path:
     def load(wanted: tuple[Record, ...]) -> torch.Tensor:
         return load_images(data_set.root, [r.name for r in wanted], recipe.data.size, progress)
 
+    masked = records
+    if recipe.data.masks == "other":
+        masked = tuple(records[n] for n in of_others(records, recipe.seed))
     validation = Validation(chosen_on, load(chosen_on), data_set.skip) if recipe.data.select == "val" else None
     batches = Batches(
         records,
         load(records),
-        part_masks(cache, records, scheme.table(cache.labels), recipe.data.size),
-        confidences(cache, records, recipe.data.min_confidence),
+        part_masks(cache, masked, scheme.table(cache.labels), recipe.data.size),
+        confidences(cache, masked, recipe.data.min_confidence),
         sampler,
         recipe.train.steps or sampler.steps,
         recipe,

@@ -135,3 +135,20 @@ def test_center_mining_by_hand_in_value_and_gradient(case: str) -> None:
     found = identity_center_mining(x, torch.tensor(LINE[1][:count]), torch.tensor(LINE[2][:count]))
     assert float(found.detach()) == pytest.approx(value)
     assert torch.autograd.grad(found, x)[0].flatten().tolist() == pytest.approx(gradient)
+
+
+@pytest.mark.parametrize("form", ICM_FORMS)
+def test_an_image_that_does_not_show_the_part_is_as_good_as_absent(form: str) -> None:
+    x = torch.randn(8, 4, generator=RNG)
+    ids, infrared = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1]), torch.tensor([True, True, False, False] * 2)
+    visible = torch.tensor([1.0, 0, 1, 1, 1, 1, 0, 1])
+    kept = visible > 0
+    found = ICM_FORMS[form](x, ids, infrared, 0.3, visible)
+    torch.testing.assert_close(found, ICM_FORMS[form](x[kept], ids[kept], infrared[kept], 0.3, None))
+    assert ICM_FORMS[form](x, ids, infrared, 0.3, torch.zeros(8)).item() == 0
+
+
+def test_centers_are_weighted_by_what_is_visible() -> None:
+    x = torch.tensor([[0.0], [3.0], [10.0]])
+    found = modality_centers(x, torch.zeros(3).long(), torch.tensor([True, True, False]), torch.tensor([1.0, 0.5, 0.2]))
+    torch.testing.assert_close(found.centers[:, 0, 0], torch.tensor([10.0, 1.0]))

@@ -86,6 +86,16 @@ def test_triplets_equal_their_loops(ids: list[int]) -> None:
     same_gradient(hard_triplet(x, labels, margin=0.5), hard, x)
 
 
+def test_images_that_do_not_show_a_part_are_left_out_of_its_triplet() -> None:
+    x, ids = randn(7, 4).requires_grad_(), torch.tensor([0, 0, 1, 1, 2, 2, 2])
+    seen = torch.tensor([True, False, True, True, False, True, True])
+    for loss in (weighted_triplet, hard_triplet):
+        same_gradient(loss(x, ids, seen), loss(x[seen], ids[seen]), x)
+        nobody = loss(x, ids, torch.zeros(7, dtype=torch.bool))
+        assert nobody.item() == 0
+        assert not torch.autograd.grad(nobody, x)[0].any()
+
+
 def test_triplets_of_coinciding_and_of_far_features_are_finite() -> None:
     for scale in (0.0, 1e4):
         x = (scale * randn(6, 4)).requires_grad_()
@@ -121,27 +131,38 @@ def test_part_identity_is_0_where_no_part_is_visible() -> None:
     assert not torch.autograd.grad(loss, logits)[0].any()
 
 
-def slow_parsing(logits: Tensor, labels: Tensor, confidence: list[float]) -> Tensor:
+def slow_parsing(logits: Tensor, labels: Tensor, confidence: list[float], balance: float = 1.0) -> Tensor:
     fine = F.interpolate(logits, size=labels.shape[1:], mode="bilinear", align_corners=False)
     classes: dict[int, list[Tensor]] = {}
+    c = [v / (sum(confidence) / len(confidence)) for v in confidence]
     for b in range(labels.shape[0]):
         for h in range(labels.shape[1]):
             for w in range(labels.shape[2]):
                 if (k := int(labels[b, h, w])) != 255:
-                    classes.setdefault(k, []).append(-confidence[b] * fine[b, :, h, w].log_softmax(0)[k])
-    return sum((sum(v) / len(v) for v in classes.values()), logits.sum() * 0) / max(len(classes), 1)  # type: ignore
+                    classes.setdefault(k, []).append(-c[b] * fine[b, :, h, w].log_softmax(0)[k])
+    weights = {k: len(v) ** (1 - balance) for k, v in classes.items()}
+    means = (weights[k] * sum(v) / len(v) for k, v in classes.items())
+    return sum(means, logits.sum() * 0) / max(sum(weights.values()), 1e-6)  # type: ignore
 
 
 @pytest.mark.parametrize("absent", [(), (1,), (0, 2)])
-def test_parsing_averages_within_classes_and_then_over_those_present(absent: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("balance", [0.0, 0.5, 1.0])
+def test_parsing_averages_within_classes_and_then_over_those_present(absent: tuple[int, ...], balance: float) -> None:
     logits = randn(2, 4, 3, 2).requires_grad_()
     labels = torch.randint(0, 4, (2, 6, 4), generator=RNG)
     for k in (*absent,):
         labels[labels == k] = 255
     confidence = [0.9, 0.25]
-    fast = parsing(logits, labels.to(torch.uint8), torch.tensor(confidence))
-    same_gradient(fast, slow_parsing(logits, labels, confidence), logits)
-    same_gradient(parsing(logits, labels), slow_parsing(logits, labels, [1, 1]), logits)
+    fast = parsing(logits, labels.to(torch.uint8), torch.tensor(confidence), balance)
+    same_gradient(fast, slow_parsing(logits, labels, confidence, balance), logits)
+    same_gradient(parsing(logits, labels, None, balance), slow_parsing(logits, labels, [1, 1], balance), logits)
+
+
+def test_the_parsing_loss_does_not_fall_with_the_confidence_of_a_whole_batch() -> None:
+    logits, labels = randn(2, 4, 3, 2), torch.randint(0, 4, (2, 6, 4), generator=RNG)
+    sure, unsure = (parsing(logits, labels, torch.full((2,), c)) for c in (1.0, 0.1))
+    torch.testing.assert_close(sure, unsure)
+    assert parsing(logits, labels, torch.zeros(2)).item() == 0
 
 
 def test_parsing_of_nothing_but_ignored_pixels_is_0() -> None:

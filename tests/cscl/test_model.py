@@ -14,7 +14,6 @@ from cscl.icm import ICM_FORMS
 from cscl.losses import (
     DIVISION_FORMS,
     attention_overlap,
-    feature_overlap,
     parsing,
     part_identity,
     weighted_triplet,
@@ -84,7 +83,8 @@ def test_the_output_has_the_shapes_it_documents() -> None:
     }
     parts = out.parts
     assert parts is not None
-    assert parts.logits.shape == parts.attention.shape == parts.guide.shape == (8, 5, 2, 1)
+    assert parts.logits is not None
+    assert parts.logits.shape == parts.attention.shape == (8, 5, 2, 1)
     assert parts.foreground.shape == parts.foreground_necked.shape == (8, 512)
     assert parts.pooled.shape == (8, 4, 512)
     assert parts.projected.shape == parts.necked.shape == (8, 4, 16)
@@ -173,6 +173,33 @@ def test_at_test_the_masks_count_only_where_alpha_asks_for_them() -> None:
         assert not torch.allclose(model.embed(x, INFRARED, masks, torch.ones(8)), plain, atol=1e-3)
 
 
+def test_scalars_go_back_into_their_bounds_and_are_told() -> None:
+    model = CSCL(SMALL)
+    assert model.scalars() == {"g2": 0.0, "g3": 0.0, "g4": 0.0, "p": 3.0}
+    with torch.no_grad():
+        for stage, g in ((2, -0.3), (3, 0.4), (4, 7.0)):
+            model.pam[f"stage{stage}"].g.fill_(g)
+        model.pool.p.fill_(0.4)
+    model.bound_scalars()
+    assert model.scalars() == pytest.approx({"g2": 0.0, "g3": 0.4, "g4": 1.0, "p": 1.0})
+    out = model(images(), INFRARED)  # at a bound a scalar still learns
+    (out.feature.square().mean() + out.feature.mean()).backward()
+    for value in (*(p.g for p in model.pam.values()), model.pool.p):
+        assert value.grad is not None
+        assert float(value.grad) != 0
+
+
+@pytest.mark.parametrize("pooling", ["stripes", "global"])
+def test_controls_without_masks_have_no_parsing_of_their_own_and_the_same_embedding(pooling: Any) -> None:
+    model = CSCL(replace(SMALL, pam=False, part_pooling=pooling))
+    out = model(images(), INFRARED, mask_distribution(labels(), 4, (2, 1)), torch.ones(8))
+    assert out.parsing_logits == []
+    assert out.embedding.shape == (8, CSCL(SMALL).embedding_dim)
+    terms = TotalLoss(LossConfig())(out, IDENTITIES, INFRARED, labels())
+    assert terms["parsing"].item() == 0 < terms["id"].item()
+    terms["total"].backward()
+
+
 def test_embed_refuses_training_mode() -> None:
     with pytest.raises(ValueError, match=r"call eval\(\) first"):
         CSCL(SMALL).embed(images(), INFRARED)
@@ -223,6 +250,7 @@ def test_a_state_dict_restores_the_embedding_and_keeps_its_names() -> None:
         ({"part_dim": -1}, "part_dim = -1"),
         ({"tau": 0.0}, "tau = 0.0"),
         ({"tau": 1.5}, "tau = 1.5"),
+        ({"part_pooling": "boxes"}, "part_pooling = 'boxes' is not known; choose one of parsing, stripes, global"),
         ({"flipped": (0, 1, 2)}, "does not permute the classes 0..4"),
     ],
 )
@@ -240,6 +268,7 @@ def test_a_model_config_that_cannot_be_built_is_refused(change: dict[str, Any], 
         ({"parsing": -0.1}, "parsing = -0.1"),
         ({"icm": float("nan")}, "icm = nan"),
         ({"smoothing": 1.0}, "smoothing = 1.0; give less than 1"),
+        ({"balance": 1.5}, "balance = 1.5; give a number from 0"),
     ],
 )
 def test_a_loss_config_that_makes_no_sense_is_refused(change: dict[str, Any], message: str) -> None:
@@ -273,21 +302,23 @@ def test_the_total_is_the_weighted_sum_of_terms_that_equal_their_definitions() -
     confidence = torch.rand(8, generator=RNG)
     with torch.no_grad():
         out = model(x, INFRARED, mask_distribution(y, 4, (2, 1)), confidence)
-        terms = TotalLoss(LossConfig())(out, IDENTITIES, INFRARED, y, confidence)
+        loss = LossConfig(part_identity=0.5, part_triplet=0.25, parsing=0.35, division=0.5, icm=0.5, balance=0.75)
+        terms = TotalLoss(loss)(out, IDENTITIES, INFRARED, y, confidence)
         p = out.parts
         assert p is not None
         expected = {
             "id": F.cross_entropy(out.logits, IDENTITIES, label_smoothing=0.1)
             + F.cross_entropy(p.foreground_logits, IDENTITIES, label_smoothing=0.1)
-            + part_identity(p.part_logits, p.visibility, IDENTITIES),
-            "triplet": weighted_triplet(out.feature, IDENTITIES),
-            "parsing": sum(parsing(v, y, confidence) for v in (*out.pam_logits.values(), p.logits)),
-            "division": attention_overlap(p.attention[:, 1:]) + feature_overlap(p.pooled),
-            "icm": sum(
-                ICM_FORMS["icm"](f, IDENTITIES, INFRARED, 0.3)
-                for f in (out.feature, *(p.projected[:, q] for q in range(4)))
-            )
-            / 5,
+            + 0.5 * part_identity(p.part_logits, p.visibility, IDENTITIES),
+            "triplet": weighted_triplet(out.feature, IDENTITIES)
+            + 0.25
+            * sum(weighted_triplet(p.projected[:, q], IDENTITIES, p.visibility[:, q] >= 0.5) for q in range(4))
+            / 4,
+            "parsing": sum(parsing(v, y, confidence, 0.75) for v in (*out.pam_logits.values(), p.logits)),
+            "division": attention_overlap(p.attention[:, 1:]),
+            "icm": ICM_FORMS["icm"](out.feature, IDENTITIES, INFRARED, 0.3, None)
+            + sum(ICM_FORMS["icm"](p.projected[:, q], IDENTITIES, INFRARED, 0.3, p.visibility[:, q]) for q in range(4))
+            / 4,
         }
     assert terms.keys() == {"total"} | TERMS
     for name, value in expected.items():
@@ -311,9 +342,12 @@ def test_every_form_changes_its_own_term_alone() -> None:
     base = TotalLoss(LossConfig())(out, IDENTITIES, INFRARED, y)
     options: list[tuple[str, dict[str, Any]]] = [
         ("triplet", {"triplet_form": "hard", "triplet_margin": 5.0}),
-        *(("division", {"division_form": form}) for form in DIVISION_FORMS if form != "both"),
+        *(("division", {"division_form": form}) for form in DIVISION_FORMS if form != "attention"),
         *(("icm", {"icm_form": form}) for form in ICM_FORMS if form != "icm"),
         ("id", {"smoothing": 0.0}),
+        ("id", {"part_identity": 0.0}),
+        ("triplet", {"part_triplet": 0.0}),
+        ("parsing", {"balance": 0.0}),
     ]
     for changed, option in options:
         terms = TotalLoss(LossConfig(**option))(out, IDENTITIES, INFRARED, y)
@@ -321,7 +355,14 @@ def test_every_form_changes_its_own_term_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    "config", [SMALL, replace(SMALL, spam=False), replace(SMALL, pam=False), replace(SMALL, pam_gate="mam")]
+    "config",
+    [
+        SMALL,
+        replace(SMALL, spam=False),
+        replace(SMALL, pam=False),
+        replace(SMALL, pam_gate="mam"),
+        replace(SMALL, part_pooling="stripes"),
+    ],
 )
 def test_outputs_of_parts_of_a_batch_join_to_that_of_the_whole(config: ModelConfig) -> None:
     model, x, y = disturbed(config), images(), labels()
@@ -450,7 +491,7 @@ def cast(out: Output, dtype: torch.dtype) -> tuple[Output, list[Tensor]]:
         return leaves[-1]
 
     assert out.parts is not None
-    parts = type(out.parts)(*(leaf(v) for v in out.parts))
+    parts = type(out.parts)(*(None if v is None else leaf(v) for v in out.parts))
     pam_logits = {stage: leaf(v) for stage, v in out.pam_logits.items()}
     return Output(leaf(out.feature), leaf(out.necked), leaf(out.logits), parts, pam_logits), leaves
 

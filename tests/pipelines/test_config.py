@@ -39,18 +39,25 @@ def test_a_recipe_is_read_back_bit_for_bit(tmp_path: Path) -> None:
         seed=2**63 - 1,
         data=DataRecipe(size=(64, 32), scheme="reid6", min_confidence=0.1 + 0.2),
         model=ModelRecipe(backbone="resnet34", pretrained='a "quoted" \\ file é.pth', tau=1 / 3),
-        train=TrainRecipe(learning_rate=1e-7, milestones=()),
+        train=TrainRecipe(learning_rate=1e-7, milestones=(), guided=0),
     )
     assert read_recipe(written(tmp_path, recipe.to_toml())) == recipe
 
 
-def test_agw_is_cscl_without_its_parts_and_with_non_local_blocks() -> None:
-    cscl, agw = read_recipe(Path("small")), read_recipe(Path("small"), method="agw")
+def test_the_baseline_is_cscl_without_its_parts() -> None:
+    cscl, baseline = read_recipe(Path("small")), read_recipe(Path("small"), method="baseline")
     assert (cscl.model.pam, cscl.model.spam, cscl.model.non_local) == (True, True, False)
-    assert (agw.model.pam, agw.model.spam, agw.model.non_local) == (False, False, True)
-    assert (agw.loss.parsing, agw.loss.division, agw.loss.icm) == (0, 0, 0)
-    assert min(cscl.loss.parsing, cscl.loss.division, cscl.loss.icm) > 0
-    assert replace(agw, method="cscl", model=cscl.model, loss=cscl.loss) == cscl
+    assert (baseline.model.pam, baseline.model.spam, baseline.model.non_local) == (False, False, False)
+    assert (baseline.loss.parsing, baseline.loss.division, baseline.loss.icm) == (0, 0, 0)
+    assert min(cscl.loss.parsing, cscl.loss.division) > 0
+    assert replace(baseline, method="cscl", model=cscl.model, loss=cscl.loss) == cscl
+
+
+def test_agw_is_the_baseline_as_published() -> None:
+    agw = read_recipe(Path("small"), method="agw")
+    assert (agw.model.pam, agw.model.spam, agw.model.non_local, agw.model.gem_learned) == (False, False, True, False)
+    assert (agw.loss.smoothing, agw.augment.erase, agw.augment.exchange, agw.augment.grey) == (0, 0, 0, 0)
+    assert agw.train.decay == "all"
 
 
 def test_a_recipes_own_method_fills_in_what_it_does_not_say(tmp_path: Path) -> None:
@@ -69,10 +76,14 @@ def test_another_method_replaces_what_the_recipes_own_one_set(tmp_path: Path) ->
     [
         ("epochs = 3", r"there is no epochs; it has augment, data,"),
         ("[training]\nepochs = 3", r"there is no training;"),
-        ("[train]\nepoch = 3", r"there is no train\.epoch; train has accumulate, backbone_rate, epochs"),
+        ("[train]\nepoch = 3", r"there is no train\.epoch; train has accumulate, backbone_rate, clip, decay, epochs"),
         ("[train]\nepochs = 1.5", r"train\.epochs = 1\.5; give int"),
         ("[train]\nepochs = true", r"train\.epochs = True; give int"),
         ("[train]\nepochs = 0", r"train\.epochs = 0; give at least 1"),
+        ("[train]\nguided = 21", r"train\.guided = 21 epochs, but the rate falls first at 20"),
+        ("[train]\nclip = -1", r"train\.clip = -1\.0; give at least 0"),
+        ("[train]\nguide_confidence = -1", r"train\.guide_confidence = -1\.0; give at least 0"),
+        ("[data]\nmasks = 'none'", r"data\.masks = 'none'; choose one of own, other"),
         ("[train]\nsteps = -1", r"train\.steps = -1; give at least 0"),
         ("[train]\nlearning_rate = nan", r"train\.learning_rate = nan"),
         ("[train]\nlearning_rate = '1'", r"train\.learning_rate = '1'; give float"),
@@ -90,7 +101,7 @@ def test_another_method_replaces_what_the_recipes_own_one_set(tmp_path: Path) ->
         ("[loss]\nicm = -1", r"loss\.icm = -1\.0; give a number of at least 0"),
         ("[augment]\nflip = 2", r"augment\.flip = 2\.0; give a probability"),
         ("seed = -1", r"seed = -1; give"),
-        ("method = 'pmt'", r"there is no method 'pmt'; choose one of cscl, agw"),
+        ("method = 'pmt'", r"there is no method 'pmt'; choose one of cscl, baseline, agw"),
         ("method = ['agw']", r"there is no method \['agw'\]"),
         ("this is = = no toml", r"own\.toml is no TOML"),
     ],

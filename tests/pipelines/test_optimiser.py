@@ -8,23 +8,39 @@ import torch
 
 from cscl.model import CSCL
 from pipelines.config import Recipe, TrainRecipe
-from pipelines.optimiser import learning_rate, make_optimiser
+from pipelines.optimiser import learning_rate, make_optimiser, parameter_kinds
 
 
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
-def test_every_weight_is_in_one_group_with_its_rate_and_decay(tiny_recipe: Callable[..., Recipe], name: str) -> None:
+@pytest.mark.parametrize("decay", ["matrices", "all"])
+def test_every_weight_is_in_one_group_with_its_rate_and_decay(
+    tiny_recipe: Callable[..., Recipe], name: str, decay: str
+) -> None:
     recipe = tiny_recipe(
-        f"train.optimiser={name}", "train.learning_rate=0.2", "train.backbone_rate=0.1", "train.weight_decay=0.03"
-    )
+        f"train.optimiser={name}", "train.learning_rate=0.2", "train.backbone_rate=0.1", "train.module_rate=0.5",
+        "train.scalar_rate=0.01", "train.weight_decay=0.03", f"train.decay={decay}",
+    )  # fmt: skip
     with torch.random.fork_rng(devices=[]):
         model = CSCL(recipe.model.config(3, 4, ()))
     groups = make_optimiser(model, recipe.train).param_groups
     of = {id(p): group for group in groups for p in group["params"]}
-    assert sum(len(group["params"]) for group in groups) == len(of) == len(list(model.parameters()))
-    for key, parameter in model.named_parameters():
+    trained = [(key, p) for key, p in model.named_parameters() if p.requires_grad]
+    assert sum(len(group["params"]) for group in groups) == len(of) == len(trained)
+    for key, parameter in trained:
         group = of[id(parameter)]
-        assert group["base"] == pytest.approx(0.02 if key.startswith("backbone.") else 0.2)
-        assert group["weight_decay"] == (0.03 if key.endswith("weight") and parameter.ndim > 1 else 0)
+        rate = 0.2  # necks and their classifiers
+        if key.startswith("backbone."):
+            rate = 0.02
+        elif key.endswith(".g") or key == "pool.p":
+            rate = 0.002
+        elif "neck" not in key:
+            rate = 0.1
+        assert group["base"] == pytest.approx(rate), key
+        decayed = parameter.ndim > 0 and (decay == "all" or parameter.ndim > 1)
+        assert group["weight_decay"] == (0.03 if decayed else 0), key
+    kinds = [kind for kind, _ in parameter_kinds(model)]
+    assert kinds.count("scalar") == 4
+    assert kinds.count("neck") == 2 * (1 + 1 + 4)
 
 
 def test_the_step_schedule_warms_up_and_divides_by_ten_at_its_milestones() -> None:

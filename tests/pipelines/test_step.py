@@ -65,7 +65,7 @@ def plain(model: CSCL, recipe: Recipe, alpha: float) -> dict[str, Tensor]:
     """The terms of L for the batch at once, backward through the network and the losses together."""
     b = batch()
     masks = mask_distribution(b["parts"].long(), 4, (4, 2)) if recipe.model.spam else None
-    guide = alpha * b["confidence"] if recipe.model.spam else None
+    guide = alpha * (b["confidence"] >= recipe.train.guide_confidence) if recipe.model.spam else None
     output = model(normalise(b["images"]), b["infrared"], masks, guide)
     targets = b["parts"][:, 2::4, 2::4].long() if output.parsing_logits else None
     terms = TotalLoss(recipe.loss)(output, b["identities"], b["infrared"], targets, b["confidence"])
@@ -85,7 +85,7 @@ def assert_alike(found: dict[str, Tensor], expected: dict[str, Tensor], within: 
         assert float((found[name] - value).norm()) <= within * scale, name
 
 
-@pytest.mark.parametrize(("method", "pieces"), [("cscl", 1), ("cscl", 4), ("agw", 2)])
+@pytest.mark.parametrize(("method", "pieces"), [("cscl", 1), ("cscl", 4), ("agw", 2), ("baseline", 2)])
 @pytest.mark.usefixtures("double")
 def test_gradients_in_pieces_are_those_of_the_batch_at_once(tiny_recipe: MakeRecipe, method: str, pieces: int) -> None:
     recipe = tiny_recipe(f"train.accumulate={pieces}", "train.identities=4", method=method)
@@ -94,11 +94,16 @@ def test_gradients_in_pieces_are_those_of_the_batch_at_once(tiny_recipe: MakeRec
     reference = {name: g.clone() for name, g in gradients(model).items()}
     model.zero_grad()
     wrapped = fabric.setup_module(model)
-    terms, accuracy = take_gradients(wrapped, TotalLoss(recipe.loss), batch(pieces), 0.4, recipe, fabric)
+    terms, told = take_gradients(wrapped, TotalLoss(recipe.loss), batch(pieces), 0.4, recipe, fabric)
     for name, value in terms.items():
         torch.testing.assert_close(value, expected[name].detach(), rtol=1e-6, atol=1e-6)
     assert_alike(gradients(model), reference)
-    assert 0 <= accuracy <= 1
+    assert 0 <= told["accuracy"] <= 1
+    assert told.keys() == ({"accuracy", "guide", "visibility"} if method == "cscl" else {"accuracy"})
+    if method == "cscl":
+        guided = float((batch()["confidence"] >= recipe.train.guide_confidence).float().mean())
+        assert 0 < guided < 1
+        assert told["guide"] == pytest.approx(0.4 * guided)
 
 
 def test_each_image_enters_the_running_statistics_once_and_norms_see_their_piece(tiny_recipe: MakeRecipe) -> None:
@@ -109,7 +114,7 @@ def test_each_image_enters_the_running_statistics_once_and_norms_see_their_piece
     b = batch(2)
     for rows in (slice(0, 8), slice(8, 16)):
         masks = mask_distribution(b["parts"][rows].long(), 4, (4, 2))
-        other(normalise(b["images"][rows]), b["infrared"][rows], masks, 0.4 * b["confidence"][rows])
+        other(normalise(b["images"][rows]), b["infrared"][rows], masks, 0.4 * (b["confidence"][rows] >= 0.5))
     for name, value in other.named_buffers():
         torch.testing.assert_close(dict(model.named_buffers())[name], value)
 
