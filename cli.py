@@ -575,6 +575,12 @@ def make_figures(sheet: Path | None, **options: Any) -> None:
     default="all",
     help="Which photographs; apart: people to train of train, people to test of val.",
 )
+@click.option(
+    "--difficulty",
+    type=click.Choice(("standard", "aligned", "mild", "hard", "severe", "mixed")),
+    default="standard",
+    help="How far off the boxes are and how many people are hidden; mixed: a level for each image.",
+)
 @made_options
 @one_line_errors
 def make_street(sheet: Path | None, **options: Any) -> None:

@@ -52,45 +52,58 @@ def _alike(values: NDArray[np.float64], spread: float, rng: np.random.Generator)
 
 
 def near_infrared(
-    image: Image, labels: NDArray[np.uint8], reflectance: NDArray[np.float32], rng: np.random.Generator
+    image: Image,
+    labels: NDArray[np.uint8],
+    reflectance: NDArray[np.float32],
+    rng: np.random.Generator,
+    person: int | None = None,
 ) -> Image:
     """What an active near-infrared camera sees, (H, W, 3) in three equal channels.
 
-    image (H, W, 3) in colour; labels (H, W) of the street label set; reflectance as drawn by `reflectance`.
+    image (H, W, 3) in colour; labels (H, W) of the street label set; reflectance as drawn by `reflectance`;
+    person: the height in pixels that blurs are relative to, by default H, as in a crop of one person.
     The lamp's fall-off, the background's dimming, gain, blooming and noise are the shot's own, from `rng`.
     """
+    height, longest = (person, person) if person else (labels.shape[0], max(labels.shape))
     light = _luminance(image, rng)
     texture = _texture(light, labels) * rng.uniform(0.15, 0.9)
-    albedo = _melt(_albedo(image, light, labels, reflectance), labels, rng.uniform(0, 0.008))
+    albedo = _melt(_albedo(image, light, labels, reflectance), labels, rng.uniform(0, 0.008) * height)
     scene = albedo * (1 + np.where(labels > 0, texture, 0))
     # foliage and some fabrics are bright in near-infrared; anything else behind is dimmer, being further off
     foliage = np.clip((image[..., 1].astype(np.float32) - image[..., [0, 2]].max(-1)) / 40, 0, 1)
     back = light * rng.uniform(0.3, 0.75) + foliage * rng.uniform(0.1, 0.4)
-    cover = gaussian_filter((labels > 0).astype(np.float32), labels.shape[0] * rng.uniform(0.002, 0.007))
+    cover = gaussian_filter((labels > 0).astype(np.float32), height * rng.uniform(0.002, 0.007))
     scene = back + (scene - back) * cover
     scene = scene * _lamp(labels.shape, rng) * rng.uniform(0.6, 1.2)
     if rng.random() < 0.3:
-        scene = scene + 0.35 * gaussian_filter(np.clip(scene - 0.7, 0, None), max(labels.shape) / 20)
+        scene = scene + 0.35 * gaussian_filter(np.clip(scene - 0.7, 0, None), longest / 20)
     scene = scene ** rng.uniform(0.75, 1.2) + rng.normal(0, rng.uniform(0.01, 0.04), labels.shape)
     return _grey(scene)
 
 
-def thermal(image: Image, labels: NDArray[np.uint8], warmth: NDArray[np.float32], rng: np.random.Generator) -> Image:
+def thermal(
+    image: Image,
+    labels: NDArray[np.uint8],
+    warmth: NDArray[np.float32],
+    rng: np.random.Generator,
+    person: int | None = None,
+) -> Image:
     """What an uncooled thermal camera sees, (H, W, 3) in three equal channels; arguments as in `near_infrared`.
 
     The surroundings may be colder, about as warm as the clothes (a third of the shots) or warmer than the person (a
     tenth). Clothes melt into each other, since they lie on one warm body, and are warmer in some places than in
     others; detail is lost to a small detector and to its automatic gain.
     """
+    height, longest = (person, person) if person else (labels.shape[0], max(labels.shape))
     light = _luminance(image, rng)
     texture = _texture(light, labels) * rng.uniform(0.0, 0.25)
-    person = _melt(_albedo(image, light, labels, warmth), labels, rng.uniform(0.005, 0.03)) * (1 + texture)
-    person = person + rng.uniform(0, 0.1) * _blotches(labels.shape, rng)
+    body = _melt(_albedo(image, light, labels, warmth), labels, rng.uniform(0.005, 0.03) * height) * (1 + texture)
+    body = body + rng.uniform(0, 0.1) * _blotches(labels.shape, height, rng)
     ambient = rng.choice((rng.uniform(0.05, 0.35), rng.uniform(0.35, 0.7), rng.uniform(0.8, 1.1)), p=(0.57, 0.33, 0.1))
-    smooth = gaussian_filter(light, max(labels.shape) / rng.uniform(40, 120))
+    smooth = gaussian_filter(light, longest / rng.uniform(40, 120))
     back = ambient + (smooth - smooth.mean()) * rng.uniform(0.1, 0.5) * (1 if rng.random() < 0.5 else -1)
-    scene = np.where(labels == 0, back, person)
-    scene = gaussian_filter(scene, max(labels.shape) / rng.uniform(90, 220))
+    scene = np.where(labels == 0, back, body)
+    scene = gaussian_filter(scene, longest / rng.uniform(90, 220))
     detector = rng.uniform(0.3, 0.7)
     small = zoom(scene, detector, order=1)
     small = small + rng.normal(0, rng.uniform(0.005, 0.03), small.shape)
@@ -130,15 +143,15 @@ def _albedo(
 
 
 def _melt(albedo: NDArray[np.float32], labels: NDArray[np.uint8], blur: float) -> NDArray[np.float32]:
-    """Blur the person's albedo by `blur` image heights, unmixed with what is behind, and spread it a little beyond."""
+    """Blur the person's albedo by `blur` pixels, unmixed with what is behind, and spread it a little beyond."""
     person = (labels > 0).astype(np.float32)
-    sigma = max(blur * labels.shape[0], 0.5)
+    sigma = max(blur, 0.5)
     return gaussian_filter(albedo * person, sigma) / gaussian_filter(person, sigma).clip(1e-3)
 
 
-def _blotches(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Smooth noise (H, W) of mean 0 and deviation 1, its grains between a twentieth and an eighth of the height."""
-    noise = gaussian_filter(rng.normal(size=shape), shape[0] * rng.uniform(0.05, 0.12))
+def _blotches(shape: tuple[int, ...], height: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Smooth noise (H, W) of mean 0 and deviation 1, its grains between a twentieth and an eighth of `height`."""
+    noise = gaussian_filter(rng.normal(size=shape), height * rng.uniform(0.05, 0.12))
     return ((noise - noise.mean()) / max(float(noise.std()), 1e-6)).astype(np.float32)
 
 

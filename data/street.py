@@ -16,6 +16,7 @@ from PIL import Image, ImageFilter
 from parsing.errors import InputError
 
 from .cutouts import Cutout, bent, cutout, mirrored, random_bend, resized, side_strip
+from .difficulty import DIFFICULTIES, REMAINS, STANDARD, Box, Difficulty, detected, known, level, surroundings
 from .infrared import near_infrared, reflectance, thermal, warmth
 from .layouts import Slot
 from .photos import Photos
@@ -66,12 +67,18 @@ class Street:
     ids: tuple[str, ...]
     seed: int
     infrared: Infrared = "near"
+    difficulty: str = STANDARD
     _photos: Photos = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.infrared not in ("near", "thermal"):
             raise InputError(f"infrared is 'near' or 'thermal', got {self.infrared!r}")
+        known(self.difficulty)
         object.__setattr__(self, "_photos", Photos(self.root))
+
+    def level(self, slot: Slot) -> str:
+        """How hard the image of the slot is: `standard` or a key of `DIFFICULTIES`."""
+        return level(self.difficulty, self.seed, slot)
 
     def shoot(self, slot: Slot) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Image (H, W, 3) RGB and labels (H, W), a pure function of the seed and the slot."""
@@ -80,18 +87,46 @@ class Street:
         tall = int(rng.integers(150, 291))
         person = resized(_cutout(self._photos.root, self.ids[slot.person]), tall)
         person = bent(mirrored(person) if camera.mirror else person, random_bend(rng))
+        name = self.level(slot)
+        if name != STANDARD:
+            return self._cropped(slot, camera, person, tall, DIFFICULTIES[name])
         canvas, corner = _frame(person, tall, rng)
         image = self._background(slot, canvas, rng)
         labels = np.zeros(canvas, np.uint8)
+        frame = Box(0, 0, *canvas)
         if rng.random() < 0.3:
-            self._other(image, labels, slot, tall, rng)
+            self._other(image, labels, slot, tall, frame, rng)
         _paste(image, labels, person, corner, person.labels)
         if rng.random() < 0.33:
-            if rng.random() < 0.35:
-                self._other(image, labels, slot, tall, rng)
-            else:
-                self._thing(image, labels, slot, rng)
+            self._in_front(image, labels, slot, tall, frame, rng)
         return self._film(image, labels, slot, camera, rng), labels
+
+    def _cropped(
+        self, slot: Slot, camera: Camera, person: Cutout, tall: int, difficulty: Difficulty
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """What a detector cuts out of a scene.
+
+        The scene is the same at every level but for who is hidden, and so is the noise: crops of one slot at two
+        levels agree where they overlap.
+        """
+        key = (self.seed, 0xB0C5, slot.person, slot.camera, slot.index)
+        scenery, finding, hiding, filming = np.random.default_rng(key).spawn(4)
+        shown = _extent(person.labels)
+        around = surroundings(shown)
+        frame, canvas = shown.within(around), (around.height, around.width)
+        image, labels = self._background(slot, canvas, scenery), np.zeros(canvas, np.uint8)
+        if scenery.random() < 0.3:
+            self._other(image, labels, slot, tall, frame, scenery)
+        _paste(image, labels, person, (-around.top, -around.left), person.labels)
+        box = detected(frame, difficulty.box_error, finding).pixels
+        if hiding.random() < difficulty.occlusion:
+            hidden, remains = image.copy(), labels.copy()
+            self._in_front(hidden, remains, slot, tall, frame, hiding)
+            # nothing stands in front of a person of whom too little would remain in the box
+            if remains[box].any(1).sum() >= REMAINS * frame.height:
+                image, labels = hidden, remains
+        film = self._film(image, labels, slot, camera, filming, person=frame.height)
+        return film[box], labels[box]
 
     def _camera(self, number: int) -> Camera:
         rng = np.random.default_rng((self.seed, 0xCA, number))
@@ -130,33 +165,54 @@ class Street:
         labels: NDArray[np.uint8],
         slot: Slot,
         tall: int,
+        frame: Box,
         rng: np.random.Generator,
     ) -> None:
-        """Somebody else at the side, who is background to the labels."""
+        """Somebody else at the side of the frame, who is background to the labels."""
         who = int(rng.integers(len(self.ids) - 1))
         who += who >= slot.person
         other = resized(_cutout(self._photos.root, self.ids[who]), int(tall * rng.uniform(0.75, 1.15)))
-        height, width = labels.shape
+        height, width = frame.height, frame.width
         there = other.labels.shape
         shift = rng.choice((-1, 1)) * rng.uniform(0.38, 0.65) * width
         corner = (
-            height - there[0] + int(rng.uniform(-0.1, 0.15) * height),
-            int(width / 2 + shift - there[1] / 2),
+            frame.bottom - there[0] + int(rng.uniform(-0.1, 0.15) * height),
+            int(frame.left + width / 2 + shift - there[1] / 2),
         )
         _paste(image, labels, other, corner, np.zeros(there, np.uint8))
 
+    def _in_front(
+        self,
+        image: NDArray[np.float32],
+        labels: NDArray[np.uint8],
+        slot: Slot,
+        tall: int,
+        frame: Box,
+        rng: np.random.Generator,
+    ) -> None:
+        """Somebody or something in front."""
+        if rng.random() < 0.35:
+            self._other(image, labels, slot, tall, frame, rng)
+        else:
+            self._thing(image, labels, slot, frame, rng)
+
     def _thing(
-        self, image: NDArray[np.float32], labels: NDArray[np.uint8], slot: Slot, rng: np.random.Generator
+        self,
+        image: NDArray[np.float32],
+        labels: NDArray[np.uint8],
+        slot: Slot,
+        frame: Box,
+        rng: np.random.Generator,
     ) -> None:
         """A post, or something standing on the ground, cut from another place's background."""
-        height, width = labels.shape
-        stuff = self._background(slot, (height, width), rng) * rng.uniform(0.5, 1.1)
+        stuff = self._background(slot, (labels.shape[0], labels.shape[1]), rng) * rng.uniform(0.5, 1.1)
         if rng.random() < 0.4:
-            left = int(rng.uniform(0, 0.9) * width)
-            box = np.s_[0:, left : left + max(3, int(rng.uniform(0.06, 0.22) * width))]
+            left = frame.left + int(rng.uniform(0, 0.9) * frame.width)
+            box = np.s_[0:, left : left + max(3, int(rng.uniform(0.06, 0.22) * frame.width))]
         else:
-            left, top = int(rng.uniform(-0.3, 0.7) * width), int(rng.uniform(0.58, 0.88) * height)
-            box = np.s_[top:, max(0, left) : max(1, left + int(rng.uniform(0.35, 0.9) * width))]
+            left = frame.left + int(rng.uniform(-0.3, 0.7) * frame.width)
+            top = frame.top + int(rng.uniform(0.58, 0.88) * frame.height)
+            box = np.s_[top:, max(0, left) : max(1, left + int(rng.uniform(0.35, 0.9) * frame.width))]
         image[box], labels[box] = stuff[box], 0
 
     def _film(
@@ -166,15 +222,18 @@ class Street:
         slot: Slot,
         camera: Camera,
         rng: np.random.Generator,
+        person: int | None = None,
     ) -> NDArray[np.uint8]:
+        """What the camera makes of the scene, (H, W, 3); `person` is the person's height where the scene is taller."""
         colour = np.clip(image, 0, 255).astype(np.uint8)
         soft = ImageFilter.GaussianBlur(camera.blur * rng.uniform(0.7, 1.4))
         if slot.modality == "infrared":
             own = np.random.default_rng((self.seed, 0x1F, slot.person))
             if self.infrared == "thermal":
-                return thermal(colour, labels, warmth(own), rng)
+                return thermal(colour, labels, warmth(own), rng, person)
             # blurred after the rendering, whose edges are as hard as the labels', and made noisy again
-            grey = Image.fromarray(near_infrared(colour, labels, reflectance(own), rng)[..., 0]).filter(soft)
+            near = near_infrared(colour, labels, reflectance(own), rng, person)
+            grey = Image.fromarray(near[..., 0]).filter(soft)
             noise = rng.standard_normal(labels.shape, np.float32) * np.float32(rng.uniform(2, 6))
             noisy = (np.asarray(grey) + noise).clip(0, 255).astype(np.uint8)
             return np.repeat(noisy[..., None], 3, axis=2)
@@ -202,6 +261,12 @@ def _frame(person: Cutout, tall: int, rng: np.random.Generator) -> tuple[tuple[i
     extra = max(0, least - width)
     width = max(least, min(width, most))
     return (height, width), (int(top - rows[0]), int(left + extra / 2 - columns[0]))
+
+
+def _extent(labels: NDArray[np.uint8]) -> Box:
+    """The tight box around all classes but the background in labels (H, W)."""
+    rows, columns = np.flatnonzero(labels.any(1)), np.flatnonzero(labels.any(0))
+    return Box(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
 
 
 def _paste(

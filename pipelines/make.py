@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from data.difficulty import STANDARD
 from data.figures import draw, make_identity, make_shot
 from data.layouts import Slot, label_name, plan, save, simulation, written
 from data.photos import Photos
@@ -97,19 +98,28 @@ def make_street(
     overwrite: bool = False,
     progress: bool = True,
     workers: int | None = None,
+    difficulty: str = STANDARD,
 ) -> Path:
     """Write the `street` data set to `out`, from the annotated photographs of `photos`; options as above.
 
     part: `train`, `val` or `all` of the photographs; `val` for people the built-in parser never saw, `apart` to
         train on people of `train` and test on people of `val` (not for RegDB, whose splits mix them).
+    difficulty: `standard`, a level of `data.difficulty.DIFFICULTIES`, or `mixed`, a level for each image.
     """
     if part == "apart" and layout == "regdb":
         raise InputError("part 'apart': every split of RegDB draws its own training people; give another part")
     size = Size(layout, train, test, shots, seed)
     infrared = _camera_kind(layout, infrared)
     chosen = people(Photos(photos), part, train, test, seed)
-    about = {"data_set": "street", "infrared": infrared, "photos_part": part, "photos": list(chosen)}
-    return _make(out, size, Street(Path(photos), chosen, seed, infrared), about, overwrite, progress, workers)
+    filmer = Street(Path(photos), chosen, seed, infrared, difficulty)
+    about = {
+        "data_set": "street",
+        "infrared": infrared,
+        "photos_part": part,
+        "photos": list(chosen),
+        "difficulty": difficulty,
+    }
+    return _make(out, size, filmer, about, overwrite, progress, workers)
 
 
 def contact_sheet(root: Path, out_png: Path, rows: int = 4, columns: int = 2) -> Path:

@@ -12,6 +12,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from cli import main
+from data.difficulty import CHOICES
 from parsing import MaskCache
 from parsing.errors import CsclError
 
@@ -170,6 +171,16 @@ def test_data_make_makes_what_data_check_counts(tmp_path: Path) -> None:
     assert (found["training identities"], found["test identities"], read["ok"]) == (2, 1, False)
     refused(cscl(*make), out)
     assert cscl(*make, "--overwrite").exit_code == 0
+
+
+def test_data_make_street_takes_the_difficulties_that_there_are(tmp_path: Path) -> None:
+    make = ("data", "make", "street", "--photos", tmp_path / "none", "--out", tmp_path / "out", "--difficulty")
+    for name in CHOICES:
+        assert cscl(*make, name).stderr.startswith("cscl: no photos in the photo folder")
+    result = cscl(*make, "brutal")
+    assert result.exit_code == 2
+    last = result.stderr.splitlines()[-1]
+    assert all(f"'{name}'" in last for name in ("brutal", *CHOICES))
 
 
 def test_data_check_ends_well_where_all_is_as_it_should_be(tmp_path: Path) -> None:

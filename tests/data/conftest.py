@@ -1,9 +1,18 @@
-"""Fixtures of the data sets' tests: small trees of empty files in each layout."""
+"""Fixtures of the data sets' tests: small trees of empty files in each layout, and photographs of drawn people."""
 
+import json
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+
+from data.figures import draw, make_identity, make_shot
+from data.photos import Photos
+from data.street import Street, people
+from parsing.labels import label_set
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 Plant = Callable[[Path, Iterable[str], Mapping[str, str]], Path]
@@ -116,3 +125,27 @@ def permutations() -> Path:
     if not path.is_file():
         pytest.skip("rand_perm_cam.mat of the evaluation kit is not beside the checkout")
     return path
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Photos:
+    """Eight photographs of drawn people, each in the middle of a wide background."""
+    root = tmp_path_factory.mktemp("photos")
+    ids = [f"{number:02d}" for number in range(8)]
+    for name in ("photos", "parts"):
+        (root / name).mkdir()
+    rng = np.random.default_rng(0)
+    for number, photo_id in enumerate(ids):
+        shot = replace(make_shot(0, number, 1, 0, "visible"), occluder="none", foot=(0.5, 0.95), scale=0.85)
+        image, labels = draw(make_identity(0, number), shot)
+        sides = rng.integers(0, 255, (image.shape[0], 60, 3), dtype=np.uint8)
+        Image.fromarray(np.hstack((sides, image, sides))).save(root / f"photos/{photo_id}.jpg")
+        Image.fromarray(np.pad(labels, ((0, 0), (60, 60)))).save(root / f"parts/{photo_id}.png")
+    meta = {"train": ids[:6], "val": ids[6:], "parts": label_set("street").classes}
+    (root / "meta.json").write_text(json.dumps(meta))
+    return Photos(root)
+
+
+@pytest.fixture(scope="session")
+def street(photos: Photos) -> Street:
+    return Street(photos.root, people(photos, "all", 5, 3, seed=0), seed=0)

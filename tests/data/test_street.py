@@ -1,6 +1,5 @@
 """People from photographs on simulated streets: exact labels, pure in seed and slot."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +8,6 @@ import pytest
 from PIL import Image
 
 from data.cutouts import Cutout, bent, cutout, mirrored, random_bend, resized, side_strip
-from data.figures import draw, make_identity, make_shot
 from data.layouts import Slot
 from data.photos import Photos
 from data.street import Street, people
@@ -18,30 +16,6 @@ from parsing.labels import label_set
 
 SLOT = Slot("cam1/0001/0001.jpg", 0, 1, 0, "visible", 1)
 INFRARED = replace(SLOT, camera=3, modality="infrared", place=2)
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Photos:
-    """Eight photographs of drawn people, each in the middle of a wide background."""
-    root = tmp_path_factory.mktemp("photos")
-    ids = [f"{number:02d}" for number in range(8)]
-    for name in ("photos", "parts"):
-        (root / name).mkdir()
-    rng = np.random.default_rng(0)
-    for number, photo_id in enumerate(ids):
-        shot = replace(make_shot(0, number, 1, 0, "visible"), occluder="none", foot=(0.5, 0.95), scale=0.85)
-        image, labels = draw(make_identity(0, number), shot)
-        sides = rng.integers(0, 255, (image.shape[0], 60, 3), dtype=np.uint8)
-        Image.fromarray(np.hstack((sides, image, sides))).save(root / f"photos/{photo_id}.jpg")
-        Image.fromarray(np.pad(labels, ((0, 0), (60, 60)))).save(root / f"parts/{photo_id}.png")
-    meta = {"train": ids[:6], "val": ids[6:], "parts": label_set("street").classes}
-    (root / "meta.json").write_text(json.dumps(meta))
-    return Photos(root)
-
-
-@pytest.fixture(scope="module")
-def street(photos: Photos) -> Street:
-    return Street(photos.root, people(photos, "all", 5, 3, seed=0), seed=0)
 
 
 def test_identities_are_distinct_photos_of_the_part_and_depend_on_the_seed(photos: Photos) -> None:

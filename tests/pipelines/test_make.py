@@ -104,6 +104,24 @@ def test_street_is_made_from_unseen_photos_on_demand(ccp: Path, tmp_path: Path) 
     assert len(set(about["photos"])) == 5
 
 
+def test_a_difficulty_changes_the_images_and_is_written_down(ccp: Path, tmp_path: Path) -> None:
+    size = {"train": 2, "test": 1, "shots": 1, "progress": False, "workers": 1}
+    plain = make_street(ccp, tmp_path / "a", **size)  # type: ignore[arg-type]
+    mixed = make_street(ccp, tmp_path / "b", difficulty="mixed", **size)  # type: ignore[arg-type]
+    assert [simulation(root)["difficulty"] for root in (plain, mixed)] == ["standard", "mixed"]
+    images = [{k: v for k, v in digest(root).items() if k.endswith(".jpg")} for root in (plain, mixed)]
+    assert images[0].keys() == images[1].keys()
+    assert not images[0].items() & images[1].items()
+    with pytest.raises(InputError, match="brutal"):
+        make_street(ccp, tmp_path / "c", difficulty="brutal", **size)  # type: ignore[arg-type]
+    assert not (tmp_path / "c").exists()
+    # as data sets of before there were difficulties
+    about = simulation(plain)
+    del about["difficulty"]
+    (plain / "simulated.json").write_text(json.dumps(about))
+    assert contact_sheet(plain, tmp_path / "a.png", rows=1, columns=1).is_file()
+
+
 def test_regdbs_splits_keep_no_people_apart(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="every split of RegDB draws its own training people"):
         make_street(tmp_path, tmp_path / "a", layout="regdb", part="apart")
