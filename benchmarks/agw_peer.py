@@ -1,12 +1,14 @@
 """Our `agw` beside the code that its authors published (mangye16/Cross-Modal-Re-ID-baseline), on the same weights.
 
     python benchmarks/agw_peer.py --peer CHECKOUT [--exact] [--set a.b=c] [--json]
+    python benchmarks/agw_peer.py --peer CHECKOUT --train --out WORK [--epochs 5] [--seeds 2] [--json]
 
 Puts one set of random weights into both networks, one batch through both, and compares losses, gradients, running
 statistics and embeddings; the rest of the table says where the two are built unlike. `--exact` gives ours the
 published forms of GeM's epsilon and of the triplet's self-distances and weights first: what is left then is rounding.
 In float32 a gradient of a ResNet at random weights is not known better than to a few per cent, theirs as little as
 ours, so that there it is held to three times what their own is off that of float64.
+`--train` instead trains and tests both on one small simulated data set (benchmarks/agw_train.py).
 None of their code is part of this repository; the checkout is read as it is.
 """
 
@@ -234,9 +236,31 @@ def construction(theirs: Any, ours: CSCL, smoothing: float) -> tuple[tuple[str, 
 @click.option("--dtype", type=click.Choice(sorted(TOLERANCES)), default="float64", show_default=True)
 @click.option("--exact", is_flag=True, help="Ours with the published GeM, self-distances and triplet weights.")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="A change of our `agw` recipe.")
+@click.option("--train", is_flag=True, help="Train and test both instead; --out keeps what is finished.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--epochs", type=click.IntRange(3), default=5, show_default=True)
+@click.option("--seeds", type=click.IntRange(1), default=2, show_default=True)
 @click.option("--json", "as_json", is_flag=True)
-def main(peer: Path, dtype: str, exact: bool, changes: tuple[str, ...], as_json: bool) -> None:
+def main(
+    peer: Path,
+    dtype: str,
+    exact: bool,
+    changes: tuple[str, ...],
+    train: bool,
+    out: Path | None,
+    epochs: int,
+    seeds: int,
+    as_json: bool,
+) -> None:
     """Compare, print the table, and exit with 1 where the two disagree."""
+    if train:
+        if out is None:
+            raise click.UsageError("--train: give --out, the folder for data set and runs")
+        from agw_train import Budget, compare_training, table
+
+        results = compare_training(peer, out, Budget(epochs=epochs, seeds=seeds))
+        click.echo(json.dumps(results, indent=1) if as_json else "\n".join(table(results)))
+        return
     report = compare(peer, changes, dtype, exact)
     whole = {**asdict(report), "passed": report.passed}
     click.echo(json.dumps(whole, indent=1) if as_json else "\n".join(report.lines()))
