@@ -1,0 +1,271 @@
+"""Our `agw` beside the code that its authors published (mangye16/Cross-Modal-Re-ID-baseline), on the same weights.
+
+    python benchmarks/agw_peer.py --peer CHECKOUT [--exact] [--set a.b=c] [--json]
+    python benchmarks/agw_peer.py --peer CHECKOUT --train --out WORK [--epochs 5] [--seeds 2] [--json]
+
+Puts one set of random weights into both networks, one batch through both, and compares losses, gradients, running
+statistics and embeddings; the rest of the table says where the two are built unlike. `--exact` gives ours the
+published forms of GeM's epsilon and of the triplet's self-distances and weights first: what is left then is rounding.
+In float32 a gradient of a ResNet at random weights is not known better than to a few per cent, theirs as little as
+ours, so that there it is held to three times what their own is off that of float64.
+`--train` instead trains and tests both on one small simulated data set (benchmarks/agw_train.py).
+None of their code is part of this repository; the checkout is read as it is.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from copy import deepcopy
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import click
+import torch
+from agw_weights import as_published, carry_over, draw_weights, first, peer_modules, renamed
+from torch import Tensor, nn
+
+from cscl.model import CSCL, TotalLoss
+from pipelines.config import read_recipe
+
+IDENTITIES, PEOPLE, IMAGES, SIZE = 5, 4, 2, (64, 32)
+TOLERANCES = {"float64": 1e-9, "float32": 1e-4}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One quantity: |theirs|, |ours - theirs| over it, and what that has to stay below."""
+
+    quantity: str
+    norm: float
+    difference: float
+    tolerance: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """rows: relative differences; settings: (what, theirs, ours) where the two are built unlike or might be."""
+
+    dtype: str
+    exact: bool
+    rows: tuple[Row, ...]
+    settings: tuple[tuple[str, str, str], ...]
+
+    @property
+    def passed(self) -> bool:
+        return all(row.difference < row.tolerance for row in self.rows)
+
+    def lines(self) -> list[str]:
+        shown = [f"  {r.quantity:52s} {r.norm:11.4g}  {r.difference:10.1e}  {r.tolerance:9.1e}" for r in self.rows]
+        unlike = [f"  {what:52s} {theirs:>11s}  {ours:>10s}" for what, theirs, ours in self.settings]
+        verdict = "PASS" if self.passed else "FAIL"
+        return [
+            f"  {'quantity':52s} {'|theirs|':>11s}  {'difference':>10s}  tolerance",
+            *shown,
+            f"{verdict}: {self.dtype}" + (", published forms" if self.exact else ""),
+            f"  {'built':52s} {'theirs':>11s}  {'ours':>10s}",
+            *unlike,
+        ]
+
+
+def compare(peer: Path, changes: Sequence[str] = (), dtype: str = "float64", exact: bool = False) -> Report:
+    """Both networks on one batch of PEOPLE x IMAGES pictures of each modality. `changes` as in `cscl train --set`."""
+    recipe = read_recipe(Path("cscl"), list(changes), "agw")
+    kind: torch.dtype = getattr(torch, dtype)
+    with peer_modules(peer) as (model, loss), torch.random.fork_rng(devices=[]), ExitStack() as stack:
+        torch.manual_seed(0)
+        theirs: Any = model.embed_net(IDENTITIES)
+        ours = CSCL(recipe.model.config(IDENTITIES, 4, ()))
+        settings = construction(theirs, ours, recipe.loss.smoothing)
+        draw_weights(theirs)
+        carry_over(theirs, ours)
+        theirs, ours = theirs.to(kind), ours.to(kind)
+        if exact:
+            stack.enter_context(as_published(ours))
+        if kind == torch.float64:  # ours takes float32 for the most precise there is
+            stack.enter_context(mock.patch.object(torch.Tensor, "float", torch.Tensor.double))
+        visible, infrared = torch.randn(2, PEOPLE * IMAGES, 3, *SIZE, dtype=kind)
+        slack = {} if kind == torch.float64 else rounding(theirs, loss, visible, infrared)
+        rows = step(theirs, ours, loss, TotalLoss(recipe.loss), visible, infrared, slack)
+        rows += embeddings(theirs, ours, visible, infrared)
+    return Report(dtype, exact, tuple(rows), settings)
+
+
+def their_step(theirs: Any, loss: Any, visible: Tensor, infrared: Tensor) -> tuple[Tensor, ...]:
+    """Feature before the neck, logits, identity loss and triplet of train.py's step; leaves the gradients."""
+    theirs.train()
+    feature, logits = theirs(visible, infrared)
+    identity, (triplet, _) = nn.CrossEntropyLoss()(logits, people()), loss.TripletLoss_WRT()(feature, people())
+    (identity + triplet).backward()
+    return feature, logits, identity, triplet
+
+
+def people() -> Tensor:
+    """Identities (2 * PEOPLE * IMAGES) of the batch: all visible images, then all infrared ones."""
+    return torch.arange(PEOPLE).repeat_interleave(IMAGES).repeat(2)
+
+
+def rounding(theirs: nn.Module, loss: Any, visible: Tensor, infrared: Tensor) -> dict[str, float]:
+    """By part, how far their gradients are off those that they have in float64."""
+    single, double = deepcopy(theirs), deepcopy(theirs).double()
+    their_step(single, loss, visible, infrared)
+    their_step(double, loss, visible.double(), infrared.double())
+    precise = dict(double.named_parameters())
+    found = {
+        str(renamed(n)): (p.grad, precise[n].grad.to(p.dtype))  # type: ignore[union-attr]
+        for n, p in single.named_parameters()
+        if p.grad is not None
+    }
+    return {part: difference for part, (_, _, difference) in worst(found).items()}
+
+
+def step(
+    theirs: Any,
+    ours: CSCL,
+    loss: Any,
+    criterion: TotalLoss,
+    visible: Tensor,
+    infrared: Tensor,
+    slack: Mapping[str, float],
+) -> list[Row]:
+    """Losses, gradients and running statistics of one training step on visible and infrared (B, 3, H, W)."""
+    feature, logits, identity, triplet = their_step(theirs, loss, visible, infrared)
+    is_infrared = torch.arange(2 * len(visible)) >= len(visible)
+    output = ours.train()(torch.cat([visible, infrared]), is_infrared)
+    terms = criterion(output, people(), is_infrared)
+    terms["total"].backward()
+    return [
+        row("feature before the neck", feature, output.feature),
+        row("logits", logits, output.logits),
+        row("identity loss", identity, terms["id"]),
+        row("weighted triplet", triplet, terms["triplet"]),
+        row("their sum", identity + triplet, terms["total"]),
+        *gradients(theirs, ours, slack),
+        *running(theirs, ours),
+    ]
+
+
+def gradients(theirs: nn.Module, ours: nn.Module, slack: Mapping[str, float]) -> list[Row]:
+    """The worst parameter of each part."""
+    own, pairs = dict(ours.named_parameters()), {}
+    for name, parameter in theirs.named_parameters():
+        key = renamed(name)
+        found = None if key is None else own[key].grad
+        if (parameter.grad is None) != (found is None):
+            raise ValueError(f"{name} has a gradient in one network alone")
+        if key is not None and parameter.grad is not None and found is not None:
+            pairs[key] = parameter.grad, first(found, parameter)
+    least = TOLERANCES[str(next(iter(pairs.values()))[0].dtype).removeprefix("torch.")]
+    return [
+        Row(f"gradient, {key.removeprefix('backbone.')}", norm, difference, max(least, 3 * slack.get(part, 0.0)))
+        for part, (key, norm, difference) in worst(pairs).items()
+    ]
+
+
+def worst(pairs: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, tuple[str, float, float]]:
+    """By part of the network: name, |a| and |b - a| / |a| of the gradients a, b that differ most.
+
+    A gradient of fewer than 1e4 rounding errors of the largest one (a bias before a batch norm has none but rounding)
+    is compared with the largest.
+    """
+    norms = {key: float(a.norm()) for key, (a, _) in pairs.items()}
+    largest = max(norms.values())
+    floor = 1e4 * torch.finfo(next(iter(pairs.values()))[0].dtype).eps * largest
+    found: dict[str, tuple[str, float, float]] = {}
+    for key, (a, b) in pairs.items():
+        part = re.sub(r"^backbone\.(non_local\.layer\d|\w+).*|^(neck\.\w+).*", r"\1\2", key)
+        one = key, norms[key], float((a - b).norm()) / (norms[key] if norms[key] > floor else largest)
+        found[part] = max(found.get(part, one), one, key=lambda each: each[2])
+    return found
+
+
+def running(theirs: nn.Module, ours: nn.Module) -> list[Row]:
+    """Running means and variances of all norms after the step, as two vectors."""
+    state, found = ours.state_dict(), []
+    for kind in ("running_mean", "running_var"):
+        names = [n for n in theirs.state_dict() if n.endswith(kind) and renamed(n) is not None]
+        a = torch.cat([theirs.state_dict()[n] for n in names])
+        b = torch.cat([state[str(renamed(n))] for n in names])
+        found.append(row(kind.replace("_", " ") + "s", a, b))
+    return found
+
+
+@torch.no_grad()
+def embeddings(theirs: Any, ours: CSCL, visible: Tensor, infrared: Tensor) -> list[Row]:
+    """What each retrieves with, a modality at a time, without a mirror image: theirs after the neck ("FC")."""
+    theirs.eval(), ours.eval()
+    rows = []
+    for modal, (name, images) in enumerate((("visible", visible), ("infrared", infrared)), start=1):
+        pooled, necked = theirs(images, images, modal)
+        is_infrared = torch.full((len(images),), name == "infrared")
+        output = ours(images, is_infrared)
+        rows += [
+            row(f"{name} feature before the neck, unit length", pooled, nn.functional.normalize(output.feature)),
+            row(f"{name} embedding", necked, ours.embed(images, is_infrared, flip=False)),
+        ]
+    return rows
+
+
+def row(quantity: str, theirs: Tensor, ours: Tensor) -> Row:
+    norm = float(theirs.detach().norm())
+    tolerance = TOLERANCES[str(theirs.dtype).removeprefix("torch.")]
+    return Row(quantity, norm, float((theirs - ours).detach().norm()) / norm, tolerance)
+
+
+def construction(theirs: Any, ours: CSCL, smoothing: float) -> tuple[tuple[str, str, str], ...]:
+    """What equal weights hide, read off both networks as they are built."""
+    block: Any = ours.backbone.non_local["layer2"]
+    inner = str(theirs.NL_2[0].inter_channels), str(block[0].query.out_channels)
+    known = {renamed(n) for n, p in theirs.named_parameters() if p.requires_grad}
+    more = [n for n, p in ours.named_parameters() if p.requires_grad and n not in known]
+    neck, classifier, last = ours.neck.norm, ours.neck.classifier, theirs.classifier
+    return (
+        ("inner channels of a non-local block of 512", *inner),
+        ("trained here alone", "", ", ".join(more) or "none"),
+        ("smoothing of the identity labels", "0", f"{smoothing:g}"),
+        ("neck's scale at the start: deviation", f"{theirs.bottleneck.weight.std():.3f}", f"{neck.weight.std():.3f}"),
+        ("classifier at the start: deviation", f"{last.weight.std():.4f}", f"{classifier.weight.std():.4f}"),
+    )
+
+
+@click.command()
+@click.option("--peer", type=click.Path(path_type=Path, exists=True, file_okay=False), required=True)
+@click.option("--dtype", type=click.Choice(sorted(TOLERANCES)), default="float64", show_default=True)
+@click.option("--exact", is_flag=True, help="Ours with the published GeM, self-distances and triplet weights.")
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="A change of our `agw` recipe.")
+@click.option("--train", is_flag=True, help="Train and test both instead; --out keeps what is finished.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--epochs", type=click.IntRange(3), default=5, show_default=True)
+@click.option("--seeds", type=click.IntRange(1), default=2, show_default=True)
+@click.option("--json", "as_json", is_flag=True)
+def main(
+    peer: Path,
+    dtype: str,
+    exact: bool,
+    changes: tuple[str, ...],
+    train: bool,
+    out: Path | None,
+    epochs: int,
+    seeds: int,
+    as_json: bool,
+) -> None:
+    """Compare, print the table, and exit with 1 where the two disagree."""
+    if train:
+        if out is None:
+            raise click.UsageError("--train: give --out, the folder for data set and runs")
+        from agw_train import Budget, compare_training, table
+
+        results = compare_training(peer, out, Budget(epochs=epochs, seeds=seeds))
+        click.echo(json.dumps(results, indent=1) if as_json else "\n".join(table(results)))
+        return
+    report = compare(peer, changes, dtype, exact)
+    whole = {**asdict(report), "passed": report.passed}
+    click.echo(json.dumps(whole, indent=1) if as_json else "\n".join(report.lines()))
+    sys.exit(0 if report.passed else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""Trains and tests the published AGW code and our `agw` on one small simulated data set, at one size and one budget."""
+
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision
+from torch import Tensor
+
+from parsing.registry import ParserSpec
+from pipelines.config import read_recipe
+from pipelines.evaluate import evaluate
+from pipelines.make import make_figures
+from pipelines.parse import ParseConfig, parse
+from pipelines.train import TrainConfig, train
+
+RUNNER = Path(__file__).with_name("agw_runner.py")
+PUBLISHED = (
+    "loss.smoothing=0", "augment.exchange=0", "augment.grey=0", "augment.erase=0", "augment.padding=10",
+    "train.learning_rate=0.1", "train.backbone_rate=0.1", "train.weight_decay=5e-4", "train.warmup=10",
+)  # fmt: skip
+"""What the published code does, where our recipe can say it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """people and images (of each modality) a step; `train`, `test`: identities, at least 20 of them to test."""
+
+    size: tuple[int, int] = (96, 48)
+    people: int = 4
+    images: int = 2
+    epochs: int = 5
+    seeds: int = 2
+    train: int = 24
+    test: int = 20
+
+    @property
+    def steps(self) -> int:
+        """An epoch of their sampler: N // batch + 1, N the images of the larger modality, here four an identity."""
+        return 4 * self.train // (self.people * self.images) + 1
+
+
+def compare_training(peer: Path, work: Path, budget: Budget) -> dict[str, Any]:
+    """Rank-1 and mAP of both by seed; what is finished in `work` is not done again."""
+    work = work.resolve()
+    said = work / "budget.json"
+    if said.exists() and json.loads(said.read_text()) != json.loads(json.dumps(asdict(budget))):
+        raise ValueError(f"{work} holds runs of another budget; give another --out")
+    root = work / "SYSU-MM01"
+    if not root.exists():
+        make_figures(root, train=budget.train, test=budget.test, shots=1, workers=1)
+    said.write_text(json.dumps(asdict(budget)))
+    weights = work / "resnet50.pth"
+    if not weights.exists():
+        torch.save(calm_weights(), weights)
+    seeds = range(budget.seeds)
+    found = {
+        "theirs": [theirs(peer, work, weights, budget, seed) for seed in seeds],
+        "ours": [ours(work, weights, budget, seed) for seed in seeds],
+    }
+    return {"budget": asdict(budget), "steps": budget.epochs * budget.steps, **found}
+
+
+def calm_weights() -> dict[str, Tensor]:
+    """Random weights to start both from, with small last features: from torchvision's own the first distances are
+    above 88, where the published triplet, log(1 + exp(d)) in float32, is infinite and the training lost."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        state: dict[str, Tensor] = torchvision.models.resnet50(weights=None).state_dict()
+    for name, value in state.items():
+        if name.endswith(("bn3.weight", "layer4.0.downsample.1.weight")):
+            value.mul_(0.1 if name.startswith("layer4") else 0.2)
+    return state
+
+
+def theirs(peer: Path, work: Path, weights: Path, budget: Budget, seed: int) -> dict[str, float]:
+    """Their pre_process_sysu.py, train.py and test.py; the last weights, the mean of ten galleries."""
+    folder = work / f"theirs-{seed}"
+    result = folder / "result.json"
+    if not result.exists():
+        stage = work / "Datasets" / "SYSU-MM01"
+        folder.mkdir(parents=True, exist_ok=True)
+        height, width = budget.size
+        if not (stage / "train_ir_resized_label.npy").exists():
+            stage.mkdir(parents=True, exist_ok=True)
+            for name in ("exp", *(f"cam{c}" for c in range(1, 7))):
+                _link(stage / name, work / "SYSU-MM01" / name)
+            _link(stage / "ori_data", work / "SYSU-MM01")
+            constants = {
+                "data_path": "../Datasets/SYSU-MM01/",
+                "fix_image_width": width,
+                "fix_image_height": height,
+            }
+            _run(peer / "pre_process_sysu.py", folder, {"weights": str(weights), "constants": constants})
+        size = ["--img_w", str(width), "--img_h", str(height), "--gpu", "", "--test-batch", "16"]
+        batch = ["--batch-size", str(budget.people), "--num_pos", str(budget.images), "--seed", str(seed)]
+        settings = {"weights": str(weights), "epochs": budget.epochs, "last": str(folder / "last.t")}
+        _run(peer / "train.py", folder, settings, *size, *batch)
+        settings = {"weights": str(weights), "constants": {"n_class": budget.train}}
+        text = _run(peer / "test.py", folder, settings, *size, "--model_path", "", "--resume", "last.t")
+        average = text.split("All Average:")[1]
+        numbers = re.search(r"FC:\s+Rank-1: ([\d.]+)%.*?mAP: ([\d.]+)%", average)
+        if numbers is None:
+            raise ValueError(f"their test.py said no average:\n{average}")
+        result.write_text(json.dumps({"rank1": float(numbers[1]), "mAP": float(numbers[2])}))
+    return dict(json.loads(result.read_text()))
+
+
+def ours(work: Path, weights: Path, budget: Budget, seed: int) -> dict[str, float]:
+    """`cscl train --method agw` and `cscl evaluate --no-flip`, all-search, single-shot."""
+    masks, run = work / "sysu_masks.h5", work / f"ours-{seed}"
+    size = budget.size
+    parse(ParseConfig("sysu", work / "SYSU-MM01", masks, ParserSpec(device="cpu"), size, workers=0, flip=False))
+    changes = [
+        *PUBLISHED, f"data.size={list(size)}", f"model.pretrained={json.dumps(str(weights))}", f"seed={seed}",
+        f"train.epochs={budget.epochs}", f"train.steps={budget.steps}",
+        f"train.identities={budget.people}", f"train.images={budget.images}",
+    ]  # fmt: skip
+    recipe = read_recipe(Path("cscl"), changes, "agw")
+    train(TrainConfig(masks, run, recipe, resume=(run / "recipe.toml").exists(), device="cpu"))
+    found = evaluate(run, protocols=("all-single",), flip=False, device="cpu", progress=False).results[0]
+    return {"rank1": 100 * float(found.cmc[1]), "mAP": 100 * float(found.mAP), "chance": 100 * found.chance_rank1}
+
+
+def table(results: dict[str, Any]) -> list[str]:
+    """One line each: mean of the seeds, lowest to highest."""
+    lines = [f"{results['steps']} steps; {json.dumps(results['budget'])}"]
+    for who in ("theirs", "ours"):
+        shown = []
+        for key in ("rank1", "mAP"):
+            values = [run[key] for run in results[who]]
+            shown.append(f"{key} {statistics.mean(values):5.1f} ({min(values):.1f} to {max(values):.1f})")
+        lines.append(f"{who:7s} {'   '.join(shown)}")
+    return [*lines, f"chance  rank1 {results['ours'][0]['chance']:.1f}; simulated data, from random weights"]
+
+
+def _link(name: Path, target: Path) -> None:
+    if not name.is_symlink():
+        name.symlink_to(target)
+
+
+def _run(script: Path, folder: Path, settings: dict[str, Any], *options: str) -> str:
+    """What the script prints; it is logged in `folder`, too."""
+    file = folder / f"{script.stem}.json"
+    file.write_text(json.dumps(settings))
+    command = [sys.executable, "-W", "ignore", str(RUNNER), str(script.resolve()), str(file), *options]
+    log = folder / f"{script.stem}.log"
+    with open(log, "w", encoding="utf-8") as out:
+        code = subprocess.run(command, cwd=folder, stdout=out, stderr=subprocess.STDOUT, env=os.environ).returncode
+    text = log.read_text(encoding="utf-8")
+    if code:
+        raise RuntimeError(f"{script.name} ended with {code}; see {log}:\n" + "\n".join(text.splitlines()[-5:]))
+    return text

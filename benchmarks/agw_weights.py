@@ -1,0 +1,115 @@
+"""The published AGW code (mangye16/Cross-Modal-Re-ID-baseline) as modules, and its weights in our network."""
+
+import importlib
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import click
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from cscl import losses
+from cscl.model import CSCL
+
+RULES = (
+    (r"visible_module\.visible\.(conv1|bn1)\.", r"backbone.visible_stem.\1."),
+    (r"thermal_module\.thermal\.(conv1|bn1)\.", r"backbone.infrared_stem.\1."),
+    (r"base_resnet\.base\.(layer\d)\.", r"backbone.\1."),
+    (r"NL_(\d)\.(\d)\.theta\.", r"backbone.non_local.layer\1.\2.query."),
+    (r"NL_(\d)\.(\d)\.phi\.", r"backbone.non_local.layer\1.\2.key."),
+    (r"NL_(\d)\.(\d)\.g\.0\.", r"backbone.non_local.layer\1.\2.value."),
+    (r"NL_(\d)\.(\d)\.W\.", r"backbone.non_local.layer\1.\2.out."),
+    (r"bottleneck\.", r"neck.norm."),
+    (r"classifier\.", r"neck.classifier."),
+)
+"""Their names to ours; what none fits is the part of their three whole ResNets that never sees an image."""
+
+
+@contextmanager
+def peer_modules(peer: Path) -> Iterator[tuple[Any, Any]]:
+    """Their `model` and `loss`; the ImageNet weights that they would download are drawn instead."""
+    names = ("resnet", "model", "loss")
+    if any(not (peer / f"{name}.py").is_file() for name in names):
+        raise click.BadParameter(f"{peer} lacks one of {', '.join(names)}.py; give the checkout's top folder")
+
+    def drawn(*_: Any, **__: Any) -> dict[str, Tensor]:
+        return torchvision.models.resnet50(weights=None).state_dict()
+
+    with mock.patch.object(sys, "path", [str(peer), *sys.path]), mock.patch("torch.utils.model_zoo.load_url", drawn):
+        try:
+            yield importlib.import_module("model"), importlib.import_module("loss")
+        finally:
+            for name in names:
+                sys.modules.pop(name, None)
+
+
+def renamed(name: str) -> str | None:
+    """Our name of one of their weights."""
+    return next((re.sub(rule, ours, name) for rule, ours in RULES if re.match(rule, name)), None)
+
+
+def draw_weights(net: Any) -> None:
+    """Random norms and classifier, so that nothing is the identity; small last features, so that distances are about
+    5: beyond 14 the triplet would see no negative."""
+    with torch.no_grad():
+        for name, module in net.named_modules():
+            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+                module.weight.uniform_(0.5, 1.5)
+                module.running_mean.normal_(0, 0.1)  # type: ignore[union-attr]
+                module.running_var.uniform_(0.5, 1.5)  # type: ignore[union-attr]
+                if name != "bottleneck":
+                    module.bias.normal_(0, 0.1)
+        for block in net.base_resnet.base.layer4:
+            for norm in (block.bn3, *([] if block.downsample is None else [block.downsample[1]])):
+                norm.weight.mul_(0.1)
+                norm.bias.mul_(0.1)
+        net.classifier.weight.normal_(0, 0.05)
+
+
+def carry_over(theirs: nn.Module, ours: nn.Module) -> None:
+    """Their weights in our network. A non-local block that is wider here holds theirs in its first inner channels and
+    0 in the others: the same function, with the same gradients there."""
+    state, filled = ours.state_dict(), set()
+    for name, value in theirs.state_dict().items():
+        if (own := renamed(name)) is not None:
+            state[own].zero_()
+            first(state[own], value).copy_(value)
+            filled.add(own)
+    missing = [name for name in state if name not in filled and name != "pool.p"]
+    if missing:
+        raise ValueError(f"their network has nothing for {', '.join(missing)}; RULES or the `agw` network changed")
+
+
+def first(tensor: Tensor, like: Tensor) -> Tensor:
+    """The corner of `tensor` that has the shape of `like`."""
+    return tensor[tuple(slice(n) for n in like.shape)] if like.ndim else tensor
+
+
+@contextmanager
+def as_published(model: CSCL) -> Iterator[None]:
+    """Ours with the published GeM (no floor, 1e-12 under the root), self-distances (1e-6) and weights (the row's
+    maximum passes a gradient)."""
+
+    class Pool(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return (x.pow(3).mean((2, 3)) + 1e-12) ** (1 / 3)
+
+    def distances(a: Tensor, b: Tensor) -> Tensor:
+        return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist").clamp(min=1e-6)
+
+    def weighted(values: Tensor, scores: Tensor, chosen: Tensor) -> Tensor:
+        weights = (scores * chosen - (scores * chosen).amax(1, keepdim=True)).exp() * chosen
+        return (values * weights).sum(1) / (weights.sum(1) + 1e-6)
+
+    with (
+        mock.patch.object(model, "pool", Pool()),
+        mock.patch.object(losses, "distances", distances),
+        mock.patch.object(losses, "_weighted", weighted),
+    ):
+        yield
