@@ -81,11 +81,12 @@ class NonLocal(nn.Module):
     """Non-local block (Wang et al., CVPR 2018), dot-product form: each cell adds what resembles it elsewhere.
 
     (B, C, H, W) -> the same shape. The last norm starts at 0, so the block starts as the identity.
+    inner: channels in which cells are compared; 0 is half of C. AGW's code has 1.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, inner: int = 0) -> None:
         super().__init__()
-        inner = channels // 2
+        inner = inner or channels // 2
         self.query = nn.Conv2d(channels, inner, 1)
         self.key = nn.Conv2d(channels, inner, 1)
         self.value = nn.Conv2d(channels, inner, 1)
@@ -106,7 +107,7 @@ class Backbone(nn.Module):
     `channels`: output channels of each stage. `rectified`: the stages end in a ReLU; EfficientNet's do not.
     """
 
-    def __init__(self, name: str, non_local: bool = False) -> None:
+    def __init__(self, name: str, non_local: bool = False, non_local_channels: int = 0) -> None:
         super().__init__()
         if name not in BACKBONES:
             raise ValueError(f"no backbone {name!r}; choose one of {', '.join(BACKBONES)}")
@@ -127,7 +128,9 @@ class Backbone(nn.Module):
         self.non_local = nn.ModuleDict()
         for stage, count in NON_LOCAL_BLOCKS.items() if non_local else ():
             count = min(count, len(self._layer(stage)))
-            self.non_local[f"layer{stage}"] = nn.ModuleList(NonLocal(self.channels[stage]) for _ in range(count))
+            self.non_local[f"layer{stage}"] = nn.ModuleList(
+                NonLocal(self.channels[stage], non_local_channels) for _ in range(count)
+            )
 
     def _layer(self, stage: int) -> Any:
         return getattr(self, f"layer{stage}")

@@ -52,7 +52,7 @@ def _pairs(identities: Tensor, seen: Tensor | None) -> tuple[Tensor, Tensor]:
 def _weighted(values: Tensor, scores: Tensor, chosen: Tensor) -> Tensor:
     """Row sums of values (N, M), weighted by the softmax of the chosen scores, as AGW forms it."""
     scores = scores * chosen
-    weights = (scores - scores.amax(1, keepdim=True).detach()).exp() * chosen
+    weights = (scores - scores.amax(1, keepdim=True)).exp() * chosen
     return (values * weights).sum(1) / (weights.sum(1) + 1e-6)
 
 

@@ -34,6 +34,7 @@ class ModelConfig:
     part_pooling: what SPAM pools under, its own parsing or a control without masks (`SPAM`). pulled: let the losses
         that are not about P pull at it.
     tau: v_q reaches 1 where part q covers this share of the image; 0.01 is about what half a pair of feet covers.
+    non_local_channels: in which the non-local blocks compare cells, 0 for half of theirs.
     gem_learned: whether GeM's exponent is learned, from 3.
     """
 
@@ -47,6 +48,7 @@ class ModelConfig:
     part_pooling: PartPooling = "parsing"
     pulled: bool = False
     non_local: bool = False
+    non_local_channels: int = 0
     gem_learned: bool = True
     part_dim: int = 512
     tau: float = 0.01
@@ -58,6 +60,8 @@ class ModelConfig:
         for name in ("identities", "parts", "part_dim"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)}; give at least 1")
+        if self.non_local_channels < 0:
+            raise ValueError(f"non_local_channels = {self.non_local_channels}; give at least 0")
         if not 0 < self.tau <= 1:
             raise ValueError(f"tau = {self.tau}; give a share of the map's cells, above 0 and at most 1")
         if self.flipped and sorted(self.flipped) != list(range(self.parts + 1)):
@@ -123,7 +127,7 @@ class CSCL(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.backbone = Backbone(config.backbone, config.non_local)
+        self.backbone = Backbone(config.backbone, config.non_local, config.non_local_channels)
         channels = self.backbone.channels
         dim = channels[STAGES[-1]]
         self.pam = nn.ModuleDict()

@@ -21,6 +21,7 @@ class BNNeck(nn.Module):
     def __init__(self, dim: int, identities: int) -> None:
         super().__init__()
         self.norm = nn.BatchNorm1d(dim)
+        nn.init.normal_(self.norm.weight, 1.0, 0.01)
         self.norm.bias.requires_grad_(False)
         self.classifier = nn.Linear(dim, identities, bias=False)
         nn.init.normal_(self.classifier.weight, std=0.001)

@@ -11,11 +11,12 @@ GEM_BOUNDS = (1.0, 6.0)
 class GeM(nn.Module):
     """Generalised-mean pooling (Radenovic et al., TPAMI 2019) with an exponent of 3, learned or fixed.
 
-    (B, C, H, W) -> (B, C), float32. Values below `eps` count as `eps`. A learned exponent is kept in GEM_BOUNDS by
-    `CSCL.bound_scalars` after every step; a bound in here would take its gradient away beyond it.
+    (B, C, H, W) -> (B, C), float32: (mean of x^p + eps)^(1/p), as AGW's code has it; negative values count as 0.
+    A learned exponent is kept in GEM_BOUNDS by `CSCL.bound_scalars` after every step; a bound in here would take its
+    gradient away beyond it.
     """
 
-    def __init__(self, p: float = 3.0, eps: float = 1e-6, learned: bool = True) -> None:
+    def __init__(self, p: float = 3.0, eps: float = 1e-12, learned: bool = True) -> None:
         super().__init__()
         self.p = nn.Parameter(torch.tensor(p), requires_grad=learned)
         self.eps = eps
@@ -23,7 +24,7 @@ class GeM(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         with torch.autocast(features.device.type, enabled=False):
             p = self.p.float()
-            return features.float().clamp(min=self.eps).pow(p).mean((2, 3)).pow(1 / p)
+            return (features.float().clamp(min=0).pow(p).mean((2, 3)) + self.eps).pow(1 / p)
 
 
 def masked_average(features: Tensor, masks: Tensor, eps: float = 1e-6) -> Tensor:

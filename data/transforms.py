@@ -1,7 +1,7 @@
 """Joint transforms of an image and its mask: they move together, colour touches the image alone."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -15,13 +15,15 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentConfig:
-    """Probabilities of each augmentation, in [0, 1]; `padding` in pixels before the random crop.
+    """Probabilities of each augmentation, in [0, 1]; `padding` in pixels before the random crop, with the mean colour
+    or black (`fill`).
 
     exchange: one channel of a visible image over all three (channel exchange of CAJ). grey: a visible image in
     grey. erase: random erasing, in both modalities. flip: mirror.
     """
 
     padding: int = 10
+    fill: Literal["mean", "black"] = "mean"
     flip: float = 0.5
     erase: float = 0.5
     exchange: float = 0.5
@@ -108,7 +110,8 @@ class JointTransform:
     def __init__(self, size: tuple[int, int], config: AugmentConfig, flipped: tuple[int, ...]) -> None:
         crop: list[v2.Transform] = []
         if config.padding:
-            fill: dict[Any, Any] = {tv_tensors.Image: [round(255 * m) for m in MEAN], tv_tensors.Mask: IGNORED}
+            colour = [round(255 * m) for m in MEAN] if config.fill == "mean" else 0
+            fill: dict[Any, Any] = {tv_tensors.Image: colour, tv_tensors.Mask: IGNORED}
             crop = [v2.RandomCrop(size, padding=config.padding, fill=fill)]
         both = [*crop, MirrorParts(config.flip, flipped), Erase(config.erase)]
         self.infrared = v2.Compose(both)

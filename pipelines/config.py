@@ -33,12 +33,16 @@ METHODS: dict[str, dict[str, Any]] = {
     "agw": {
         **_BASELINE,
         "model.non_local": True,
+        "model.non_local_channels": 1,
         "model.gem_learned": False,
         "loss.smoothing": 0.0,
+        "augment.fill": "black",
         "augment.erase": 0.0,
         "augment.exchange": 0.0,
         "augment.grey": 0.0,
         "train.decay": "all",
+        "train.clip": 0.0,
+        "train.warmup_by": "epoch",
     },
 }
 """What a method changes in a recipe: the baseline is the same code with CSCL's parts off; AGW is the published one."""
@@ -83,6 +87,7 @@ class ModelRecipe:
     part_pooling: PartPooling = "parsing"
     pulled: bool = False
     non_local: bool = False
+    non_local_channels: int = 0
     gem_learned: bool = True
     part_dim: int = 512
     tau: float = 0.01
@@ -103,7 +108,7 @@ class TrainRecipe:
     accumulate: pieces that a step's images go through the network in, to save memory; the losses see all of them.
 
     schedule: `step` divides by 10 at each of `milestones` (epochs), `cosine` falls to 0; both after a linear
-    warm-up of `warmup` epochs. `learning_rate` is that of necks and classifiers; `backbone_rate`, `module_rate` (the
+    warm-up of `warmup` epochs, by the `step` or, constant within each, by the `epoch`. `learning_rate` is that of necks and classifiers; `backbone_rate`, `module_rate` (the
     other modules of PAM and SPAM) and `scalar_rate` (PAM's g, GeM's exponent) are factors of it.
     decay: which parameters `weight_decay` is for, `matrices` or `all`. clip: largest norm of the gradient, 0 for any.
 
@@ -125,6 +130,7 @@ class TrainRecipe:
     decay: Literal["matrices", "all"] = "matrices"
     clip: float = 10.0
     warmup: int = 10
+    warmup_by: Literal["step", "epoch"] = "step"
     schedule: Literal["step", "cosine"] = "step"
     milestones: tuple[int, ...] = (20, 50)
     guided: int = 20

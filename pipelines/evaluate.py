@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from cscl.rerank import K1, K2, WEIGHT
+from data.records import Record
 from parsing.cache import MaskCache
 from parsing.errors import InputError
 from parsing.schemes import part_scheme
@@ -18,7 +19,7 @@ from parsing.schemes import part_scheme
 from .compare import Comparison, compare, result_text
 from .devices import find_device
 from .embed import embed, from_root
-from .part_table import PartTable, averaged_parts, measure_parts
+from .part_table import PartTable, averaged_parts, first_other_image, measure_parts
 from .run_figures import draw_figures
 from .runs import RunInfo, describe, load_model, open_images, read_run, write_file
 from .scoring import Result, averaged, score
@@ -120,7 +121,7 @@ def evaluate(
         "flip": flip,
         "reranking": {"k1": K1, "k2": K2, "lambda": WEIGHT} if rerank else None,
     }
-    cache, scheme = _masks(run, info, masks), part_scheme(recipe.data.scheme)
+    cache, scheme = _masks(run, info, masks, records, data_set.root), part_scheme(recipe.data.scheme)
     parts = None if cache is None else measure_parts(embedder, records, data_set.root, cache, scheme, progress=progress)
     simulated = (data_set.root / "simulated.json").is_file()
     evaluation = Evaluation((run,), info.data_set, simulated, about, results, parts)
@@ -135,13 +136,17 @@ def evaluate(
     return evaluation
 
 
-def _masks(run: Path, info: RunInfo, masks: Path | None) -> MaskCache | None:
-    """The cache `masks`, or the one that the run was trained on if it is still where it was."""
+def _masks(run: Path, info: RunInfo, masks: Path | None, records: Sequence[Record], root: Path) -> MaskCache | None:
+    """The cache `masks`, or the one that the run was trained on where it still is and is of these images."""
     if masks is not None:
-        return MaskCache(masks)
+        cache = MaskCache(masks)
+        if other := first_other_image(records, root, cache):
+            raise InputError(f"--masks {masks} is of other images: {other} has another size in {root}")
+        return cache
     own = Path(os.path.normpath(run.resolve() / info.masks))
-    cache = MaskCache(own) if own.is_file() else None
-    return cache if cache is not None and cache.fingerprint == info.fingerprint else None
+    if not own.is_file() or (cache := MaskCache(own)).fingerprint != info.fingerprint:
+        return None
+    return None if first_other_image(records, root, cache) else cache
 
 
 def evaluate_runs(

@@ -55,7 +55,8 @@ def parameter_kinds(model: CSCL) -> list[tuple[str, nn.Parameter]]:
 
 def learning_rate(recipe: TrainRecipe, epoch: float) -> float:
     """Factor of the learning rates at a point of training, in epochs from 0."""
-    warm = min(1.0, (epoch + 1e-2) / recipe.warmup) if recipe.warmup else 1.0
+    reached = math.floor(epoch) + 1 if recipe.warmup_by == "epoch" else epoch + 1e-2
+    warm = min(1.0, reached / recipe.warmup) if recipe.warmup else 1.0
     if recipe.schedule == "step":
         return warm * 0.1 ** sum(epoch >= m for m in recipe.milestones)
     return warm * 0.5 * (1 + math.cos(math.pi * min(1.0, epoch / recipe.epochs)))

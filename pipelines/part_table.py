@@ -9,6 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
@@ -103,6 +104,18 @@ def averaged_parts(tables: Sequence[PartTable]) -> PartTable | None:
             replace(each[0], inside=inside, ideal=ideal, iou=iou, auc=mean([r.auc for r in each]), visibility=seen)
         )
     return replace(tables[0], rows=tuple(rows))
+
+
+def first_other_image(records: Sequence[Record], root: Path, cache: MaskCache) -> str | None:
+    """The name of the first of the records whose image below `root` has another size than the one that was parsed;
+    None where all agree: names alone do not tell that a cache is of these images."""
+    for record in records:
+        if record.name in cache and (root / record.name).is_file():
+            with Image.open(root / record.name) as picture:
+                here = sorted(picture.size)  # sorted: EXIF may turn it
+            if here != sorted(cache.source_size[cache.number(record.name)].tolist()):
+                return record.name
+    return None
 
 
 @torch.inference_mode()
