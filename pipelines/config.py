@@ -108,8 +108,9 @@ class TrainRecipe:
     accumulate: pieces that a step's images go through the network in, to save memory; the losses see all of them.
 
     schedule: `step` divides by 10 at each of `milestones` (epochs), `cosine` falls to 0; both after a linear
-    warm-up of `warmup` epochs, by the `step` or, constant within each, by the `epoch`. `learning_rate` is that of necks and classifiers; `backbone_rate`, `module_rate` (the
-    other modules of PAM and SPAM) and `scalar_rate` (PAM's g, GeM's exponent) are factors of it.
+    warm-up of `warmup` epochs, by the `step` or, constant within each, by the `epoch`.
+    `learning_rate` is that of necks and classifiers; `backbone_rate`, `module_rate` (the other modules of PAM and
+    SPAM) and `scalar_rate` (PAM's g, GeM's exponent) are factors of it.
     decay: which parameters `weight_decay` is for, `matrices` or `all`. clip: largest norm of the gradient, 0 for any.
 
     guided: epochs over which the cached masks guide less and less; they must have ended when the rate first falls.
