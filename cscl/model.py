@@ -327,10 +327,13 @@ class TotalLoss:
         return hard_triplet(feature, identities, seen, self.config.triplet_margin)
 
     def _icm(self, output: Output, identities: Tensor, infrared: Tensor) -> Tensor:
-        """L_icm of f_g and the mean of the parts', in which an image counts by what it shows of the part."""
+        """L_icm of f_g and the mean of the parts', in which an image counts by what it shows of the part.
+
+        Of features of length 1: their own lengths (60 and more at the start) would drown the margin and all other terms.
+        """
         icm, margin = ICM_FORMS[self.config.icm_form], self.config.margin
-        loss = icm(output.feature.float(), identities, infrared, margin, None)
+        loss = icm(_unit(output.feature), identities, infrared, margin, None)
         if (parts := output.parts) is not None:
-            each = zip(parts.projected.float().unbind(1), parts.visibility.unbind(1), strict=True)
+            each = zip(_unit(parts.projected).unbind(1), parts.visibility.unbind(1), strict=True)
             loss = loss + torch.stack([icm(f, identities, infrared, margin, v) for f, v in each]).mean()
         return loss

@@ -316,8 +316,11 @@ def test_the_total_is_the_weighted_sum_of_terms_that_equal_their_definitions() -
             / 4,
             "parsing": sum(parsing(v, y, confidence, 0.75) for v in (*out.pam_logits.values(), p.logits)),
             "division": attention_overlap(p.attention[:, 1:]),
-            "icm": ICM_FORMS["icm"](out.feature, IDENTITIES, INFRARED, 0.3, None)
-            + sum(ICM_FORMS["icm"](p.projected[:, q], IDENTITIES, INFRARED, 0.3, p.visibility[:, q]) for q in range(4))
+            "icm": ICM_FORMS["icm"](F.normalize(out.feature), IDENTITIES, INFRARED, 0.3, None)
+            + sum(
+                ICM_FORMS["icm"](F.normalize(p.projected[:, q]), IDENTITIES, INFRARED, 0.3, p.visibility[:, q])
+                for q in range(4)
+            )
             / 4,
         }
     assert terms.keys() == {"total"} | TERMS
