@@ -102,6 +102,20 @@ def parsing(logits: Tensor, part_labels: Tensor, confidence: Tensor | None = Non
     return (weights * sums / counts.clamp(min=1)).sum() / weights.sum().clamp(min=1e-6)
 
 
+def part_visibility(logits: Tensor, part_labels: Tensor, confidence: Tensor | None = None, tau: float = 0.01) -> Tensor:
+    """Binary cross-entropy of the visibility logits (B, Q) with min(1, area of the part / tau), weighted by c / mean c.
+
+    part_labels: (B, h, w), 0..Q or 255; area: the share of all pixels, so that what is erased or cut off is not shown.
+    confidence: c (B,) in [0, 1], None for 1.
+    """
+    classes = torch.arange(1, logits.shape[1] + 1, device=logits.device).view(1, -1, 1, 1)
+    area = (part_labels[:, None] == classes).float().mean((2, 3))
+    each = F.binary_cross_entropy_with_logits(logits, (area / tau).clamp(max=1), reduction="none").mean(1)
+    if confidence is not None:
+        each = each * (confidence / confidence.mean().clamp(min=1e-6))
+    return each.mean()
+
+
 def attention_overlap(attention: Tensor) -> Tensor:
     """Mean over images and pairs q<r of <P_q, P_r> / sqrt(|P_q| |P_r|), P (B, Q, H, W), |P_q| its area."""
     maps = attention.flatten(2)

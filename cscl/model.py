@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from .backbone import BACKBONES, STAGES, Backbone, BackboneName
 from .icm import ICM_FORMS
-from .losses import DIVISION_FORMS, hard_triplet, parsing, part_identity, weighted_triplet
+from .losses import DIVISION_FORMS, hard_triplet, parsing, part_identity, part_visibility, weighted_triplet
 from .neck import BNNeck
 from .pam import G_BOUNDS, PAM, PAM_GATES, PamGate
 from .pooling import GEM_BOUNDS, GeM
@@ -223,8 +223,8 @@ class LossConfig:
     """Weights (0 leaves a term out) and forms of the terms of L.
 
     part_identity, part_triplet: weights of the mean over the parts beside 1 of the global feature, inside L_id and
-    L_tri. balance: of L_par between the classes, see `losses.parsing`. smoothing: of the identity labels.
-    margin: of ICM and HcTri. triplet_margin: of the hard triplet alone.
+    L_tri. shown: of the visibility head's loss. balance: of L_par between the classes, see `losses.parsing`.
+    smoothing: of the identity labels. margin: of ICM and HcTri. triplet_margin: of the hard triplet alone.
     """
 
     identity: float = 1.0
@@ -232,6 +232,7 @@ class LossConfig:
     triplet: float = 1.0
     part_triplet: float = 1.0
     parsing: float = 0.35
+    shown: float = 0.35
     balance: float = 0.5
     division: float = 0.5
     icm: float = 0.5
@@ -256,10 +257,10 @@ class LossConfig:
 
 
 class TotalLoss:
-    """L and its terms, in float32 also under autocast."""
+    """L and its terms, in float32 also under autocast. tau: of `ModelConfig`."""
 
-    def __init__(self, config: LossConfig) -> None:
-        self.config = config
+    def __init__(self, config: LossConfig, tau: float = 0.01) -> None:
+        self.config, self.tau = config, tau
 
     def __call__(
         self,
@@ -269,7 +270,7 @@ class TotalLoss:
         part_labels: Tensor | None = None,
         confidence: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """`total` and `id`, `triplet`, `parsing`, `division`, `icm` before their weights, 0 where left out.
+        """`total` and, before their weights and 0 where left out, id, triplet, parsing, shown, division and icm.
 
         identities: (B,) long, 0..identities-1; infrared: (B,) bool.
         part_labels: (B, h, w), 0..Q or 255 (ignored), at a quarter of the input or finer; None without masks.
@@ -280,6 +281,7 @@ class TotalLoss:
             "id": c.identity,
             "triplet": c.triplet,
             "parsing": c.parsing,
+            "shown": c.shown,
             "division": c.division,
             "icm": c.icm,
         }
@@ -293,6 +295,9 @@ class TotalLoss:
             if heads and part_labels is not None:
                 each = [parsing(logits.float(), part_labels, confidence, c.balance) for logits in heads]
                 terms["parsing"] = torch.stack(each).sum()  # a mean would leave SPAM's head a quarter of the weight
+            told = None if output.parts is None else output.parts.shown
+            if c.shown and told is not None and part_labels is not None:
+                terms["shown"] = part_visibility(told.float(), part_labels, confidence, self.tau)
             if c.division and output.parts is not None:
                 division = DIVISION_FORMS[c.division_form]
                 terms["division"] = division(output.parts.attention[:, 1:].float(), output.parts.pooled.float())
@@ -329,7 +334,7 @@ class TotalLoss:
     def _icm(self, output: Output, identities: Tensor, infrared: Tensor) -> Tensor:
         """L_icm of f_g and the mean of the parts', in which an image counts by what it shows of the part.
 
-        Of features of length 1: their own lengths (60 and more at the start) would drown the margin and all other terms.
+        Of features of length 1: their own lengths, 60 and more at first, would drown the margin and all other terms.
         """
         icm, margin = ICM_FORMS[self.config.icm_form], self.config.margin
         loss = icm(_unit(output.feature), identities, infrared, margin, None)

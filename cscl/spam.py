@@ -13,8 +13,6 @@ IGNORED = 255
 """The label of pixels that no class claims."""
 PartPooling = Literal["parsing", "stripes", "global"]
 PART_POOLINGS: tuple[str, ...] = get_args(PartPooling)
-FINER = 4
-"""The hard parsing that visibility is counted on is this much finer than the map: a quarter of the input."""
 
 
 class PartFeatures(NamedTuple):
@@ -24,7 +22,8 @@ class PartFeatures(NamedTuple):
     foreground: f_fg (B, C); pooled: f_q (B, Q, C); projected: f_q after its linear layer (B, Q, D).
     foreground_necked, necked, foreground_logits, part_logits: after the BNNeck and its classifier, (B, C),
     (B, Q, D), (B, identities), (B, Q, identities).
-    visibility: v_q (B, Q) in [0, 1], without gradient.
+    visibility: v_q (B, Q) in [0, 1], without gradient; shown: the logits (B, Q) of the head that tells it, None where
+    parts are not parsed.
     """
 
     logits: Tensor | None
@@ -37,6 +36,7 @@ class PartFeatures(NamedTuple):
     foreground_logits: Tensor
     part_logits: Tensor
     visibility: Tensor
+    shown: Tensor | None
 
 
 class SPAM(nn.Module):
@@ -65,6 +65,7 @@ class SPAM(nn.Module):
         if pooling == "parsing":
             self.norm = nn.BatchNorm2d(sum(channels))
             self.head = nn.Conv2d(sum(channels), parts + 1, 1)
+            self.shown = PartLogits(sum(channels), parts)
         self.project = nn.ModuleList(nn.Linear(channels[1], part_dim, bias=False) for _ in range(parts))
         self.necks = nn.ModuleList(BNNeck(part_dim, identities) for _ in range(parts))
         self.foreground_neck = BNNeck(channels[1], identities)
@@ -81,12 +82,14 @@ class SPAM(nn.Module):
         """
         size = (features.shape[2], features.shape[3])
         if self.pooling == "parsing":
-            logits = self.head(self.norm(torch.cat([earlier, features], 1)))
+            normed = self.norm(torch.cat([earlier, features], 1))
+            logits = self.head(normed)
             attention = logits.float().softmax(1)
             weights = normalised_weights(_foreground_first(attention if self.pulled else attention.detach()))
-            visibility = hard_visibility(logits.detach(), self.tau)
+            shown = self.shown(weighted_sum(normed, weights[:, 1:].detach()))
+            visibility = shown.detach().sigmoid()
         else:
-            logits = None
+            logits = shown = None
             attention = self._fixed(features)
             weights = normalised_weights(_foreground_first(attention))
             visibility = attention.new_ones(len(features), self.parts)
@@ -95,8 +98,8 @@ class SPAM(nn.Module):
                 raise ValueError("alpha is given without masks; give the cached masks it guides with, or alpha=None")
             given = _foreground_first(resize_distribution(masks, size))
             a = alpha.float().view(-1, 1, 1, 1)
-            shown = given.sum((2, 3), keepdim=True) > 0
-            weights = torch.where(shown, (1 - a) * weights + a * normalised_weights(given), weights)
+            there = given.sum((2, 3), keepdim=True) > 0
+            weights = torch.where(there, (1 - a) * weights + a * normalised_weights(given), weights)
             seen = (given[:, 1:].mean((2, 3)) / self.tau).clamp(max=1)
             visibility = (1 - a.flatten(1)) * visibility + a.flatten(1) * seen
         pooled = weighted_sum(features, weights)
@@ -115,6 +118,7 @@ class SPAM(nn.Module):
             foreground_logits=foreground_logits,
             part_logits=torch.stack([n.logits for n in necked], 1),
             visibility=visibility,
+            shown=shown,
         )
 
     def _fixed(self, features: Tensor) -> Tensor:
@@ -136,16 +140,16 @@ def _foreground_first(distribution: Tensor) -> Tensor:
     return torch.cat([1 - distribution[:, :1], distribution[:, 1:]], 1)
 
 
-def hard_visibility(logits: Tensor, tau: float) -> Tensor:
-    """v_q = min(1, area / tau) from parsing logits (B, Q+1, H, W): (B, Q) in [0, 1].
+class PartLogits(nn.Module):
+    """One linear logit a part: features (B, Q, C) -> (B, Q), float32."""
 
-    area: the share of the cells, FINER times as fine, in which part q is the most likely class. Soft areas never reach
-    0, so a part that is not there would still be visible.
-    """
-    finer = F.interpolate(logits.float(), scale_factor=FINER, mode="bilinear", align_corners=False)
-    classes = torch.arange(1, logits.shape[1], device=logits.device).view(1, -1, 1, 1)
-    area = (finer.argmax(1, keepdim=True) == classes).float().mean((2, 3))
-    return (area / tau).clamp(max=1)
+    def __init__(self, channels: int, parts: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(parts, channels))
+        self.bias = nn.Parameter(torch.zeros(parts))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return (features.float() * self.weight).sum(2) + self.bias
 
 
 def alpha_schedule(epoch: float, guided: float) -> float:

@@ -24,6 +24,7 @@ _BASELINE: dict[str, Any] = {
     "model.pam": False,
     "model.spam": False,
     "loss.parsing": 0.0,
+    "loss.shown": 0.0,
     "loss.division": 0.0,
     "loss.icm": 0.0,
 }

@@ -58,7 +58,7 @@ def fit(
     network, optimiser = fabric.setup(model, make_optimiser(model, recipe.train))
     if done is not None:  # now that the weights are on their device
         optimiser.load_state_dict(done["optimiser"])
-    criterion = TotalLoss(recipe.loss)
+    criterion = TotalLoss(recipe.loss, recipe.model.tau)
     first = fabric.is_global_zero
     loader = DataLoader(
         batches, batch_size=None, sampler=range(start, len(batches)), worker_init_fn=ignore_signals,

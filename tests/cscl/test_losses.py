@@ -18,6 +18,7 @@ from cscl.losses import (
     hard_triplet,
     parsing,
     part_identity,
+    part_visibility,
     separation,
     weighted_triplet,
 )
@@ -179,6 +180,21 @@ def test_a_rare_class_weighs_as_much_as_a_frequent_one() -> None:
     logits[:, 0] = 3.0
     assert float(parsing(logits, labels)) == pytest.approx((log1p(exp(-3)) + log1p(exp(3))) / 2, rel=1e-5)
     assert float(parsing(torch.zeros(1, 2, 4, 4), labels)) == pytest.approx(log(2))
+
+
+def test_visibility_is_taught_by_the_areas_of_the_parts() -> None:
+    logits, labels = randn(3, 2).requires_grad_(), torch.zeros(3, 10, 10, dtype=torch.uint8)
+    labels[0, :5] = 1
+    labels[1, 0, :2] = 2
+    labels[1, 1:] = 255
+    confidence = [1.0, 0.5, 0.0]
+    wanted = [[1, 0], [0, 0.5], [0, 0]]  # of 4 pixels
+    total = torch.zeros(())
+    for b in range(3):
+        for q in range(2):
+            p = logits[b, q].sigmoid()
+            total = total - 2 * confidence[b] * (wanted[b][q] * p.log() + (1 - wanted[b][q]) * (1 - p).log())
+    same_gradient(part_visibility(logits, labels, torch.tensor(confidence), 0.04), total / 6, logits)
 
 
 def test_labels_coarser_than_the_map_are_refused() -> None:

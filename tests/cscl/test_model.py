@@ -16,6 +16,7 @@ from cscl.losses import (
     attention_overlap,
     parsing,
     part_identity,
+    part_visibility,
     weighted_triplet,
 )
 from cscl.model import CSCL, LossConfig, ModelConfig, Output, TotalLoss
@@ -26,7 +27,7 @@ RNG = torch.Generator().manual_seed(9)
 SMALL = ModelConfig(identities=6, backbone="resnet18", part_dim=16)
 IDENTITIES = torch.tensor([0, 0, 3, 3, 5, 5, 3, 0])
 INFRARED = torch.tensor([True, False, False, True, True, False, True, False])
-TERMS = {"id", "triplet", "parsing", "division", "icm"}
+TERMS = {"id", "triplet", "parsing", "shown", "division", "icm"}
 
 
 @pytest.fixture(autouse=True)
@@ -103,12 +104,12 @@ def test_without_pam_and_spam_it_is_the_baseline() -> None:
     features = model.backbone.stem(x, INFRARED)
     for stage in (1, 2, 3, 4):
         features = model.backbone.stage(stage, features)
-    torch.testing.assert_close(out.feature, features.clamp(min=1e-6).pow(3).mean((2, 3)) ** (1 / 3))
+    torch.testing.assert_close(out.feature, (features.pow(3).mean((2, 3)) + 1e-12) ** (1 / 3))
     assert out.parts is None
     assert out.parsing_logits == []
     torch.testing.assert_close(out.embedding, F.normalize(out.necked))
     terms = TotalLoss(LossConfig())(out, IDENTITIES, INFRARED, labels())
-    assert terms["parsing"].item() == terms["division"].item() == 0 < terms["icm"].item()
+    assert terms["parsing"].item() == terms["shown"].item() == terms["division"].item() == 0 < terms["icm"].item()
 
 
 def test_at_step_0_pam_leaves_the_baseline_intact() -> None:
@@ -229,6 +230,7 @@ def test_a_state_dict_restores_the_embedding_and_keeps_its_names() -> None:
         "pam.stage3.g",
         "spam.norm.running_var",
         "spam.head.bias",
+        "spam.shown.weight",
         "spam.project.3.weight",
         "spam.necks.0.classifier.weight",
         "spam.foreground_neck.norm.weight",
@@ -302,7 +304,9 @@ def test_the_total_is_the_weighted_sum_of_terms_that_equal_their_definitions() -
     confidence = torch.rand(8, generator=RNG)
     with torch.no_grad():
         out = model(x, INFRARED, mask_distribution(y, 4, (2, 1)), confidence)
-        loss = LossConfig(part_identity=0.5, part_triplet=0.25, parsing=0.35, division=0.5, icm=0.5, balance=0.75)
+        loss = LossConfig(
+            part_identity=0.5, part_triplet=0.25, parsing=0.35, shown=0.2, division=0.5, icm=0.5, balance=0.75
+        )
         terms = TotalLoss(loss)(out, IDENTITIES, INFRARED, y, confidence)
         p = out.parts
         assert p is not None
@@ -315,6 +319,7 @@ def test_the_total_is_the_weighted_sum_of_terms_that_equal_their_definitions() -
             * sum(weighted_triplet(p.projected[:, q], IDENTITIES, p.visibility[:, q] >= 0.5) for q in range(4))
             / 4,
             "parsing": sum(parsing(v, y, confidence, 0.75) for v in (*out.pam_logits.values(), p.logits)),
+            "shown": part_visibility(p.shown, y, confidence, 0.01),
             "division": attention_overlap(p.attention[:, 1:]),
             "icm": ICM_FORMS["icm"](F.normalize(out.feature), IDENTITIES, INFRARED, 0.3, None)
             + sum(
@@ -326,7 +331,7 @@ def test_the_total_is_the_weighted_sum_of_terms_that_equal_their_definitions() -
     assert terms.keys() == {"total"} | TERMS
     for name, value in expected.items():
         torch.testing.assert_close(terms[name], value)
-    total = sum(w * expected[k] for k, w in zip(expected, (1, 1, 0.35, 0.5, 0.5), strict=True))
+    total = sum(w * expected[k] for k, w in zip(expected, (1, 1, 0.35, 0.2, 0.5, 0.5), strict=True))
     torch.testing.assert_close(terms["total"], total)
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cscl.spam import SPAM, alpha_schedule, hard_visibility, mask_distribution
+from cscl.spam import SPAM, alpha_schedule, mask_distribution
 
 RNG = torch.Generator().manual_seed(5)
 EARLIER, CHANNELS, PARTS, TAU = 4, 8, 3, 0.1
@@ -45,7 +45,7 @@ def test_guided_pooling_equals_its_equations() -> None:
     out = module(before, x, m, alpha)
     p = module.head(module.norm(torch.cat([before, x], 1))).softmax(1)
     torch.testing.assert_close(out.attention, p)
-    seen = hard_visibility(out.logits, TAU)
+    seen = out.shown.sigmoid()
     for b in range(2):
         a = alpha[b]
         foreground = (1 - a) * spread(1 - p[b, 0]) + a * spread(1 - m[b, 0])
@@ -55,7 +55,7 @@ def test_guided_pooling_equals_its_equations() -> None:
             torch.testing.assert_close(out.pooled[b, q], f)
             torch.testing.assert_close(out.projected[b, q], module.project[q](f))
             v = (1 - a) * seen[b, q] + a * min(1, m[b, q + 1].sum().item() / (TAU * 24))
-            assert out.visibility[b, q].item() == pytest.approx(float(v), rel=1e-5)
+            assert out.visibility[b, q].item() == pytest.approx(v.item(), rel=1e-5)
             necked = module.necks[q](out.projected[:, q])
             torch.testing.assert_close(out.necked[b, q], necked.feature[b])
             torch.testing.assert_close(out.part_logits[b, q], necked.logits[b])
@@ -119,15 +119,20 @@ def test_a_part_that_the_mask_does_not_show_is_invisible_and_pooled_under_p() ->
     torch.testing.assert_close(out.pooled[:, 1:], module(before, x).pooled[:, 1:])
 
 
-def test_visibility_is_the_area_of_the_hard_parsing() -> None:
-    logits = torch.zeros(1, PARTS + 1, 6, 4)
-    logits[:, 0] = 4.0
-    logits[:, 1, :2] = 9.0
-    logits[:, 2] = 3.9  # as likely as nearly anything, and nowhere the most likely
-    found = hard_visibility(logits, tau=1.0)
-    assert found[0, 0] == pytest.approx(1 / 3, abs=0.06)
-    assert found[0, 1:].tolist() == [0, 0]
-    assert hard_visibility(logits, tau=0.1)[0].tolist() == [1, 0, 0]
+def test_visibility_is_told_from_what_is_where_the_part_would_be() -> None:
+    module, before, x = spam(), earlier(), features()
+    with torch.no_grad():
+        module.shown.weight.copy_(torch.randn(module.shown.weight.shape, generator=RNG))
+    out = module(before, x)
+    both = module.norm(torch.cat([before, x], 1))
+    for b in range(2):
+        for q in range(PARTS):
+            logit = (
+                module.shown.weight[q] @ pooled_under(both[b], spread(out.attention[b, q + 1])) + module.shown.bias[q]
+            )
+            torch.testing.assert_close(out.shown[b, q], logit, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(out.visibility, out.shown.sigmoid())
+    assert torch.equal(spam()(before, x).visibility, torch.full((2, PARTS), 0.5))  # before it has learnt
 
 
 def test_other_losses_pull_at_p_only_if_they_may() -> None:
@@ -238,6 +243,12 @@ def outputs(module: SPAM, before: Tensor, x: Tensor, m: Tensor, alpha: Tensor) -
     return [out.foreground, out.pooled, out.projected, out.logits, out.part_logits]
 
 
+def learned_from(module: SPAM) -> list[Tensor]:
+    """What the outputs below depend on: all but the foreground's neck and the visibility head."""
+    left_out = ("foreground_neck", "shown")
+    return [p for n, p in module.named_parameters() if p.requires_grad and not n.startswith(left_out)]
+
+
 def test_spam_equals_its_loops_with_gradient() -> None:
     module, x, alpha = spam(), features().requires_grad_(), torch.tensor([0.25, 0.8])
     before, m = earlier().requires_grad_(), masks()
@@ -245,7 +256,7 @@ def test_spam_equals_its_loops_with_gradient() -> None:
     weights = [torch.randn(value.shape, generator=RNG) for value in fast]
     for a, b in zip(fast, slow, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
-    learned = [p for n, p in module.named_parameters() if p.requires_grad and "foreground_neck" not in n]
+    learned = learned_from(module)
     gradients = [
         torch.autograd.grad(sum((w * v).sum() for w, v in zip(weights, values, strict=True)), [before, x, *learned])
         for values in (fast, slow)
@@ -256,7 +267,7 @@ def test_spam_equals_its_loops_with_gradient() -> None:
 
 def test_bf16_is_near_float32_in_value_and_gradient(near_in_bf16: Callable[..., None]) -> None:
     module, x, m, alpha = spam(), features().requires_grad_(), masks(), torch.tensor([0.25, 0.8])
-    learned = [p for n, p in module.named_parameters() if p.requires_grad and "foreground_neck" not in n]
+    learned = learned_from(module)
     before = earlier()
     near_in_bf16(lambda: outputs(module, before, x, m, alpha), [x, *learned])
 

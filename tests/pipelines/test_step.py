@@ -120,7 +120,7 @@ def test_each_image_enters_the_running_statistics_once_and_norms_see_their_piece
 
 
 def test_a_term_that_is_left_out_gives_its_head_zeros(tiny_recipe: MakeRecipe) -> None:
-    recipe = tiny_recipe(*(f"loss.{n}=0" for n in ("identity", "triplet", "parsing", "division", "icm")))
+    recipe = tiny_recipe(*(f"loss.{n}=0" for n in ("identity", "triplet", "parsing", "shown", "division", "icm")))
     model, fabric = network(recipe).train(), one_process("32-true")
     terms, _ = take_gradients(fabric.setup_module(model), TotalLoss(recipe.loss), batch(), 0.4, recipe, fabric)
     assert float(terms["total"]) == 0
