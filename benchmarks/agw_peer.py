@@ -1,11 +1,14 @@
 """Our `agw` beside the code that its authors published (mangye16/Cross-Modal-Re-ID-baseline), on the same weights.
 
-    python benchmarks/agw_peer.py --peer CHECKOUT [--exact] [--set a.b=c] [--json]
+    python benchmarks/agw_peer.py --peer CHECKOUT [--dtype float32] [--set a.b=c] [--json]
     python benchmarks/agw_peer.py --peer CHECKOUT --train --out WORK [--epochs 5] [--seeds 2] [--json]
 
 Puts one set of random weights into both networks, one batch through both, and compares losses, gradients, running
-statistics and embeddings; the rest of the table says where the two are built unlike. `--exact` gives ours the
-published forms of GeM's epsilon and of the triplet's self-distances and weights first: what is left then is rounding.
+statistics and embeddings; the rest of the table says how the two are built, which equal weights would hide.
+What is known to differ is an image's distance from itself in the triplet: 0 here, there sqrt(1e-12), to which they
+clamp the squares. Measured in float64, that moves the triplet by 3e-9 and gradients by up to 8e-9; with it put into
+ours, both agree to 1e-12. So triplet and gradients are held to 1e-7 there, and all else to 1e-9. Differences that were
+there before are seen at that: the smallest, weights whose maximum passes no gradient, moves gradients by 3e-5.
 In float32 a gradient of a ResNet at random weights is not known better than to a few per cent, theirs as little as
 ours, so that there it is held to three times what their own is off that of float64.
 `--train` instead trains and tests both on one small simulated data set (benchmarks/agw_train.py).
@@ -15,7 +18,7 @@ None of their code is part of this repository; the checkout is read as it is.
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from copy import deepcopy
 from dataclasses import asdict, dataclass
@@ -25,7 +28,7 @@ from unittest import mock
 
 import click
 import torch
-from agw_weights import as_published, carry_over, draw_weights, first, peer_modules, renamed
+from agw_weights import carry_over, draw_weights, peer_modules, renamed
 from torch import Tensor, nn
 
 from cscl.model import CSCL, TotalLoss
@@ -33,6 +36,8 @@ from pipelines.config import read_recipe
 
 IDENTITIES, PEOPLE, IMAGES, SIZE = 5, 4, 2, (64, 32)
 TOLERANCES = {"float64": 1e-9, "float32": 1e-4}
+BEHIND_TRIPLET = {"float64": 1e-7, "float32": 1e-4}
+"""Tolerance of what the self-distances reach: the triplet, the sum, the gradients."""
 
 
 @dataclass(frozen=True)
@@ -47,33 +52,31 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
-    """rows: relative differences; settings: (what, theirs, ours) where the two are built unlike or might be."""
+    """rows: relative differences; settings: (what, theirs, ours) of how the two are built."""
 
     dtype: str
-    exact: bool
     rows: tuple[Row, ...]
     settings: tuple[tuple[str, str, str], ...]
 
     @property
     def passed(self) -> bool:
-        return all(row.difference < row.tolerance for row in self.rows)
+        return all(r.difference < r.tolerance for r in self.rows) and all(a == b for _, a, b in self.settings)
 
     def lines(self) -> list[str]:
         shown = [f"  {r.quantity:52s} {r.norm:11.4g}  {r.difference:10.1e}  {r.tolerance:9.1e}" for r in self.rows]
-        unlike = [f"  {what:52s} {theirs:>11s}  {ours:>10s}" for what, theirs, ours in self.settings]
-        verdict = "PASS" if self.passed else "FAIL"
+        built = [f"  {what:52s} {theirs:>11s}  {ours:>10s}" for what, theirs, ours in self.settings]
         return [
             f"  {'quantity':52s} {'|theirs|':>11s}  {'difference':>10s}  tolerance",
             *shown,
-            f"{verdict}: {self.dtype}" + (", published forms" if self.exact else ""),
             f"  {'built':52s} {'theirs':>11s}  {'ours':>10s}",
-            *unlike,
+            *built,
+            f"{'PASS' if self.passed else 'FAIL'}: {self.dtype}",
         ]
 
 
-def compare(peer: Path, changes: Sequence[str] = (), dtype: str = "float64", exact: bool = False) -> Report:
+def compare(peer: Path, changes: Sequence[str] = (), dtype: str = "float64") -> Report:
     """Both networks on one batch of PEOPLE x IMAGES pictures of each modality. `changes` as in `cscl train --set`."""
-    recipe = read_recipe(Path("cscl"), list(changes), "agw")
+    recipe = read_recipe(Path("agw"), list(changes))
     kind: torch.dtype = getattr(torch, dtype)
     with peer_modules(peer) as (model, loss), torch.random.fork_rng(devices=[]), ExitStack() as stack:
         torch.manual_seed(0)
@@ -83,15 +86,13 @@ def compare(peer: Path, changes: Sequence[str] = (), dtype: str = "float64", exa
         draw_weights(theirs)
         carry_over(theirs, ours)
         theirs, ours = theirs.to(kind), ours.to(kind)
-        if exact:
-            stack.enter_context(as_published(ours))
         if kind == torch.float64:  # ours takes float32 for the most precise there is
             stack.enter_context(mock.patch.object(torch.Tensor, "float", torch.Tensor.double))
         visible, infrared = torch.randn(2, PEOPLE * IMAGES, 3, *SIZE, dtype=kind)
         slack = {} if kind == torch.float64 else rounding(theirs, loss, visible, infrared)
         rows = step(theirs, ours, loss, TotalLoss(recipe.loss), visible, infrared, slack)
         rows += embeddings(theirs, ours, visible, infrared)
-    return Report(dtype, exact, tuple(rows), settings)
+    return Report(dtype, tuple(rows), settings)
 
 
 def their_step(theirs: Any, loss: Any, visible: Tensor, infrared: Tensor) -> tuple[Tensor, ...]:
@@ -141,8 +142,8 @@ def step(
         row("feature before the neck", feature, output.feature),
         row("logits", logits, output.logits),
         row("identity loss", identity, terms["id"]),
-        row("weighted triplet", triplet, terms["triplet"]),
-        row("their sum", identity + triplet, terms["total"]),
+        row("weighted triplet", triplet, terms["triplet"], BEHIND_TRIPLET),
+        row("their sum", identity + triplet, terms["total"], BEHIND_TRIPLET),
         *gradients(theirs, ours, slack),
         *running(theirs, ours),
     ]
@@ -157,8 +158,8 @@ def gradients(theirs: nn.Module, ours: nn.Module, slack: Mapping[str, float]) ->
         if (parameter.grad is None) != (found is None):
             raise ValueError(f"{name} has a gradient in one network alone")
         if key is not None and parameter.grad is not None and found is not None:
-            pairs[key] = parameter.grad, first(found, parameter)
-    least = TOLERANCES[str(next(iter(pairs.values()))[0].dtype).removeprefix("torch.")]
+            pairs[key] = parameter.grad, found
+    least = BEHIND_TRIPLET[_name(next(iter(pairs.values()))[0].dtype)]
     return [
         Row(f"gradient, {key.removeprefix('backbone.')}", norm, difference, max(least, 3 * slack.get(part, 0.0)))
         for part, (key, norm, difference) in worst(pairs).items()
@@ -209,32 +210,38 @@ def embeddings(theirs: Any, ours: CSCL, visible: Tensor, infrared: Tensor) -> li
     return rows
 
 
-def row(quantity: str, theirs: Tensor, ours: Tensor) -> Row:
+def row(quantity: str, theirs: Tensor, ours: Tensor, tolerances: Mapping[str, float] = TOLERANCES) -> Row:
     norm = float(theirs.detach().norm())
-    tolerance = TOLERANCES[str(theirs.dtype).removeprefix("torch.")]
-    return Row(quantity, norm, float((theirs - ours).detach().norm()) / norm, tolerance)
+    return Row(quantity, norm, float((theirs - ours).detach().norm()) / norm, tolerances[_name(theirs.dtype)])
+
+
+def _name(kind: torch.dtype) -> str:
+    return str(kind).removeprefix("torch.")
 
 
 def construction(theirs: Any, ours: CSCL, smoothing: float) -> tuple[tuple[str, str, str], ...]:
     """What equal weights hide, read off both networks as they are built."""
     block: Any = ours.backbone.non_local["layer2"]
     inner = str(theirs.NL_2[0].inter_channels), str(block[0].query.out_channels)
-    known = {renamed(n) for n, p in theirs.named_parameters() if p.requires_grad}
-    more = [n for n, p in ours.named_parameters() if p.requires_grad and n not in known]
+    trained = {renamed(n) for n, p in theirs.named_parameters() if p.requires_grad} - {None}
+    here = {n for n, p in ours.named_parameters() if p.requires_grad}
     neck, classifier, last = ours.neck.norm, ours.neck.classifier, theirs.classifier
     return (
         ("inner channels of a non-local block of 512", *inner),
-        ("trained here alone", "", ", ".join(more) or "none"),
+        ("trained in this one alone", _listed(trained - here), _listed(here - trained)),
         ("smoothing of the identity labels", "0", f"{smoothing:g}"),
         ("neck's scale at the start: deviation", f"{theirs.bottleneck.weight.std():.3f}", f"{neck.weight.std():.3f}"),
         ("classifier at the start: deviation", f"{last.weight.std():.4f}", f"{classifier.weight.std():.4f}"),
     )
 
 
+def _listed(names: Iterable[str | None]) -> str:
+    return ", ".join(sorted(map(str, names))) or "none"
+
+
 @click.command()
 @click.option("--peer", type=click.Path(path_type=Path, exists=True, file_okay=False), required=True)
 @click.option("--dtype", type=click.Choice(sorted(TOLERANCES)), default="float64", show_default=True)
-@click.option("--exact", is_flag=True, help="Ours with the published GeM, self-distances and triplet weights.")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="A change of our `agw` recipe.")
 @click.option("--train", is_flag=True, help="Train and test both instead; --out keeps what is finished.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False))
@@ -244,7 +251,6 @@ def construction(theirs: Any, ours: CSCL, smoothing: float) -> tuple[tuple[str, 
 def main(
     peer: Path,
     dtype: str,
-    exact: bool,
     changes: tuple[str, ...],
     train: bool,
     out: Path | None,
@@ -252,7 +258,7 @@ def main(
     seeds: int,
     as_json: bool,
 ) -> None:
-    """Compare, print the table, and exit with 1 where the two disagree."""
+    """Compare, print the table, and exit with 1 where the two disagree, with 2 where they cannot be compared."""
     if train:
         if out is None:
             raise click.UsageError("--train: give --out, the folder for data set and runs")
@@ -261,7 +267,10 @@ def main(
         results = compare_training(peer, out, Budget(epochs=epochs, seeds=seeds))
         click.echo(json.dumps(results, indent=1) if as_json else "\n".join(table(results)))
         return
-    report = compare(peer, changes, dtype, exact)
+    try:
+        report = compare(peer, changes, dtype)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
     whole = {**asdict(report), "passed": report.passed}
     click.echo(json.dumps(whole, indent=1) if as_json else "\n".join(report.lines()))
     sys.exit(0 if report.passed else 1)

@@ -1,4 +1,17 @@
-"""Trains and tests the published AGW code and our `agw` on one small simulated data set, at one size and one budget."""
+"""Trains and tests the published AGW code and our `agw` on one small simulated data set, at one size and one budget.
+
+Ours is the recipe `agw` with no other changes than the budget's: sizes, people, images and steps, the seed, the weights
+to start from. What still differs is none of the recipe's:
+
+- batches: they draw people afresh at every step and a person's images with replacement; ours takes people in rounds
+  (nobody twice before all were there) and an image twice only where there are too few. Left to itself, ours also takes
+  N // batch steps an epoch where they take one more; here both take theirs.
+- resizing: they resize with Pillow's Lanczos filter, ours (data/store.py) with its bilinear one.
+- selection: train.py keeps the weights that score best on the test people, ours the last; here both are tested with
+  their last. Galleries (ten, by the same seeds) and features (after the neck, no mirror image) are the same.
+- precision: they compute in float32, ours on CUDA under bf16 autocast unless told otherwise; here both run on a CPU.
+- the random numbers.
+"""
 
 import json
 import os
@@ -22,11 +35,6 @@ from pipelines.parse import ParseConfig, parse
 from pipelines.train import TrainConfig, train
 
 RUNNER = Path(__file__).with_name("agw_runner.py")
-PUBLISHED = (
-    "loss.smoothing=0", "augment.exchange=0", "augment.grey=0", "augment.erase=0", "augment.padding=10",
-    "train.learning_rate=0.1", "train.backbone_rate=0.1", "train.weight_decay=5e-4", "train.warmup=10",
-)  # fmt: skip
-"""What the published code does, where our recipe can say it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,16 +122,16 @@ def theirs(peer: Path, work: Path, weights: Path, budget: Budget, seed: int) -> 
 
 
 def ours(work: Path, weights: Path, budget: Budget, seed: int) -> dict[str, float]:
-    """`cscl train --method agw` and `cscl evaluate --no-flip`, all-search, single-shot."""
+    """`cscl train --recipe agw` and `cscl evaluate --no-flip`, all-search, single-shot."""
     masks, run = work / "sysu_masks.h5", work / f"ours-{seed}"
     size = budget.size
     parse(ParseConfig("sysu", work / "SYSU-MM01", masks, ParserSpec(device="cpu"), size, workers=0, flip=False))
     changes = [
-        *PUBLISHED, f"data.size={list(size)}", f"model.pretrained={json.dumps(str(weights))}", f"seed={seed}",
+        f"data.size={list(size)}", f"model.pretrained={json.dumps(str(weights))}", f"seed={seed}",
         f"train.epochs={budget.epochs}", f"train.steps={budget.steps}",
         f"train.identities={budget.people}", f"train.images={budget.images}",
     ]  # fmt: skip
-    recipe = read_recipe(Path("cscl"), changes, "agw")
+    recipe = read_recipe(Path("agw"), changes)
     train(TrainConfig(masks, run, recipe, resume=(run / "recipe.toml").exists(), device="cpu"))
     found = evaluate(run, protocols=("all-single",), flip=False, device="cpu", progress=False).results[0]
     return {"rank1": 100 * float(found.cmc[1]), "mAP": 100 * float(found.mAP), "chance": 100 * found.chance_rank1}

@@ -14,9 +14,6 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from cscl import losses
-from cscl.model import CSCL
-
 RULES = (
     (r"visible_module\.visible\.(conv1|bn1)\.", r"backbone.visible_stem.\1."),
     (r"thermal_module\.thermal\.(conv1|bn1)\.", r"backbone.infrared_stem.\1."),
@@ -73,43 +70,10 @@ def draw_weights(net: Any) -> None:
 
 
 def carry_over(theirs: nn.Module, ours: nn.Module) -> None:
-    """Their weights in our network. A non-local block that is wider here holds theirs in its first inner channels and
-    0 in the others: the same function, with the same gradients there."""
-    state, filled = ours.state_dict(), set()
-    for name, value in theirs.state_dict().items():
-        if (own := renamed(name)) is not None:
-            state[own].zero_()
-            first(state[own], value).copy_(value)
-            filled.add(own)
-    missing = [name for name in state if name not in filled and name != "pool.p"]
-    if missing:
-        raise ValueError(f"their network has nothing for {', '.join(missing)}; RULES or the `agw` network changed")
-
-
-def first(tensor: Tensor, like: Tensor) -> Tensor:
-    """The corner of `tensor` that has the shape of `like`."""
-    return tensor[tuple(slice(n) for n in like.shape)] if like.ndim else tensor
-
-
-@contextmanager
-def as_published(model: CSCL) -> Iterator[None]:
-    """Ours with the published GeM (no floor, 1e-12 under the root), self-distances (1e-6) and weights (the row's
-    maximum passes a gradient)."""
-
-    class Pool(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return (x.pow(3).mean((2, 3)) + 1e-12) ** (1 / 3)
-
-    def distances(a: Tensor, b: Tensor) -> Tensor:
-        return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist").clamp(min=1e-6)
-
-    def weighted(values: Tensor, scores: Tensor, chosen: Tensor) -> Tensor:
-        weights = (scores * chosen - (scores * chosen).amax(1, keepdim=True)).exp() * chosen
-        return (values * weights).sum(1) / (weights.sum(1) + 1e-6)
-
-    with (
-        mock.patch.object(model, "pool", Pool()),
-        mock.patch.object(losses, "distances", distances),
-        mock.patch.object(losses, "_weighted", weighted),
-    ):
-        yield
+    """Their weights in our network; ValueError where one is missing, left over or of another shape."""
+    pairs = ((renamed(name), value) for name, value in theirs.state_dict().items())
+    state = {own: value for own, value in pairs if own is not None}
+    try:
+        ours.load_state_dict({**state, "pool.p": torch.tensor(3.0)})
+    except RuntimeError as error:
+        raise ValueError(f"theirs do not fill ours (RULES or the `agw` network changed): {error}") from error
