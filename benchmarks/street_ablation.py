@@ -75,13 +75,17 @@ ROWS = {
     "recipe": Row("cscl", (), "stripes"),
     "recipe, true masks": Row("cscl", (), "recipe", "true"),
     "recipe, another image's masks": Row("cscl", ("data.masks=other",), "recipe"),
-    "recipe, no masks": Row("cscl", ("loss.parsing=0", "train.guided=0", "model.pulled=true"), "recipe"),
+    "recipe, no masks": Row(
+        "cscl", ("loss.parsing=0", "loss.shown=0", "train.guided=0", "model.pulled=true"), "recipe"
+    ),
     "PAM, se gate": Row("cscl", (*PAM, "model.pam_gate=se"), "+ PAM"),
     "PAM, mam gate": Row("cscl", (*PAM, "model.pam_gate=mam"), "+ PAM"),
     "HC for ICM": Row("cscl", ("loss.icm=0.5", "loss.icm_form=hc"), "+ ICM"),
     "HcTri for ICM": Row("cscl", ("loss.icm=0.5", "loss.icm_form=hctri"), "+ ICM"),
 }
 """`recipe` is the shipped recipe as it is; `+` rows add to the one before."""
+SHORT = ("baseline", "six global heads", "stripes", "recipe", "recipe, another image's masks")
+"""Rows that the README shows."""
 
 
 @click.command()
@@ -90,8 +94,11 @@ ROWS = {
 @click.option("--rows", help="Comma-separated names; `list` prints them.  [default: all]")
 @click.option("--seeds", default="0-2", show_default=True, help="First and last.")
 @click.option("--epochs", default=10, show_default=True, help="Of the `small` recipe's 50 steps.")
-@click.option("--page", type=click.Path(path_type=Path, exists=True))
-def main(photos: Path, out: Path, rows: str | None, seeds: str, epochs: int, page: Path | None) -> None:
+@click.option("--page", type=click.Path(path_type=Path, exists=True), help="Put table and figure there.")
+@click.option("--readme", type=click.Path(path_type=Path, exists=True), help="Put the SHORT rows there.")
+def main(
+    photos: Path, out: Path, rows: str | None, seeds: str, epochs: int, page: Path | None, readme: Path | None
+) -> None:
     """Train what is not trained yet, then write the table and the figure."""
     if rows == "list":
         click.echo("\n".join(ROWS))
@@ -113,6 +120,8 @@ def main(photos: Path, out: Path, rows: str | None, seeds: str, epochs: int, pag
     if page is not None:
         figure(done, page.parent / PICTURE)
         put_table(page, BEGIN, END, text)
+    if readme is not None:
+        put_table(readme, BEGIN, END, "\n".join(table(done, epochs, SHORT)))
 
 
 def read_runs(epochs: int) -> dict[tuple[str, int], dict[str, Any]]:
@@ -213,27 +222,27 @@ def code() -> str:
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 
-def table(done: Mapping[tuple[str, int], dict[str, Any]], epochs: int) -> list[str]:
-    """Markdown: a line a row that has a training, then what the figures are."""
+def table(done: Mapping[tuple[str, int], dict[str, Any]], epochs: int, names: Sequence[str] = tuple(ROWS)) -> list[str]:
+    """Markdown: a line for each of the rows that has a training, then what the figures are."""
     boxes = [f"{level}, {100 * DIFFICULTIES[level].box_error:.0f} %" for level in LEVELS]
     lines = [
         f"| row | seeds | {' | '.join(boxes)} | Rank-1, {HARDEST} | {HARDEST} against |",
         "| --- |" + " --- |" * (len(LEVELS) + 3),
     ]
-    for name, row in ROWS.items():
-        runs = of_row(done, name)
+    for name in names:
+        row, runs = ROWS[name], of_row(done, name)
         if not runs:
             continue
         cells = [spread([one["levels"][level]["mAP"] for one in runs]) for level in LEVELS]
         cells.append(spread([one["levels"][HARDEST]["Rank-1"] for one in runs]))
         lines.append(f"| {name} | {len(runs)} | {' | '.join(cells)} | {difference(done, name, row.against)} |")
-    every = list(done.values())
+    every = [one for one in done.values() if one["row"] in names]
     if not every:
         return ["No training is done yet."]
     chance = every[0]["levels"][HARDEST]["chance"]
     iou = next((one["mask_iou"] for one in every if "mask_iou" in one), {})
     codes, machines = {one["code"] for one in every}, {one["machine"] for one in every}
-    missing = [name for name in ROWS if not of_row(done, name)]
+    missing = [name for name in names if not of_row(done, name)]
     return [
         *lines,
         "",
@@ -250,7 +259,7 @@ def table(done: Mapping[tuple[str, int], dict[str, Any]], epochs: int) -> list[s
         + (f" The rows are of {len(codes)} states of the code." if len(codes) > 1 else "")
         + (f" Not trained yet: {', '.join(missing)}." if missing else ""),
         "",
-        *part_table(done, "recipe"),
+        *(part_table(done, "recipe") if len(names) == len(ROWS) else ()),
     ]
 
 
