@@ -112,6 +112,14 @@ def test_non_local_blocks_start_as_the_identity_and_sit_where_agw_has_them() -> 
     assert not torch.equal(run(net, x, infrared), run(plain, x, infrared))
 
 
+def test_non_local_blocks_compare_cells_in_as_many_channels_as_asked_for() -> None:
+    inner = [
+        [block.query.out_channels for block in Backbone("resnet18", True, channels).non_local["layer2"]]  # type: ignore
+        for channels in (0, 1)
+    ]
+    assert inner == [[64, 64], [1, 1]]
+
+
 def test_a_shallow_stage_takes_one_non_local_block_a_residual_block() -> None:
     net = Backbone("resnet18", non_local=True)
     assert {k: len(v) for k, v in net.non_local.items()} == {"layer2": 2, "layer3": 2}  # type: ignore[arg-type]

@@ -1,5 +1,7 @@
 """Joint transforms: image and mask stay together, parts with a side swap, colour leaves the mask alone."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -84,10 +86,13 @@ def test_erased_pixels_have_the_mean_colour_and_are_ignored(mask: Tensor, colour
         assert erased.sum() == len(rows) * len(columns)
 
 
-def test_padding_has_the_mean_colour_and_is_ignored(mask: Tensor, colours: Tensor) -> None:
+@pytest.mark.parametrize(("fill", "colour"), [("mean", [round(255 * m) for m in MEAN]), ("black", [0, 0, 0])])
+def test_padding_has_the_colour_asked_for_and_is_ignored(
+    mask: Tensor, colours: Tensor, fill: Any, colour: list[int]
+) -> None:
     padding = 5
-    change = JointTransform(SIZE, AugmentConfig(padding=padding, flip=0, erase=0, exchange=0, grey=0), STAY)
-    mean = torch.tensor([round(255 * m) for m in MEAN], dtype=torch.uint8)
+    change = JointTransform(SIZE, AugmentConfig(padding=padding, fill=fill, flip=0, erase=0, exchange=0, grey=0), STAY)
+    mean = torch.tensor(colour, dtype=torch.uint8)
     shifts = set()
     for seed in SEEDS:
         image, moved = change(colours, mask, True, seed)

@@ -15,7 +15,7 @@ from data.store import load_images
 from parsing.cache import MaskCache
 from parsing.errors import InputError
 from parsing.schemes import part_scheme
-from pipelines.batches import Batches, confidences, part_masks, with_masks
+from pipelines.batches import Batches, confidences, of_others, part_masks, with_masks
 from pipelines.config import Recipe
 
 SIZE = (64, 32)
@@ -117,3 +117,11 @@ def test_a_batch_is_the_same_whenever_it_is_asked_for(
     assert not torch.equal(make(1)[0]["images"], first[0]["images"])
     one, two = first[0]["images"], first[1]["images"]
     assert not torch.equal(one, two)
+
+
+def test_as_a_control_every_image_gets_the_mask_of_another_one_of_its_modality(records: tuple[Record, ...]) -> None:
+    others = of_others(records, seed=3)
+    assert sorted(others) == list(range(len(records)))
+    assert all(number != other for number, other in enumerate(others))
+    assert all(records[other].modality == record.modality for record, other in zip(records, others, strict=True))
+    assert others == of_others(records, seed=3) != of_others(records, seed=4)

@@ -53,6 +53,11 @@ def test_the_step_schedule_warms_up_and_divides_by_ten_at_its_milestones() -> No
     assert factors[50:] == pytest.approx([0.01] * 30)
 
 
+def test_a_warm_up_by_the_epoch_is_agws() -> None:
+    recipe = TrainRecipe(epochs=80, warmup=10, warmup_by="epoch", schedule="step", milestones=(20, 50))
+    assert [learning_rate(recipe, e) for e in (0, 0.99, 1, 8.5, 9, 15)] == pytest.approx([0.1, 0.1, 0.2, 0.9, 1, 1])
+
+
 def test_the_cosine_falls_from_1_to_0() -> None:
     recipe = TrainRecipe(epochs=8, warmup=0, schedule="cosine")
     for epoch in (0, 1.5, 4, 8):
