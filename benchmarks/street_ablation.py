@@ -60,19 +60,18 @@ class Row:
     masks: str = "built-in"
 
 
-PAM = ("model.spam=false", "loss.division=0", "loss.icm=0")
-UNMASKED = ("model.pam=false", "loss.parsing=0", "loss.division=0", "loss.icm=0")
+PAM = ("model.spam=false", "loss.division=0")
+UNMASKED = ("model.pam=false", "loss.parsing=0", "loss.shown=0", "loss.division=0")
 ROWS = {
     "baseline": Row("baseline"),
     "AGW": Row("agw", against="baseline"),
     "six global heads": Row("cscl", ("model.part_pooling=global", *UNMASKED), "baseline"),
     "stripes": Row("cscl", ("model.part_pooling=stripes", *UNMASKED), "baseline"),
     "+ PAM": Row("cscl", PAM, "baseline"),
-    "+ SPAM": Row("cscl", ("loss.division=0", "loss.icm=0"), "+ PAM"),
-    "+ division": Row("cscl", ("loss.division=0.5", "loss.icm=0"), "+ SPAM"),
-    "+ ICM": Row("cscl", ("loss.division=0.5", "loss.icm=0.5"), "+ division"),
-    "SPAM alone": Row("cscl", ("model.pam=false", "loss.division=0", "loss.icm=0"), "baseline"),
+    "+ SPAM": Row("cscl", ("loss.division=0",), "+ PAM"),
     "recipe": Row("cscl", (), "stripes"),
+    "+ ICM": Row("cscl", ("loss.icm=0.5",), "recipe"),
+    "recipe without PAM": Row("cscl", ("model.pam=false",), "recipe"),
     "recipe, true masks": Row("cscl", (), "recipe", "true"),
     "recipe, another image's masks": Row("cscl", ("data.masks=other",), "recipe"),
     "recipe, no masks": Row(
@@ -80,10 +79,10 @@ ROWS = {
     ),
     "PAM, se gate": Row("cscl", (*PAM, "model.pam_gate=se"), "+ PAM"),
     "PAM, mam gate": Row("cscl", (*PAM, "model.pam_gate=mam"), "+ PAM"),
-    "HC for ICM": Row("cscl", ("loss.icm=0.5", "loss.icm_form=hc"), "+ ICM"),
-    "HcTri for ICM": Row("cscl", ("loss.icm=0.5", "loss.icm_form=hctri"), "+ ICM"),
+    "HC for ICM": Row("cscl", ("loss.icm=0.5", "loss.icm_form=hc"), "recipe"),
+    "HcTri for ICM": Row("cscl", ("loss.icm=0.5", "loss.icm_form=hctri"), "recipe"),
 }
-"""`recipe` is the shipped recipe as it is; `+` rows add to the one before."""
+"""`+` rows add to the one before; `recipe` is the shipped one as it is, which adds the division loss to `+ SPAM`."""
 SHORT = ("baseline", "six global heads", "stripes", "recipe", "recipe, another image's masks")
 """Rows that the README shows."""
 

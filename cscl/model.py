@@ -233,9 +233,9 @@ class LossConfig:
     part_triplet: float = 1.0
     parsing: float = 0.35
     shown: float = 0.35
-    balance: float = 0.5
+    balance: float = 0.25
     division: float = 0.5
-    icm: float = 0.5
+    icm: float = 0.0
     smoothing: float = 0.1
     triplet_form: Literal["weighted", "hard"] = "weighted"
     triplet_margin: float = 0.3

@@ -65,7 +65,7 @@ class SPAM(nn.Module):
         if pooling == "parsing":
             self.norm = nn.BatchNorm2d(sum(channels))
             self.head = nn.Conv2d(sum(channels), parts + 1, 1)
-            self.shown = PartLogits(sum(channels), parts)
+            self.shown = PartLogits(sum(channels) + 2, parts)
         self.project = nn.ModuleList(nn.Linear(channels[1], part_dim, bias=False) for _ in range(parts))
         self.necks = nn.ModuleList(BNNeck(part_dim, identities) for _ in range(parts))
         self.foreground_neck = BNNeck(channels[1], identities)
@@ -86,7 +86,13 @@ class SPAM(nn.Module):
             logits = self.head(normed)
             attention = logits.float().softmax(1)
             weights = normalised_weights(_foreground_first(attention if self.pulled else attention.detach()))
-            shown = self.shown(weighted_sum(normed, weights[:, 1:].detach()))
+            own = attention[:, 1:].detach()
+            told = [
+                weighted_sum(normed, normalised_weights(own)),
+                own.mean((2, 3))[:, :, None],
+                own.amax((2, 3))[:, :, None],
+            ]
+            shown = self.shown(torch.cat(told, 2))
             visibility = shown.detach().sigmoid()
         else:
             logits = shown = None

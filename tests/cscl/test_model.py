@@ -27,6 +27,8 @@ RNG = torch.Generator().manual_seed(9)
 SMALL = ModelConfig(identities=6, backbone="resnet18", part_dim=16)
 IDENTITIES = torch.tensor([0, 0, 3, 3, 5, 5, 3, 0])
 INFRARED = torch.tensor([True, False, False, True, True, False, True, False])
+WHOLE = LossConfig(icm=0.5)
+"""Every term on."""
 TERMS = {"id", "triplet", "parsing", "shown", "division", "icm"}
 
 
@@ -108,7 +110,7 @@ def test_without_pam_and_spam_it_is_the_baseline() -> None:
     assert out.parts is None
     assert out.parsing_logits == []
     torch.testing.assert_close(out.embedding, F.normalize(out.necked))
-    terms = TotalLoss(LossConfig())(out, IDENTITIES, INFRARED, labels())
+    terms = TotalLoss(WHOLE)(out, IDENTITIES, INFRARED, labels())
     assert terms["parsing"].item() == terms["shown"].item() == terms["division"].item() == 0 < terms["icm"].item()
 
 
@@ -196,7 +198,7 @@ def test_controls_without_masks_have_no_parsing_of_their_own_and_the_same_embedd
     out = model(images(), INFRARED, mask_distribution(labels(), 4, (2, 1)), torch.ones(8))
     assert out.parsing_logits == []
     assert out.embedding.shape == (8, CSCL(SMALL).embedding_dim)
-    terms = TotalLoss(LossConfig())(out, IDENTITIES, INFRARED, labels())
+    terms = TotalLoss(WHOLE)(out, IDENTITIES, INFRARED, labels())
     assert terms["parsing"].item() == 0 < terms["id"].item()
     terms["total"].backward()
 
@@ -337,17 +339,17 @@ def test_the_total_is_the_weighted_sum_of_terms_that_equal_their_definitions() -
 
 def test_a_weight_of_0_leaves_its_term_out_and_only_that() -> None:
     out, y = disturbed()(images(), INFRARED), labels()
-    whole = TotalLoss(LossConfig())(out, IDENTITIES, INFRARED, y)
+    whole = TotalLoss(WHOLE)(out, IDENTITIES, INFRARED, y)
     for term in TERMS:
         weight: Any = {"identity" if term == "id" else term: 0.0}
-        without = TotalLoss(replace(LossConfig(), **weight))(out, IDENTITIES, INFRARED, y)
+        without = TotalLoss(replace(WHOLE, **weight))(out, IDENTITIES, INFRARED, y)
         for t in TERMS:
             assert without[t].item() == (0 if t == term else whole[t].item())
 
 
 def test_every_form_changes_its_own_term_alone() -> None:
     out, y = disturbed()(images(), INFRARED), labels()
-    base = TotalLoss(LossConfig())(out, IDENTITIES, INFRARED, y)
+    base = TotalLoss(WHOLE)(out, IDENTITIES, INFRARED, y)
     options: list[tuple[str, dict[str, Any]]] = [
         ("triplet", {"triplet_form": "hard", "triplet_margin": 5.0}),
         *(("division", {"division_form": form}) for form in DIVISION_FORMS if form != "attention"),
@@ -358,7 +360,7 @@ def test_every_form_changes_its_own_term_alone() -> None:
         ("parsing", {"balance": 0.0}),
     ]
     for changed, option in options:
-        terms = TotalLoss(LossConfig(**option))(out, IDENTITIES, INFRARED, y)
+        terms = TotalLoss(replace(WHOLE, **option))(out, IDENTITIES, INFRARED, y)
         assert {t for t in TERMS if not torch.equal(terms[t], base[t])} == {changed}, option
 
 
@@ -378,7 +380,7 @@ def test_outputs_of_parts_of_a_batch_join_to_that_of_the_whole(config: ModelConf
     pieces = [model(x[rows], INFRARED[rows]) for rows in (slice(0, 3), slice(3, None))]
     joined = pieces[0].like([torch.cat(each) for each in zip(*(p.tensors() for p in pieces), strict=True)])
     torch.testing.assert_close(joined.embedding, whole.embedding, rtol=1e-4, atol=1e-5)
-    terms = [TotalLoss(LossConfig())(out, IDENTITIES, INFRARED, y) for out in (joined, whole)]
+    terms = [TotalLoss(WHOLE)(out, IDENTITIES, INFRARED, y) for out in (joined, whole)]
     for name in terms[0]:
         torch.testing.assert_close(terms[0][name], terms[1][name], rtol=1e-4, atol=1e-5)
     assert [len(o.pam_logits) for o in pieces] == [len(whole.pam_logits)] * 2
@@ -387,7 +389,7 @@ def test_outputs_of_parts_of_a_batch_join_to_that_of_the_whole(config: ModelConf
 @pytest.mark.parametrize(("gate", "spam"), [*((gate, True) for gate in PAM_GATES), ("parsing", False)])
 def test_every_parameter_learns_from_the_total(gate: Any, spam: bool) -> None:
     model = disturbed(replace(SMALL, pam_gate=gate, spam=spam, non_local=True)).train()
-    step(model, labels(), LossConfig(), images=images(), identities=IDENTITIES, infrared=INFRARED)
+    step(model, labels(), WHOLE, images=images(), identities=IDENTITIES, infrared=INFRARED)
     idle = [n for n, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
     # The inner layers of a non-local block wait until the norm behind them leaves 0.
     assert [n for n in idle if "non_local" not in n] == []
@@ -432,9 +434,9 @@ def test_degenerate_batches_keep_losses_and_gradients_finite(case: str, precisio
         step(
             disturbed().train(),
             batch.pop("part_labels"),
-            LossConfig(),
-            LossConfig(triplet_form="hard", icm_form="hctri"),
-            LossConfig(icm_form="hc", division_form="mpanet"),
+            WHOLE,
+            replace(WHOLE, triplet_form="hard", icm_form="hctri"),
+            replace(WHOLE, icm_form="hc", division_form="mpanet"),
             **batch,
         )
 
@@ -443,7 +445,7 @@ def test_bf16_autocast_is_near_float32_and_its_losses_are_float32() -> None:
     model, x, y = disturbed(replace(SMALL, non_local=True)), images(4), labels(4)
     ids, infrared = torch.tensor([0, 0, 3, 3]), torch.tensor([True, False, False, True])
     masks, alpha = mask_distribution(y, 4, (2, 1)), torch.full((4,), 0.5)
-    loss = TotalLoss(LossConfig())
+    loss = TotalLoss(WHOLE)
 
     def terms() -> tuple[Output, dict[str, Tensor]]:
         out = model(x, infrared, masks, alpha)
@@ -464,9 +466,9 @@ def test_bf16_autocast_is_near_float32_and_its_losses_are_float32() -> None:
 @pytest.mark.parametrize(
     "loss",
     [
-        LossConfig(),
-        LossConfig(triplet_form="hard", icm_form="hctri", division_form="mpanet"),
-        LossConfig(icm_form="hc", division_form="features"),
+        WHOLE,
+        replace(WHOLE, triplet_form="hard", icm_form="hctri", division_form="mpanet"),
+        replace(WHOLE, icm_form="hc", division_form="features"),
     ],
 )
 def test_losses_of_a_bf16_output_are_those_of_its_numbers_in_float32(loss: LossConfig) -> None:
@@ -536,7 +538,7 @@ def test_ten_steps_fit_a_random_batch() -> None:
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)
     totals = []
     for _ in range(10):
-        terms = step(model, y, LossConfig(), images=x, identities=IDENTITIES, infrared=INFRARED)
+        terms = step(model, y, WHOLE, images=x, identities=IDENTITIES, infrared=INFRARED)
         optimiser.step()
         totals.append(float(terms["total"].detach()))
     assert totals[-1] < 0.6 * totals[0]

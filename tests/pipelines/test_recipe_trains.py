@@ -20,7 +20,10 @@ SHORT = (
 """80 steps: 10 of warm-up, the rate divided by ten after 20 and after 50."""
 
 
-@pytest.fixture(scope="module", params=["cscl", "regdb", "llcm"])
+@pytest.fixture(
+    scope="module",
+    params=["cscl", pytest.param("regdb", marks=pytest.mark.slow), pytest.param("llcm", marks=pytest.mark.slow)],
+)
 def rows(request: pytest.FixtureRequest, masks: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     run = tmp_path_factory.mktemp("short") / "run"
     recipe = read_recipe(Path(request.param), SHORT)
