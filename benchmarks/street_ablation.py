@@ -90,7 +90,7 @@ SHORT = ("baseline", "six global heads", "stripes", "recipe", "recipe, another i
 @click.command()
 @click.option("--photos", type=click.Path(path_type=Path), required=True)
 @click.option("--out", type=click.Path(path_type=Path), required=True)
-@click.option("--rows", help="Comma-separated names; `list` prints them.  [default: all]")
+@click.option("--rows", help="Names with ; between them; `list` prints them.  [default: all]")
 @click.option("--seeds", default="0-2", show_default=True, help="First and last.")
 @click.option("--epochs", default=10, show_default=True, help="Of the `small` recipe's 50 steps.")
 @click.option("--page", type=click.Path(path_type=Path, exists=True), help="Put table and figure there.")
@@ -102,7 +102,7 @@ def main(
     if rows == "list":
         click.echo("\n".join(ROWS))
         return
-    chosen = rows.split(",") if rows is not None else list(ROWS)
+    chosen = rows.split(";") if rows is not None else list(ROWS)
     first, _, last = seeds.partition("-")
     done = read_runs(epochs)
     for seed in range(int(first), int(last or first) + 1):

@@ -127,9 +127,9 @@ def test_visibility_is_told_from_what_is_where_the_part_would_be() -> None:
     both = module.norm(torch.cat([before, x], 1))
     for b in range(2):
         for q in range(PARTS):
-            logit = (
-                module.shown.weight[q] @ pooled_under(both[b], spread(out.attention[b, q + 1])) + module.shown.bias[q]
-            )
+            p = out.attention[b, q + 1]
+            told = torch.cat([pooled_under(both[b], spread(p)), p.mean()[None], p.max()[None]])
+            logit = module.shown.weight[q] @ told + module.shown.bias[q]
             torch.testing.assert_close(out.shown[b, q], logit, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(out.visibility, out.shown.sigmoid())
     assert torch.equal(spam()(before, x).visibility, torch.full((2, PARTS), 0.5))  # before it has learnt
