@@ -44,7 +44,7 @@ def main(masks: Path, out: Path, recipe: str, size: str, steps: int, page: Path 
         torch.save(calm_weights(), weights)
     changes = [
         f"model.pretrained={json.dumps(str(weights))}", f"data.size=[{height}, {width}]", "augment.padding=5",
-        "train.epochs=8", f"train.steps={steps}", "train.warmup=1", "train.milestones=[2, 5]", "train.guided=2",
+        "train.epochs=8", f"train.steps={steps}", "train.warmup=1", "train.milestones=[2, 5]",
     ]  # fmt: skip
     config = read_recipe(Path(recipe), changes)
     if not (run / "model.safetensors").exists() or len(rows_of(run)) < 8 * steps:

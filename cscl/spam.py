@@ -158,13 +158,15 @@ class PartLogits(nn.Module):
         return (features.float() * self.weight).sum(2) + self.bias
 
 
-def alpha_schedule(epoch: float, guided: float) -> float:
-    """alpha(t), how far the cached masks guide: linear from 1 at the start to 0 at the end of epoch `guided`.
+def alpha_schedule(progress: float, guided: float) -> float:
+    """alpha(t), how far the cached masks guide: linear from 1 at the start to 0 where `guided` is reached.
 
-    >>> alpha_schedule(0.0, 20), alpha_schedule(5.0, 20), alpha_schedule(21.0, 20), alpha_schedule(0.0, 0)
+    progress, guided: shares of training, in [0, 1].
+
+    >>> alpha_schedule(0.0, 0.5), alpha_schedule(0.125, 0.5), alpha_schedule(0.75, 0.5), alpha_schedule(0.0, 0.0)
     (1.0, 0.75, 0.0, 0.0)
     """
-    return max(0.0, 1.0 - epoch / guided) if guided else 0.0
+    return max(0.0, 1.0 - progress / guided) if guided else 0.0
 
 
 def mask_distribution(part_labels: Tensor, parts: int, size: tuple[int, int]) -> Tensor:

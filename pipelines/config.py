@@ -27,6 +27,7 @@ _BASELINE: dict[str, Any] = {
     "loss.shown": 0.0,
     "loss.division": 0.0,
     "loss.icm": 0.0,
+    "train.guided": 0.0,
 }
 METHODS: dict[str, dict[str, Any]] = {
     "cscl": {},
@@ -114,7 +115,8 @@ class TrainRecipe:
     SPAM) and `scalar_rate` (PAM's g, GeM's exponent) are factors of it.
     decay: which parameters `weight_decay` is for, `matrices` or `all`. clip: largest norm of the gradient, 0 for any.
 
-    guided: epochs over which the cached masks guide less and less; they must have ended when the rate first falls.
+    guided: the share of training over which the cached masks guide less and less; with `step` it must end before the
+    rate first falls.
     guide_confidence: the masks below it guide nothing.
     """
 
@@ -135,19 +137,22 @@ class TrainRecipe:
     warmup_by: Literal["step", "epoch"] = "step"
     schedule: Literal["step", "cosine"] = "step"
     milestones: tuple[int, ...] = (20, 50)
-    guided: int = 20
+    guided: float = 0.25
     guide_confidence: float = 0.5
 
     def __post_init__(self) -> None:
         _at_least(1, self, "epochs", "identities", "images", "accumulate")
         _at_least(0, self, "steps", "warmup", "backbone_rate", "module_rate", "scalar_rate", "weight_decay", "clip")
-        _at_least(0, self, "guided", "guide_confidence")
+        for name in ("guided", "guide_confidence"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name} = {getattr(self, name)}; give a number in [0, 1]")
         if not 0 < self.learning_rate < math.inf:
             raise InputError(f"learning_rate = {self.learning_rate}; give a number above 0")
-        if self.schedule == "step" and self.milestones and self.guided > min(self.milestones):
+        if self.schedule == "step" and self.milestones and self.guided * self.epochs > min(self.milestones):
             raise InputError(
-                f"guided = {self.guided} epochs, but the rate falls first at {min(self.milestones)}; the parts must "
-                "learn from their own attention before that: give at most as many"
+                f"guided = {self.guided} of {self.epochs} epochs, but the rate falls first at {min(self.milestones)}; "
+                "the parts must learn from their own attention before that: give at most "
+                f"{min(self.milestones) / self.epochs:.2f}"
             )
 
 

@@ -76,7 +76,7 @@ def fit(
             rate = learning_rate(recipe.train, number / batches.steps)
             for group in optimiser.param_groups:
                 group["lr"] = group["base"] * rate
-            alpha = alpha_schedule(number / batches.steps, recipe.train.guided)
+            alpha = alpha_schedule(number / len(batches), recipe.train.guided)
             optimiser.zero_grad(set_to_none=True)
             terms, told = take_gradients(network, criterion, batch, alpha, recipe, fabric)
             if not bool(torch.isfinite(terms["total"])):

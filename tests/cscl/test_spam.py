@@ -180,8 +180,8 @@ def test_flipped_features_and_masks_pool_the_same_under_flipped_maps() -> None:
     torch.testing.assert_close(mirrored.visibility, out.visibility)
 
 
-def test_alpha_falls_from_1_to_0_over_the_guided_epochs() -> None:
-    assert [alpha_schedule(t, 20) for t in (0, 5, 10, 20, 21, 80)] == [1, 0.75, 0.5, 0, 0, 0]
+def test_alpha_falls_from_1_to_0_over_the_guided_share() -> None:
+    assert [alpha_schedule(t, 0.5) for t in (0, 0.125, 0.25, 0.5, 0.75, 1)] == [1, 0.75, 0.5, 0, 0, 0]
     assert alpha_schedule(0, 0) == 0
 
 

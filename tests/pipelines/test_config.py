@@ -39,7 +39,7 @@ def test_a_recipe_is_read_back_bit_for_bit(tmp_path: Path) -> None:
         seed=2**63 - 1,
         data=DataRecipe(size=(64, 32), scheme="reid6", min_confidence=0.1 + 0.2),
         model=ModelRecipe(backbone="resnet34", pretrained='a "quoted" \\ file é.pth', tau=1 / 3),
-        train=TrainRecipe(learning_rate=1e-7, milestones=(), guided=0),
+        train=TrainRecipe(learning_rate=1e-7, milestones=(), guided=0.1),
     )
     assert read_recipe(written(tmp_path, recipe.to_toml())) == recipe
 
@@ -50,7 +50,7 @@ def test_the_baseline_is_cscl_without_its_parts() -> None:
     assert (baseline.model.pam, baseline.model.spam, baseline.model.non_local) == (False, False, False)
     assert (baseline.loss.parsing, baseline.loss.division, baseline.loss.icm) == (0, 0, 0)
     assert min(cscl.loss.parsing, cscl.loss.division) > 0
-    assert replace(baseline, method="cscl", model=cscl.model, loss=cscl.loss) == cscl
+    assert replace(baseline, method="cscl", model=cscl.model, loss=cscl.loss, train=cscl.train) == cscl
 
 
 def test_agw_is_the_baseline_as_published() -> None:
@@ -80,9 +80,13 @@ def test_another_method_replaces_what_the_recipes_own_one_set(tmp_path: Path) ->
         ("[train]\nepochs = 1.5", r"train\.epochs = 1\.5; give int"),
         ("[train]\nepochs = true", r"train\.epochs = True; give int"),
         ("[train]\nepochs = 0", r"train\.epochs = 0; give at least 1"),
-        ("[train]\nguided = 21", r"train\.guided = 21 epochs, but the rate falls first at 20"),
+        (
+            "[train]\nguided = 0.3",
+            r"train\.guided = 0\.3 of 80 epochs, but the rate falls first at 20; .*give at most 0\.25",
+        ),
+        ("[train]\nguided = 2", r"train\.guided = 2\.0; give a number in"),
         ("[train]\nclip = -1", r"train\.clip = -1\.0; give at least 0"),
-        ("[train]\nguide_confidence = -1", r"train\.guide_confidence = -1\.0; give at least 0"),
+        ("[train]\nguide_confidence = -1", r"train\.guide_confidence = -1\.0; give a number in"),
         ("[data]\nmasks = 'none'", r"data\.masks = 'none'; choose one of own, other"),
         ("[train]\nsteps = -1", r"train\.steps = -1; give at least 0"),
         ("[train]\nlearning_rate = nan", r"train\.learning_rate = nan"),

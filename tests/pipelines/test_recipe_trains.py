@@ -15,7 +15,7 @@ from pipelines.train import TrainConfig, train
 SHORT = (
     "model.backbone=resnet18", "model.pretrained=false", "model.part_dim=32", "data.size=[64, 32]", "augment.padding=3",
     "train.identities=4", "train.images=2", "train.steps=10", "train.epochs=8", "train.warmup=1",
-    "train.milestones=[2, 5]", "train.guided=2",
+    "train.milestones=[2, 5]",
 )  # fmt: skip
 """80 steps: 10 of warm-up, the rate divided by ten after 20 and after 50."""
 
