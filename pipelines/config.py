@@ -27,7 +27,6 @@ _BASELINE: dict[str, Any] = {
     "loss.shown": 0.0,
     "loss.division": 0.0,
     "loss.icm": 0.0,
-    "train.guided": 0.0,
 }
 METHODS: dict[str, dict[str, Any]] = {
     "cscl": {},
@@ -137,7 +136,7 @@ class TrainRecipe:
     warmup_by: Literal["step", "epoch"] = "step"
     schedule: Literal["step", "cosine"] = "step"
     milestones: tuple[int, ...] = (20, 50)
-    guided: float = 0.25
+    guided: float = 0.2
     guide_confidence: float = 0.5
 
     def __post_init__(self) -> None:
