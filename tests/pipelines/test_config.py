@@ -153,7 +153,9 @@ def test_what_set_gets_wrong_is_named(change: str, said: str) -> None:
 
 
 def test_a_recipe_that_is_not_there_is_refused_with_the_ones_that_are(tmp_path: Path) -> None:
-    with pytest.raises(MissingError, match=r"there is no recipe .*none\.toml; give .* agw, cscl, demo, llcm, regdb, small"):
+    with pytest.raises(
+        MissingError, match=r"there is no recipe .*none\.toml; give .* agw, cscl, demo, llcm, regdb, small"
+    ):
         read_recipe(tmp_path / "none.toml")
     with pytest.raises(InputError, match="there is no method 'mpanet'"):
         read_recipe(method="mpanet")

@@ -275,7 +275,9 @@ def test_a_loss_that_is_no_number_stops_the_run_with_its_batch_saved(
     masks: Path, figures: Path, tiny_recipe: MakeRecipe, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    with pytest.raises(CsclError, match=r"step \d: the loss is not finite .*lower train\.learning_rate") as caught:
+    with pytest.raises(
+        CsclError, match=r"step \d: the loss or its gradient is not finite .*lower train\.learning_rate"
+    ) as caught:
         start(masks, run, tiny_recipe("train.learning_rate=1e30", "train.optimiser=sgd"))
     file = run / "failed-batch.safetensors"
     assert str(file) in str(caught.value)
