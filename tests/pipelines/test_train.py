@@ -68,10 +68,10 @@ def test_every_step_has_a_row_whose_total_is_the_weighted_sum(finished: Path, ti
     for row in found:
         weighted = (
             loss.identity * row["id"] + loss.triplet * row["triplet"] + loss.parsing * row["parsing"]
-            + loss.division * row["division"] + loss.icm * row["icm"]
+            + loss.shown * row["shown"] + loss.division * row["division"] + loss.icm * row["icm"]
         )  # fmt: skip
         assert row["total"] == pytest.approx(weighted, rel=1e-5)
-        assert min(row[name] for name in ("id", "triplet", "parsing", "division", "icm")) > 0
+        assert min(row[name] for name in ("id", "triplet", "parsing", "shown", "division")) > 0
         assert 0 <= row["accuracy"] <= 1
 
 
