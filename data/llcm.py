@@ -8,7 +8,7 @@ from parsing.errors import InputError
 
 from . import galleries
 from .galleries import TRIALS
-from .listing import IndexLine, camera_of, image_files, read_ids, read_index, require
+from .listing import IndexLine, camera_of, list_folder, read_ids, read_index, require
 from .records import DataSet, Modality, Protocol, Record, Skip, Trial
 
 FOLDERS: dict[Modality, str] = {"visible": "test_vis", "infrared": "test_nir"}
@@ -120,7 +120,9 @@ class LLCM(DataSet):
             for line in lines:
                 folder, file = str(PurePosixPath(line.name).parent), PurePosixPath(line.name).name
                 if folder not in on_disk:
-                    on_disk[folder] = frozenset(image_files(f"{self.root}/{folder}"))
+                    files, others = list_folder(f"{self.root}/{folder}")
+                    self.others += tuple(f"{folder}/{other}" for other in others)
+                    on_disk[folder] = frozenset(files)
                 if file not in on_disk[folder]:
                     absent.append(line.name)
                 images[line.name] = Record(line.name, line.identity, camera_of(line.name), modality)
@@ -135,7 +137,8 @@ class LLCM(DataSet):
         for identity in sorted(self.test_identities):
             for camera in CAMERAS[modality]:
                 folder = f"{FOLDERS[modality]}/cam{camera}/{identity:04d}"
-                files = image_files(f"{self.root}/{folder}")
+                files, others = list_folder(f"{self.root}/{folder}")
+                self.others += tuple(f"{folder}/{file}" for file in others)
                 if files:
                     images[identity, camera] = tuple(
                         Record(f"{folder}/{file}", identity, camera, modality) for file in files

@@ -7,7 +7,7 @@ from typing import ClassVar
 from parsing.errors import InputError, MissingError
 
 from . import galleries
-from .listing import image_files, read_ids, require
+from .listing import list_folder, read_ids, require
 from .records import DataSet, Modality, Protocol, Record, Skip, Trial
 
 VISIBLE = (1, 2, 4, 5)
@@ -137,7 +137,8 @@ class SYSU(DataSet):
             modality: Modality = "visible" if camera in VISIBLE else "infrared"
             for identity in sorted(self.listed):
                 folder = f"cam{camera}/{identity:04d}"
-                files = image_files(f"{self.root}/{folder}")
+                files, others = list_folder(f"{self.root}/{folder}")
+                self.others += tuple(f"{folder}/{file}" for file in others)
                 if files:
                     images[identity, camera] = tuple(
                         Record(f"{folder}/{file}", identity, camera, modality) for file in files
