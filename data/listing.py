@@ -27,6 +27,7 @@ CAMERA_ENDS = r"(?=s[0-9]|[_\-. ]|$)"
 
 _CAMERA_FOLDER = re.compile(CAMERA, re.IGNORECASE)
 _CAMERA_IN_FILE = re.compile(f"(?:^|[_\\-. ]){CAMERA}{CAMERA_ENDS}", re.IGNORECASE)
+_IDENTITY = re.compile("[0-9]{4}")
 _SYSTEM_FILES = ("thumbs.db", "desktop.ini")
 
 
@@ -59,6 +60,16 @@ def list_folder(folder: str) -> Listing:
     return _checked(found, folder)
 
 
+def strays(root: Path, folder: str) -> tuple[str, ...]:
+    """Sorted names below `root` of what lies in `root/folder` and is no folder of an identity, four digits."""
+    try:
+        with os.scandir(root / folder) as entries:
+            names = [e.name for e in entries if not (_IDENTITY.fullmatch(e.name) and e.is_dir())]
+    except (FileNotFoundError, NotADirectoryError):
+        return ()
+    return tuple(f"{folder}/{printable(name)}" for name in sorted(names) if not _is_hidden(name))
+
+
 def list_below(root: Path, folder: str) -> Listing:
     """Sorted names below `root` of the files at any depth of `root/folder`; links are followed once."""
     found, waiting, seen = Listing([], []), [folder], set()
@@ -80,12 +91,16 @@ def list_below(root: Path, folder: str) -> Listing:
 
 def _sort_in(entry: os.DirEntry[str], name: str, found: Listing) -> bool:
     """Put a file where it belongs, as `name`; False for a folder that is to be looked into."""
-    if entry.name.startswith(".") or entry.name.lower() in _SYSTEM_FILES:
+    if _is_hidden(entry.name):
         return True
     if entry.is_dir():
         return False
     (found.images if is_image(entry.name) else found.others).append(name)
     return True
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _SYSTEM_FILES
 
 
 def _checked(found: Listing, where: str) -> Listing:
@@ -103,7 +118,7 @@ def _checked(found: Listing, where: str) -> Listing:
 
 def is_image(file: str) -> bool:
     """Whether a file name is that of an image which Pillow opens; hidden files (`._0001.jpg`) are not."""
-    return file[:1] != "." and PurePosixPath(file).suffix.lower() in image_suffixes()
+    return file[:1] != "." and os.path.splitext(file)[1].lower() in image_suffixes()
 
 
 def camera_of(name: str) -> int:
@@ -148,14 +163,13 @@ def read_index(root: Path, lists: Iterable[str]) -> list[list[IndexLine]]:
     """Lines `path label` of index lists that share their labels; no name leaves the data set's folder.
 
     Labels are numbered anew in every split, so the identity is the number of the folder that holds the image;
-    InputError where the two contradict each other.
+    InputError where the two contradict each other. A line that a list repeats counts once.
     """
     result: list[list[IndexLine]] = []
     label_of: dict[int, int] = {}
     identity_of: dict[int, int] = {}
     for list_name in lists:
-        lines: list[IndexLine] = []
-        result.append(lines)
+        lines: dict[str, IndexLine] = {}
         for number, text in enumerate(_lines(root / list_name), start=1):
             if not text.strip():
                 continue
@@ -173,9 +187,10 @@ def read_index(root: Path, lists: Iterable[str]) -> list[list[IndexLine]]:
                     f"{where}: label {label} and folder {folder} contradict an earlier line; "
                     "one label must stand for one folder number in both modalities"
                 )
-            lines.append(IndexLine(name, label, identity))
+            lines[name] = IndexLine(name, label, identity)
         if not lines:
             raise InputError(f"{root / list_name} is empty; expected lines 'path label'")
+        result.append(list(lines.values()))
     return result
 
 

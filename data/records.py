@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from .words import endings
+from .words import endings, listed
 
 Modality = Literal["visible", "infrared"]
 Skip = Literal["nothing", "sysu-same-place", "same-identity-and-camera"]
@@ -81,7 +81,9 @@ class DataSet(ABC):
     """Which gallery images a query does not see, in every protocol."""
     root: Path
     others: tuple[str, ...] = ()
-    """Files beside the images that are none, sorted: nobody reads them."""
+    """Files beside the images that are none: nobody reads them."""
+    strays: tuple[str, ...] = ()
+    """What lies where folders are named by four digits and has another name: nobody looks into it."""
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
@@ -103,7 +105,14 @@ class DataSet(ABC):
     def findings(self) -> tuple[Finding, ...]:
         """What a user has to know of this folder, beside its counts; nothing where there is nothing to say."""
         others = sorted(self.others)
-        return (Finding("files that are no image", len(others), endings(others), True),) if others else ()
+        found = [Finding("files that are no image", len(others), endings(others), True)] if others else []
+        if self.strays:
+            found.append(
+                Finding(
+                    "folders or files not named by four digits, as 0001", len(self.strays), listed(self.strays), True
+                )
+            )
+        return tuple(found)
 
     @abstractmethod
     def train(self, split: int = 1) -> tuple[Record, ...]:

@@ -7,7 +7,7 @@ from typing import ClassVar
 from parsing.errors import InputError, MissingError
 
 from . import galleries
-from .listing import list_folder, read_ids, require
+from .listing import list_folder, read_ids, require, strays
 from .records import DataSet, Modality, Protocol, Record, Skip, Trial
 
 VISIBLE = (1, 2, 4, 5)
@@ -135,6 +135,7 @@ class SYSU(DataSet):
         images: dict[tuple[int, int], tuple[Record, ...]] = {}
         for camera in sorted(VISIBLE + INFRARED):
             modality: Modality = "visible" if camera in VISIBLE else "infrared"
+            self.strays += strays(self.root, f"cam{camera}")
             for identity in sorted(self.listed):
                 folder = f"cam{camera}/{identity:04d}"
                 files, others = list_folder(f"{self.root}/{folder}")

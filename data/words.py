@@ -7,7 +7,11 @@ from pathlib import PurePosixPath
 
 def is_text(name: str) -> bool:
     """Whether a file name is UTF-8; the file system's other bytes come as lone surrogates."""
-    return not any("\ud800" <= letter <= "\udfff" for letter in name)
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def printable(name: str) -> str:
