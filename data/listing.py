@@ -91,11 +91,14 @@ def list_below(root: Path, folder: str) -> Listing:
 
 def _sort_in(entry: os.DirEntry[str], name: str, found: Listing) -> bool:
     """Put a file where it belongs, as `name`; False for a folder that is to be looked into."""
-    if _is_hidden(entry.name):
+    if entry.name.startswith("."):
         return True
     if entry.is_dir():
         return False
-    (found.images if is_image(entry.name) else found.others).append(name)
+    if is_image(entry.name):
+        found.images.append(name)
+    elif not _is_hidden(entry.name):
+        found.others.append(name)
     return True
 
 
@@ -104,8 +107,8 @@ def _is_hidden(name: str) -> bool:
 
 
 def _checked(found: Listing, where: str) -> Listing:
-    wrong = [name for name in (*found.images, *found.others) if not is_text(name)]
-    if wrong:
+    if not is_text("".join(name for names in found for name in names)):
+        wrong = [name for names in found for name in names if not is_text(name)]
         more = f" and {len(wrong) - 1} more" if wrong[1:] else ""
         raise InputError(
             f"in {printable(where)} the file name {min(wrong)!a}{more} is not UTF-8; rename it, "
