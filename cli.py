@@ -15,6 +15,9 @@ from parsing.errors import CsclError, InputError
 
 Folder = click.Path(path_type=Path)
 DATA_SETS = click.Choice(("sysu", "regdb", "llcm", "folder"))
+pattern_option = click.option(
+    "--pattern", help="folder: where paths name person and camera, as in '{identity}/{camera}/*'.  [default: by level]"
+)
 
 
 class Height(click.ParamType):
@@ -109,6 +112,7 @@ def _spec(name: str, device: str, options: dict[str, Any]) -> Any:
 @click.option("--flip/--no-flip", default=True, help="Average with the mirrored image.")
 @click.option("--overwrite", is_flag=True, help="Replace a cache that is there.")
 @click.option("--limit", type=int, help="At most so many images, spread over the data set.")
+@pattern_option
 @parser_options
 @one_line_errors
 def parse(**options: Any) -> None:
@@ -512,13 +516,14 @@ def data() -> None:
 @data.command("check")
 @click.option("--dataset", type=DATA_SETS, required=True)
 @click.option("--root", type=Folder)
+@pattern_option
 @click.option("--json", "as_json", is_flag=True)
 @one_line_errors
-def data_check(dataset: str, root: Path | None, as_json: bool) -> None:
+def data_check(as_json: bool, **options: Any) -> None:
     """Count a data set's folder against its published numbers and name what differs."""
     from pipelines.check import check
 
-    report = check(dataset, root)
+    report = check(**options)
     click.echo(json.dumps(report.to_json(), indent=1) if as_json else "\n".join(report.lines()))
     if not report.ok:
         sys.exit(1)

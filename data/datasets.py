@@ -43,12 +43,19 @@ def find_root(name: str, root: Path | None = None) -> Path:
     raise MissingError(f"{name}: not found; looked at {looked}. Give --root or set CSCL_DATA. {expected}")
 
 
-def open_data_set(name: str, root: Path | None = None, permutations: Path | None = None) -> DataSet:
+def open_data_set(
+    name: str, root: Path | None = None, permutations: Path | None = None, pattern: str | None = None
+) -> DataSet:
     """The data set `name` below `root` or where it is usually kept.
 
-    permutations: SYSU-MM01's `rand_perm_cam.mat`, for its official galleries.
+    permutations: SYSU-MM01's `rand_perm_cam.mat`, for its official galleries. pattern: where the paths of `folder`
+    name identity and camera, such as `{identity}/{camera}/**`.
     """
     kind, place = data_set(name), find_root(name, root)
+    if pattern is not None:
+        if kind is not Folder:
+            raise InputError(f"{name}: its layout is fixed, --pattern {pattern} is for --dataset folder; leave it out")
+        return Folder(place, pattern)
     if permutations is None:
         return kind(place)
     if kind is not SYSU:

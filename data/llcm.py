@@ -8,7 +8,7 @@ from parsing.errors import InputError
 
 from . import galleries
 from .galleries import TRIALS
-from .listing import IndexLine, camera_of, image_files, read_ids, read_index, require
+from .listing import IndexLine, camera_of, list_folder, read_ids, read_index, require, strays
 from .records import DataSet, Modality, Protocol, Record, Skip, Trial
 
 FOLDERS: dict[Modality, str] = {"visible": "test_vis", "infrared": "test_nir"}
@@ -120,9 +120,13 @@ class LLCM(DataSet):
             for line in lines:
                 folder, file = str(PurePosixPath(line.name).parent), PurePosixPath(line.name).name
                 if folder not in on_disk:
-                    on_disk[folder] = frozenset(image_files(f"{self.root}/{folder}"))
+                    files, others = list_folder(f"{self.root}/{folder}")
+                    self.others += tuple(f"{folder}/{other}" for other in others)
+                    on_disk[folder] = frozenset(files)
                 if file not in on_disk[folder]:
                     absent.append(line.name)
+                if line.name in images:
+                    raise InputError(f"{self.root / LISTS[modality]} lists {line.name}, which is in the other list too")
                 images[line.name] = Record(line.name, line.identity, camera_of(line.name), modality)
             if absent:
                 raise InputError(
@@ -132,10 +136,13 @@ class LLCM(DataSet):
 
     def _list(self, modality: Modality) -> dict[tuple[int, int], tuple[Record, ...]]:
         images: dict[tuple[int, int], tuple[Record, ...]] = {}
+        for camera in CAMERAS[modality]:
+            self.strays += strays(self.root, f"{FOLDERS[modality]}/cam{camera}")
         for identity in sorted(self.test_identities):
             for camera in CAMERAS[modality]:
                 folder = f"{FOLDERS[modality]}/cam{camera}/{identity:04d}"
-                files = image_files(f"{self.root}/{folder}")
+                files, others = list_folder(f"{self.root}/{folder}")
+                self.others += tuple(f"{folder}/{file}" for file in others)
                 if files:
                     images[identity, camera] = tuple(
                         Record(f"{folder}/{file}", identity, camera, modality) for file in files

@@ -52,7 +52,7 @@ class Photos:
     @property
     def unlabelled(self) -> tuple[str, ...]:
         """Ids of the photographs without labels, sorted."""
-        return tuple(sorted(p.stem for p in (self.root / "unlabelled").glob("*.jpg")))
+        return tuple(sorted(p.stem for p in (self.root / "unlabelled").glob("[!.]*.jpg")))
 
     def photo(self, photo_id: str, labelled: bool = True) -> NDArray[np.uint8]:
         """The photograph (H, W, 3) in RGB."""

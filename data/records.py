@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from .words import endings, listed
+
 Modality = Literal["visible", "infrared"]
 Skip = Literal["nothing", "sysu-same-place", "same-identity-and-camera"]
 
@@ -49,6 +51,20 @@ class Protocol:
     gallery_rule: str
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something to say of a data set's folder in a line: `count` of `what`, which of them (`note`), and whether that
+    is wrong or only worth knowing."""
+
+    what: str
+    count: int
+    note: str = ""
+    wrong: bool = False
+
+    def line(self) -> str:
+        return f"{self.count:,} {self.what}" + (f": {self.note}" if self.note else "")
+
+
 class DataSet(ABC):
     """A data set below `root`. Building one reads its lists and raises MissingError or InputError."""
 
@@ -64,6 +80,10 @@ class DataSet(ABC):
     skip: ClassVar[Skip] = "nothing"
     """Which gallery images a query does not see, in every protocol."""
     root: Path
+    others: tuple[str, ...] = ()
+    """Files beside the images that are none: nobody reads them."""
+    strays: tuple[str, ...] = ()
+    """What lies where folders are named by four digits and has another name: nobody looks into it."""
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
@@ -77,6 +97,22 @@ class DataSet(ABC):
     def listed(self) -> frozenset[int]:
         """Identities that the data set's lists name, whether or not they have images."""
         return frozenset(image.identity for image in self.images if image.identity >= 0)
+
+    def person(self, identity: int) -> str:
+        """What the data set's folder calls an identity."""
+        return str(identity)
+
+    def findings(self) -> tuple[Finding, ...]:
+        """What a user has to know of this folder, beside its counts; nothing where there is nothing to say."""
+        others = sorted(self.others)
+        found = [Finding("files that are no image", len(others), endings(others), True)] if others else []
+        if self.strays:
+            found.append(
+                Finding(
+                    "folders or files not named by four digits, as 0001", len(self.strays), listed(self.strays), True
+                )
+            )
+        return tuple(found)
 
     @abstractmethod
     def train(self, split: int = 1) -> tuple[Record, ...]:

@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple
 
 from parsing.errors import InputError, MissingError
 
-from .listing import images_below, read_index, require
+from .listing import list_below, read_index, require
 from .records import DataSet, Modality, Protocol, Record, Trial
 
 SPLITS = 10
@@ -53,10 +53,12 @@ class RegDB(DataSet):
     def __init__(self, root: Path) -> None:
         super().__init__(root)
         require(type(self), self.root)
+        found = {modality: list_below(self.root, folder) for folder, modality in FOLDERS.items()}
+        self.others = tuple(name for files in found.values() for name in files.others)
         images = [
             Record(name, self._identity(name), CAMERAS[modality], modality)
-            for folder, modality in FOLDERS.items()
-            for name in images_below(self.root, folder)
+            for modality, files in found.items()
+            for name in files.images
         ]
         if not images:
             raise InputError(f"regdb: there are no images in {self.root}. Expected:\n{self.tree}")

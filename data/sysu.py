@@ -7,7 +7,7 @@ from typing import ClassVar
 from parsing.errors import InputError, MissingError
 
 from . import galleries
-from .listing import image_files, read_ids, require
+from .listing import list_folder, read_ids, require, strays
 from .records import DataSet, Modality, Protocol, Record, Skip, Trial
 
 VISIBLE = (1, 2, 4, 5)
@@ -135,9 +135,11 @@ class SYSU(DataSet):
         images: dict[tuple[int, int], tuple[Record, ...]] = {}
         for camera in sorted(VISIBLE + INFRARED):
             modality: Modality = "visible" if camera in VISIBLE else "infrared"
+            self.strays += strays(self.root, f"cam{camera}")
             for identity in sorted(self.listed):
                 folder = f"cam{camera}/{identity:04d}"
-                files = image_files(f"{self.root}/{folder}")
+                files, others = list_folder(f"{self.root}/{folder}")
+                self.others += tuple(f"{folder}/{file}" for file in others)
                 if files:
                     images[identity, camera] = tuple(
                         Record(f"{folder}/{file}", identity, camera, modality) for file in files

@@ -41,7 +41,8 @@ class MaskCache:
     names: image names in the data set, in order. status, confidence, source_size, identity, camera, modality:
     arrays in the same order (`parsing.shard.Columns`). has_mask: (N,), False where no image could be
     parsed. size: (H, W) of the masks. labels: their label set.
-    data_set, root: where the images are. made_by: parser, weights, preprocessing, size; fingerprint: its hash.
+    data_set, root: where the images are; pattern: how their paths name identity and camera, None where the data set
+    knows. made_by: parser, weights, preprocessing, size; fingerprint: its hash.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -52,6 +53,7 @@ class MaskCache:
         self.fingerprint: str = attributes["fingerprint"]
         self.data_set: str = attributes["data_set"]
         self.licence: str = attributes["licence"]
+        self.pattern: str | None = attributes.get("pattern")
         # links are resolved, since `..` from a linked folder leads elsewhere
         self.root = Path(os.path.normpath(self.path.parent.resolve() / attributes["root"]))
         self._folder = shard_folder(self.path.absolute())

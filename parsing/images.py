@@ -1,19 +1,39 @@
 """Reading one image file, whatever camera or editor wrote it."""
 
 import warnings
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
 from .errors import CsclError
 
 MOST_PIXELS = 100_000_000
+NO_PICTURES = ("MPEG", "EPS")
+"""Formats that Pillow names but does not decode by itself."""
 
 
 class UnreadableImageError(CsclError):
     """A file that is no image, is truncated, or is too large to be a picture of a person."""
+
+
+@cache
+def image_suffixes() -> frozenset[str]:
+    """Endings, in lower case with their dot, of the formats that Pillow decodes here; stubs such as `.h5` are none.
+
+    >>> ".tif" in image_suffixes(), ".h5" in image_suffixes()
+    (True, False)
+    """
+    named = Image.registered_extensions()
+
+    def decodes(kind: str) -> bool:
+        factory = Image.OPEN[kind][0] if kind in Image.OPEN and kind not in NO_PICTURES else None
+        stub = isinstance(factory, type) and issubclass(factory, ImageFile.StubImageFile)
+        return factory is not None and not stub
+
+    return frozenset(suffix for suffix, kind in named.items() if decodes(kind))
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:

@@ -1,7 +1,7 @@
 """One shard of a mask cache: written whole or not at all, and checked before it is believed."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from .whole import is_sealed, write_whole
 FORMAT_VERSION = 1
 MODALITIES = ("visible", "infrared")
 ATTRIBUTES = ("fingerprint", "made_by", "data_set", "root", "licence")
-"""What every shard and index says of itself, as text, beside its `format_version`."""
+"""What every shard and index says of itself, as text, beside its `format_version`; and `pattern` where the
+data set was read by one."""
 
 
 class OtherVersionError(CacheError):
@@ -111,6 +112,8 @@ def read_columns(path: Path) -> tuple[Columns, dict[str, Any]]:
                 )
             if absent := [name for name in ATTRIBUTES if not isinstance(attributes.get(name), str)]:
                 raise KeyError(f"no attribute {absent[0]}")
+            if not isinstance(attributes.get("pattern", ""), str):
+                raise TypeError("its pattern is no text")
             return Columns.read(file), attributes
     except CacheError:
         raise
@@ -127,3 +130,27 @@ def shard_fits(path: Path, names: NDArray[np.object_], attributes: Mapping[str, 
     except CacheError:
         return False
     return found == dict(attributes) and np.array_equal(columns.names, names)
+
+
+def rename_people(
+    path: Path, names: NDArray[np.object_], people: Mapping[str, NDArray[Any]], attributes: Mapping[str, Any]
+) -> bool:
+    """Give a whole shard of exactly these names the columns of `people`, identity, camera and modality; masks stay.
+
+    False, and nothing is done, where it has them already, or where more than those and the pattern would change.
+    """
+    if not is_sealed(path):
+        return False
+    try:
+        columns, found = read_columns(path)
+    except CacheError:
+        return False
+    if found | {"pattern": None} != dict(attributes) | {"pattern": None} or not np.array_equal(columns.names, names):
+        return False
+    same = all(np.array_equal(getattr(columns, column), values) for column, values in people.items())
+    if same and found == dict(attributes):
+        return False
+    with h5py.File(path, "r") as file:
+        labels, probs = file["labels"][:], file["probs"][:] if "probs" in file else None
+    write_shard(path, labels, replace(columns, **people), attributes, probs)
+    return True

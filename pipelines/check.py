@@ -5,13 +5,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from data.datasets import data_set, find_root
+from data.datasets import data_set, find_root, open_data_set
 from data.listing import require
 from data.records import DataSet
+from data.words import listed
 from parsing.errors import InputError
-
-NAMED = 5
-"""How many identities a note names before it says how many more there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,25 +53,27 @@ class CheckReport:
         ]
         different = sum(not row.ok for row in self.rows)
         if different:
-            verdict = f"{different} of {len(self.rows)} rows differ (those of `cscl data make` do so by design)"
+            verdict = f"{different} of {len(self.rows)} rows differ"
+            if any(row.published is not None and not row.ok for row in self.rows):
+                verdict += " (those of `cscl data make` do so by design)"
         else:
             verdict = f"all {len(self.rows)} rows as they should be"
         return [f"{self.name} in {self.root}", *table, verdict]
 
 
-def check(name: str, root: Path | None = None) -> CheckReport:
-    """Count the data set `name` below `root` (or where it is usually kept).
+def check(dataset: str, root: Path | None = None, pattern: str | None = None) -> CheckReport:
+    """Count the data set `dataset` below `root` (or where it is usually kept); `pattern` as of `open_data_set`.
 
     Raises InputError where the folder is not the data set's; a list that cannot be used is a row.
     """
-    place = find_root(name, root)
-    kind = data_set(name)
+    place = find_root(dataset, root)
+    kind = data_set(dataset)
     require(kind, place)
     try:
-        opened = kind(place)
+        opened = open_data_set(dataset, place, pattern=pattern)
     except InputError as error:
-        return CheckReport(name, str(place), (CheckRow("lists and folders", None, None, False, str(error)),))
-    return CheckReport(name, str(place), (*_counted(opened), *_gaps(opened)))
+        return CheckReport(dataset, str(place), (CheckRow("lists and folders", None, None, False, str(error)),))
+    return CheckReport(dataset, str(place), (*_counted(opened), *_found(opened), *_gaps(opened)))
 
 
 def _counted(data_set: DataSet) -> Iterable[CheckRow]:
@@ -89,17 +89,16 @@ def _gaps(data_set: DataSet) -> Iterable[CheckRow]:
         if image.identity >= 0:
             seen[image.modality].add(image.identity)
     everyone = seen["visible"] | seen["infrared"]
-    yield _gap("identities listed, but without images", data_set.listed - everyone)
-    for modality, identities in seen.items():
-        yield _gap(f"identities without {modality} images", everyone - identities)
+    gaps: dict[str, Iterable[int]] = {"identities listed, but without images": data_set.listed - everyone}
+    gaps |= {f"identities without {modality} images": everyone - identities for modality, identities in seen.items()}
+    for what, identities in gaps.items():
+        people = [data_set.person(identity) for identity in sorted(identities)]
+        yield CheckRow(what, None, len(people), not people, listed(people))
 
 
-def _gap(what: str, identities: Iterable[int]) -> CheckRow:
-    numbers = sorted(identities)
-    note = ", ".join(str(number) for number in numbers[:NAMED])
-    if len(numbers) > NAMED:
-        note += f" and {len(numbers) - NAMED} more"
-    return CheckRow(what, None, len(numbers), not numbers, note)
+def _found(data_set: DataSet) -> Iterable[CheckRow]:
+    for finding in data_set.findings():
+        yield CheckRow(finding.what, None, finding.count, not finding.wrong, finding.note)
 
 
 def _number(value: int | None) -> str:

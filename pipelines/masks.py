@@ -25,6 +25,7 @@ class CacheInfo:
     bytes: int
     data_set: str
     root: Path
+    pattern: str | None
     licence: str
     fingerprint: str
     made_by: dict[str, Any]
@@ -37,7 +38,7 @@ class CacheInfo:
         each = self.bytes / max(self.images, 1) / 2**10
         return [
             f"{self.path}: {self.images} masks of {self.data_set}, {made['size'][0]}x{made['size'][1]}",
-            f"  images       {self.root}",
+            f"  images       {self.root}" + (f", people by --pattern {self.pattern}" if self.pattern else ""),
             f"  modality     {_listed(self.by_modality)}",
             f"  status       {_listed(self.by_status)}",
             "  confidence   " + ", ".join(f"{m} {v:.3f}" for m, v in self.confidence.items()) + " (mean of parsed)",
@@ -68,6 +69,7 @@ def info(path: Path) -> CacheInfo:
         sum(os.path.getsize(f) for f in files),
         cache.data_set,
         cache.root,
+        cache.pattern,
         cache.licence,
         cache.fingerprint,
         cache.made_by,

@@ -156,7 +156,7 @@ def _parse_again(config: VerifyConfig, found: Inspection, readable: Sequence[str
     )  # fmt: skip
     again_config = ParseConfig(
         found.attributes["data_set"], root, config.cache, parser, tuple(made_by["size"]), workers=config.workers,
-        probs=made_by["probs"], flip=made_by["flip"], progress=config.progress,
+        probs=made_by["probs"], flip=made_by["flip"], pattern=found.attributes.get("pattern"), progress=config.progress,
     )  # fmt: skip
     parse(again_config, _images(config, found, root), again)
 
@@ -165,7 +165,8 @@ def _images(config: VerifyConfig, found: Inspection, root: Path) -> list[str]:
     """Names of all images of the cache: from its index, else those of the data set if its whole shards fit them."""
     if found.expected is not None:
         return [name for columns in found.expected.values() for name in columns.names]
-    names = [r.name for r in open_data_set(str(found.attributes and found.attributes["data_set"]), root).images]
+    said = found.attributes or {}
+    names = [r.name for r in open_data_set(str(said.get("data_set")), root, pattern=said.get("pattern")).images]
     size = shard_length(len(names))
     for file, columns in found.whole.items():
         start = int(Path(file).stem) * size

@@ -1,5 +1,6 @@
 """`cscl parse`: run a human parser over every image of a data set and cache the masks, shard by shard, on dask."""
 
+import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -13,13 +14,13 @@ from parsing.cache import MaskCache
 from parsing.lock import writing_to
 from parsing.parser import Parser
 from parsing.registry import find_parser
-from parsing.shard import Status, shard_fits
+from parsing.shard import Status, rename_people, shard_fits
 
 from .devices import find_device
 from .parse_config import ParseConfig
 from .parse_plan import cache_attributes, chosen, finish, make_room, plan_shards
 from .parse_run import run_shards
-from .parse_shard import names_of
+from .parse_shard import names_of, people_of
 
 __all__ = ["ParseConfig", "ParseResult", "parse"]
 
@@ -47,7 +48,10 @@ def parse(config: ParseConfig, only: Iterable[str] | None = None, again: frozens
     `again`: names of shards to parse although they are whole. LockedError where another run writes to the cache.
     """
     began = time.monotonic()
-    data_set = open_data_set(config.dataset, config.root)
+    data_set = open_data_set(config.dataset, config.root, pattern=config.pattern)
+    if config.progress:
+        for finding in data_set.findings():
+            tqdm.write(f"note: {finding.line()}", file=sys.stderr)
     out, root = config.index, data_set.root.resolve()
     records = chosen(data_set.images, config.limit, only)
     if not config.elsewhere:
@@ -57,6 +61,12 @@ def parse(config: ParseConfig, only: Iterable[str] | None = None, again: frozens
         attributes = _attributes(config, root, parser)
         make_room(out, attributes, records, config.overwrite)
         tasks = plan_shards(config, root, records, attributes, lock)
+        renamed = [t for t in tasks if rename_people(t.path, names_of(t), people_of(t.records), attributes)]
+        if renamed and config.progress:
+            images = sum(len(t.records) for t in renamed)
+            tqdm.write(
+                f"note: identities or cameras of {images} parsed images are others now; masks kept", file=sys.stderr
+            )
         todo = [t for t in tasks if t.path.name in again or not shard_fits(t.path, names_of(t), attributes)]
         parsed = sum(len(t.records) for t in todo)
         with tqdm(
@@ -85,4 +95,4 @@ def _attributes(config: ParseConfig, root: Path, parser: Parser) -> dict[str, An
         "flip": config.flip,
         "probs": config.probs,
     }
-    return cache_attributes(config.index, made_by, parser.labels, config.dataset, root, parser.licence)
+    return cache_attributes(config.index, made_by, parser.labels, config.dataset, root, parser.licence, config.pattern)

@@ -34,9 +34,18 @@ def chosen(records: Sequence[Record], limit: int | None, only: Iterable[str] | N
 
 
 def cache_attributes(
-    index: Path, made_by: Mapping[str, Any], labels: LabelSet, data_set: str, root: Path, licence: str
+    index: Path,
+    made_by: Mapping[str, Any],
+    labels: LabelSet,
+    data_set: str,
+    root: Path,
+    licence: str,
+    pattern: str | None = None,
 ) -> dict[str, Any]:
-    """What every file of the cache says of itself; `labels` are part of what it was made by."""
+    """What every file of the cache says of itself; `labels` are part of what it was made by.
+
+    `pattern`, which says who is on an image of `folder`, is no part of that: the masks do not depend on it.
+    """
     described = {"name": labels.name, "classes": labels.classes, "swaps": labels.swaps}
     text, digest = fingerprint({**made_by, "labels": described})
     return {
@@ -46,7 +55,8 @@ def cache_attributes(
         "data_set": data_set,
         "root": os.path.relpath(root.resolve(), index.parent.resolve()),
         "licence": licence,
-    }
+        **({} if pattern is None else {"pattern": pattern}),
+    }  # fmt: skip
 
 
 def make_room(out: Path, attributes: Mapping[str, Any], records: Sequence[Record], overwrite: bool) -> None:
@@ -76,6 +86,11 @@ def make_room(out: Path, attributes: Mapping[str, Any], records: Sequence[Record
                     f"{out} was made from another {name} ({_difference(found, attributes, what)}); "
                     "give another --out, or --overwrite to replace it"
                 )
+        if "pattern" in found and "pattern" not in attributes:
+            raise CacheError(
+                f"{out} was made with --pattern {found['pattern']!r}; give it again (another one renames its people "
+                "and keeps the masks), another --out, or --overwrite to replace it"
+            )
         if is_sealed(path):  # else a name may be noise
             held.update(columns.names)
     if held - {r.name for r in records}:
@@ -116,9 +131,6 @@ def plan_shards(
     """One task a shard, in order."""
     if not records:
         raise InputError(f"{config.dataset}: there is no image under {root}")
-    for record in records:
-        if any("\ud800" <= letter <= "\udfff" for letter in record.name):  # bytes of the file system, not text
-            raise InputError(f"{config.dataset}: the file name {record.name!a} is not UTF-8; rename it")
     size, folder = shard_length(len(records)), shard_folder(config.index).resolve()
     sample = next((r.name for r in records if (root / r.name).is_file()), records[0].name)
     parser, site = config.parser.absolute(), Site(lock, root, sample, folder, versions())

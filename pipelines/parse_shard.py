@@ -67,6 +67,15 @@ def names_of(task: ShardTask) -> NDArray[np.object_]:
     return np.array([r.name for r in task.records], dtype=object)
 
 
+def people_of(records: Sequence[Record]) -> dict[str, NDArray[Any]]:
+    """Who is on the images and what took them, as columns of a shard."""
+    return {
+        "identity": np.array([r.identity for r in records], np.int32),
+        "camera": np.array([r.camera for r in records], np.int32),
+        "modality": np.array([MODALITIES.index(r.modality) for r in records], np.uint8),
+    }
+
+
 class TaskFailedError(RuntimeError):
     """Any error in a task that is not one of ours, as text: not every exception reaches the other side of dask."""
 
@@ -106,12 +115,7 @@ def parse_shard(task: ShardTask) -> str:
             if probs is not None:
                 small = F.interpolate(scores, probs.shape[2:], mode="area")
                 probs[rows] = (small * 255).round().to(torch.uint8).cpu().numpy()
-    columns = Columns(
-        names_of(task), status, trust, source,
-        np.array([r.identity for r in task.records], np.int32),
-        np.array([r.camera for r in task.records], np.int32),
-        np.array([MODALITIES.index(r.modality) for r in task.records], np.uint8),
-    )  # fmt: skip
+    columns = Columns(names_of(task), status, trust, source, **people_of(task.records))
     write_shard(task.path, labels, columns, task.attributes, probs)
     return file_hash(task.path)
 

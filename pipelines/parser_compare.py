@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from data.listing import images_below
+from data.listing import list_below
+from data.words import endings
 from parsing.confidence import winners
 from parsing.errors import InputError, MissingError
 from parsing.images import UnreadableImageError, read_image
@@ -50,6 +51,7 @@ class ParserAgreement:
     """Shares and IoU in [0, 1] over all pixels of `images` images; NaN (null in JSON) for a class that neither finds.
 
     pixels: labelled alike. person: labelled alike of those that either calls a person. worst: image and its own mIoU.
+    others: files in the folder that are no image.
     """
 
     first: Side
@@ -63,6 +65,7 @@ class ParserAgreement:
     classes: tuple[str, ...]
     iou: tuple[float, ...]
     worst: tuple[tuple[str, float], ...]
+    others: tuple[str, ...] = ()
 
     @property
     def mean(self) -> float:
@@ -102,6 +105,8 @@ class ParserAgreement:
             shown += [f"  {100 * value:5.1f}  {name}" for name, value in self.worst]
         if self.unreadable:
             shown.append(f"note: {self.unreadable} images cannot be read and were left out")
+        if self.others:
+            shown.append(f"note: {len(self.others)} files are no image: {endings(self.others)}")
         return shown
 
 
@@ -124,7 +129,7 @@ def compare_parsers(
     check_size(size)
     if not images.is_dir():
         raise MissingError(f"--images {images}: there is no such folder")
-    names = sorted(images_below(images, "."))
+    names, others = list_below(images, ".")
     if not names:
         raise InputError(f"--images {images}: there is no image in this folder")
     if limit is not None and limit < len(names):
@@ -175,6 +180,7 @@ def compare_parsers(
         classes,
         tuple(iou(pixels).tolist()),
         tuple((name, value) for value, name in sorted(each)[:worst]),
+        tuple(name.removeprefix("./") for name in others),
     )
 
 

@@ -27,7 +27,7 @@ from .config import Recipe, read_recipe
 class RunInfo:
     """What a run was trained on: data set, root and cache (relative to the run's folder), and what it came to.
 
-    epoch: of the weights kept, from 1. identities: of the classifiers.
+    epoch: of the weights kept, from 1. identities: of the classifiers. pattern: the cache's.
     """
 
     data_set: str
@@ -38,6 +38,7 @@ class RunInfo:
     identities: int
     selection: str
     epoch: int = 0
+    pattern: str | None = None
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -123,7 +124,8 @@ def read_run(run: Path) -> tuple[Recipe, RunInfo]:
 
 def open_images(run: Path, info: RunInfo, root: Path | None, permutations: Path | None = None) -> DataSet:
     """The data set a run was trained on, where it lay then or below `root`."""
-    return open_data_set(info.data_set, root or Path(os.path.normpath(run.resolve() / info.root)), permutations)
+    place = root or Path(os.path.normpath(run.resolve() / info.root))
+    return open_data_set(info.data_set, place, permutations, info.pattern)
 
 
 def part_count(info: RunInfo, recipe: Recipe) -> int:

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cscl.embedder import Embedder
-from data.listing import images_below
+from data.listing import list_below
 from data.records import Modality, Record
 from data.store import load_image
+from data.words import endings
 from parsing.errors import InputError, MissingError
 from parsing.images import UnreadableImageError, read_image
 
@@ -58,7 +59,9 @@ class Match:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """rankings: the nearest gallery images of each query, by its path; unreadable: images that were left out."""
+    """rankings: the nearest gallery images of each query, by its path; unreadable: images that were left out.
+
+    others: files in the folders that are no image."""
 
     picture: Path
     searched: int
@@ -66,6 +69,7 @@ class SearchResult:
     gallery_modality: Modality
     rankings: tuple[tuple[str, tuple[Match, ...]], ...]
     unreadable: tuple[str, ...]
+    others: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -78,6 +82,7 @@ class SearchResult:
                 for query, matches in self.rankings
             ],
             "unreadable": list(self.unreadable),
+            "others": list(self.others),
         }
 
     def lines(self) -> list[str]:
@@ -85,6 +90,8 @@ class SearchResult:
         for query, matches in self.rankings:
             shown.append(f"{self.query_modality} {query}")
             shown += [f"{place:4d}  {m.similarity:6.3f}  {m.image}" for place, m in enumerate(matches, 1)]
+        if self.others:
+            shown.append(f"note: {len(self.others)} files are no image: {endings(self.others)}")
         left = len(self.rankings) - SHOWN
         return [*shown, f"{self.picture}: picture" + (f" of the first {SHOWN} queries" if left > 0 else "")]
 
@@ -101,10 +108,11 @@ def search(config: SearchConfig) -> SearchResult:
     embedder = load_model(config.run, find_device(config.device))
     other: Modality = "visible" if config.query_modality == "infrared" else "infrared"
     lit = config.gallery_modality or other
-    queries = [r for path in config.queries for r in _records(path, config.query_modality, "--query")]
+    others: list[str] = []
+    queries = [r for path in config.queries for r in _records(path, config.query_modality, "--query", others)]
     if not config.gallery.is_dir():
         raise MissingError(f"--gallery {config.gallery}: there is no such folder")
-    gallery = _records(config.gallery, lit, "--gallery")
+    gallery = _records(config.gallery, lit, "--gallery", others)
     unreadable: dict[str, str] = {}
     queries, asked = _embedded(embedder, queries, config, unreadable)
     gallery, offered = _embedded(embedder, gallery, config, unreadable)
@@ -121,15 +129,20 @@ def search(config: SearchConfig) -> SearchResult:
     picture = config.out or config.run / "search.png"
     modalities = (config.query_modality, lit)
     _draw(embedder, rankings[:SHOWN], modalities, parts, picture, min(config.top, ACROSS))
-    return SearchResult(picture, len(gallery), *modalities, tuple(rankings), tuple(unreadable.values()))
+    return SearchResult(picture, len(gallery), *modalities, tuple(rankings), tuple(unreadable.values()), tuple(others))
 
 
-def _records(path: Path, modality: Modality, option: str) -> list[Record]:
-    """The image, or those below the folder in the order of their names; nobody's identity is known."""
+def _records(path: Path, modality: Modality, option: str, others: list[str]) -> list[Record]:
+    """The image, or those below the folder in the order of their names; nobody's identity is known.
+
+    Files in the folder that are no image go to `others`.
+    """
     if path.is_dir():
-        names = sorted(images_below(path, "."))
+        names, beside = list_below(path, ".")
+        others += [str(path / name) for name in beside]
         if not names:
-            raise InputError(f"{option} {path}: there is no image in this folder")
+            unread = f", but {len(beside)} files that are none: {endings(beside)}" if beside else ""
+            raise InputError(f"{option} {path}: there is no image in this folder{unread}")
         return [Record(str(path / name), -1, 0, modality) for name in names]
     if not path.is_file():
         raise MissingError(f"{option} {path}: there is no such file or folder")

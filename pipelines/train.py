@@ -60,7 +60,7 @@ def train(config: TrainConfig) -> Path:
             f"{config.masks} was imported without a data set, so nobody in it has an identity; import it again with "
             f"--dataset, one of {', '.join(DATA_SETS)}"
         )
-    data_set = open_data_set(cache.data_set, config.root or cache.root)
+    data_set = open_data_set(cache.data_set, config.root or cache.root, pattern=cache.pattern)
     records = with_masks(data_set.train(recipe.data.split), cache)
     chosen_on: tuple[Record, ...] = ()
     if recipe.data.select == "val":
@@ -101,6 +101,7 @@ def train(config: TrainConfig) -> Path:
         cache.labels.name,
         identities,
         recipe.data.select,
+        pattern=cache.pattern,
     )
     fit(run, recipe, fabric, model, batches, info, validation, done, progress)
     return run

@@ -84,6 +84,13 @@ def test_images_are_the_training_and_the_test_images_once_each(llcm_root: Path, 
             r"lists 1 images that are not there, first nir/0001/gone\.jpg",
         ),
         ("idx/train_vis.txt", "vis/0001/0001_c01_s1_f1_vis.jpg 1", "contradict"),
+        (
+            "idx/train_nir.txt",
+            "vis/0001/0001_c01_s1_f1_vis.jpg 0",
+            r"train_nir\.txt lists vis/0001/.*in the other list too",
+        ),
+        ("idx/train_vis.txt", "vis\\0001\\0001_c01_s1_f1_vis.jpg 0", "with forward slashes"),
+        ("idx/train_vis.txt", "D:\\LLCM\\vis\\0001\\0001_c01_s1_f1_vis.jpg 0", "with forward slashes"),
         ("idx/test_id.txt", "2,4", r"identities \[4\] are both"),
         ("idx/test_id.txt", " ", "names no identity"),
     ],
@@ -92,6 +99,38 @@ def test_lists_are_not_trusted(llcm_root: Path, plant: Callable[..., Path], name
     plant(llcm_root, [], {name: text})
     with pytest.raises(InputError, match=message):
         LLCM(llcm_root)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: "\ufeff" + text,
+        lambda text: text.replace("\n", " \t\n\n"),
+        lambda text: text + text.splitlines()[0] + "\n",
+        lambda text: text.rstrip(),
+    ],
+)
+def test_how_an_editor_saved_a_list_changes_nothing(llcm_root: Path, change: Callable[[str], str]) -> None:
+    before = LLCM(llcm_root)
+    for name in ("train_vis.txt", "train_nir.txt", "test_id.txt"):
+        file = llcm_root / "idx" / name
+        with file.open("r+", encoding="utf-8", newline="") as opened:
+            text = opened.read()
+            opened.seek(0)
+            opened.truncate()
+            opened.write(change(text))
+    after = LLCM(llcm_root)
+    assert (after.images, after.test_identities) == (before.images, frozenset((2, 3)))
+
+
+def test_what_is_not_read_is_said(llcm_root: Path, plant: Callable[..., Path]) -> None:
+    (llcm_root / "test_vis/cam1/0002").rename(llcm_root / "test_vis/cam1/2")
+    plant(llcm_root, ["test_nir/cam1/0003/notes.txt", "test_nir/cam1/._0003"], {})
+    assert [finding.line() for finding in LLCM(llcm_root).findings()] == [
+        "1 files that are no image: 1 .txt; the first is test_nir/cam1/0003/notes.txt",
+        "1 folders or files not named by four digits, as 0001: test_vis/cam1/2",
+    ]
 
 
 def test_only_the_seeded_rule_exists(llcm_root: Path) -> None:

@@ -110,3 +110,10 @@ def test_counts_are_those_of_the_tree(regdb_root: Path) -> None:
     assert found["split 3, training identities"] == found["split 3, test identities"] == 2
     assert found["split 2, thermal test images"] == 4
     assert set(found) <= set(RegDB.published)
+
+
+def test_a_line_that_a_list_repeats_counts_once(regdb_root: Path) -> None:
+    before = RegDB(regdb_root).protocols()
+    file = regdb_root / "idx/test_visible_1.txt"
+    file.write_text(file.read_text() + file.read_text().splitlines()[0])
+    assert RegDB(regdb_root).protocols() == before

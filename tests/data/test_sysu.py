@@ -215,3 +215,11 @@ def test_lists_of_identities_that_have_no_image_at_all_are_an_error(
     lists = {"exp/train_id.txt": "100", "exp/val_id.txt": "", "exp/test_id.txt": "101"}
     with pytest.raises(InputError, match="no listed identity has an image"):
         SYSU(plant(sysu_root, [], lists))
+
+
+def test_what_is_not_read_is_said(sysu_root: Path, plant: Callable[..., Path]) -> None:
+    plant(sysu_root, ["cam1/12/0001.jpg", "cam3/0003/a.heic", "cam3/0003/._0001.jpg"], {})
+    assert [finding.line() for finding in SYSU(sysu_root).findings()] == [
+        "1 files that are no image: 1 .heic; the first is cam3/0003/a.heic",
+        "1 folders or files not named by four digits, as 0001: cam1/12",
+    ]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from parsing.images import UnreadableImageError, read_image
+from parsing.images import UnreadableImageError, image_suffixes, read_image
 
 RAMP = np.random.default_rng(0).integers(0, 255, (12, 7, 3), dtype=np.uint8)
 
@@ -130,3 +130,14 @@ def test_damaged_bytes_give_a_picture_or_our_error_and_nothing_else(tmp_path: Pa
         assert read.dtype == np.uint8
         assert read.ndim == 3
         assert min(read.shape[:2]) > 0
+
+
+@pytest.mark.parametrize("ending", [".tif", ".tiff", ".webp", ".gif", ".jp2", ".png", ".jpg", ".bmp"])
+def test_every_ending_that_is_listed_is_read(tmp_path: Path, ending: str) -> None:
+    assert ending in image_suffixes()
+    Image.new("RGB", (6, 8), (200, 40, 40)).save(tmp_path / f"x{ending}")
+    assert read_image(tmp_path / f"x{ending}").shape == (8, 6, 3)
+
+
+def test_what_pillow_names_but_does_not_decode_is_not_listed() -> None:
+    assert not image_suffixes() & {".h5", ".hdf", ".grib", ".bufr", ".mpg", ".eps", ".pdf", ".txt"}

@@ -13,7 +13,7 @@ import pytest
 
 from parsing.errors import CacheError, CsclError
 from parsing.index import build_index, shard_folder
-from parsing.shard import FORMAT_VERSION, Columns, read_columns, shard_fits, write_shard
+from parsing.shard import FORMAT_VERSION, Columns, read_columns, rename_people, shard_fits, write_shard
 from parsing.whole import file_hash
 
 WriteCache = Callable[..., Path]
@@ -175,3 +175,23 @@ def test_shards_of_different_caches_make_no_index(write_cache: WriteCache, tmp_p
     with pytest.raises(CacheError, match="no shard"):
         build_index(tmp_path / "mixed.h5", [])
     assert not (tmp_path / "mixed.h5").exists()
+
+
+def test_people_of_a_whole_shard_are_renamed_and_its_masks_stay(tmp_path: Path) -> None:
+    path, columns, labels = tmp_path / "00000.h5", few(), np.full((3, 8, 4), 2, np.uint8)
+    write_shard(path, labels, columns, ATTRIBUTES)
+    people = {"identity": columns.identity + 1, "camera": columns.camera, "modality": columns.modality}
+    now = {**ATTRIBUTES, "pattern": "{identity}/*"}
+    assert rename_people(path, columns.names, people, now)
+    found, said = read_columns(path)
+    assert found.identity.tolist() == (columns.identity + 1).tolist()
+    assert found.confidence.tolist() == columns.confidence.tolist()
+    assert said["pattern"] == "{identity}/*"
+    assert shard_fits(path, columns.names, now)
+    with h5py.File(path) as file:
+        assert np.array_equal(file["labels"][:], labels)
+    assert not rename_people(path, columns.names, people, now)
+    before = path.read_bytes()
+    for names, attributes in ((columns.names[::-1], ATTRIBUTES), (columns.names, {**now, "fingerprint": "b"})):
+        assert not rename_people(path, names, people, attributes)
+    assert path.read_bytes() == before

@@ -1,13 +1,16 @@
 """Counting a data set against its published numbers."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
+from data.datasets import open_data_set
 from data.regdb import RegDB
 from parsing.errors import InputError, MissingError
 from pipelines.check import CheckReport, check
+from pipelines.parse import ParseConfig, parse
 
 
 def make_sysu(root: Path) -> Path:
@@ -95,8 +98,37 @@ def test_a_folder_without_published_numbers_is_counted_all_the_same(tmp_path: Pa
         (tmp_path / name).touch()
     report = check("folder", tmp_path)
     found = rows(report)
-    assert found["identities"] == (None, 2, True, "")
-    assert found["identities without visible images"] == (None, 1, False, "2")
+    assert found["identities"] == (None, 2, True, "anna, ben")
+    assert found["cameras"] == (None, 0, True, "none known of 3 images")
+    assert found["identities without visible images"] == (None, 1, False, "ben")
+
+
+def test_what_is_left_out_or_doubtful_is_a_row_and_a_pattern_settles_it(tmp_path: Path) -> None:
+    for name in ("visible/day1/anna/1.jpg", "visible/day2/anna/1.jpg", "infrared/day1/anna/1.webp", "visible/x.heic"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = rows(check("folder", tmp_path))
+    assert found["identities"] == (None, 2, True, "day1, day2")
+    assert found["folder names below several people"][1:3] == (1, False)
+    left_out = (None, 1, False, "1 .heic; the first is visible/x.heic")
+    assert found["files that are no image"] == left_out
+    report = check("folder", tmp_path, "*/{identity}/*")
+    assert rows(report)["identities"] == (None, 1, True, "anna")
+    assert [row.what for row in report.rows if not row.ok] == ["files that are no image"]
+    assert report.lines()[-1] == f"1 of {len(report.rows)} rows differ"
+    with pytest.raises(InputError, match=r"sysu: its layout is fixed, --pattern"):
+        open_data_set("sysu", make_sysu(tmp_path / "SYSU-MM01"), pattern="{identity}/*")
+
+
+def test_a_file_name_that_is_no_utf8_is_a_row_with_the_words_of_parse(tmp_path: Path) -> None:
+    for name in (b"visible/anna/1.jpg", b"infrared/anna/1.jpg", b"infrared/anna/\xd5\xc5.jpg"):
+        path = tmp_path / os.fsdecode(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    with pytest.raises(InputError, match="is not UTF-8; rename it") as refused:
+        parse(ParseConfig("folder", tmp_path, tmp_path / "masks.h5", workers=0, progress=False))
+    (row,) = check("folder", tmp_path).rows
+    assert (row.ok, row.note) == (False, str(refused.value))
 
 
 def test_missing_roots_and_other_data_sets_are_errors(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from parsing.registry import ParserSpec
 from parsing.shard import MODALITIES, Status
 from parsing.street import StreetNetwork, StreetParser, save_street
 from parsing.whole import file_hash
+from pipelines.masks_verify import VerifyConfig, verify
 from pipelines.parse import ParseConfig, ParseResult, parse
 
 SIZE = (32, 16)
@@ -365,3 +366,56 @@ def test_the_history_in_the_cache_is_plain_json(parsed: ParseResult) -> None:
     cache = MaskCache(parsed.path)
     assert json.loads(json.dumps(cache.made_by)) == cache.made_by
     assert set(cache.made_by) == {"parser", "weights", "preprocessing", "labels", "size", "flip", "probs"}
+
+
+@pytest.fixture
+def own(config: ParseConfig, tiny_figures: Path, tmp_path: Path) -> ParseConfig:
+    """Four images of anna and ben, each below two days and in both modalities, and a file that is no image."""
+    pictures = iter(sorted(tiny_figures.glob("cam[14]/*/*.jpg")))
+    for light in ("visible", "infrared"):
+        for day, person in (("day1", "anna"), ("day2", "ben")):
+            place = tmp_path / "own" / light / day / person
+            place.mkdir(parents=True)
+            with Image.open(next(pictures)) as picture:
+                picture.save(place / "1.TIFF")
+    (tmp_path / "own/visible/day1/anna/2.heic").touch()
+    return replace(config, dataset="folder", root=tmp_path / "own", out=tmp_path / "own.h5")
+
+
+def test_what_a_data_set_leaves_out_is_said_once_before_parsing(
+    own: ParseConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert parse(replace(own, progress=True)).unreadable == ()
+    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
+    assert notes == [
+        "note: 2 identities: day1, day2",
+        "note: 0 cameras: none known of 4 images",
+        "note: 1 files that are no image: 1 .heic; the first is visible/day1/anna/2.heic",
+    ]
+
+
+def test_the_cache_remembers_the_pattern_and_another_renames_people_and_keeps_masks(own: ParseConfig) -> None:
+    assert own.out is not None
+    parse(own)
+    before = MaskCache(own.out)
+    assert (before.pattern, before.identity.tolist()) == (None, [1, 2, 1, 2])
+    again = parse(replace(own, pattern="{camera}/{identity}/*"))
+    cache = MaskCache(own.out)
+    assert again.parsed == 0
+    assert cache.pattern == "{camera}/{identity}/*"
+    assert cache.fingerprint == before.fingerprint
+    assert cache.camera.tolist() == [1, 2, 1, 2]
+    assert np.array_equal(cache[:], before[:])
+    assert verify(VerifyConfig(own.out, progress=False)).sound
+    with pytest.raises(CacheError, match=r"was made with --pattern '\{camera\}/\{identity\}/\*'; give it again"):
+        parse(own)
+
+
+def test_a_damaged_cache_is_repaired_with_its_pattern(own: ParseConfig) -> None:
+    assert own.out is not None
+    parse(replace(own, pattern="*/{identity}/*"))
+    before = hashes(own.out)
+    (shard_folder(own.out) / "00000.h5").unlink()
+    mended = verify(VerifyConfig(own.out, repair=True, weights=own.parser.weights, workers=0, progress=False))
+    assert mended.sound
+    assert hashes(own.out) == before

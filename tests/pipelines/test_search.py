@@ -122,3 +122,16 @@ def test_what_the_user_gets_wrong_is_named(finished: Path, gallery: Path, querie
     ):
         with pytest.raises(error, match=said):
             ask(**changes)
+
+
+def test_files_that_are_no_image_are_said(finished: Path, gallery: Path, queries: list[Path], tmp_path: Path) -> None:
+    (gallery / "x.heic").touch()
+    (gallery / "._0.jpg").touch()
+    found = search(SearchConfig(run=finished, queries=tuple(queries[:1]), gallery=gallery, out=tmp_path / "p.png"))
+    assert (found.searched, found.others) == (8, (str(gallery / "x.heic"),))
+    assert found.lines()[-2] == f"note: 1 files are no image: 1 .heic; the first is {gallery / 'x.heic'}"
+    only = tmp_path / "only"
+    only.mkdir()
+    (only / "x.heic").touch()
+    with pytest.raises(InputError, match=r"there is no image in this folder, but 1 files that are none: 1 \.heic"):
+        search(SearchConfig(run=finished, queries=tuple(queries[:1]), gallery=only))

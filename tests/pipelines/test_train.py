@@ -24,9 +24,12 @@ from cscl.model import CSCL
 from data.datasets import open_data_set
 from parsing.cache import MaskCache
 from parsing.errors import CsclError, InputError, MissingError
+from parsing.registry import ParserSpec
 from pipelines.batches import Batches
 from pipelines.config import Recipe, read_recipe
 from pipelines.evaluate import evaluate
+from pipelines.masks import info as masks_info
+from pipelines.parse import ParseConfig, parse
 from pipelines.runs import RunInfo, load_model, open_images, read_run
 from pipelines.train import TrainConfig, train
 from pipelines.validation import Validation
@@ -418,3 +421,28 @@ def test_run_json_holds_no_absolute_path(finished: Path) -> None:
     values = json.loads((finished / "run.json").read_text())
     assert set(values) == {f.name for f in fields(RunInfo)}
     assert not any(str(value).startswith("/") for value in values.values())
+
+
+def test_the_pattern_of_a_cache_is_kept_by_its_runs(
+    figures: Path, tiny_recipe: MakeRecipe, tmp_path: Path, tiny_weights: Path
+) -> None:
+    root = tmp_path / "own"
+    for light, camera in (("visible", 1), ("infrared", 3)):
+        for person in range(1, 5):
+            place = root / light / f"day{person % 2}" / f"p{person}"
+            place.mkdir(parents=True)
+            for picture in sorted(figures.glob(f"cam{camera}/*/*.jpg"))[person : person + 2]:
+                shutil.copy(picture, place / f"{picture.parent.name}.jpg")
+    (root / "test_id.txt").write_text("p4\n")
+    masks = ParseConfig(
+        "folder", root, tmp_path / "own.h5", ParserSpec(weights=tiny_weights), (64, 32), workers=0, progress=False,
+        pattern="*/{identity}/*",
+    )  # fmt: skip
+    parse(masks)
+    run = start(masks.index, tmp_path / "run", tiny_recipe("train.epochs=1", "train.steps=1", "data.min_confidence=0"))
+    info = read_run(run)[1]
+    assert (info.pattern, info.identities) == ("*/{identity}/*", 3)
+    assert [r.protocol for r in evaluate(run, device="cpu", progress=False).results] == ["infrared-to-visible"]
+    report = masks_info(masks.index)
+    assert report.pattern == "*/{identity}/*"
+    assert "people by --pattern */{identity}/*" in report.lines()[1]

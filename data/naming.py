@@ -1,0 +1,113 @@
+"""Who is on an image of `folder`, and which camera took it: by the levels of its path, or by a pattern."""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+from parsing.errors import InputError
+
+from .listing import CAMERA, CAMERA_ENDS, camera_of, is_camera
+
+DISTRACTORS = ("-1", "0000")
+"""Names that stand for no person: Market-1501's junk and distractors."""
+
+_MODALITY_WORDS = frozenset(("rgb", "vis", "visible", "v", "color", "colour", "ir", "nir", "infrared", "thermal", "t"))
+_FLAT = re.compile(f"(-?[^_]+)_(?:{CAMERA}){CAMERA_ENDS}", re.IGNORECASE)
+_NUMBER = re.compile(f"(?:{CAMERA})|([0-9]{{1,4}})", re.IGNORECASE)
+_FIELDS = {"**/": "(?:[^/]+/)*", "**": ".*", "*": "[^/]*", "{identity}": "(?P<identity>[^/]+?)",
+           "{camera}": "(?P<camera>[^/]+?)"}  # fmt: skip
+_FIELD = re.compile(r"\*\*/|\*\*|\*|\{[^{}]*\}")
+
+
+class Who(NamedTuple):
+    """person: name of the person, None where it is not known. camera: number, 0 where it is not known. within: folders
+    below the person's that are no camera's, such as a tracklet's."""
+
+    person: str | None
+    camera: int
+    within: tuple[str, ...] = ()
+
+
+def by_level(name: str) -> Who:
+    """The first folder below visible/ or infrared/ that is no camera's is the person.
+
+    Without such a folder the file's name says it where it is one such as Market-1501's.
+
+    >>> by_level("visible/anna/cam_3/t1/0001.jpg")
+    Who(person='anna', camera=3, within=('t1',))
+    >>> by_level("visible/0002_c1s1_000451.jpg")
+    Who(person='0002', camera=1, within=())
+    """
+    path = PurePosixPath(name)
+    folders = [folder for folder in path.parts[1:-1] if not is_camera(folder)]
+    if folders:
+        return Who(folders[0], camera_of(name), tuple(folders[1:]))
+    match = _FLAT.match(path.stem)
+    return Who(match[1] if match else None, camera_of(name))
+
+
+def by_pattern(names: Sequence[str], pattern: str) -> list[Who]:
+    """What `pattern` says of each image; nobody where it does not fit. InputError where it fits none.
+
+    It is held against the whole path below visible/ or infrared/. `{identity}` and `{camera}` stand for (a part of)
+    one folder's or the file's name, `*` for anything within one, `**` for anything at all. Cameras whose names are not
+    all numbers (`3`, `c3`, `cam_3`) are numbered from 1 in sorted order; without `{camera}` they are read as by level.
+
+    >>> by_pattern(["visible/day1/anna/cam3/7.jpg"], "*/{identity}/{camera}/*")
+    [Who(person='anna', camera=3, within=())]
+    """
+    compiled = _compiled(pattern)
+    matches = [compiled.fullmatch(name.partition("/")[2]) for name in names]
+    if names and not any(matches):
+        raise InputError(
+            f"--pattern {pattern} fits none of {len(names)} images, such as {names[0].partition('/')[2]}; it must fit "
+            "the whole path below visible/ or infrared/: {identity}, {camera}, * within a name, ** across folders"
+        )
+    if "camera" not in compiled.groupindex:
+        return [
+            Who(match["identity"] if match else None, camera_of(name))
+            for name, match in zip(names, matches, strict=True)
+        ]
+    number_of = _numbers(sorted({match["camera"] for match in matches if match}))
+    return [Who(match["identity"], number_of[match["camera"]]) if match else Who(None, 0) for match in matches]
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    written, end = "", 0
+    for field in _FIELD.finditer(pattern):
+        if field[0] not in _FIELDS:
+            raise InputError(f"--pattern {pattern}: no {field[0]}; there are {{identity}}, {{camera}}, * and **")
+        written += re.escape(pattern[end : field.start()]) + _FIELDS[field[0]]
+        end = field.end()
+    if pattern.count("{identity}") != 1 or pattern.count("{camera}") > 1:
+        raise InputError(f"--pattern {pattern}: give {{identity}} once, and {{camera}} at most once")
+    return re.compile(written + re.escape(pattern[end:]))
+
+
+def _numbers(cameras: Sequence[str]) -> dict[str, int]:
+    read = [_NUMBER.fullmatch(camera) for camera in cameras]
+    if all(read):
+        return {camera: int(match[1] or match[2]) for camera, match in zip(cameras, read, strict=True) if match}
+    return {camera: number for number, camera in enumerate(cameras, start=1)}
+
+
+def alike(name: str) -> str:
+    """What is left of a name without case, spaces, leading zeros, and words that name a modality.
+
+    >>> alike("Anna_RGB") == alike("anna-ir"), alike("0007") == alike("7")
+    (True, True)
+    """
+    words = re.split(r"[\s_\-.]+", unicodedata.normalize("NFKC", name).casefold())
+    kept = [word for word in words if word and word not in _MODALITY_WORDS]
+    return "".join(word.lstrip("0") or "0" if word.isdigit() else word for word in kept)
+
+
+def recurring(people: Sequence[Who]) -> dict[str, list[str]]:
+    """Folder names that lie below several people, with those people; each may be a person himself."""
+    above: dict[str, set[str]] = {}
+    for who in people:
+        for folder in who.within:
+            above.setdefault(folder, set()).add(str(who.person))
+    return {folder: sorted(found) for folder, found in sorted(above.items()) if len(found) > 1}
