@@ -19,7 +19,7 @@ _SCALED = {"L;2": 85, "L;4": 17}
 
 
 class Key(NamedTuple):
-    """What a pixel says: a number, its colour where the file has a palette; a colour alone in an RGB file."""
+    """What a pixel says: a number, with its colour where a palette gives each its own; or a colour alone."""
 
     number: int | None
     colour: Colour | None
@@ -67,8 +67,10 @@ def read_label_png(path: Path) -> LabelPng:
     if isinstance(raw, str) and mode == "L":
         values = values // _SCALED.get(raw, 1)
     numbers, pixels = _distinct(values)
-    colours = [None if palette is None else _colour(palette[n]) for n in numbers.tolist()]
-    return LabelPng(pixels, tuple(map(Key, numbers.tolist(), colours)))
+    keys = [Key(n, None if palette is None else _colour(palette[n])) for n in numbers.tolist()]
+    if len({key.colour for key in keys}) < len(keys):
+        keys = [Key(key.number, None) for key in keys]  # two classes in one colour: the numbers alone tell them apart
+    return LabelPng(pixels, tuple(keys))
 
 
 def _palette(image: Image.Image) -> NDArray[np.uint8] | None:
