@@ -335,15 +335,28 @@ def masks_export(**options: Any) -> None:
 @click.option("--size", type=Height(), default="288x144", help="Height and width of the cached masks.")
 @click.option("--path", help="Where an image's mask lies below DIR.  [default: '{dir}/{stem}.png', then '{stem}.png']")
 @click.option("--suffix", default=".jpg", help="Without --dataset: what the images' names end in.")
+@click.option(
+    "--values", multiple=True, metavar="N=CLASS", help="The class of a number or range: 255=person, 128-255=1; repeat."
+)
+@click.option("--numbers", is_flag=True, help="Palette PNGs: numbers are classes whatever their colours.")
+@click.option("--letterbox", "fit", flag_value="letterbox", help="Images were padded evenly to the masks' shape: undo.")
+@click.option("--letterbox-corner", "fit", flag_value="corner", help="They were padded on the right or below: undo.")
+@click.option("--stretch", "fit", flag_value="stretch", help="They were stretched to the masks' shape: undo.")
+@click.option("--as-stored", is_flag=True, help="Masks lie on the pixels as stored: turn them as EXIF turns images.")
 @click.option("--licence", default="not stated: imported masks", help="Of the masks; kept in the cache.")
 @click.option("--overwrite", is_flag=True, help="Replace a cache that is there.")
 @one_line_errors
-def masks_import(folder: Path, kind: str, **options: Any) -> None:
-    """A cache out of masks that you have: palette or grey PNGs whose values are class numbers."""
+def masks_import(folder: Path, kind: str, fit: Any, **options: Any) -> None:
+    """A cache out of masks that you have: PNGs whose values are class numbers, or painted in a known palette."""
     from pipelines.masks_import import ImportConfig, import_masks
 
-    result = import_masks(ImportConfig(folder, **options))
-    click.echo(f"{result.path}: {result.masks} masks imported")
+    result = import_masks(ImportConfig(folder, fit=fit or "same", **options))
+    click.echo(
+        f"{result.path}: {result.masks} masks imported, {len(result.empty)} of them empty"
+        + (f", the first is {result.empty[0]}" if result.empty else "")
+    )
+    for note in result.notes:
+        click.echo(f"note: {note}")
     if result.without:
         click.echo(f"note: {len(result.without)} images have no mask, the first is {result.without[0]}")
     if options["dataset"] is None:

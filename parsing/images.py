@@ -6,13 +6,26 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, ImageOps
+from PIL import ExifTags, Image, ImageFile, ImageOps
 
 from .errors import CsclError
 
 MOST_PIXELS = 100_000_000
 NO_PICTURES = ("MPEG", "EPS")
 """Formats that Pillow names but does not decode by itself."""
+TURNS = {
+    1: None,
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes a picture upright, by its EXIF orientation."""
+MIRRORED = frozenset({2, 4, 5, 7})
+"""The orientations that swap left and right."""
 
 
 class UnreadableImageError(CsclError):
@@ -58,6 +71,35 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         raise UnreadableImageError(f"{path}: no such file") from None
     except Exception as error:  # Pillow's decoders raise almost anything on a damaged file
         raise UnreadableImageError(f"{path}: {error or type(error).__name__}") from error
+
+
+def orientation(path: Path) -> tuple[tuple[int, int], int]:
+    """((height, width), n): the size of an image file as it is stored, and how EXIF turns it, 1 (not at all) to 8.
+
+    Reads no pixels; UnreadableImageError as `read_image`.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path) as image:
+                turn = image.getexif().get(ExifTags.Base.Orientation, 1)
+                return (image.height, image.width), turn if turn in TURNS else 1
+    except FileNotFoundError:
+        raise UnreadableImageError(f"{path}: no such file") from None
+    except Exception as error:  # as in read_image
+        raise UnreadableImageError(f"{path}: {error or type(error).__name__}") from error
+
+
+def upright_size(path: Path) -> tuple[int, int]:
+    """(height, width) of what `read_image` answers, without reading the pixels."""
+    (height, width), turn = orientation(path)
+    return (width, height) if turn >= 5 else (height, width)
+
+
+def turned(array: NDArray[np.uint8], turn: int) -> NDArray[np.uint8]:
+    """An array (H, W) of stored pixels, made upright as EXIF orientation `turn` says."""
+    method = TURNS[turn]
+    return array if method is None else np.array(Image.fromarray(array).transpose(method))
 
 
 def _eight_bits(values: NDArray[np.generic]) -> NDArray[np.uint8]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import InputError, MissingError
+from .sides import mirrored
 
 IGNORED = 255
 """The label of pixels that no class claims (padding, erased); never a class of a label set."""
@@ -94,21 +95,29 @@ LABEL_SETS: dict[str, LabelSet] = {
 def label_set(name: str) -> LabelSet:
     """The label set called `name`, or the one in the TOML file that `name` is a path to.
 
-    The file: `name = "..."` and `classes = ["background", ...]`. InputError lists the known ones.
+    The file: `name = "..."` and `classes = ["background", ...]`; the sides are read from the names (`parsing.sides`),
+    or said with `swaps = [["one class", "its mirror image"], ...]`. InputError lists the known ones.
     """
     if name in LABEL_SETS:
         return LABEL_SETS[name]
     file = own_file("label set", name, LABEL_SETS)
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
-        own, classes = content.pop("name"), content.pop("classes")
+        own, classes, swaps = content.pop("name"), content.pop("classes"), content.pop("swaps", None)
         if content or not isinstance(own, str) or not all(isinstance(c, str) for c in classes):
-            raise ValueError("name is a text, classes are texts, and there is nothing else")
+            raise ValueError("name is a text, classes are texts, and there is nothing else but swaps")
+        pairs = None if swaps is None else [_pair(swap) for swap in swaps]
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"label set file {file} cannot be used: {error!r}; it needs name and classes") from error
     if own in LABEL_SETS:
         raise InputError(f"label set file {file}: {own!r} is the name of a known label set; give it another")
-    return sided(own, classes)
+    return sided(own, classes, pairs)
+
+
+def _pair(swap: object) -> tuple[str, str]:
+    if not isinstance(swap, list) or len(swap) != 2 or not all(isinstance(name, str) for name in swap):
+        raise ValueError(f"swaps are pairs of class names, got {swap!r}")
+    return swap[0], swap[1]
 
 
 def own_file(what: str, name: str, known: Iterable[str]) -> Path:
@@ -121,12 +130,18 @@ def own_file(what: str, name: str, known: Iterable[str]) -> Path:
     return file
 
 
-def sided(name: str, classes: Sequence[str]) -> LabelSet:
-    """The label set of these classes, in which a flip swaps each left- class with the right- one of that name.
+def sided(name: str, classes: Sequence[str], swaps: Iterable[tuple[str, str]] | None = None) -> LabelSet:
+    """The label set of these classes, in which a flip swaps the `swaps`, or else what the names say are sides.
 
-    >>> sided("mine", ["background", "left-arm", "right-arm"]).swaps
+    InputError names a class of one side that has none on the other.
+
+    >>> sided("mine", ["background", "Left arm", "arm_right"]).swaps
     ((1, 2),)
     """
-    pairs = [(c, "right-" + c.removeprefix("left-")) for c in classes if c.startswith("left-")]
-    swaps = tuple((classes.index(one), classes.index(other)) for one, other in pairs if other in classes)
-    return LabelSet(name, tuple(classes), swaps)
+    if swaps is None:
+        return LabelSet(name, tuple(classes), mirrored(name, classes))
+    unswapped = LabelSet(name, tuple(classes))
+    pairs = tuple((unswapped.index(one), unswapped.index(other)) for one, other in swaps)
+    if len({c for pair in pairs for c in pair}) < 2 * len(pairs):
+        raise InputError(f"label set {name!r}: swaps name a class twice")
+    return LabelSet(name, tuple(classes), pairs)

@@ -12,10 +12,17 @@ def resize_maps(maps: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.
     return np.matmul(np.matmul(_weights(maps.shape[-2], height), maps), _weights(maps.shape[-1], width).T)
 
 
-def resize_labels(labels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Labels (..., h, w) at (..., *size): each pixel is the one nearest to its centre, so no class is made up."""
+Box = tuple[float, float, float, float]
+"""Top, left, height and width of a part of an image, in pixels."""
+
+
+def resize_labels(labels: NDArray[np.uint8], size: tuple[int, int], box: Box | None = None) -> NDArray[np.uint8]:
+    """Labels (..., h, w), or what of them lies in `box`, at (..., *size): each pixel is the one nearest to its centre,
+    so no class is made up."""
+    top, left, height, width = box or (0, 0, *labels.shape[-2:])
     rows, columns = (
-        ((np.arange(new) + 0.5) * old / new).astype(np.int64) for new, old in zip(size, labels.shape[-2:], strict=True)
+        (start + (np.arange(new) + 0.5) * old / new).astype(np.int64).clip(0, last - 1)
+        for new, start, old, last in zip(size, (top, left), (height, width), labels.shape[-2:], strict=True)
     )
     return labels[..., rows[:, None], columns]
 

@@ -19,6 +19,8 @@ from data.layouts import Slot, label_name, plan, save, simulation, written
 from data.photos import Photos
 from data.street import Infrared, Part, Street, people
 from parsing.errors import InputError
+from parsing.images import read_image
+from parsing.importing import read_labels
 from parsing.labels import label_set
 from pipelines.figures import overlay
 
@@ -210,17 +212,16 @@ def _film(draft: Path, filmer: Filmer, seed: int, slots: Sequence[Slot]) -> int:
 def _strip(root: Path, slots: Sequence[Slot]) -> NDArray[np.uint8]:
     """One person: two visible images, the parts of the first, two infrared ones, the parts of the first."""
     tile = (66, 156)
-    classes = label_set("street").classes
+    street = label_set("street")
     tiles = []
     for modality in ("visible", "infrared"):
         shown = [slot for slot in slots if slot.modality == modality]
         # images of two cameras if there are two
         shown = [shown[0], shown[-1]]
         for i, slot in enumerate(shown):
-            with Image.open(root / slot.name) as file:
-                image = np.asarray(file.convert("RGB"))
+            image = read_image(root / slot.name)
             tiles.append(image)
             if i == 0:
-                with Image.open(root / label_name(slot.name)) as file:
-                    tiles.append(overlay(image, np.asarray(file), classes))
+                labels, _ = read_labels(root / label_name(slot.name), street)
+                tiles.append(overlay(image, labels, street.classes))
     return np.hstack([np.asarray(Image.fromarray(t).resize(tile, Image.Resampling.LANCZOS)) for t in tiles])

@@ -1,15 +1,14 @@
 """`cscl masks import`: make a mask cache out of PNG masks that somebody already has."""
 
-import hashlib
+import json
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from tqdm import tqdm
 
 from data.datasets import open_data_set
@@ -18,13 +17,15 @@ from data.records import Modality, Record
 from parsing.cache import MaskCache
 from parsing.errors import InputError, MissingError
 from parsing.exporters.paths import fill
-from parsing.importing import read_label_png
+from parsing.importing import BY_NUMBER, Reading, parse_values, understand
 from parsing.index import shard_folder
-from parsing.labels import IGNORED, LabelSet, label_set
+from parsing.labels import IGNORED, label_set
 from parsing.lock import writing_to
+from parsing.placing import Fit
 from parsing.shard import MODALITIES, Columns, Status, shard_fits, write_shard
-from parsing.whole import file_hash
 
+from .masks_rules import Rules
+from .masks_survey import Seen, check_classes, check_shapes, combined_hash, first_of_keys, look
 from .parse_config import check_size, index_file
 from .parse_plan import cache_attributes, finish, make_room, shard_length
 
@@ -41,6 +42,8 @@ class ImportConfig:
     masks: folder of PNGs with classes of label set `labels`. dataset, root: the data set whose images they belong
     to; None makes images of the masks themselves, each named as its mask but for the ending `suffix`.
     path: template of a mask's path below `masks` (`parsing.exporters.paths`); None tries `TEMPLATES`.
+    values: `255=person`, classes of numbers (`parsing.importing.parse_values`). numbers: whatever their colours.
+    fit: how the image lies in its mask. as_stored: masks were drawn on the pixels before EXIF turned them.
     """
 
     masks: Path
@@ -51,6 +54,10 @@ class ImportConfig:
     size: tuple[int, int] = (288, 144)
     path: str | None = None
     suffix: str = ".jpg"
+    values: tuple[str, ...] = ()
+    numbers: bool = False
+    fit: Fit = "same"
+    as_stored: bool = False
     licence: str = "not stated: imported masks"
     overwrite: bool = False
     progress: bool = True
@@ -63,11 +70,13 @@ class ImportConfig:
 
 @dataclass(frozen=True)
 class ImportResult:
-    """What became of it: masks in the cache, and images of the data set that have none."""
+    """What became of it: masks in the cache, those of them that show nobody, images of the data set that have none."""
 
     path: Path
     masks: int
+    empty: tuple[str, ...]
     without: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -77,36 +86,93 @@ class _Pair:
 
 
 def import_masks(config: ImportConfig) -> ImportResult:
-    """Write the cache of the images that have a mask; finished shards of the same masks are kept."""
+    """Write the cache of the images that have a mask; finished shards of the same masks are kept.
+
+    All masks are looked at first: InputError where they would make a cache of nobody, or do not fit their images.
+    """
+    if config.fit == "same" and _own_export(config.masks):
+        config = replace(config, fit="stretch")
     labels = label_set(config.labels)
+    values = parse_values(config.values, labels)
     out = index_file(config.out, config.dataset or config.masks.resolve().name)
     pairs, without, root = _of_data_set(config, config.dataset) if config.dataset else _of_masks(config)
-    made_by = {
-        "parser": "imported png",
-        "weights": _hash(pairs),
-        "preprocessing": {"resize": "nearest"},
-        "size": config.size,
-        "flip": False,
-        "probs": False,
-    }
-    attributes = cache_attributes(out, made_by, labels, config.dataset or WITHOUT_DATA_SET, root, config.licence)
-    length = shard_length(len(pairs))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        seen = _survey(config, pairs, root, pool)
+        reading = understand(first_of_keys(seen), labels, values, config.numbers)
+        notes = [*reading.notes, *check_classes(seen, reading, labels)]
+        notes += check_shapes(seen, config.fit, config.as_stored, config.dataset is not None)
+        rules = Rules(labels, reading, config.size, config.fit, config.as_stored)
+        made_by = {
+            "parser": "imported png",
+            "weights": combined_hash(seen),
+            "preprocessing": _preprocessing(config, seen, reading, values),
+            "size": config.size,
+            "flip": False,
+            "probs": False,
+        }
+        attributes = cache_attributes(out, made_by, labels, config.dataset or WITHOUT_DATA_SET, root, config.licence)
+        cut = _write_all(config, out, pairs, seen, rules, attributes, pool)
+    if cut:
+        notes.append(
+            f"{len(cut)} masks show somebody in the padding that was cut off, the first is {cut[0]}; see that "
+            "--letterbox (padded on two sides) or --letterbox-corner (right or below) is what was done to the images"
+        )
+    cache = MaskCache(out)
+    empty = tuple(cache.names[n] for n in np.flatnonzero(cache.status == Status.EMPTY))
+    return ImportResult(out, len(cache), empty, without, tuple(notes))
+
+
+def _own_export(masks: Path) -> bool:
+    """Whether `cscl masks export` wrote the folder at one size, to which it stretches masks of any shape."""
+    try:
+        said = json.loads((masks / "cscl-png.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(said, dict) and said.get("exporter") == "png" and said.get("size") != "source"
+
+
+def _survey(config: ImportConfig, pairs: list[_Pair], root: Path, pool: ThreadPoolExecutor) -> list[Seen]:
+    found = pool.map(lambda p: look(p.record.name, p.mask, root / p.record.name, config.as_stored), pairs)
+    return list(tqdm(found, total=len(pairs), unit="mask", desc="look at masks", disable=not config.progress))
+
+
+def _preprocessing(
+    config: ImportConfig, seen: list[Seen], reading: Reading, values: dict[int, int] | None
+) -> dict[str, Any]:
+    """What decides the labels beside the files themselves; what is as usual is left out."""
+    said: dict[str, Any] = {"resize": "nearest"}
+    if values is not None:
+        said["values"] = {str(number): values[number] for number in sorted(values)}
+    if reading.by != BY_NUMBER:
+        said["colours"] = reading.by
+    if config.fit in ("letterbox", "corner"):
+        said["fit"] = config.fit
+    if any(one.turn > 1 for one in seen):
+        said["exif"] = "masks turned" if config.as_stored else "masks upright"
+    return said
+
+
+def _write_all(
+    config: ImportConfig, out: Path, pairs: list[_Pair], seen: list[Seen], rules: Rules,
+    attributes: dict[str, Any], pool: ThreadPoolExecutor,
+) -> list[str]:  # fmt: skip
+    """Write the shards that are not there yet, and the index; names of the masks that lost a part of somebody."""
+    length, cut = shard_length(len(pairs)), []
     shards = {
-        shard_folder(out) / f"{start // length:05d}.h5": pairs[start : start + length]
+        shard_folder(out) / f"{start // length:05d}.h5": slice(start, start + length)
         for start in range(0, len(pairs), length)
     }
     with (
         writing_to(out, "cscl masks import"),
-        ThreadPoolExecutor(os.cpu_count()) as pool,
         tqdm(total=len(pairs), unit="mask", desc="import", disable=not config.progress) as bar,
     ):
         make_room(out, attributes, [pair.record for pair in pairs], config.overwrite)
         for path, rows in shards.items():
-            if not shard_fits(path, _names(rows), attributes):
-                _write(path, rows, root, labels, config.size, attributes, pool)
-            bar.update(len(rows))
+            if not shard_fits(path, _names(pairs[rows]), attributes):
+                cut += _write(path, pairs[rows], seen[rows], rules, attributes, pool)
+            bar.update(len(pairs[rows]))
         finish(out, list(shards))
-    return ImportResult(out, len(MaskCache(out)), without)
+    return cut
 
 
 def _of_data_set(config: ImportConfig, name: str) -> tuple[list[_Pair], tuple[str, ...], Path]:
@@ -140,7 +206,9 @@ def _of_masks(config: ImportConfig) -> tuple[list[_Pair], tuple[str, ...], Path]
     """One image a mask, named as it; modality by a folder `infrared`, camera by folder or file name."""
     if config.path is not None:
         raise InputError("--path says where the mask of an image lies; give the images with --dataset and --root")
-    masks = sorted(p.relative_to(config.masks).as_posix() for p in config.masks.rglob("*.png"))
+    masks = sorted(
+        p.relative_to(config.masks).as_posix() for p in config.masks.rglob("*") if p.suffix.lower() == ".png"
+    )
     if not masks:
         raise InputError(f"{config.masks} holds no PNG")
     pairs = []
@@ -151,42 +219,24 @@ def _of_masks(config: ImportConfig) -> tuple[list[_Pair], tuple[str, ...], Path]
     return pairs, (), config.root or config.masks
 
 
-def _hash(pairs: list[_Pair]) -> str:
-    """SHA-256 over names and masks: what stands for the weights of a parser."""
-    digest = hashlib.sha256()
-    for pair in pairs:
-        digest.update(f"{pair.record.name}\0{file_hash(pair.mask)}\n".encode())
-    return digest.hexdigest()
-
-
 def _names(rows: list[_Pair]) -> NDArray[np.object_]:
     return np.array([pair.record.name for pair in rows], dtype=object)
 
 
 def _write(
-    path: Path, rows: list[_Pair], root: Path, labels: LabelSet, size: tuple[int, int],
-    attributes: dict[str, Any], pool: ThreadPoolExecutor,
-) -> None:  # fmt: skip
-    masks = np.stack(list(pool.map(lambda pair: read_label_png(pair.mask, labels, size), rows)))
-    sizes = np.array(list(pool.map(lambda pair: _image_size(root / pair.record.name, pair.mask), rows)), np.int32)
+    path: Path, rows: list[_Pair], seen: list[Seen], rules: Rules, attributes: dict[str, Any], pool: ThreadPoolExecutor
+) -> list[str]:
+    answers = list(pool.map(rules.labels_of, seen))
+    masks = np.stack([labels for labels, _ in answers])
     found = ((masks > 0) & (masks != IGNORED)).any((1, 2))
     columns = Columns(
         _names(rows),
         np.where(found, Status.OK, Status.EMPTY).astype(np.uint8),
         found.astype(np.float32),  # nothing is known of how sure their maker was
-        sizes,
+        np.array([one.upright for one in seen], np.int32),
         np.array([pair.record.identity for pair in rows], np.int32),
         np.array([pair.record.camera for pair in rows], np.int32),
         np.array([MODALITIES.index(pair.record.modality) for pair in rows], np.uint8),
     )
     write_shard(path, masks, columns, attributes)
-
-
-def _image_size(image: Path, mask: Path) -> tuple[int, int]:
-    """(height, width) of the image file, or of its mask where there is no readable image."""
-    try:
-        with Image.open(image) as opened:
-            return opened.height, opened.width
-    except OSError:
-        with Image.open(mask) as opened:
-            return opened.height, opened.width
+    return [one.name for one, (_, cut) in zip(seen, answers, strict=True) if cut]

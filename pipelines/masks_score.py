@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from scipy.stats import spearmanr
 from tqdm import tqdm
 
 from data.layouts import label_name
 from parsing.cache import MaskCache
 from parsing.errors import InputError, MissingError
+from parsing.importing import read_labels
 from parsing.labels import IGNORED, LabelSet, label_set
+from parsing.resize import resize_labels
 from parsing.schemes import part_scheme
 from parsing.shard import MODALITIES
 
@@ -121,7 +122,6 @@ def score_masks(path: Path, scheme: str | None = None, root: Path | None = None,
     if scheme is None and cache.labels != street:
         raise InputError(f"{path} holds {cache.labels.name} classes, the truth is in street classes: give --scheme")
     name, classes, tables = common_classes(("the truth", str(path)), (street, cache.labels), scheme)
-    height, width = cache.size
     tallies: dict[str, Tally] = {}
     for number, image in enumerate(tqdm(cache.names, unit="image", desc="score masks", disable=not progress)):
         if not cache.has_mask[number]:
@@ -129,8 +129,7 @@ def score_masks(path: Path, scheme: str | None = None, root: Path | None = None,
         file = root / label_name(image)
         if not file.is_file():
             raise MissingError(f"{file} is missing; {root} is not as `cscl data make` wrote it")
-        with Image.open(file) as picture:
-            truth = np.asarray(picture.resize((width, height), Image.Resampling.NEAREST))
+        truth = resize_labels(read_labels(file, street)[0], cache.size)
         tally = tallies.setdefault(MODALITIES[cache.modality[number]], Tally(len(classes)))
         tally.add(tables[0][truth], tables[1][cache[number]], float(cache.confidence[number]))
     ordered = {m: tallies[m] for m in MODALITIES if m in tallies}

@@ -13,12 +13,12 @@ from scipy.ndimage import maximum_filter, minimum_filter
 from tqdm import tqdm
 
 from data.crops import SPECTRA, Spectrum, load, plain_crop
-from data.photos import Photos
 from parsing.confidence import confidence, winners
 from parsing.errors import InputError
 from parsing.labels import IGNORED, label_set
 from parsing.registry import ParserSpec, find_parser
 
+from .annotated import Annotated
 from .figures import MaskItem, mask_sheet
 from .masks_score import Tally, common_classes, iou
 
@@ -89,7 +89,7 @@ def score_parser(
     wrong parts from inexact outlines, of the answer or of the annotation. sheet: PNG of the best, the median and the
     worst answers in each spectrum.
     """
-    library, parser, street = Photos(photos), find_parser(spec), label_set("street")
+    library, parser, street = Annotated(photos), find_parser(spec), label_set("street")
     ids = library.split[part]
     if not ids:
         raise InputError(f"{photos / 'meta.json'}: there is no photograph in {part}")

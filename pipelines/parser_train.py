@@ -15,10 +15,10 @@ from torch.utils.data import DataLoader, Sampler
 from tqdm import tqdm
 
 from data.crops import PersonCrops, load
-from data.photos import Photos
 from parsing.errors import CsclError, InputError
 from parsing.street import BUILT_IN, StreetNetwork, load_street, save_street
 
+from .annotated import Annotated
 from .config import build, change, read_values
 from .devices import find_device
 from .encoder_weights import load_encoder
@@ -86,7 +86,7 @@ def train_parser(
     then of no account. The last weights, averaged (EMA), are kept; no photograph of `val` is looked at.
     """
     recipe, device = recipe or read_parser_recipe(), find_device(device)
-    library = Photos(photos)
+    library = Annotated(photos)
     _writable(out)
     if init is None:
         config = recipe.network

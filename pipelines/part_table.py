@@ -9,7 +9,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
@@ -17,6 +16,7 @@ from cscl.embedder import Embedder
 from cscl.spam import IGNORED, mask_distribution
 from data.records import Record
 from parsing.cache import MaskCache
+from parsing.images import upright_size
 from parsing.schemes import PartScheme
 
 from .batches import part_masks
@@ -111,9 +111,8 @@ def first_other_image(records: Sequence[Record], root: Path, cache: MaskCache) -
     None where all agree: names alone do not tell that a cache is of these images."""
     for record in records:
         if record.name in cache and (root / record.name).is_file():
-            with Image.open(root / record.name) as picture:
-                here = sorted(picture.size)  # sorted: EXIF may turn it
-            if here != sorted(cache.source_size[cache.number(record.name)].tolist()):
+            parsed = cache.source_size[cache.number(record.name)].tolist()
+            if sorted(upright_size(root / record.name)) != sorted(parsed):  # sorted: older caches did not turn it
                 return record.name
     return None
 

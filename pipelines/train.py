@@ -25,6 +25,7 @@ from .fit import fit
 from .pretrained import backbone_weights
 from .processes import make_fabric
 from .runs import RunInfo, read_state, write_file
+from .usable_masks import check_usable
 from .validation import Validation, held_out
 
 
@@ -45,8 +46,8 @@ class TrainConfig:
 def train(config: TrainConfig) -> Path:
     """Train and write the run's folder; see pipelines/runs.py for what lies there.
 
-    The data set and its root come from the cache. Raises InputError where an image has no mask in it. Nothing is
-    written before the first step can be taken.
+    The data set and its root come from the cache. Raises InputError where an image has no mask in it, or
+    no mask shows a part. Nothing is written before the first step can be taken.
     """
     recipe, run = config.recipe, config.run
     fabric = make_fabric(config.device, config.precision)
@@ -77,12 +78,17 @@ def train(config: TrainConfig) -> Path:
     masked = records
     if recipe.data.masks == "other":
         masked = tuple(records[n] for n in of_others(records, recipe.seed))
+    parts = part_masks(cache, masked, scheme.table(cache.labels), recipe.data.size)
+    trust = confidences(cache, masked, recipe.data.min_confidence)
+    if recipe.loss.parsing or recipe.loss.shown:  # a baseline learns nothing from masks
+        for note in check_usable(cache, masked, parts, trust, scheme.name) if fabric.is_global_zero else ():
+            tqdm.write(f"note: {note}", file=sys.stderr)
     validation = Validation(chosen_on, load(chosen_on), data_set.skip) if recipe.data.select == "val" else None
     batches = Batches(
         records,
         load(records),
-        part_masks(cache, masked, scheme.table(cache.labels), recipe.data.size),
-        confidences(cache, masked, recipe.data.min_confidence),
+        parts,
+        trust,
         sampler,
         recipe.train.steps or sampler.steps,
         recipe,

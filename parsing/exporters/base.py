@@ -2,7 +2,6 @@
 
 import io
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import ClassVar, Literal
@@ -14,6 +13,7 @@ from PIL import Image
 from ..cache import MaskCache
 from ..errors import InputError
 from ..labels import IGNORED
+from ..palettes import voc_colours
 from ..resize import resize_labels, resize_maps
 from ..schemes import PartScheme
 
@@ -125,12 +125,3 @@ def npy(array: NDArray[np.float32]) -> bytes:
     file = io.BytesIO()
     np.save(file, np.ascontiguousarray(array), allow_pickle=False)
     return file.getvalue()
-
-
-def voc_colours() -> Sequence[int]:
-    """RGB of the 256 labels as PASCAL VOC, and SCHP after it, colours them: bits of the label dealt to channels."""
-    return [
-        sum((label >> (3 * bit + channel) & 1) << (7 - bit) for bit in range(3))
-        for label in range(256)
-        for channel in range(3)
-    ]

@@ -83,10 +83,20 @@ def toml(folder: Path, text: str) -> str:
 
 
 def test_a_label_set_of_ones_own_is_read_from_toml_and_swaps_its_sides(tmp_path: Path) -> None:
-    own = label_set(
-        toml(tmp_path, 'name = "own"\nclasses = ["background", "right-shoe", "hair", "left-shoe", "left-ear"]')
-    )
-    assert own == LabelSet("own", ("background", "right-shoe", "hair", "left-shoe", "left-ear"), ((3, 1),))
+    own = label_set(toml(tmp_path, 'name = "own"\nclasses = ["background", "right-shoe", "hair", "left-shoe", "ear"]'))
+    assert own == LabelSet("own", ("background", "right-shoe", "hair", "left-shoe", "ear"), ((3, 1),))
+
+
+def test_a_label_set_of_ones_own_may_say_what_a_flip_swaps(tmp_path: Path) -> None:
+    classes = 'name = "own"\nclasses = ["background", "left-ear", "bras gauche", "bras droit"]\n'
+    with pytest.raises(InputError, match=r"'left-ear' has no class of the right side.*swaps = \[\]"):
+        label_set(toml(tmp_path, classes))
+    assert label_set(toml(tmp_path, classes + 'swaps = [["bras gauche", "bras droit"]]')).swaps == ((2, 3),)
+    assert label_set(toml(tmp_path, classes + "swaps = []")).swaps == ()
+    with pytest.raises(InputError, match="name a class twice"):
+        label_set(toml(tmp_path, classes + 'swaps = [["left-ear", "bras gauche"], ["left-ear", "bras droit"]]'))
+    with pytest.raises(InputError, match="has no class 'bras'"):
+        label_set(toml(tmp_path, classes + 'swaps = [["left-ear", "bras"]]'))
 
 
 @pytest.mark.parametrize(
@@ -96,7 +106,8 @@ def test_a_label_set_of_ones_own_is_read_from_toml_and_swaps_its_sides(tmp_path:
         ('classes = ["background", "hair"]', "needs name and classes"),
         ('name = "own"\nclasses = ["hair", "background"]', "class 0 must be 'background'"),
         ('name = "own"\nclasses = ["background", 1]', "classes are texts"),
-        ('name = "own"\nclasses = ["background", "hair"]\nswaps = [[0, 1]]', "nothing else"),
+        ('name = "own"\nclasses = ["background", "hair"]\nswaps = [[0, 1]]', "pairs of class names"),
+        ('name = "own"\nclasses = ["background", "hair"]\nparts = 1', "nothing else"),
         ('name = "lip"\nclasses = ["background", "hair"]', "'lip' is the name of a known label set"),
         ("name = ", "cannot be used"),
     ],

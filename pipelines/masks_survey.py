@@ -1,0 +1,140 @@
+"""A look at all masks and images of an import before anything is written: what they hold, and whether they fit."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from parsing.errors import InputError
+from parsing.images import UnreadableImageError, orientation
+from parsing.importing import Reading
+from parsing.label_png import Key, read_label_png
+from parsing.labels import IGNORED, LabelSet
+from parsing.placing import Fit, Size, same_aspect
+from parsing.whole import file_hash
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One mask and its image. hash: of the mask's file. mask: its (height, width) as it is to be used.
+
+    stored: (height, width) of the image's file, that of the mask where there is no readable image. turn: the EXIF
+    orientation of the image, 1 to 8.
+    """
+
+    name: str
+    path: Path
+    hash: str
+    keys: tuple[Key, ...]
+    mask: Size
+    stored: Size
+    turn: int
+    readable: bool
+
+    @property
+    def upright(self) -> Size:
+        """(height, width) of the image as everybody sees it."""
+        return self.stored[::-1] if self.turn >= 5 else self.stored
+
+
+def look(name: str, path: Path, image: Path, as_stored: bool) -> Seen:
+    """Read a mask, and of its image the head. as_stored: the mask was drawn on the pixels before EXIF turns them."""
+    png = read_label_png(path)
+    readable = True
+    try:
+        stored, turn = orientation(image)
+    except UnreadableImageError:
+        stored, turn, readable = png.size, 1, False
+    mask = png.size[::-1] if as_stored and turn >= 5 else png.size
+    return Seen(name, path, file_hash(path), png.keys, mask, stored, turn, readable)
+
+
+def first_of_keys(seen: Iterable[Seen]) -> dict[Key, Path]:
+    """Every key that occurs and the first file that has it."""
+    where: dict[Key, Path] = {}
+    for one in seen:
+        for key in one.keys:
+            where.setdefault(key, one.path)
+    return where
+
+
+def combined_hash(seen: Iterable[Seen]) -> str:
+    """SHA-256 over names and masks: what stands for the weights of a parser."""
+    digest = hashlib.sha256()
+    for one in seen:
+        digest.update(f"{one.name}\0{one.hash}\n".encode())
+    return digest.hexdigest()
+
+
+def check_classes(seen: Sequence[Seen], reading: Reading, labels: LabelSet) -> tuple[str, ...]:
+    """InputError where nobody is in any mask; a note where all masks together have only one of many classes."""
+    found = set(reading.classes.values()) - {0}
+    if not found:
+        raise InputError(
+            f"all {len(seen)} masks are background alone (the first is {seen[0].path}): nobody would be in the cache; "
+            "see that the folder is the right one, or say what the numbers are with --values NUMBER=CLASS"
+        )
+    if found == {IGNORED}:
+        number = next((k.number for k, c in reading.classes.items() if c == IGNORED), None)
+        example = IGNORED if number is None else number
+        first = next(one.path for one in seen if any(reading.classes[key] == IGNORED for key in one.keys))
+        raise InputError(
+            f"{example} is the only value but 0 in the {len(seen)} masks (the first is {first}), and it means ignored: "
+            f"nobody would be in the cache; say which class it is, {_which(example, labels)}"
+        )
+    if len(labels) > 2 and len(found - {IGNORED}) == 1:
+        (only,) = found - {IGNORED}
+        return (
+            f"the only class in any mask is {labels.classes[only]} ({only}), of the {len(labels)} of {labels.name}",
+        )
+    return ()
+
+
+def _which(number: int, labels: LabelSet) -> str:
+    if len(labels) == 2:
+        return f"as --values {number}={labels.classes[1]}"
+    return (
+        f"as --values {number}=CLASS; for masks of whole people give as --labels a TOML file with name and "
+        f'classes = ["background", "person"], and --values {number}=person'
+    )
+
+
+def check_shapes(seen: Sequence[Seen], fit: Fit, as_stored: bool, images: bool) -> tuple[str, ...]:
+    """InputError for a mask of clearly another shape than its image; notes of what its size cannot tell.
+
+    images: whether the masks are those of a data set, whose images ought to be there.
+    """
+    if fit in ("letterbox", "corner") and not any(one.readable for one in seen):
+        raise InputError("a letterbox cannot be undone without the images' sizes; give --root, their folder")
+    if not as_stored:
+        for one in seen:
+            if one.turn >= 5 and not same_aspect(one.mask, one.upright) and same_aspect(one.mask, one.stored):
+                raise InputError(
+                    f"the mask of {one.name} is {_by(one.mask)} and its image {_by(one.upright)} (height x width), "
+                    f"turned by EXIF from {_by(one.stored)}: --as-stored turns masks with their images"
+                )
+    if fit == "same":
+        for one in seen:
+            if not same_aspect(one.mask, one.upright):
+                raise InputError(
+                    f"the mask of {one.name} is {_by(one.mask)}, its image {_by(one.upright)} (height x width): "
+                    "--letterbox where images were padded to that shape (--letterbox-corner: only right or below), "
+                    "--stretch where they were stretched to it"
+                )
+    turned = [one.name for one in seen if one.turn > 1]
+    unread = [one.name for one in seen if not one.readable]
+    notes = []
+    if turned and not as_stored:
+        notes.append(
+            f"{len(turned)} images are turned by EXIF (the first is {turned[0]}): their masks are taken as drawn "
+            "on the upright image; --as-stored where they were drawn on the pixels as stored"
+        )
+    if unread and images:
+        notes.append(
+            f"{len(unread)} images cannot be read (the first is {unread[0]}): their masks are not compared with them"
+        )
+    return tuple(notes)
+
+
+def _by(size: Size) -> str:
+    return f"{size[0]}x{size[1]}"
