@@ -81,7 +81,8 @@ def train(config: TrainConfig) -> Path:
     parts = part_masks(cache, masked, scheme.table(cache.labels), recipe.data.size)
     trust = confidences(cache, masked, recipe.data.min_confidence)
     if recipe.loss.parsing or recipe.loss.shown:  # a baseline learns nothing from masks
-        for note in check_usable(cache, masked, parts, trust, scheme.name) if fabric.is_global_zero else ():
+        notes = check_usable(cache, masked, parts, trust, scheme.name)
+        for note in notes if fabric.is_global_zero else ():
             tqdm.write(f"note: {note}", file=sys.stderr)
     validation = Validation(chosen_on, load(chosen_on), data_set.skip) if recipe.data.select == "val" else None
     batches = Batches(
