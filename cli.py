@@ -334,6 +334,7 @@ def masks_export(**options: Any) -> None:
 @click.option("--out", type=Folder, help="The cache's index file.  [default: data/DATASET_masks.h5]")
 @click.option("--size", type=Height(), default="288x144", help="Height and width of the cached masks.")
 @click.option("--path", help="Where an image's mask lies below DIR.  [default: '{dir}/{stem}.png', then '{stem}.png']")
+@pattern_option
 @click.option("--suffix", default=".jpg", help="Without --dataset: what the images' names end in.")
 @click.option(
     "--values", multiple=True, metavar="N=CLASS", help="The class of a number or range: 255=person, 128-255=1; repeat."

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from data.datasets import open_data_set
-from data.listing import camera_of
+from data.listing import camera_of, list_below
 from data.records import Modality, Record
 from parsing.cache import MaskCache
 from parsing.errors import InputError, MissingError
@@ -41,6 +41,7 @@ class ImportConfig:
 
     masks: folder of PNGs with classes of label set `labels`. dataset, root: the data set whose images they belong
     to; None makes images of the masks themselves, each named as its mask but for the ending `suffix`.
+    pattern: where the paths of `folder` name identity and camera (data/naming.py); the cache remembers it.
     path: template of a mask's path below `masks` (`parsing.exporters.paths`); None tries `TEMPLATES`.
     values: `255=person`, classes of numbers (`parsing.importing.parse_values`). numbers: whatever their colours.
     fit: how the image lies in its mask. as_stored: masks were drawn on the pixels before EXIF turned them.
@@ -54,6 +55,7 @@ class ImportConfig:
     size: tuple[int, int] = (288, 144)
     path: str | None = None
     suffix: str = ".jpg"
+    pattern: str | None = None
     values: tuple[str, ...] = ()
     numbers: bool = False
     fit: Fit = "same"
@@ -110,7 +112,9 @@ def import_masks(config: ImportConfig) -> ImportResult:
             "flip": False,
             "probs": False,
         }
-        attributes = cache_attributes(out, made_by, labels, config.dataset or WITHOUT_DATA_SET, root, config.licence)
+        attributes = cache_attributes(
+            out, made_by, labels, config.dataset or WITHOUT_DATA_SET, root, config.licence, config.pattern
+        )
         cut = _write_all(config, out, pairs, seen, rules, attributes, pool)
     if cut:
         notes.append(
@@ -177,7 +181,7 @@ def _write_all(
 
 def _of_data_set(config: ImportConfig, name: str) -> tuple[list[_Pair], tuple[str, ...], Path]:
     """Images of the data set that have a mask, those that have none, and the data set's folder."""
-    data_set = open_data_set(name, config.root)
+    data_set = open_data_set(name, config.root, pattern=config.pattern)
     templates = (config.path,) if config.path else TEMPLATES
     best: list[_Pair] = []
     for template in templates:
@@ -204,11 +208,11 @@ def _of_data_set(config: ImportConfig, name: str) -> tuple[list[_Pair], tuple[st
 
 def _of_masks(config: ImportConfig) -> tuple[list[_Pair], tuple[str, ...], Path]:
     """One image a mask, named as it; modality by a folder `infrared`, camera by folder or file name."""
+    if config.pattern is not None:
+        raise InputError(f"--pattern {config.pattern} is for --dataset folder; give --dataset and --root")
     if config.path is not None:
         raise InputError("--path says where the mask of an image lies; give the images with --dataset and --root")
-    masks = sorted(
-        p.relative_to(config.masks).as_posix() for p in config.masks.rglob("*") if p.suffix.lower() == ".png"
-    )
+    masks = [name.removeprefix("./") for name in list_below(config.masks, ".").images if name.lower().endswith(".png")]
     if not masks:
         raise InputError(f"{config.masks} holds no PNG")
     pairs = []

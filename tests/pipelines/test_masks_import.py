@@ -1,6 +1,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -238,3 +239,30 @@ def test_schps_own_pngs_come_in_as_they_are(tmp_path: Path, labels: str) -> None
     person = cache.parts("demo.jpg", "body")[0]
     assert np.array_equal(person > 0, resize_labels(values, (200, 300)) > 0)
     assert 0.05 < person.mean() < 0.95
+
+
+def test_hidden_files_are_no_masks_and_a_pattern_names_the_people_of_folder(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for modality in ("visible", "infrared"):
+        for name in ("a_1.png", "b_1.png"):
+            for folder in (tmp_path / "images", tmp_path / "masks"):
+                (folder / modality).mkdir(parents=True, exist_ok=True)
+                numbers = rng.integers(0, 8, (32, 16), dtype=np.uint8)
+                Image.fromarray(numbers).save(folder / modality / name)
+        (tmp_path / "masks" / modality / "._a_1.png").write_bytes(b"of macOS")
+    given: dict[str, Any] = {"size": (32, 16), "progress": False}
+    plain = import_masks(ImportConfig(tmp_path / "masks", "street", out=tmp_path / "plain.h5", **given))
+    assert plain.masks == 4
+    named = ImportConfig(
+        tmp_path / "masks",
+        "street",
+        "folder",
+        tmp_path / "images",
+        tmp_path / "named.h5",
+        pattern="{identity}_*",
+        **given,
+    )
+    cache = MaskCache(import_masks(named).path)
+    assert (cache.pattern, cache.identity.tolist()) == ("{identity}_*", [1, 2, 1, 2])
+    with pytest.raises(InputError, match=r"--pattern .* is for --dataset folder"):
+        import_masks(ImportConfig(tmp_path / "masks", "street", pattern="{identity}_*", **given))
