@@ -90,12 +90,6 @@ def orientation(path: Path) -> tuple[tuple[int, int], int]:
         raise UnreadableImageError(f"{path}: {error or type(error).__name__}") from error
 
 
-def upright_size(path: Path) -> tuple[int, int]:
-    """(height, width) of what `read_image` answers, without reading the pixels."""
-    (height, width), turn = orientation(path)
-    return (width, height) if turn >= 5 else (height, width)
-
-
 def turned(array: NDArray[np.uint8], turn: int) -> NDArray[np.uint8]:
     """An array (H, W) of stored pixels, made upright as EXIF orientation `turn` says."""
     method = TURNS[turn]

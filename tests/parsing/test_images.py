@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from parsing.images import UnreadableImageError, image_suffixes, read_image
+from parsing.images import UnreadableImageError, image_suffixes, orientation, read_image, turned
 
 RAMP = np.random.default_rng(0).integers(0, 255, (12, 7, 3), dtype=np.uint8)
 
@@ -141,3 +141,24 @@ def test_every_ending_that_is_listed_is_read(tmp_path: Path, ending: str) -> Non
 
 def test_what_pillow_names_but_does_not_decode_is_not_listed() -> None:
     assert not image_suffixes() & {".h5", ".hdf", ".grib", ".bufr", ".mpg", ".eps", ".pdf", ".txt"}
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_orientation_tells_what_reading_does_without_reading(tmp_path: Path, turn: int) -> None:
+    stored = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    Image.fromarray(stored).save(tmp_path / "a.png", exif=exif)
+    assert orientation(tmp_path / "a.png") == ((2, 3), turn)
+    assert np.array_equal(turned(stored, turn), read_image(tmp_path / "a.png")[..., 0])
+
+
+def test_an_orientation_that_does_not_exist_is_none(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 77
+    Image.new("L", (3, 2)).save(tmp_path / "a.png", exif=exif)
+    assert orientation(tmp_path / "a.png") == ((2, 3), 1)
+    (tmp_path / "a.png").write_text("no picture")
+    for name in ("a.png", "gone.png"):
+        with pytest.raises(UnreadableImageError):
+            orientation(tmp_path / name)
