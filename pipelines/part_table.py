@@ -16,7 +16,7 @@ from cscl.embedder import Embedder
 from cscl.spam import IGNORED, mask_distribution
 from data.records import Record
 from parsing.cache import MaskCache
-from parsing.images import upright_size
+from parsing.images import orientation
 from parsing.schemes import PartScheme
 
 from .batches import part_masks
@@ -112,7 +112,7 @@ def first_other_image(records: Sequence[Record], root: Path, cache: MaskCache) -
     for record in records:
         if record.name in cache and (root / record.name).is_file():
             parsed = cache.source_size[cache.number(record.name)].tolist()
-            if sorted(upright_size(root / record.name)) != sorted(parsed):  # sorted: older caches did not turn it
+            if sorted(orientation(root / record.name)[0]) != sorted(parsed):  # sorted: EXIF may turn it
                 return record.name
     return None
 
