@@ -318,7 +318,7 @@ def figure(done: Mapping[tuple[str, int], dict[str, Any]], png: Path) -> None:
         if runs:
             values = np.array([[100 * one["levels"][level]["mAP"] for level in LEVELS] for one in runs])
             mean = values.mean(0)
-            label = f"{'CSCL' if name == 'recipe' else name} ({len(runs)} seeds)"
+            label = f"{'CSCL' if name == 'recipe' else name} ({len(runs)} seed{'s' * (len(runs) > 1)})"
             axes.errorbar(
                 errors, mean, [mean - values.min(0), values.max(0) - mean], marker=mark, capsize=3, label=label
             )
