@@ -119,7 +119,8 @@ def test_an_unknown_gate_is_named() -> None:
 
 @pytest.mark.parametrize("gate", PAM_GATES)
 def test_bf16_is_near_float32_in_value_and_gradient(gate: str, near_in_bf16: Callable[..., None]) -> None:
-    module, x = pam(gate), features().requires_grad_()
+    RNG.manual_seed(4)  # whatever ran before: where rounding turns the gate's ReLU its gradient jumps
+    module, x = pam(gate, rectified=False), features().requires_grad_()
     near_in_bf16(
         lambda: [v for v in module(x) if v is not None], [x, *module.parameters()], share=0.08
     )  # the norm magnifies rounding
