@@ -123,13 +123,20 @@ def read_columns(path: Path) -> tuple[Columns, dict[str, Any]]:
 
 def shard_fits(path: Path, names: NDArray[np.object_], attributes: Mapping[str, Any]) -> bool:
     """Whether an undamaged shard of exactly these names and attributes lies at `path`."""
-    if not is_sealed(path):
+    if (whole := _undamaged(path)) is None:
         return False
-    try:
-        columns, found = read_columns(path)
-    except CacheError:
-        return False
+    columns, found = whole
     return found == dict(attributes) and np.array_equal(columns.names, names)
+
+
+def _undamaged(path: Path) -> tuple[Columns, dict[str, Any]] | None:
+    """What `read_columns` answers of an undamaged shard; None where there is none."""
+    if not is_sealed(path):
+        return None
+    try:
+        return read_columns(path)
+    except CacheError:
+        return None
 
 
 def rename_people(
@@ -139,12 +146,9 @@ def rename_people(
 
     False, and nothing is done, where it has them already, or where more than those and the pattern would change.
     """
-    if not is_sealed(path):
+    if (whole := _undamaged(path)) is None:
         return False
-    try:
-        columns, found = read_columns(path)
-    except CacheError:
-        return False
+    columns, found = whole
     if found | {"pattern": None} != dict(attributes) | {"pattern": None} or not np.array_equal(columns.names, names):
         return False
     same = all(np.array_equal(getattr(columns, column), values) for column, values in people.items())
