@@ -4,7 +4,7 @@
 
 The working folder is where the script shall find `../Datasets`. What is given it in place of what it would have:
 `.cuda()` that stays where it is; Pillow's old name ANTIALIAS; a tensorboardX that writes nothing; one process for
-loading; `torch.load` of the arrays that it saved itself; the file `weights` for the download of ImageNet's;
+loading; `torch.load` onto the CPU; the file `weights` for the download of ImageNet's;
 `constants`, values for its hard-coded paths and sizes, by the name that they are assigned to; `epochs` for the 81 of
 its loop. After train.py the last weights are saved as `last`.
 """
@@ -54,7 +54,7 @@ def adapt(weights: str) -> None:
     load = torch.load
     replaced: Any = {
         (Tensor, "cuda"): lambda tensor, *_, **__: tensor,
-        (torch, "load"): lambda file, *_, **__: load(file, map_location="cpu", weights_only=False),
+        (torch, "load"): lambda file, *_, **__: load(file, map_location="cpu", weights_only=True),
         (torch.utils.data, "DataLoader"): OneProcess,
         (torch.utils.model_zoo, "load_url"): lambda *_, **__: load(weights, weights_only=True),
         (Image, "ANTIALIAS"): Image.Resampling.LANCZOS,

@@ -93,13 +93,18 @@ def parsing(logits: Tensor, part_labels: Tensor, confidence: Tensor | None = Non
     upsampled = F.interpolate(logits, size=(height, width), mode="bilinear", align_corners=False)
     each = F.cross_entropy(upsampled, labels, ignore_index=IGNORED, reduction="none")
     if confidence is not None:
-        each = each * (confidence / confidence.mean().clamp(min=1e-6)).view(-1, 1, 1)
+        each = each * _relative(confidence).view(-1, 1, 1)
     # Ignored pixels are counted as one class more, which is then dropped.
     index = labels.masked_fill(labels == IGNORED, classes).flatten()
     sums = each.new_zeros(classes + 1).index_add(0, index, each.flatten())[:classes]
     counts = torch.bincount(index, minlength=classes + 1)[:classes]
     weights = torch.where(counts > 0, counts.clamp(min=1).to(sums.dtype) ** (1 - balance), 0)
     return (weights * sums / counts.clamp(min=1)).sum() / weights.sum().clamp(min=1e-6)
+
+
+def _relative(confidence: Tensor) -> Tensor:
+    """c / mean c of a batch (B,); 0 where no mask is trusted."""
+    return confidence / confidence.mean().clamp(min=1e-6)
 
 
 def part_visibility(logits: Tensor, part_labels: Tensor, confidence: Tensor | None = None, tau: float = 0.01) -> Tensor:
@@ -112,7 +117,7 @@ def part_visibility(logits: Tensor, part_labels: Tensor, confidence: Tensor | No
     area = (part_labels[:, None] == classes).float().mean((2, 3))
     each = F.binary_cross_entropy_with_logits(logits, (area / tau).clamp(max=1), reduction="none").mean(1)
     if confidence is not None:
-        each = each * (confidence / confidence.mean().clamp(min=1e-6))
+        each = each * _relative(confidence)
     return each.mean()
 
 

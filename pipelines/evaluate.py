@@ -20,7 +20,7 @@ from .compare import Comparison, compare, result_text
 from .devices import find_device
 from .embed import embed, from_root
 from .part_table import PartTable, averaged_parts, first_other_image, measure_parts
-from .run_figures import draw_figures
+from .run_figures import draw_figures, part_names
 from .runs import RunInfo, describe, load_model, open_images, read_run, write_file
 from .scoring import Result, averaged, score
 
@@ -121,7 +121,9 @@ def evaluate(
         "flip": flip,
         "reranking": {"k1": K1, "k2": K2, "lambda": WEIGHT} if rerank else None,
     }
-    cache, scheme = _masks(run, info, masks, records, data_set.root), part_scheme(recipe.data.scheme)
+    scheme, parsed = part_scheme(recipe.data.scheme), bool(part_names(recipe, embedder))
+    # without parts to measure the run's own masks, and the size of every image, need not be read
+    cache = _masks(run, info, masks, records, data_set.root) if parsed or masks is not None else None
     parts = None if cache is None else measure_parts(embedder, records, data_set.root, cache, scheme, progress=progress)
     simulated = (data_set.root / "simulated.json").is_file()
     evaluation = Evaluation((run,), info.data_set, simulated, about, results, parts)
