@@ -85,14 +85,14 @@ def parser_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def _fetch(name: str, options: dict[str, Any]) -> None:
     """Weights from the hub, before torch is loaded: without a network a command ends in seconds."""
-    from parsing.sources import fetch
+    from parsing.parsers.sources import fetch
 
     fetch(name, options["weights"], options["remote_code"])
 
 
 def _spec(name: str, device: str, options: dict[str, Any]) -> Any:
     """The ParserSpec of what `parser_options` added to the options, which it takes away from them."""
-    from parsing.registry import OPTIONS, ParserSpec
+    from parsing.parsers.registry import OPTIONS, ParserSpec
 
     return ParserSpec(name, device=device, **{field: options.pop(field) for field in OPTIONS})
 

@@ -27,7 +27,7 @@ import torch
 import torchvision
 from torch import Tensor
 
-from parsing.registry import ParserSpec
+from parsing.parsers.registry import ParserSpec
 from pipelines.config import read_recipe
 from pipelines.evaluate import evaluate
 from pipelines.make import make_figures

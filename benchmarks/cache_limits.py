@@ -29,10 +29,10 @@ from tqdm import tqdm
 
 from data.layouts import label_name
 from parsing import MaskCache
-from parsing.cache import fingerprint
-from parsing.index import build_index, shard_folder
+from parsing.cache.index import build_index, shard_folder
+from parsing.cache.reader import fingerprint
+from parsing.cache.shard import FORMAT_VERSION, Columns, Status, write_shard
 from parsing.labels import label_set
-from parsing.shard import FORMAT_VERSION, Columns, Status, write_shard
 from pipelines.make import make_figures
 
 SIZE = (288, 144)

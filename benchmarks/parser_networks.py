@@ -24,8 +24,8 @@ from page import machine, put_table
 
 from data.crops import SPECTRA
 from data.photos import Photos
-from parsing.registry import ParserSpec
-from parsing.street import StreetNetwork, StreetParser, load_street
+from parsing.parsers.registry import ParserSpec
+from parsing.parsers.street import StreetNetwork, StreetParser, load_street
 from pipelines.parser_score import score_parser
 from pipelines.parser_train import ParserRecipe, train_parser
 

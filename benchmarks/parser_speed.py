@@ -23,9 +23,9 @@ import numpy as np
 import torch
 from page import machine, put_table
 
-from parsing.registry import ParserSpec, find_parser
-from parsing.schp_network import SCHPNetwork
-from parsing.street import StreetParser
+from parsing.parsers.registry import ParserSpec, find_parser
+from parsing.parsers.schp_network import SCHPNetwork
+from parsing.parsers.street import StreetParser
 from pipelines.parse_shard import usual_batch
 from pipelines.parser_score import score_parser
 

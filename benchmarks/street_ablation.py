@@ -28,7 +28,7 @@ from data.layouts import MARK, plan, save
 from data.photos import Photos
 from data.street import Street, people
 from parsing import MaskCache
-from parsing.registry import ParserSpec
+from parsing.parsers.registry import ParserSpec
 from pipelines.compare import read_result
 from pipelines.config import Recipe, read_recipe
 from pipelines.evaluate import evaluate

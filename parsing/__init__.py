@@ -3,7 +3,7 @@
 Importing this is light: numpy, h5py and the standard library.
 """
 
-from .cache import MaskCache
+from .cache.reader import MaskCache
 from .errors import CacheError, CsclError, InputError, MissingError
 from .labels import LABEL_SETS, LabelSet, label_set
 from .schemes import PART_SCHEMES, PartScheme, part_scheme

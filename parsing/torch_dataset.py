@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
-from .cache import MaskCache
+from .cache.reader import MaskCache
 from .errors import InputError
 from .schemes import PartScheme
 

@@ -10,9 +10,9 @@ from tqdm import tqdm
 from data.photos import Photos
 from parsing.errors import InputError, MissingError
 from parsing.images import UnreadableImageError, orientation, read_image, turned
-from parsing.importing import read_labels
+from parsing.importers.label_values import read_labels
+from parsing.importers.placing import same_aspect
 from parsing.labels import IGNORED, label_set
-from parsing.placing import same_aspect
 
 
 class Annotated(Photos):

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 from data.records import Record
 from data.sampler import IdentitySampler
 from data.transforms import JointTransform
-from parsing.cache import MaskCache
+from parsing.cache.reader import MaskCache
 from parsing.errors import InputError
 
 from .config import Recipe

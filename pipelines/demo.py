@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from data.datasets import open_data_set
-from parsing.cache import MaskCache
+from parsing.cache.reader import MaskCache
 from parsing.errors import InputError
 from parsing.images import read_image
-from parsing.registry import ParserSpec
+from parsing.parsers.registry import ParserSpec
 
 from .charts import curves
 from .config import read_recipe

@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from parsing.errors import InputError, MissingError
-from parsing.weights import read_tensors
+from parsing.parsers.weights import read_tensors
 
 SHA256 = (
     "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",

@@ -12,7 +12,7 @@ import numpy as np
 
 from cscl.rerank import K1, K2, WEIGHT
 from data.records import Record
-from parsing.cache import MaskCache
+from parsing.cache.reader import MaskCache
 from parsing.errors import InputError
 from parsing.schemes import part_scheme
 

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from parsing.cache import MaskCache
+from parsing.cache.reader import MaskCache
+from parsing.cache.shard import MODALITIES, Status
 from parsing.exporters.paths import relative_path
 from parsing.images import UnreadableImageError, read_image
 from parsing.labels import IGNORED
-from parsing.shard import MODALITIES, Status
 
 from .figures import palette
 

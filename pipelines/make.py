@@ -20,7 +20,7 @@ from data.photos import Photos
 from data.street import Infrared, Part, Street, people
 from parsing.errors import InputError
 from parsing.images import read_image
-from parsing.importing import read_labels
+from parsing.importers.label_values import read_labels
 from parsing.labels import label_set
 from pipelines.figures import overlay
 

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from parsing.cache import MaskCache
+from parsing.cache.reader import MaskCache
+from parsing.cache.shard import MODALITIES
 from parsing.labels import IGNORED
-from parsing.shard import MODALITIES
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from parsing.cache import MaskCache
-from parsing.index import shard_folder
-from parsing.shard import MODALITIES, Status
+from parsing.cache.index import shard_folder
+from parsing.cache.reader import MaskCache
+from parsing.cache.shard import MODALITIES, Status
 
 
 @dataclass(frozen=True)

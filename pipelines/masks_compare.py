@@ -7,10 +7,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from parsing.cache import MaskCache
+from parsing.cache.reader import MaskCache
+from parsing.cache.shard import MODALITIES
 from parsing.errors import InputError
 from parsing.resize import resize_labels
-from parsing.shard import MODALITIES
 
 from .masks_score import MaskScores, Tally, common_classes
 

@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 from tqdm import tqdm
 
-from parsing.cache import MaskCache
+from parsing.cache.reader import MaskCache
 from parsing.errors import CsclError, InputError
 from parsing.exporters import exporter
 from parsing.exporters.base import Exporter, FileOptions, SizeRule

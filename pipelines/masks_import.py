@@ -14,15 +14,15 @@ from tqdm import tqdm
 from data.datasets import open_data_set
 from data.listing import camera_of, list_below
 from data.records import Modality, Record
-from parsing.cache import MaskCache
+from parsing.cache.index import shard_folder
+from parsing.cache.lock import writing_to
+from parsing.cache.reader import MaskCache
+from parsing.cache.shard import MODALITIES, Columns, Status, shard_fits, write_shard
 from parsing.errors import InputError, MissingError
 from parsing.exporters.paths import fill
-from parsing.importing import BY_NUMBER, Reading, parse_values, understand
-from parsing.index import shard_folder
+from parsing.importers.label_values import BY_NUMBER, Reading, parse_values, understand
+from parsing.importers.placing import Fit
 from parsing.labels import IGNORED, label_set
-from parsing.lock import writing_to
-from parsing.placing import Fit
-from parsing.shard import MODALITIES, Columns, Status, shard_fits, write_shard
 
 from .masks_rules import Rules
 from .masks_survey import Seen, check_classes, check_shapes, combined_hash, first_of_keys, look
@@ -43,7 +43,7 @@ class ImportConfig:
     to; None makes images of the masks themselves, each named as its mask but for the ending `suffix`.
     pattern: where the paths of `folder` name identity and camera (data/naming.py); the cache remembers it.
     path: template of a mask's path below `masks` (`parsing.exporters.paths`); None tries `TEMPLATES`.
-    values: `255=person`, classes of numbers (`parsing.importing.parse_values`). numbers: whatever their colours.
+    values: classes of numbers, as `255=person` (`label_values.parse_values`). numbers: whatever their colours.
     fit: how the image lies in its mask. as_stored: masks were drawn on the pixels before EXIF turned them.
     """
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from data.layouts import MARK
-from parsing.cache import MaskCache
+from parsing.cache.reader import MaskCache
+from parsing.cache.shard import MODALITIES, Status
 from parsing.errors import CsclError, InputError
-from parsing.shard import MODALITIES, Status
 
 from .charts import bars, histograms
 from .gallery import Gallery, cards, legend_of, sample, worst_first

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parsing.images import MIRRORED, turned
-from parsing.importing import Reading
-from parsing.label_png import read_label_png
+from parsing.importers.label_png import read_label_png
+from parsing.importers.label_values import Reading
+from parsing.importers.placing import Fit, image_box
 from parsing.labels import IGNORED, LabelSet
-from parsing.placing import Fit, image_box
 from parsing.resize import Box, resize_labels
 
 from .masks_survey import Seen

@@ -12,13 +12,13 @@ from scipy.stats import spearmanr
 from tqdm import tqdm
 
 from data.layouts import label_name
-from parsing.cache import MaskCache
+from parsing.cache.reader import MaskCache
+from parsing.cache.shard import MODALITIES
 from parsing.errors import InputError, MissingError
-from parsing.importing import read_labels
+from parsing.importers.label_values import read_labels
 from parsing.labels import IGNORED, LabelSet, label_set
 from parsing.resize import resize_labels
 from parsing.schemes import part_scheme
-from parsing.shard import MODALITIES
 
 
 @dataclass(frozen=True)

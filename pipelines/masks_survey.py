@@ -5,13 +5,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from parsing.cache.sealed import file_hash
 from parsing.errors import InputError
 from parsing.images import UnreadableImageError, orientation
-from parsing.importing import Reading
-from parsing.label_png import Key, read_label_png
+from parsing.importers.label_png import Key, read_label_png
+from parsing.importers.label_values import Reading
+from parsing.importers.placing import Fit, Size, same_aspect
 from parsing.labels import IGNORED, LabelSet
-from parsing.placing import Fit, Size, same_aspect
-from parsing.whole import file_hash
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,15 @@ from typing import Any
 from tqdm import tqdm
 
 from data.datasets import open_data_set
-from parsing.cache import MaskCache
-from parsing.damage import Damage, Inspection, inspect_cache
+from parsing.cache.damage import Damage, Inspection, inspect_cache
+from parsing.cache.index import build_index, orphans, shards_of
+from parsing.cache.lock import writing_to
+from parsing.cache.reader import MaskCache
+from parsing.cache.shard import Status
 from parsing.errors import CacheError
 from parsing.images import UnreadableImageError, read_image
-from parsing.index import build_index, orphans, shards_of
-from parsing.lock import writing_to
-from parsing.registry import ParserSpec
-from parsing.shard import Status
-from parsing.sources import SCHP
+from parsing.parsers.registry import ParserSpec
+from parsing.parsers.sources import SCHP
 
 from .parse import ParseConfig, parse
 from .parse_plan import shard_length

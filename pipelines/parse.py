@@ -10,11 +10,11 @@ from typing import Any
 from tqdm import tqdm
 
 from data.datasets import open_data_set
-from parsing.cache import MaskCache
-from parsing.lock import writing_to
-from parsing.parser import Parser
-from parsing.registry import find_parser
-from parsing.shard import Status, rename_people, shard_fits
+from parsing.cache.lock import writing_to
+from parsing.cache.reader import MaskCache
+from parsing.cache.shard import Status, rename_people, shard_fits
+from parsing.parsers.base import Parser
+from parsing.parsers.registry import find_parser
 
 from .devices import find_device
 from .parse_config import ParseConfig

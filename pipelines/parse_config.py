@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from parsing.errors import InputError
-from parsing.registry import ParserSpec
+from parsing.parsers.registry import ParserSpec
 
 
 def check_size(size: tuple[int, int]) -> None:

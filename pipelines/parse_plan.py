@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from data.records import Record
-from parsing.cache import fingerprint
+from parsing.cache.index import build_index, orphans, shard_folder, shards_of
+from parsing.cache.lock import Lock
+from parsing.cache.reader import fingerprint
+from parsing.cache.sealed import is_sealed, was_ours
+from parsing.cache.shard import FORMAT_VERSION, OtherVersionError, read_columns
 from parsing.errors import CacheError, InputError
-from parsing.index import build_index, orphans, shard_folder, shards_of
 from parsing.labels import LabelSet
-from parsing.lock import Lock
-from parsing.shard import FORMAT_VERSION, OtherVersionError, read_columns
-from parsing.whole import is_sealed, was_ours
 
 from .parse_config import ParseConfig
 from .parse_shard import ShardTask

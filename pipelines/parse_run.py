@@ -11,8 +11,8 @@ from distributed import Future, KilledWorker
 from distributed.comm import CommClosedError
 from tqdm import tqdm
 
+from parsing.cache.sealed import file_hash
 from parsing.errors import CsclError
-from parsing.whole import file_hash
 
 from .parse_cluster import Workers, connected
 from .parse_config import ParseConfig

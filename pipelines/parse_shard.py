@@ -17,13 +17,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from data.records import Record
-from parsing.confidence import confidence, winners
+from parsing.cache.sealed import file_hash
+from parsing.cache.shard import MODALITIES, Columns, Status, write_shard
 from parsing.errors import CacheError, CsclError
 from parsing.images import UnreadableImageError, read_image
-from parsing.parser import Parser
-from parsing.registry import ParserSpec, find_parser
-from parsing.shard import MODALITIES, Columns, Status, write_shard
-from parsing.whole import file_hash
+from parsing.parsers.base import Parser
+from parsing.parsers.confidence import confidence, winners
+from parsing.parsers.registry import ParserSpec, find_parser
 
 from .devices import find_device
 from .parse_site import Site

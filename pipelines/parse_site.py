@@ -10,8 +10,8 @@ from importlib import metadata
 from pathlib import Path
 
 import parsing
+from parsing.cache.lock import Lock
 from parsing.errors import CsclError
-from parsing.lock import Lock
 
 PACKAGES = ("torch", "numpy", "h5py", "pillow", "dask", "distributed")
 """Those that decide which bytes come out, or whether the two sides understand each other."""

@@ -13,11 +13,11 @@ from tqdm import tqdm
 
 from data.listing import list_below
 from data.words import endings
-from parsing.confidence import winners
 from parsing.errors import InputError, MissingError
 from parsing.images import UnreadableImageError, read_image
-from parsing.parser import Parser, Size
-from parsing.registry import ParserSpec, find_parser
+from parsing.parsers.base import Parser, Size
+from parsing.parsers.confidence import winners
+from parsing.parsers.registry import ParserSpec, find_parser
 
 from .devices import find_device
 from .masks_score import common_classes, confusion, iou

@@ -13,10 +13,10 @@ from scipy.ndimage import maximum_filter, minimum_filter
 from tqdm import tqdm
 
 from data.crops import SPECTRA, Spectrum, load, plain_crop
-from parsing.confidence import confidence, winners
 from parsing.errors import InputError
 from parsing.labels import IGNORED, label_set
-from parsing.registry import ParserSpec, find_parser
+from parsing.parsers.confidence import confidence, winners
+from parsing.parsers.registry import ParserSpec, find_parser
 
 from .annotated import Annotated
 from .figures import MaskItem, mask_sheet

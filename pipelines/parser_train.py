@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from data.crops import PersonCrops, load
 from parsing.errors import CsclError, InputError
-from parsing.street import BUILT_IN, StreetNetwork, load_street, save_street
+from parsing.parsers.street import BUILT_IN, StreetNetwork, load_street, save_street
 
 from .annotated import Annotated
 from .config import build, change, read_values

@@ -5,9 +5,9 @@ from importlib.util import find_spec
 from typing import Any
 
 from parsing.labels import LABEL_SETS, label_set
-from parsing.parser import Size
-from parsing.sources import HUB_MODELS, SCHP, SCHP_LICENCE, at_hand
-from parsing.street import StreetParser
+from parsing.parsers.base import Size
+from parsing.parsers.sources import HUB_MODELS, SCHP, SCHP_LICENCE, at_hand
+from parsing.parsers.street import StreetParser
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from cscl.embedder import Embedder
 from cscl.spam import IGNORED, mask_distribution
 from data.records import Record
-from parsing.cache import MaskCache
+from parsing.cache.reader import MaskCache
 from parsing.images import orientation
 from parsing.schemes import PartScheme
 

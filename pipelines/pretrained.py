@@ -11,8 +11,8 @@ from torchvision.models import get_model_weights
 
 from data.transforms import MEAN, STD
 from parsing.errors import InputError, MissingError
-from parsing.street import BUILT_IN, is_street, load_street
-from parsing.weights import read_tensors
+from parsing.parsers.street import BUILT_IN, is_street, load_street
+from parsing.parsers.weights import read_tensors
 
 from .encoder_weights import load_encoder
 

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from data.crops import Box, Photo, person_box, reduced, widened
 from data.photos import Photos
-from parsing.street import StreetNetwork
+from parsing.parsers.street import StreetNetwork
 
 
 def pseudo_labelled(

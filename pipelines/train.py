@@ -15,7 +15,7 @@ from data.datasets import DATA_SETS, open_data_set
 from data.records import Record
 from data.sampler import IdentitySampler
 from data.store import load_images
-from parsing.cache import MaskCache
+from parsing.cache.reader import MaskCache
 from parsing.errors import InputError, MissingError
 from parsing.schemes import part_scheme
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from data.records import Record
-from parsing.cache import MaskCache
+from parsing.cache.reader import MaskCache
 from parsing.errors import InputError
 from parsing.labels import IGNORED
 

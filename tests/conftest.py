@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from parsing.cache import MaskCache, fingerprint
-from parsing.index import build_index, shard_folder
+from parsing.cache.index import build_index, shard_folder
+from parsing.cache.reader import MaskCache, fingerprint
+from parsing.cache.shard import FORMAT_VERSION, Columns, Status, write_shard
 from parsing.labels import label_set
-from parsing.shard import FORMAT_VERSION, Columns, Status, write_shard
-from parsing.street import StreetNetwork, save_street
+from parsing.parsers.street import StreetNetwork, save_street
 from pipelines.make import make_figures
 
 

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..cache import MaskCache
+from ..cache.reader import MaskCache
 from ..errors import InputError
+from ..importers.palettes import voc_colours
 from ..labels import IGNORED
-from ..palettes import voc_colours
 from ..resize import resize_labels, resize_maps
 from ..schemes import PartScheme
 

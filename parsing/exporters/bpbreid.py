@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cache import MaskCache
+from ..cache.reader import MaskCache
 from ..labels import LABEL_SETS, LabelSet
 from ..schemes import PART_SCHEMES, PartScheme
 from .base import Exporter, FileOptions, npy

@@ -4,7 +4,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from ..cache import MaskCache
+from ..cache.reader import MaskCache
 from ..errors import InputError
 from ..labels import IGNORED, label_set
 from ..schemes import PART_SCHEMES

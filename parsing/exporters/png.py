@@ -2,7 +2,7 @@
 
 from pathlib import PurePosixPath
 
-from ..cache import MaskCache
+from ..cache.reader import MaskCache
 from ..schemes import part_scheme
 from .base import Exporter, FileOptions, png
 

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 import numpy as np
 from PIL import Image
 
-from ..cache import MaskCache
+from ..cache.reader import MaskCache
 from ..errors import InputError
 from ..schemes import PartScheme
 from .base import Exporter, FileOptions

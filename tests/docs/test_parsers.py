@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from cli import main
 from parsing import MaskCache
 from parsing.labels import label_set
-from parsing.registry import PARSERS
+from parsing.parsers.registry import PARSERS
 from parsing.schemes import part_scheme
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "parsers.md").read_text(encoding="utf-8")

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from parsing.cache import fingerprint
-from parsing.index import build_index, shard_folder
+from parsing.cache.index import build_index, shard_folder
+from parsing.cache.reader import fingerprint
+from parsing.cache.shard import FORMAT_VERSION, Columns, write_shard
 from parsing.labels import label_set
-from parsing.shard import FORMAT_VERSION, Columns, write_shard
 
 WriteCache = Callable[..., Path]
 SIZE = (16, 8)

@@ -13,11 +13,11 @@ from PIL import Image
 from data.datasets import open_data_set
 from data.layouts import label_name
 from data.records import Record
-from parsing.cache import fingerprint
-from parsing.index import build_index, shard_folder
+from parsing.cache.index import build_index, shard_folder
+from parsing.cache.reader import fingerprint
+from parsing.cache.shard import FORMAT_VERSION, MODALITIES, Columns, Status, write_shard
 from parsing.labels import label_set
-from parsing.registry import ParserSpec
-from parsing.shard import FORMAT_VERSION, MODALITIES, Columns, Status, write_shard
+from parsing.parsers.registry import ParserSpec
 from pipelines.config import Recipe, read_recipe
 from pipelines.make import make_figures
 from pipelines.parse import ParseConfig, parse

@@ -12,7 +12,7 @@ from data.datasets import open_data_set
 from data.records import Record
 from data.sampler import IdentitySampler
 from data.store import load_images
-from parsing.cache import MaskCache
+from parsing.cache.reader import MaskCache
 from parsing.errors import InputError
 from parsing.schemes import part_scheme
 from pipelines.batches import Batches, confidences, of_others, part_masks, with_masks

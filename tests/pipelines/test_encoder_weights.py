@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from parsing.errors import InputError, MissingError
-from parsing.street import StreetNetwork
+from parsing.parsers.street import StreetNetwork
 from pipelines import encoder_weights
 from pipelines.encoder_weights import load_encoder
 

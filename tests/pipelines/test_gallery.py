@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from parsing import InputError, MaskCache
+from parsing.cache.shard import Status
 from parsing.labels import IGNORED
-from parsing.shard import Status
 from pipelines.figures import palette
 from pipelines.gallery import BOX, cards, legend_of, sample, worst_first
 

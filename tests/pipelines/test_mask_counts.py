@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from parsing import MaskCache
+from parsing.cache.shard import Status
 from parsing.labels import IGNORED
-from parsing.shard import Status
 from pipelines.mask_counts import count_masks
 
 MODALITY = [0, 0, 0, 0, 0, 1, 1, 1]

@@ -8,9 +8,9 @@ import h5py
 import pytest
 
 from parsing import MaskCache
+from parsing.cache.index import shard_folder
+from parsing.cache.shard import Status
 from parsing.errors import CacheError, MissingError
-from parsing.index import shard_folder
-from parsing.shard import Status
 from pipelines.masks import info
 
 MakeCache = Callable[..., MaskCache]

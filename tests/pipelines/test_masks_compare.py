@@ -10,11 +10,11 @@ from click.testing import CliRunner
 
 from cli import main
 from parsing import MaskCache
+from parsing.cache.shard import Status
 from parsing.errors import InputError
 from parsing.labels import IGNORED, label_set
 from parsing.resize import resize_labels
 from parsing.schemes import part_scheme
-from parsing.shard import Status
 from pipelines.masks_compare import compare
 from pipelines.masks_score import confusion
 

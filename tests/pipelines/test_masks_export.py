@@ -10,9 +10,9 @@ from PIL import Image
 
 from cli import main
 from parsing import CsclError, InputError, MaskCache
+from parsing.cache.shard import Status
 from parsing.exporters import EXPORTERS
 from parsing.exporters.png import PngExporter
-from parsing.shard import Status
 from pipelines.masks_export import ExportConfig, export
 
 MakeCache = Callable[..., MaskCache]

@@ -11,9 +11,9 @@ from PIL import Image
 from cli import main
 from data.datasets import open_data_set
 from parsing import CacheError, InputError, MaskCache, MissingError
+from parsing.cache.shard import Status
 from parsing.images import MIRRORED, turned
 from parsing.resize import resize_labels
-from parsing.shard import Status
 from pipelines.masks_export import ExportConfig, export
 from pipelines.masks_import import ImportConfig, import_masks
 

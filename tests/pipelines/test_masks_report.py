@@ -19,7 +19,7 @@ from click.testing import CliRunner
 
 from cli import main
 from parsing import InputError, MaskCache
-from parsing.shard import Status
+from parsing.cache.shard import Status
 from pipelines.masks_report import ReportConfig, report
 
 MakeCache = Callable[..., MaskCache]

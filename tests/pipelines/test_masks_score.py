@@ -13,7 +13,7 @@ from PIL import Image
 
 from cli import main
 from data.layouts import label_name
-from parsing.cache import MaskCache
+from parsing.cache.reader import MaskCache
 from parsing.errors import InputError, MissingError
 from parsing.labels import IGNORED, label_set
 from parsing.schemes import part_scheme

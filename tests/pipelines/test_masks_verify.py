@@ -13,12 +13,12 @@ from click.testing import CliRunner
 
 import cli
 from parsing import MaskCache
+from parsing.cache.index import shard_folder
+from parsing.cache.lock import LockedError, writing_to
+from parsing.cache.sealed import file_hash
+from parsing.cache.shard import Status
 from parsing.errors import CacheError, CsclError, MissingError
-from parsing.index import shard_folder
-from parsing.lock import LockedError, writing_to
-from parsing.registry import ParserSpec
-from parsing.shard import Status
-from parsing.whole import file_hash
+from parsing.parsers.registry import ParserSpec
 from pipelines.masks_verify import VerifyConfig, verify
 from pipelines.parse import ParseConfig, parse
 

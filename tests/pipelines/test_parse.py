@@ -16,14 +16,14 @@ from PIL import Image
 
 from data.datasets import open_data_set
 from parsing import MaskCache
-from parsing.confidence import confidence, winners
+from parsing.cache.index import shard_folder
+from parsing.cache.sealed import file_hash
+from parsing.cache.shard import MODALITIES, Status
 from parsing.errors import CacheError, CsclError, InputError, MissingError
 from parsing.images import read_image
-from parsing.index import shard_folder
-from parsing.registry import ParserSpec
-from parsing.shard import MODALITIES, Status
-from parsing.street import StreetNetwork, StreetParser, save_street
-from parsing.whole import file_hash
+from parsing.parsers.confidence import confidence, winners
+from parsing.parsers.registry import ParserSpec
+from parsing.parsers.street import StreetNetwork, StreetParser, save_street
 from pipelines.masks_verify import VerifyConfig, verify
 from pipelines.parse import ParseConfig, ParseResult, parse
 

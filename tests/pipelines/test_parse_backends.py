@@ -17,9 +17,9 @@ from parsing import MaskCache
 from parsing.errors import CacheError
 from parsing.images import read_image
 from parsing.labels import label_set
-from parsing.registry import ParserSpec, find_parser
-from parsing.schp_network import SCHPNetwork
-from parsing.sources import SCHP
+from parsing.parsers.registry import ParserSpec, find_parser
+from parsing.parsers.schp_network import SCHPNetwork
+from parsing.parsers.sources import SCHP
 from pipelines.make import make_street
 from pipelines.parse import ParseConfig, parse
 

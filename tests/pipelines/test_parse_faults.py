@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from parsing.index import shard_folder
-from parsing.lock import LockedError
-from parsing.registry import ParserSpec
-from parsing.whole import file_hash
+from parsing.cache.index import shard_folder
+from parsing.cache.lock import LockedError
+from parsing.cache.sealed import file_hash
+from parsing.parsers.registry import ParserSpec
 from pipelines.parse import ParseConfig, parse
 
 ROOT = Path(__file__).resolve().parents[2]

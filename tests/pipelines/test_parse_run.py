@@ -21,12 +21,12 @@ from distributed import Client, LocalCluster, Scheduler, SpecCluster, Worker
 
 from data.records import Record
 from parsing import MaskCache
+from parsing.cache.index import shard_folder
+from parsing.cache.lock import Lock, writing_to
+from parsing.cache.sealed import file_hash
+from parsing.cache.shard import Status
 from parsing.errors import CsclError, InputError, MissingError
-from parsing.index import shard_folder
-from parsing.lock import Lock, writing_to
-from parsing.registry import ParserSpec
-from parsing.shard import Status
-from parsing.whole import file_hash
+from parsing.parsers.registry import ParserSpec
 from pipelines.parse import ParseConfig, parse
 from pipelines.parse_cluster import STARTS, OwnWorkers, Workers, _workers
 from pipelines.parse_run import _isolate
@@ -377,7 +377,7 @@ def test_other_versions_on_a_worker_are_said(config: ParseConfig, monkeypatch: p
 def test_memory_that_runs_out_halves_the_batch(config: ParseConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    from parsing.street import StreetParser
+    from parsing.parsers.street import StreetParser
 
     real, sizes = StreetParser.parse, []
 

@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from cli import main
 from parsing.errors import InputError, MissingError
 from parsing.images import read_image
-from parsing.registry import ParserSpec, find_parser
-from parsing.street import StreetNetwork, save_street
+from parsing.parsers.registry import ParserSpec, find_parser
+from parsing.parsers.street import StreetNetwork, save_street
 from pipelines.parser_compare import Setting, compare_parsers
 
 SIZE = (32, 16)

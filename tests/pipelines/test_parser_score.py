@@ -13,7 +13,7 @@ from data.crops import SPECTRA, load, plain_crop
 from data.photos import Photos
 from parsing.errors import InputError
 from parsing.labels import IGNORED, label_set
-from parsing.registry import ParserSpec, find_parser
+from parsing.parsers.registry import ParserSpec, find_parser
 from pipelines.masks_score import Tally, iou
 from pipelines.parser_score import score_parser
 

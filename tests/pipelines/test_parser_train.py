@@ -14,7 +14,7 @@ from torch import nn
 from data.photos import Photos
 from parsing.errors import CsclError, InputError, MissingError
 from parsing.labels import label_set
-from parsing.street import StreetNetwork, StreetParser, load_street
+from parsing.parsers.street import StreetNetwork, StreetParser, load_street
 from pipelines.parser_train import ParserRecipe, ParsingCriterion, read_parser_recipe, train_parser
 
 SMALL = StreetNetwork("unet", "tu-resnet10t", {"decoder_channels": [16, 16, 8, 8, 8]}, (64, 32))

@@ -12,7 +12,7 @@ from PIL import Image
 
 from cscl.spam import mask_distribution
 from data.datasets import open_data_set
-from parsing.cache import MaskCache
+from parsing.cache.reader import MaskCache
 from parsing.errors import InputError
 from parsing.schemes import part_scheme
 from pipelines.config import Recipe

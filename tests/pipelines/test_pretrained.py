@@ -16,7 +16,7 @@ from cscl.backbone import Backbone
 from cscl.model import CSCL, ModelConfig
 from data.transforms import MEAN, STD
 from parsing.errors import InputError, MissingError
-from parsing.street import BUILT_IN, StreetNetwork, load_street, save_street
+from parsing.parsers.street import BUILT_IN, StreetNetwork, load_street, save_street
 from pipelines.pretrained import backbone_weights
 
 

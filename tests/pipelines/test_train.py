@@ -22,9 +22,9 @@ import pipelines.fit
 from cli import main
 from cscl.model import CSCL
 from data.datasets import open_data_set
-from parsing.cache import MaskCache
+from parsing.cache.reader import MaskCache
 from parsing.errors import CsclError, InputError, MissingError
-from parsing.registry import ParserSpec
+from parsing.parsers.registry import ParserSpec
 from pipelines.batches import Batches
 from pipelines.config import Recipe, read_recipe
 from pipelines.evaluate import evaluate

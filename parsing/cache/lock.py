@@ -1,0 +1,150 @@
+"""The lock of a mask cache: one run writes to it at a time, and a killed one leaves nothing to clear away."""
+
+import errno
+import fcntl
+import os
+import re
+import secrets
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import CsclError, InputError
+from ..stopping import StopRequest
+
+NO_FLOCK = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class LockedError(CsclError):
+    """Another run is writing to the cache."""
+
+
+@dataclass(frozen=True)
+class Lock:
+    """A lock that is held: its file, and the line in it, which no other run has.
+
+    Whoever reads this line from this path sees the same folder as the run that holds the lock, while it holds it.
+    """
+
+    path: Path
+    line: str
+
+    def seen(self) -> bool:
+        """Whether the file is there with our line."""
+        try:
+            return self.path.read_text(encoding="utf-8") == self.line
+        except (OSError, UnicodeDecodeError):
+            return False
+
+
+@contextmanager
+def writing_to(index: Path, purpose: str) -> Iterator[Lock]:
+    """Make the folders of the cache `index` and hold its lock; `purpose` says in one word or two what for.
+
+    LockedError says who holds it. InputError where the place cannot be written to, CsclError where it is full.
+    A Ctrl-C while the lock is taken waits for that and leaves no file behind.
+    """
+    since = time.strftime("%Y-%m-%d %H:%M:%S")
+    line = f"{purpose}, process {os.getpid()} on {socket.gethostname()}, since {since}, {secrets.token_hex(8)}\n"
+    held = None
+    try:
+        with StopRequest(impatient=False) as stop:
+            held = _hold(index, line)
+        if stop.asked:
+            raise KeyboardInterrupt
+        yield Lock(held[0].absolute(), line)
+    finally:
+        if held:
+            _give_back(*held)
+
+
+def _hold(index: Path, line: str) -> tuple[Path, int]:
+    """The lock's path, and its open file with our line in it."""
+    path = index.with_name(f"{index.name}.lock")
+    try:
+        folder = index.with_suffix(".shards")
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f"00000.h5.{secrets.token_hex(4)}.part"
+        probe.touch()
+        probe.unlink()
+        file = _take(path, index)
+        if file is None:  # no flock here
+            path = path.with_suffix(".held")
+            file = _create(path, index)
+        try:
+            os.ftruncate(file, 0)
+            os.pwrite(file, line.encode(), 0)
+        except OSError:
+            _give_back(path, file)
+            raise
+    except OSError as error:
+        kind = CsclError if error.errno in OUT_OF_SPACE else InputError
+        raise kind(f"{index}: {index.parent} cannot be written to ({error.strerror})") from error
+    return path, file
+
+
+def _give_back(path: Path, file: int) -> None:
+    path.unlink(missing_ok=True)
+    os.close(file)
+
+
+def _take(path: Path, index: Path) -> int | None:
+    """The open file under an flock, which the system gives back when its process ends; None where there is none."""
+    while True:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(file), os.stat(path)):
+                return file
+            os.close(file)  # its last holder removed it just now
+        except FileNotFoundError:
+            os.close(file)
+        except BlockingIOError:
+            holder = _first_line(path)
+            os.close(file)
+            raise LockedError(f"{index} is being written to by {holder}; wait for it or stop it") from None
+        except OSError as error:
+            os.close(file)
+            if error.errno not in NO_FLOCK:
+                raise
+            path.unlink(missing_ok=True)
+            return None
+
+
+def _create(path: Path, index: Path) -> int:
+    """The open file, created by us alone; one that a dead process of this machine left is replaced."""
+    while True:
+        try:
+            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+        except FileExistsError:
+            holder = _first_line(path)
+            found = re.search(r"process (\d+) on (\S+),", holder)
+            if found and found[2] == socket.gethostname() and not _alive(int(found[1])):
+                path.unlink(missing_ok=True)
+                continue
+            raise LockedError(
+                f"{index} is being written to by {holder}; wait for it or stop it (this file system has no locks: "
+                f"if it is gone, delete {path})"
+            ) from None
+
+
+def _first_line(path: Path) -> str:
+    """What a lock says of its holder, without the token."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").rpartition(",")[0] or "another run"
+    except OSError:
+        return "another run"
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

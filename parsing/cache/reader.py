@@ -1,0 +1,201 @@
+"""Reading a mask cache: by name, by number or by slice, as labels, as parts, or as probabilities."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import CacheError, MissingError
+from ..labels import LabelSet
+from ..resize import resize_maps
+from ..schemes import PartScheme, part_scheme
+from .index import shard_folder
+from .shard import Status, read_columns
+
+Key = str | int
+
+
+def fingerprint(made_by: dict[str, Any]) -> tuple[str, str]:
+    """Canonical JSON of what made a cache, and its SHA-256: two caches may be mixed where it is the same."""
+    text = json.dumps(made_by, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return text, hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+class MaskCache:
+    """The masks that `cscl parse` wrote, read from its index file and the shards beside it.
+
+    >>> cache = MaskCache("data/sysu_masks.h5")
+    >>> cache["cam1/0001/0001.jpg"]                 # (H, W) uint8, classes of cache.labels
+    >>> cache.parts("cam1/0001/0001.jpg", "reid4")  # (4, H, W) float32, one map a part
+
+    Files are opened when first needed, once a process, so a cache survives fork and pickling. Raises
+    MissingError where there is no file, CacheError where it is damaged or of another version.
+
+    names: image names in the data set, in order. status, confidence, source_size, identity, camera, modality:
+    arrays in the same order (`parsing.cache.shard.Columns`). has_mask: (N,), False where no image could be
+    parsed. size: (H, W) of the masks. labels: their label set.
+    data_set, root: where the images are; pattern: how their paths name identity and camera, None where the data set
+    knows. made_by: parser, weights, preprocessing, size; fingerprint: its hash.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise MissingError(f"no mask cache at {self.path}; `cscl parse --dataset NAME --out {self.path}` makes one")
+        columns, attributes = read_columns(self.path)
+        self.fingerprint: str = attributes["fingerprint"]
+        self.data_set: str = attributes["data_set"]
+        self.licence: str = attributes["licence"]
+        self.pattern: str | None = attributes.get("pattern")
+        # links are resolved, since `..` from a linked folder leads elsewhere
+        self.root = Path(os.path.normpath(self.path.parent.resolve() / attributes["root"]))
+        self._folder = shard_folder(self.path.absolute())
+        try:
+            self.made_by: dict[str, Any] = json.loads(attributes["made_by"])
+            if fingerprint(self.made_by)[1] != self.fingerprint:
+                raise CacheError(f"{self.path}: its fingerprint does not fit what it says it was made by; parse again")
+            self.labels = LabelSet(
+                self.made_by["labels"]["name"],
+                tuple(self.made_by["labels"]["classes"]),
+                tuple((a, b) for a, b in self.made_by["labels"]["swaps"]),
+            )
+            self.size: tuple[int, int] = (self.made_by["size"][0], self.made_by["size"][1])
+            with h5py.File(self.path, "r") as index:
+                self._shards = [Path(p).name for p in index["shards/path"].asstr()[:]]  # never leaves our folder
+                self._shard, self._row = index["shard"][:], index["row"][:]
+            outside = min(self._shard.min(), self._row.min()) < 0 or self._shard.max() >= len(self._shards)
+            if outside or {len(self._shard), len(self._row)} != {len(columns)}:
+                raise ValueError("its rows do not fit its shards")
+        except CacheError:
+            raise
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+            raise CacheError(f"{self.path} is no index of a mask cache: {error!r}") from error
+        self.names: tuple[str, ...] = tuple(columns.names)
+        self.status, self.confidence, self.source_size = (
+            columns.status,
+            columns.confidence,
+            columns.source_size,
+        )
+        self.has_mask = ~np.isin(self.status, (Status.UNREADABLE, Status.FATAL))
+        self.identity, self.camera, self.modality = columns.identity, columns.camera, columns.modality
+        self._open: dict[int, h5py.File] = {}
+        self._process = os.getpid()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k != "_numbers"} | {"_open": {}}
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._numbers
+
+    def __repr__(self) -> str:
+        height, width = self.size
+        return f"MaskCache({str(self.path)!r}: {len(self)} masks, {self.labels.name}, {height}x{width})"
+
+    def number(self, key: Key) -> int:
+        """The row of an image, by name or (also negative) number; KeyError and IndexError as for dict and list."""
+        if isinstance(key, str):
+            if key not in self._numbers:
+                raise KeyError(f"{key} is not in {self.path} ({len(self)} images, the first is {self.names[0]})")
+            return self._numbers[key]
+        if not -len(self) <= key < len(self):
+            raise IndexError(f"{self.path} has {len(self)} images, there is no number {key}")
+        return int(key) % len(self)
+
+    def __getitem__(self, key: Key | slice | Sequence[Key]) -> NDArray[np.uint8]:
+        """Labels (H, W) of one image, (N, H, W) of a slice or a sequence of names or numbers."""
+        return self._read("labels", key)
+
+    def probs(self, key: Key | slice | Sequence[Key]) -> NDArray[np.uint8]:
+        """Class probabilities (C, h, w), or (N, C, h, w), in 1/255 at a quarter of the size; CacheError without."""
+        if not self.made_by["probs"]:
+            raise CacheError(f"{self.path} holds no probabilities; parse with --probs")
+        return self._read("probs", key)
+
+    def part_labels(self, key: Key | slice | Sequence[Key], scheme: str | PartScheme = "reid4") -> NDArray[np.uint8]:
+        """Labels regrouped to a part scheme: 0 background, 1..Q; shaped as `cache[key]`."""
+        return self.table(scheme)[self[key]]
+
+    def parts(
+        self, key: Key | slice | Sequence[Key], scheme: str | PartScheme = "reid4", soft: bool | None = None
+    ) -> NDArray[np.float32]:
+        """One map a part in [0, 1]: (Q, H, W), or (N, Q, H, W); without background.
+
+        Where the cache has probabilities, the sum of those of the part's classes, bilinear from a quarter of the
+        size; else 0 and 1 from the labels. soft: True insists on probabilities (CacheError), False on labels.
+        """
+        chosen = part_scheme(scheme) if isinstance(scheme, str) else scheme
+        numbers = np.arange(1, len(chosen) + 1, dtype=np.uint8)[:, None]
+        if not (self.made_by["probs"] if soft is None else soft):
+            return (self.part_labels(key, chosen)[..., None, :, :] == numbers[..., None]).astype(np.float32)
+        probs = self.probs(key)
+        *batch, classes, height, width = probs.shape
+        members = (self.table(chosen)[:classes] == numbers).astype(np.float32) / 255
+        maps = np.matmul(members, probs.reshape(*batch, classes, height * width))
+        return resize_maps(maps.reshape(*batch, len(chosen), height, width), self.size).clip(0, 1)
+
+    def table(self, scheme: str | PartScheme) -> NDArray[np.uint8]:
+        """Look-up table (256,) from this cache's classes to the parts of `scheme`."""
+        return (part_scheme(scheme) if isinstance(scheme, str) else scheme).table(self.labels)
+
+    def preload(self, keys: Iterable[Key] | None = None) -> NDArray[np.uint8]:
+        """Labels (N, H, W) of `keys`, or of every image, read once in the order of the file.
+
+        The array is plain memory: processes forked later (a DataLoader's workers) share it.
+        """
+        numbers = np.arange(len(self)) if keys is None else np.array([self.number(k) for k in keys], np.int64)
+        return self._gather("labels", numbers)
+
+    def close(self) -> None:
+        """Close the shards that this process has open; reading opens them again."""
+        for file in self._open.values():
+            file.close()
+        self._open = {}
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {name: number for number, name in enumerate(self.names)}
+
+    def _read(self, what: str, key: Key | slice | Sequence[Key]) -> NDArray[np.uint8]:
+        if isinstance(key, slice):
+            return self._gather(what, np.arange(len(self))[key])
+        if isinstance(key, str | int | np.integer):
+            return self._gather(what, np.array([self.number(key)]))[0]
+        return self._gather(what, np.array([self.number(k) for k in key], np.int64))
+
+    def _gather(self, what: str, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
+        height, width = self.size
+        shape = (height, width) if what == "labels" else (len(self.labels), height // 4, width // 4)
+        result = np.empty((len(numbers), *shape), np.uint8)
+        for position in np.lexsort((self._row[numbers], self._shard[numbers])):
+            number = numbers[position]
+            shard = int(self._shard[number])
+            try:
+                stored = self._file(shard)[what]
+                result[position] = stored[int(self._row[number])]
+            except (OSError, KeyError, IndexError, ValueError) as error:
+                raise CacheError(
+                    f"{self._folder / self._shards[shard]}: the mask of {self.names[number]} cannot be read "
+                    f"({error}); run the same `cscl parse` again to mend the cache"
+                ) from error
+        return result
+
+    def _file(self, shard: int) -> h5py.File:
+        if self._process != os.getpid():  # forked: the parent's handles are not ours to use
+            self._open, self._process = {}, os.getpid()
+        if shard not in self._open:
+            file = h5py.File(self._folder / self._shards[shard], "r")
+            if file.attrs.get("fingerprint") != self.fingerprint:
+                file.close()
+                raise ValueError("the shard is of another cache")
+            self._open[shard] = file
+        return self._open[shard]

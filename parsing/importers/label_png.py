@@ -1,0 +1,105 @@
+"""One PNG of labels as it is stored: its numbers, the colours that they have, and which pixel has which."""
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from ..errors import InputError, MissingError
+from ..images import MOST_PIXELS
+from .palettes import Colour
+
+MOST_COLOURS = 256
+_SCALED = {"L;2": 85, "L;4": 17}
+"""What Pillow multiplies grey samples of 2 and 4 bits by."""
+
+
+class Key(NamedTuple):
+    """What a pixel says: a number, with its colour where a palette gives each its own; or a colour alone."""
+
+    number: int | None
+    colour: Colour | None
+
+
+@dataclass(frozen=True, eq=False)
+class LabelPng:
+    """pixels (H, W): which of `keys` each is. keys: those that occur."""
+
+    pixels: NDArray[np.intp]
+    keys: tuple[Key, ...]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width)."""
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+
+def read_label_png(path: Path) -> LabelPng:
+    """A grey PNG of 1 to 16 bits, one with a palette, or RGB; upright by its own EXIF orientation.
+
+    Raises MissingError, and InputError for what is no label map: another mode, see-through pixels, too many colours.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of large pictures: the limit below is stricter
+            with Image.open(path) as image:
+                if image.width * image.height > MOST_PIXELS:
+                    raise ValueError(f"{image.width} x {image.height} pixels are too many")
+                raw = image.tile[0][3] if image.tile else None
+                upright = ImageOps.exif_transpose(image)
+                mode, values, palette = upright.mode, np.array(upright), _palette(upright)
+    except FileNotFoundError:
+        raise MissingError(f"no mask {path}") from None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path} is no readable mask: {error}") from error
+    if mode in ("LA", "RGBA"):
+        if (values[..., -1] != 255).any():
+            raise InputError(f"{path} has see-through pixels, which are of no class; save it without transparency")
+        values, mode = (values[..., 0], "L") if mode == "LA" else (values[..., :3], "RGB")
+    if mode == "RGB":
+        return _of_colours(path, values)
+    if mode not in ("1", "L", "P", "I") and not mode.startswith("I;16"):
+        raise InputError(f"{path} is of mode {mode}; give palette or grey PNGs whose values are class numbers")
+    if isinstance(raw, str) and mode == "L":
+        values = values // _SCALED.get(raw, 1)
+    numbers, pixels = _distinct(values)
+    keys = [Key(n, None if palette is None else _colour(palette[n])) for n in numbers.tolist()]
+    if len({key.colour for key in keys}) < len(keys):
+        keys = [Key(key.number, None) for key in keys]  # two classes in one colour: the numbers alone tell them apart
+    return LabelPng(pixels, tuple(keys))
+
+
+def _palette(image: Image.Image) -> NDArray[np.uint8] | None:
+    """RGB (256, 3) of a picture with a palette; black where it says nothing."""
+    if image.mode != "P":
+        return None
+    said = np.array(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)[:256]
+    return np.concatenate([said, np.zeros((256 - len(said), 3), np.uint8)])
+
+
+def _colour(rgb: NDArray[np.uint8]) -> Colour:
+    red, green, blue = (int(v) for v in rgb)
+    return red, green, blue
+
+
+def _of_colours(path: Path, values: NDArray[np.uint8]) -> LabelPng:
+    packed = values.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
+    found, pixels = np.unique(packed, return_inverse=True)
+    if len(found) > MOST_COLOURS:
+        raise InputError(f"{path} has {len(found)} colours: a picture, or a mask that was smoothed or saved as JPEG")
+    keys = tuple(Key(None, (c >> 16, c >> 8 & 255, c & 255)) for c in found.tolist())
+    return LabelPng(pixels.reshape(values.shape[:2]), keys)
+
+
+def _distinct(values: NDArray[np.generic]) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+    """The values that occur, and which of them each pixel is."""
+    if values.dtype not in (np.uint8, np.bool_):
+        found, pixels = np.unique(values, return_inverse=True)
+        return found.astype(np.int64), pixels.reshape(values.shape)
+    small = values.astype(np.uint8)
+    occurs = np.bincount(small.ravel(), minlength=256) > 0
+    return np.flatnonzero(occurs), (np.cumsum(occurs) - 1)[small]

@@ -1,0 +1,154 @@
+"""What the numbers and colours in somebody's label PNGs mean: the one rule for all commands that read such files."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from ..labels import IGNORED, LabelSet
+from .label_png import Key, LabelPng, read_label_png
+from .palettes import Colour, Palette, known_palettes
+
+BY_NUMBER = "numbers"
+_WHITE = (255, 255, 255)
+"""Ignored as a grey value, but often a class: its number must say so too."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The class of each key that occurs. by: `numbers`, or the palette whose colours decided. notes: for the user."""
+
+    classes: Mapping[Key, int]
+    by: str = BY_NUMBER
+    notes: tuple[str, ...] = ()
+
+    def of(self, png: LabelPng) -> NDArray[np.uint8]:
+        """Classes (H, W)."""
+        return np.array([self.classes[key] for key in png.keys], np.uint8)[png.pixels]
+
+
+def read_labels(path: Path, labels: LabelSet) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """Classes (H, W) of one label PNG, understood on its own (255: ignored), and what the user should know of it."""
+    png = read_label_png(path)
+    reading = understand({key: path for key in png.keys}, labels)
+    return reading.of(png), reading.notes
+
+
+def understand(
+    where: Mapping[Key, Path], labels: LabelSet, values: Mapping[int, int] | None = None, numbers: bool = False
+) -> Reading:
+    """How to read the files in which these keys occur; `where`: the first file of each.
+
+    Numbers are classes, 255 is ignored. Where all colours are of a palette that is known for the label set, they
+    decide instead: an editor may have changed the order. values: the class of a number, where it is another one;
+    with it, or with `numbers`, colours decide nothing. InputError for what is no class, and where the palettes of two
+    files contradict each other.
+    """
+    coloured = {key: path for key, path in where.items() if key.colour is not None}
+    palette = None if values is not None or numbers else _palette(coloured, labels)
+    classes = {key: _class(key, path, palette, labels, values or {}) for key, path in where.items()}
+    if palette is not None:
+        notes = _told(coloured, classes, palette)
+    elif values is not None or numbers:
+        notes = ()
+    else:
+        notes = _doubts(coloured, labels)
+    moved = palette is not None and any(key.number != classes[key] for key in coloured)
+    return Reading(classes, palette.name if palette is not None and moved else BY_NUMBER, notes)
+
+
+def _palette(coloured: Iterable[Key], labels: LabelSet) -> Palette | None:
+    """The known palette of all these colours: one in its own order, or else the likeliest."""
+    known = known_palettes(labels) if coloured else []
+    for palette in known:
+        if all(palette.classes.get(_rgb(key), -1) == key.number for key in coloured):
+            return palette
+    for palette in known:
+        if all(_rgb(key) in palette.classes and (_rgb(key) != _WHITE or key.number == IGNORED) for key in coloured):
+            return palette
+    return None
+
+
+def _rgb(key: Key) -> Colour:
+    return key.colour or (0, 0, 0)
+
+
+def _class(key: Key, path: Path, palette: Palette | None, labels: LabelSet, values: Mapping[int, int]) -> int:
+    if palette is not None and key.colour is not None:
+        return palette.classes[key.colour]
+    number = key.number
+    if number is None:
+        if len(set(_rgb(key))) > 1:
+            names = ", ".join(p.name for p in known_palettes(labels))
+            raise InputError(
+                f"{path} has the colour {_rgb(key)}, which is of no palette known for {labels.name} ({names}); "
+                "give palette or grey PNGs whose values are class numbers"
+            )
+        number = _rgb(key)[0]  # grey, repeated over the channels
+    found = values.get(number, number)
+    if found != IGNORED and not 0 <= found < len(labels):
+        raise InputError(
+            f"{path} has the value {number}, but label set {labels.name!r} has the classes 0 to {len(labels) - 1}; "
+            f"give another --labels, or say which class it is, as --values {number}={labels.classes[1]}"
+        )
+    return found
+
+
+def _told(coloured: Mapping[Key, Path], classes: Mapping[Key, int], palette: Palette) -> tuple[str, ...]:
+    """What reading by colour changed."""
+    for key, path in coloured.items():
+        if key.number is not None and key.number != classes[key]:
+            return (
+                f"palettes are not in their usual order (the first in {path}): classes read by colour, as "
+                f"{palette.name}; --numbers takes the numbers",
+            )
+    for key, path in coloured.items():
+        if key.number is None:
+            return (f"colours of RGB masks (the first is {path}) read as {palette.name}",)
+    return ()
+
+
+def _doubts(coloured: Mapping[Key, Path], labels: LabelSet) -> tuple[str, ...]:
+    """A note of palettes that are not known; InputError where two files have another colour for the same number."""
+    first: dict[int, tuple[Colour, Path]] = {}
+    for key, path in coloured.items():
+        if key.number is None:
+            continue
+        colour, other = first.setdefault(key.number, (_rgb(key), path))
+        if colour != _rgb(key):
+            raise InputError(
+                f"number {key.number} is {colour} in the palette of {other} and {_rgb(key)} in that of {path}, of no "
+                f"palette known for {labels.name}: the numbers cannot be classes in both; save all with one palette, "
+                "or give --numbers"
+            )
+    if not first:
+        return ()
+    return (
+        f"the colours of {min(first.items())[1][1]} are of no palette known for {labels.name}: its numbers are taken "
+        f"as classes, 0 {first[0][0] if 0 in first else 'nowhere'} as background",
+    )
+
+
+def parse_values(texts: Iterable[str], labels: LabelSet) -> dict[int, int] | None:
+    """`255=1`, `255=person`, `128-255=person` as the class of each number; None where nothing is said.
+
+    >>> parse_values(["254-255=hat"], LABEL_SETS["lip"])  # doctest: +SKIP
+    {254: 1, 255: 1}
+    """
+    said: dict[int, int] = {}
+    for text in texts:
+        found = re.fullmatch(r"\s*([0-9]{1,5})(?:-([0-9]{1,5}))?\s*=\s*(.+?)\s*", text)
+        if found is None:
+            raise InputError(f"--values {text!r} is not NUMBER=CLASS, as 255={labels.classes[1]} or 128-255=1")
+        low, high, name = int(found[1]), int(found[2] or found[1]), found[3]
+        number = int(name) if name.isdecimal() else IGNORED if name == "ignored" else labels.index(name)
+        if number != IGNORED and number >= len(labels):
+            raise InputError(f"--values {text}: label set {labels.name!r} has the classes 0 to {len(labels) - 1}")
+        if high < low or any(n in said for n in range(low, high + 1)):
+            raise InputError(f"--values {text}: a number is said twice, or the range is empty")
+        said.update(dict.fromkeys(range(low, high + 1), number))
+    return said or None

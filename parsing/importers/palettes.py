@@ -1,0 +1,44 @@
+"""The colours that label maps are painted with, by which a palette in another order and RGB masks are read."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ..labels import IGNORED, LabelSet
+
+Colour = tuple[int, int, int]
+
+_LIP = (
+    "000000 800000 ff0000 005500 aa0033 ff5500 000055 0077dd 555500 005555 553300 345680 008000 0000ff 33aadd 00ffff "
+    "55ffaa aaff55 ffff00 ffaa00"
+)
+"""What the tools of LIP and CIHP paint their 20 classes with."""
+
+
+@dataclass(frozen=True)
+class Palette:
+    """Whose it is, in words, and the class of each colour."""
+
+    name: str
+    classes: Mapping[Colour, int]
+
+
+def voc_colours() -> Sequence[int]:
+    """RGB of the 256 labels as PASCAL VOC, and SCHP after it, colours them: bits of the label dealt to channels."""
+    return [
+        sum((label >> (3 * bit + channel) & 1) << (7 - bit) for bit in range(3))
+        for label in range(256)
+        for channel in range(3)
+    ]
+
+
+def known_palettes(labels: LabelSet) -> list[Palette]:
+    """Those that masks of a label set may be painted in, the likeliest first."""
+    flat = voc_colours()
+    numbers = (*range(len(labels)), IGNORED)
+    voc = {(flat[3 * n], flat[3 * n + 1], flat[3 * n + 2]): n for n in numbers}
+    known = [Palette("PASCAL VOC's palette", voc)]
+    if labels.name in ("lip", "cihp"):
+        spelt = [bytes.fromhex(colour) for colour in _LIP.split()]
+        known.append(Palette("the palette of LIP's tools", {(c[0], c[1], c[2]): n for n, c in enumerate(spelt)}))
+    known.append(Palette("grey values", {(n, n, n): n for n in numbers}))
+    return known

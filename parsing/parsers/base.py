@@ -1,0 +1,119 @@
+"""What a human parser is: images in, class logits out, with label set, preprocessing, weights' hash and licence."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..errors import InputError
+from ..labels import LabelSet
+from .confidence import winners
+
+Size = tuple[int, int]
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+CHANNELS = ("rgb", "bgr")
+
+
+class Parser(ABC):
+    """A human parser. An adapter sets the attributes and writes `prepare` and `forward`.
+
+    name: as given to `--parser`. labels: its label set. licence: of its weights, kept in every cache.
+    weights_hash: SHA-256 of the weights, which tells two parsers of one name apart.
+    input_size: (height, width) that `prepare` makes and `forward` takes.
+    """
+
+    name: str
+    labels: LabelSet
+    licence: str
+    weights_hash: str
+    input_size: Size
+    device: torch.device
+
+    @property
+    @abstractmethod
+    def preprocessing(self) -> dict[str, Any]:
+        """All that is done to an image before the network, as JSON: a part of the cache's fingerprint."""
+
+    @abstractmethod
+    def prepare(self, image: NDArray[np.uint8]) -> Tensor:
+        """One image (H, W, 3) uint8 RGB as the network takes it, (3, *input_size); runs in a thread pool."""
+
+    @abstractmethod
+    def forward(self, batch: Tensor) -> Tensor:
+        """Class logits (B, C, h, w) of prepared images (B, 3, *input_size) on the parser's device."""
+
+    def restore(self, logits: Tensor, sources: Sequence[Size], size: Size) -> Tensor:
+        """Logits (B, C, h, w) of the network put back over the whole of each image, as (B, C, *size).
+
+        sources: (height, width) of the images as they were; a parser that stretches to its input needs none.
+        """
+        return F.interpolate(logits, size, mode="bilinear", align_corners=False)
+
+    @torch.inference_mode()
+    def parse(self, batch: Tensor, sources: Sequence[Size], size: Size, flip: bool = True) -> tuple[Tensor, Tensor]:
+        """Class probabilities (B, C, *size) of prepared images, and their flip agreement (B) in [0, 1].
+
+        With `flip`, logits are averaged with those of the mirrored image, left and right classes swapped back.
+        The agreement is the share of the foreground that both label alike, 1 without `flip`.
+        """
+        batch = batch.to(self.device)
+        logits = self.forward(batch).float()
+        agreement = torch.ones(len(batch))
+        if flip:
+            mirrored = self.forward(batch.flip(-1)).float().flip(-1)[:, list(self.labels.flipped)]
+            one, two = winners(logits)[1], winners(mirrored)[1]
+            person = (one > 0) | (two > 0)
+            alike = (person & (one == two)).sum((1, 2)) / person.sum((1, 2)).clamp(min=1)
+            agreement = torch.where(person.any(1).any(1), alike, 1.0).cpu()
+            logits = (logits + mirrored) / 2
+        return self.restore(logits, sources, size).softmax(1), agreement
+
+
+class NetworkParser(Parser):
+    """A parser whose input is the image stretched to `input_size` and normalised by `mean` and `std` of [0, 1].
+
+    channels: the order in which the network takes red, green and blue; `mean` and `std` are in that order too.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        mean: Sequence[float],
+        std: Sequence[float],
+        device: str | torch.device,
+        channels: str = "rgb",
+    ) -> None:
+        if channels not in CHANNELS:
+            raise InputError(f"--channels {channels}: give rgb or bgr")
+        if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+            raise InputError(f"--mean {tuple(mean)} --std {tuple(std)}: give three values each, --std above 0")
+        self.device = torch.device(device)
+        self.network = network.eval().to(self.device)
+        self.mean, self.std, self.channels = tuple(mean), tuple(std), channels
+        self._mean = torch.tensor(self.mean, device=self.device).view(3, 1, 1) * 255
+        self._std = torch.tensor(self.std, device=self.device).view(3, 1, 1) * 255
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        return {
+            "resize": "antialiased bilinear",
+            "input": list(self.input_size),
+            "channels": self.channels,
+            "mean": self.mean,
+            "std": self.std,
+        }
+
+    def prepare(self, image: NDArray[np.uint8]) -> Tensor:
+        height, width = self.input_size
+        resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
+        return torch.from_numpy(np.array(resized)).permute(2, 0, 1)
+
+    def forward(self, batch: Tensor) -> Tensor:
+        ordered = batch.flip(1) if self.channels == "bgr" else batch
+        return self.network((ordered.float() - self._mean) / self._std)

@@ -1,0 +1,66 @@
+"""What parsers from files share that say nothing of themselves: label set, input and normalisation given beside."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import InputError
+from ..labels import label_set
+from .base import IMAGENET_MEAN, IMAGENET_STD, NetworkParser, Size
+from .weights import content_hash
+
+
+@dataclass(frozen=True)
+class Description:
+    """labels: name of the label set that the classes are, or its TOML file. mean, std: of [0, 1]."""
+
+    labels: str
+    input_size: Size
+    mean: Sequence[float] = IMAGENET_MEAN
+    std: Sequence[float] = IMAGENET_STD
+    channels: str = "rgb"
+
+
+class DescribedParser(NetworkParser):
+    """A network of normalised images (B, 3, *input_size) to logits (B, C, h, w), stored in `files`.
+
+    InputError where it does not take such images, or does not answer a map of each class of the label set.
+    """
+
+    def __init__(
+        self, name: str, network: nn.Module, files: Sequence[Path], given: Description, device: str | torch.device
+    ) -> None:
+        self.name = name
+        self.labels, self.input_size = label_set(given.labels), given.input_size
+        super().__init__(network, given.mean, given.std, device, given.channels)
+        self.weights_hash = content_hash(files)
+        self._check_answer()
+
+    @torch.inference_mode()
+    def _check_answer(self) -> None:
+        empty = torch.zeros(1, 3, *self.input_size, dtype=torch.uint8, device=self.device)
+        height, width = self.input_size
+        try:
+            answer = self.forward(empty)
+        except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
+            reason = (str(error).strip() or repr(error)).splitlines()[-1]
+            raise InputError(f"{self.name} does not take an image of --input {height}x{width}: {reason}") from error
+        found = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
+        classes = self.labels.classes
+        if not isinstance(answer, Tensor) or answer.ndim != 4 or answer.shape[:2] != (1, len(classes)):
+            raise InputError(
+                f"{self.name} answers {found}, but --labels {self.labels.name} needs (1, {len(classes)}, h, w)"
+                f"{_missing(classes, found)}"
+            )
+
+
+def _missing(classes: tuple[str, ...], found: tuple[int, ...] | str) -> str:
+    """Which classes an answer of shape (1, C, h, w) has no channel for, or how many channels have no class."""
+    if isinstance(found, str) or len(found) != 4:
+        return ""
+    if found[1] < len(classes):
+        return f": no channel for {', '.join(classes[found[1] :])}"
+    return f": {found[1] - len(classes)} channels have no class"

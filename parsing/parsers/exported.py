@@ -1,0 +1,93 @@
+"""`torchscript:FILE` and `onnx:FILE`: networks exported from elsewhere, with their label set and input given beside."""
+
+import warnings
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import InputError, MissingError, first_line
+from .described import DescribedParser, Description
+
+
+class ExportedParser(DescribedParser):
+    """A file that holds the whole network. kind: `torchscript` or `onnx`."""
+
+    licence = "not stated in the file; that of whoever trained the model"
+
+    def __init__(self, kind: str, file: Path, given: Description, device: str | torch.device = "cpu") -> None:
+        if not file.is_file():
+            raise MissingError(f"{kind}:{file}: there is no such file")
+        files = onnx_files(file) if kind == "onnx" else [file]
+        network = (OnnxNetwork if kind == "onnx" else _script)(file, torch.device(device))
+        super().__init__(f"{kind}:{file.name}", network, files, given, device)
+
+
+def _script(file: Path, device: torch.device) -> nn.Module:
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", r".*torch\.jit", FutureWarning
+            )  # told who wrote the file, not who reads it
+            return torch.jit.load(file, map_location=device)
+    except (RuntimeError, ValueError, OSError) as error:
+        raise InputError(f"{file} is no TorchScript file (torch.jit.save writes one): {first_line(error)}") from error
+
+
+class OnnxNetwork(nn.Module):
+    """An ONNX file run by onnxruntime, called as a network of torch: (B, 3, H, W) to its first output."""
+
+    def __init__(self, file: Path, device: torch.device) -> None:
+        super().__init__()
+        onnxruntime = _needed("onnxruntime")
+        provider = "CUDAExecutionProvider" if device.type == "cuda" else "CPUExecutionProvider"
+        if provider not in onnxruntime.get_available_providers():
+            raise InputError(
+                f"onnx:{file}: onnxruntime has no {provider} here; give --device cpu, or install onnxruntime-gpu"
+            )
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        providers = [(provider, {"device_id": device.index or 0})] if device.type == "cuda" else [provider]
+        try:
+            self.session = onnxruntime.InferenceSession(str(file), options, providers)
+        except Exception as error:  # onnxruntime has an error class a code, all below Exception
+            raise InputError(f"{file} cannot be run by onnxruntime: {first_line(error)}") from error
+        given = self.session.get_inputs()
+        if len(given) != 1:
+            raise InputError(
+                f"{file} takes {len(given)} inputs ({', '.join(i.name for i in given)}); a parser takes one"
+            )
+        self.input = given[0].name
+        self.one_by_one = given[0].shape[:1] == [1]
+
+    def forward(self, images: Tensor) -> Tensor:
+        batches = images.split(1) if self.one_by_one else (images,)
+        try:
+            answers = [self.session.run(None, {self.input: b.cpu().numpy()})[0] for b in batches]
+        except Exception as error:
+            raise ValueError(first_line(error)) from error
+        return torch.cat([torch.from_numpy(answer) for answer in answers]).to(images.device)
+
+
+def onnx_files(file: Path) -> list[Path]:
+    """The file and those beside it that hold its tensors; InputError where one is missing or lies elsewhere."""
+    onnx = _needed("onnx")
+    try:
+        graph = onnx.load(file, load_external_data=False).graph
+    except Exception as error:  # protobuf's own errors
+        raise InputError(f"{file} is no ONNX file: {first_line(error)}") from error
+    stored = [onnx.external_data_helper.ExternalDataInfo(t) for t in graph.initializer if t.data_location == t.EXTERNAL]
+    names = sorted({info.location for info in stored})
+    for name in names:
+        if Path(name).name != name or not (file.parent / name).is_file():
+            raise MissingError(f"{file} keeps its weights in {name}, which must lie beside it")
+    return [file, *(file.parent / name for name in names)]
+
+
+def _needed(package: str) -> Any:
+    try:
+        return import_module(package)
+    except ImportError as error:
+        raise InputError(f'onnx:FILE needs {package}: pip install "cscl[onnx]"') from error

@@ -1,0 +1,118 @@
+"""`schp-lip`, `schp-atr`, `schp-pascal`: Self-Correction Human Parsing with its own pre- and post-processing."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..labels import label_set
+from .base import Parser, Size
+from .schp_network import SCHPNetwork
+from .sources import SCHP, SCHP_LICENCE, schp_file
+from .weights import content_hash, load_strictly, read_tensors
+
+MEAN, STD = (0.406, 0.456, 0.485), (0.225, 0.224, 0.229)
+"""Of blue, green, red, in [0, 1]."""
+
+
+class SCHPParser(Parser):
+    """A published network, from `file` (the author's .pth, or safetensors) or else from the hub.
+
+    narrow: an input half as wide, for crops twice as tall as wide: faster, and not quite the same answer.
+    bf16: compute in bfloat16: faster on a GPU, and not quite the same answer.
+    """
+
+    licence = SCHP_LICENCE
+
+    def __init__(
+        self,
+        name: str,
+        file: Path | None = None,
+        device: str | torch.device = "cpu",
+        narrow: bool = False,
+        bf16: bool = False,
+    ) -> None:
+        published, file = SCHP[name], file or schp_file(name)
+        self.name, self.labels = name, label_set(published.labels)
+        self.input_size = published.narrow if narrow else published.input_size
+        self.device, self.bf16 = torch.device(device), bf16
+        network = SCHPNetwork(len(self.labels))
+        load_strictly(network, read_tensors(file), file, name)
+        self.weights_hash = content_hash([file])
+        self.network = network.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._mean, self._std = (torch.tensor(v, device=self.device).view(3, 1, 1) for v in (MEAN, STD))
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        return {
+            "resize": "bilinear affine, zero outside",
+            "input": list(self.input_size),
+            "channels": "bgr",
+            "mean": MEAN,
+            "std": STD,
+            "precision": "bfloat16" if self.bf16 else "float32",
+        }
+
+    def prepare(self, image: NDArray[np.uint8]) -> Tensor:
+        rows, columns = into_input((image.shape[0], image.shape[1]), self.input_size)
+        warped = np.einsum("hwc,bw->hbc", image, columns, optimize=True)
+        warped = np.einsum("ah,hbc->cab", rows, warped, optimize=True)
+        return torch.from_numpy(np.floor(warped + 0.5).astype(np.uint8))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        images = (batch.flip(1).float() / 255 - self._mean) / self._std
+        precision = torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
+        with precision:
+            fusion, _, _ = self.network(images.contiguous(memory_format=torch.channels_last))
+        return fusion
+
+    def restore(self, logits: Tensor, sources: Sequence[Size], size: Size) -> Tensor:
+        """Up to the input (corners aligned), back through the affine, then to `size`: one product along each axis."""
+        given = (logits.shape[2], logits.shape[3])
+        both = [out_of_input(source, self.input_size, given, size) for source in sources]
+        rows, columns = (torch.from_numpy(np.stack(m)).to(logits)[:, None] for m in zip(*both, strict=True))
+        return rows @ logits @ columns.mT
+
+
+def scale_of(source: Size, input_size: Size) -> float:
+    """Source pixels to one input pixel: the box of the whole image, its short side widened to the input's aspect."""
+    height, width = source[0] - 1, source[1] - 1
+    widened = max(width, height * input_size[1] / input_size[0], 1)
+    return widened / (input_size[1] - 1)
+
+
+@lru_cache(maxsize=64)
+def into_input(source: Size, input_size: Size) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The affine from image to input, which neither turns nor shears, as a matrix of rows and one of columns."""
+    scale = scale_of(source, input_size)
+    rows, columns = (
+        interpolation((np.arange(m) - (m - 1) / 2) * scale + (n - 1) / 2, n).astype(np.float32)
+        for n, m in zip(source, input_size, strict=True)
+    )
+    return rows, columns
+
+
+@lru_cache(maxsize=64)
+def out_of_input(
+    source: Size, input_size: Size, given: Size, size: Size
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """From logits of shape `given` to the input, to the image, to `size`, as a matrix of rows and one of columns."""
+    scale = scale_of(source, input_size)
+    matrices = []
+    for n, m, g, s in zip(source, input_size, given, size, strict=True):
+        to_input = interpolation(np.arange(m) * (g - 1) / (m - 1), g)
+        to_image = interpolation((np.arange(n) - (n - 1) / 2) / scale + (m - 1) / 2, m)
+        to_size = interpolation(((np.arange(s) + 0.5) * n / s - 0.5).clip(0, n - 1), n)
+        matrices.append((to_size @ to_image @ to_input).astype(np.float32))
+    return matrices[0], matrices[1]
+
+
+def interpolation(positions: NDArray[np.floating[Any]], samples: int) -> NDArray[np.float64]:
+    """Linear interpolation at `positions` among `samples` values as a matrix (positions, samples), zero outside."""
+    return np.maximum(0, 1 - np.abs(positions[:, None] - np.arange(samples)))

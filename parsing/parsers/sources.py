@@ -1,0 +1,108 @@
+"""Where the weights of parsers come from: the published ones by name, and fetching those before torch is loaded."""
+
+import re
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from ..errors import InputError, MissingError
+from .hub import cached_folder, hub_folder
+
+SCHP_LICENCE = "MIT (Self-Correction Human Parsing)"
+SCHP_FILE = "model.safetensors"
+DRIVE = "https://drive.google.com/drive/folders/1uOaQCpNtosIjEL2phQKEdiYd0Td18jNo"
+SEGFORMER = "NVIDIA Source Code License for SegFormer, non-commercial"
+HF_FILES = (
+    ("config.json",),
+    ("preprocessor_config.json",),
+    ("model.safetensors", "model-*.safetensors", "pytorch_model.bin", "pytorch_model-*.bin"),
+)
+HF_EXTRA = ("README.md", "*.index.json")
+
+
+@dataclass(frozen=True)
+class PublishedSCHP:
+    """One of the three published networks: where its weights are, the input it was trained on, one half as wide."""
+
+    labels: str
+    file: str
+    repo: str
+    input_size: tuple[int, int]
+    narrow: tuple[int, int]
+
+    @property
+    def source(self) -> str:
+        """Where both forms of the weights are."""
+        return f"{self.file} from {DRIVE} or {SCHP_FILE} from https://huggingface.co/{self.repo}"
+
+
+@dataclass(frozen=True)
+class HubModel:
+    """A model known by name: its label set and the licence of its weights."""
+
+    labels: str
+    licence: str
+
+
+SCHP: dict[str, PublishedSCHP] = {
+    "schp-lip": PublishedSCHP(
+        "lip", "exp-schp-201908261155-lip.pth", "pirocheto/schp-lip-20", (473, 473), (473, 241)
+    ),
+    "schp-atr": PublishedSCHP(
+        "atr", "exp-schp-201908301523-atr.pth", "pirocheto/schp-atr-18", (512, 512), (512, 256)
+    ),
+    "schp-pascal": PublishedSCHP(
+        "pascal", "exp-schp-201908270938-pascal-person-part.pth", "pirocheto/schp-pascal-7", (512, 512), (512, 256)
+    ),
+}  # fmt: skip
+HUB_MODELS: dict[str, HubModel] = {
+    "mattmdjaga/segformer_b2_clothes": HubModel("atr", SEGFORMER),
+    "mattmdjaga/segformer_b0_clothes": HubModel("atr", SEGFORMER),
+    "fashn-ai/fashn-human-parser": HubModel("fashn", SEGFORMER),
+}
+
+
+def fetch(parser: str, weights: Path | None = None, remote_code: str | None = None) -> None:
+    """Fetch what the parser of this name needs from the hub, if anything; errors as those of the parser itself.
+
+    A command calls it first: without a network it ends before seconds go into loading torch.
+    """
+    kind, _, place = parser.partition(":")
+    if parser in SCHP and weights is None:
+        schp_file(parser)
+    elif kind == "hf" and place:
+        hf_files(place, remote_code == place)
+
+
+def at_hand(parser: str) -> bool:
+    """Whether the weights of a parser of the hub, known by name, are in the hub's cache."""
+    if parser in SCHP:
+        return cached_folder(SCHP[parser].repo, ((SCHP_FILE,),)) is not None
+    return cached_folder(parser.removeprefix("hf:"), HF_FILES) is not None
+
+
+def schp_file(name: str) -> Path:
+    """The weights of a published SCHP network, from the hub."""
+    published = SCHP[name]
+    advice = f"get {published.source}, and give it with --weights FILE"
+    return hub_folder(published.repo, ((SCHP_FILE,),), advice) / SCHP_FILE
+
+
+def hf_files(model: str, trusted: bool) -> tuple[Path, list[Path]]:
+    """Folder of a model of the hub or of this machine, and its files of weights; `trusted`: its Python files too."""
+    if find_spec("transformers") is None:
+        raise InputError(f'hf:{model} needs transformers: pip install "cscl[hf]"')
+    folder = Path(model)
+    if not folder.is_dir():
+        if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", model):
+            raise MissingError(f"hf:{model}: no such folder, and no ORG/NAME of the Hugging Face hub")
+        advice = (
+            f"get config.json, preprocessor_config.json and model.safetensors from https://huggingface.co/{model} "
+            "into a folder and give that with --parser hf:DIR"
+        )
+        folder = hub_folder(model, HF_FILES, advice, (*HF_EXTRA, "*.py") if trusted else HF_EXTRA)
+    for names in HF_FILES:
+        files = next((found for name in names if (found := sorted(folder.glob(name)))), [])
+        if not files:
+            raise MissingError(f"hf:{model}: {folder} holds no {' or '.join(names)}; give a folder of save_pretrained")
+    return folder, files

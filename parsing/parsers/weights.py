@@ -1,0 +1,76 @@
+"""Weights of parsers: read as tensors alone, loaded strictly, told apart by SHA-256."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from ..cache.sealed import file_hash
+from ..errors import InputError, MissingError, first_line
+
+WRAPPERS = ("module.", "model.")
+"""What DataParallel and wrapping classes put before every name of a stored tensor."""
+
+
+def read_tensors(file: Path) -> dict[str, Tensor]:
+    """The named tensors of a .safetensors file or of a checkpoint of torch, whose pickle may hold tensors alone.
+
+    A checkpoint's `state_dict` is taken where it has one; a prefix `module.` or `model.` that all names share is cut
+    off. MissingError without a file; InputError, naming it, where it is truncated or holds something else.
+    """
+    if not file.is_file():
+        raise MissingError(f"no weights file {file}")
+    try:
+        content: Any
+        if file.suffix == ".safetensors":
+            content = load_file(file)
+        else:
+            content = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # on foreign bytes, readers of pickles raise almost anything
+        raise InputError(
+            f"{file} cannot be read as weights (truncated, or no such file): {first_line(error)}"
+        ) from error
+    if isinstance(content, Mapping):
+        content = content.get("state_dict", content)
+    if not isinstance(content, Mapping) or not all(isinstance(v, Tensor) for v in content.values()):
+        raise InputError(f"{file} holds no state dict of tensors; give a checkpoint or a .safetensors file")
+    tensors = {str(name): tensor for name, tensor in content.items()}
+    for prefix in WRAPPERS:
+        if tensors and all(name.startswith(prefix) for name in tensors):
+            tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    return tensors
+
+
+def load_strictly(network: nn.Module, tensors: Mapping[str, Tensor], file: Path, what: str) -> None:
+    """Put `tensors` into `network`; InputError where one is missing, too many or of another shape.
+
+    Counters of batches, which only training reads, may be too many. what: what the file should have been.
+    """
+    wanted = network.state_dict()
+    given = {k: v for k, v in tensors.items() if k in wanted or not k.endswith(".num_batches_tracked")}
+    missing = [k for k in wanted if k not in given]
+    foreign = [k for k in given if k not in wanted]
+    if missing or foreign:
+        found = f"lacks {missing[0]}" if missing else f"holds {foreign[0]} too"
+        raise InputError(
+            f"{file} is no {what}: it {found} ({len(wanted) - len(missing)} of {len(wanted)} tensors fit, "
+            f"{len(foreign)} are foreign); give the weights of {what}"
+        )
+    for name, tensor in wanted.items():
+        if given[name].shape != tensor.shape:
+            raise InputError(
+                f"{file} is no {what}: {name} is {tuple(given[name].shape)}, not {tuple(tensor.shape)}; "
+                f"give the weights of {what}"
+            )
+    network.load_state_dict({name: tensor.to(wanted[name].dtype) for name, tensor in given.items()})
+
+
+def content_hash(files: Sequence[Path]) -> str:
+    """SHA-256 of one file, or of the names and hashes of several, in the order given."""
+    if len(files) == 1:
+        return file_hash(files[0])
+    return hashlib.sha256("".join(f"{f.name} {file_hash(f)}\n" for f in files).encode("utf-8")).hexdigest()
