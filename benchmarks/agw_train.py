@@ -6,7 +6,7 @@ to start from. What still differs is none of the recipe's:
 - batches: they draw people afresh at every step and a person's images with replacement; ours takes people in rounds
   (nobody twice before all were there) and an image twice only where there are too few. Left to itself, ours also takes
   N // batch steps an epoch where they take one more; here both take theirs.
-- resizing: they resize with Pillow's Lanczos filter, ours (data/store.py) with its bilinear one.
+- resizing: they resize with Pillow's Lanczos filter, ours (data/loading/images.py) with its bilinear one.
 - selection: train.py keeps the weights that score best on the test people, ours the last; here both are tested with
   their last. Galleries (ten, by the same seeds) and features (after the neck, no mirror image) are the same.
 - precision: they compute in float32, ours on CUDA under bf16 autocast unless told otherwise; here both run on a CPU.

@@ -27,7 +27,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from data.layouts import label_name
+from data.simulators.layouts import label_name
 from parsing import MaskCache
 from parsing.cache.index import build_index, shard_folder
 from parsing.cache.reader import fingerprint

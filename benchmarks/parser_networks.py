@@ -22,8 +22,8 @@ import matplotlib.pyplot as plt
 import torch
 from page import machine, put_table
 
-from data.crops import SPECTRA
-from data.photos import Photos
+from data.photographs.crops import SPECTRA
+from data.photographs.library import Photos
 from parsing.parsers.registry import ParserSpec
 from parsing.parsers.street import StreetNetwork, StreetParser, load_street
 from pipelines.parser_score import score_parser

@@ -23,10 +23,10 @@ from matplotlib.figure import Figure
 from page import machine, put_table
 from scipy.stats import bootstrap
 
-from data.difficulty import DIFFICULTIES
-from data.layouts import MARK, plan, save
-from data.photos import Photos
-from data.street import Street, people
+from data.photographs.library import Photos
+from data.simulators.layouts import MARK, plan, save
+from data.simulators.street.difficulty import DIFFICULTIES
+from data.simulators.street.simulator import Street, people
 from parsing import MaskCache
 from parsing.parsers.registry import ParserSpec
 from pipelines.compare import read_result

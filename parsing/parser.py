@@ -1,4 +1,4 @@
-"""Write your own parser: `from parsing.parser import NetworkParser` (or `Parser`), then `cscl parse --parser python:FILE`."""
+"""Base classes of your own parser: `from parsing.parser import NetworkParser`, used as `--parser python:FILE`."""
 
 from .parsers.base import NetworkParser, Parser, Size
 

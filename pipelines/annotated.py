@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from data.photos import Photos
+from data.photographs.library import Photos
 from parsing.errors import InputError, MissingError
 from parsing.images import UnreadableImageError, orientation, read_image, turned
 from parsing.importers.label_values import read_labels
@@ -16,7 +16,7 @@ from parsing.labels import IGNORED, label_set
 
 
 class Annotated(Photos):
-    """`data.photos.Photos` with palette labels, 16-bit ones and EXIF; what is in doubt is said once, to stderr."""
+    """`Photos` with palette labels, 16-bit ones and EXIF; what is in doubt is said once, to stderr."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from data.loading.sampler import IdentitySampler
+from data.loading.transforms import JointTransform
 from data.records import Record
-from data.sampler import IdentitySampler
-from data.transforms import JointTransform
 from parsing.cache.reader import MaskCache
 from parsing.errors import InputError
 

@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from data.datasets import data_set, find_root, open_data_set
-from data.listing import require
+from data.readers.listing import require
 from data.records import DataSet
+from data.registry import data_set, find_root, open_data_set
 from data.words import listed
 from parsing.errors import InputError
 

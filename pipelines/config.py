@@ -17,7 +17,7 @@ from cscl.backbone import BackboneName
 from cscl.model import LossConfig, ModelConfig
 from cscl.pam import PamGate
 from cscl.spam import PartPooling
-from data.transforms import AugmentConfig
+from data.loading.transforms import AugmentConfig
 from parsing.errors import InputError, MissingError
 
 _BASELINE: dict[str, Any] = {

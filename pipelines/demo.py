@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from data.datasets import open_data_set
+from data.registry import open_data_set
 from parsing.cache.reader import MaskCache
 from parsing.errors import InputError
 from parsing.images import read_image

@@ -9,8 +9,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from cscl.embedder import Embedder
+from data.loading.images import load_image
 from data.records import Record
-from data.store import load_image
 
 
 @torch.inference_mode()

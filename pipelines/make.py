@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from data.difficulty import STANDARD
-from data.figures import draw, make_identity, make_shot
-from data.layouts import Slot, label_name, plan, save, simulation, written
-from data.photos import Photos
-from data.street import Infrared, Part, Street, people
+from data.photographs.library import Photos
+from data.simulators.layouts import Slot, label_name, plan, save, simulation, written
+from data.simulators.pedestrians.simulator import draw, make_identity, make_shot
+from data.simulators.street.difficulty import STANDARD
+from data.simulators.street.simulator import Infrared, Part, Street, people
 from parsing.errors import InputError
 from parsing.images import read_image
 from parsing.importers.label_values import read_labels
@@ -106,7 +106,7 @@ def make_street(
 
     part: `train`, `val` or `all` of the photographs; `val` for people the built-in parser never saw, `apart` to
         train on people of `train` and test on people of `val` (not for RegDB, whose splits mix them).
-    difficulty: `standard`, a level of `data.difficulty.DIFFICULTIES`, or `mixed`, a level for each image.
+    difficulty: `standard`, a level of `street.difficulty.DIFFICULTIES`, or `mixed`, a level per image.
     """
     if part == "apart" and layout == "regdb":
         raise InputError("part 'apart': every split of RegDB draws its own training people; give another part")

@@ -1,4 +1,4 @@
-"""Turns a clone of Clothing Co-Parsing into photographs with street classes, as `data/photos.py` reads them."""
+"""Turns a clone of Clothing Co-Parsing into photographs with street classes, as `Photos` reads them."""
 
 import json
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from data.ccp import TEST, VAL, Clone
-from data.ccp_parts import is_person, street_parts
 from data.drafts import drafted
+from data.photographs.ccp import TEST, VAL, Clone
+from data.photographs.street_classes import is_person, street_parts
 from parsing.labels import label_set
 from parsing.resize import resize_labels
 

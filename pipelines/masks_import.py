@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from data.datasets import open_data_set
-from data.listing import camera_of, list_below
+from data.readers.listing import camera_of, list_below
 from data.records import Modality, Record
+from data.registry import open_data_set
 from parsing.cache.index import shard_folder
 from parsing.cache.lock import writing_to
 from parsing.cache.reader import MaskCache
@@ -41,7 +41,7 @@ class ImportConfig:
 
     masks: folder of PNGs with classes of label set `labels`. dataset, root: the data set whose images they belong
     to; None makes images of the masks themselves, each named as its mask but for the ending `suffix`.
-    pattern: where the paths of `folder` name identity and camera (data/naming.py); the cache remembers it.
+    pattern: where the paths of `folder` name identity and camera (data/readers/naming.py); the cache remembers it.
     path: template of a mask's path below `masks` (`parsing.exporters.paths`); None tries `TEMPLATES`.
     values: classes of numbers, as `255=person` (`label_values.parse_values`). numbers: whatever their colours.
     fit: how the image lies in its mask. as_stored: masks were drawn on the pixels before EXIF turned them.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.layouts import MARK
+from data.simulators.layouts import MARK
 from parsing.cache.reader import MaskCache
 from parsing.cache.shard import MODALITIES, Status
 from parsing.errors import CsclError, InputError

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from tqdm import tqdm
 
-from data.layouts import label_name
+from data.simulators.layouts import label_name
 from parsing.cache.reader import MaskCache
 from parsing.cache.shard import MODALITIES
 from parsing.errors import InputError, MissingError

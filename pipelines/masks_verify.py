@@ -8,7 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from data.datasets import open_data_set
+from data.registry import open_data_set
 from parsing.cache.damage import Damage, Inspection, inspect_cache
 from parsing.cache.index import build_index, orphans, shards_of
 from parsing.cache.lock import writing_to

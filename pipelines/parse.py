@@ -9,7 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from data.datasets import open_data_set
+from data.registry import open_data_set
 from parsing.cache.lock import writing_to
 from parsing.cache.reader import MaskCache
 from parsing.cache.shard import Status, rename_people, shard_fits

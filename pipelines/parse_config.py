@@ -30,7 +30,7 @@ class ParseConfig:
     workers: processes, None for one a core (one a GPU), 0 for none but this one; with a scheduler how many of its
     workers to wait for. scheduler: address of a running dask scheduler to use instead; scheduler_file: the file
     that it wrote its address to. probs: store class probabilities too. limit: at most so many images, spread evenly
-    over the data set. pattern: where the paths of `folder` name identity and camera (data/naming.py); the cache
+    over the data set. pattern: where the paths of `folder` name identity and camera (data/readers/naming.py); the cache
     remembers it.
     """
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from data.listing import list_below
+from data.readers.listing import list_below
 from data.words import endings
 from parsing.errors import InputError, MissingError
 from parsing.images import UnreadableImageError, read_image

@@ -12,7 +12,7 @@ from PIL import Image
 from scipy.ndimage import maximum_filter, minimum_filter
 from tqdm import tqdm
 
-from data.crops import SPECTRA, Spectrum, load, plain_crop
+from data.photographs.crops import SPECTRA, Spectrum, load, plain_crop
 from parsing.errors import InputError
 from parsing.labels import IGNORED, label_set
 from parsing.parsers.confidence import confidence, winners

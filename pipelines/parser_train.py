@@ -14,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Sampler
 from tqdm import tqdm
 
-from data.crops import PersonCrops, load
+from data.photographs.crops import PersonCrops, load
 from parsing.errors import CsclError, InputError
 from parsing.parsers.street import BUILT_IN, StreetNetwork, load_street, save_street
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import get_model_weights
 
-from data.transforms import MEAN, STD
+from data.loading.transforms import MEAN, STD
 from parsing.errors import InputError, MissingError
 from parsing.parsers.street import BUILT_IN, is_street, load_street
 from parsing.parsers.weights import read_tensors
@@ -22,7 +22,7 @@ LITE0 = "tu-tf_efficientnet_lite0"
 
 
 def backbone_weights(backbone: str, pretrained: bool | str) -> dict[str, Tensor] | None:
-    """The state dict that `Backbone.load` takes, for input normalised by data.transforms; None for False.
+    """The state dict that `Backbone.load` takes, for input normalised by data.loading.transforms; None for False.
 
     True: ImageNet's, torchvision's downloaded once into torch's cache, EfficientNet-Lite0's out of a package.
     `street`: the encoder of the built-in parser, an EfficientNet-Lite0 trained on ImageNet and then on people in colour

@@ -8,8 +8,8 @@ from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from data.crops import Box, Photo, person_box, reduced, widened
-from data.photos import Photos
+from data.photographs.crops import Box, Photo, person_box, reduced, widened
+from data.photographs.library import Photos
 from parsing.parsers.street import StreetNetwork
 
 

@@ -13,9 +13,9 @@ from safetensors.torch import save
 
 from cscl.embedder import Embedder, load, metadata
 from cscl.model import CSCL
-from data.datasets import open_data_set
+from data.loading.transforms import MEAN, STD
 from data.records import DataSet
-from data.transforms import MEAN, STD
+from data.registry import open_data_set
 from parsing.errors import CsclError, InputError, MissingError
 from parsing.labels import label_set
 from parsing.schemes import part_scheme

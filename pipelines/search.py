@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cscl.embedder import Embedder
-from data.listing import list_below
+from data.loading.images import load_image
+from data.readers.listing import list_below
 from data.records import Modality, Record
-from data.store import load_image
 from data.words import endings
 from parsing.errors import InputError, MissingError
 from parsing.images import UnreadableImageError, read_image

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cscl.model import Output, TotalLoss
 from cscl.spam import mask_distribution
-from data.transforms import normalise
+from data.loading.transforms import normalise
 
 from .config import Recipe
 from .processes import gather

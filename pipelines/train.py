@@ -11,10 +11,10 @@ import torch
 from tqdm import tqdm
 
 from cscl.model import CSCL
-from data.datasets import DATA_SETS, open_data_set
+from data.loading.images import load_images
+from data.loading.sampler import IdentitySampler
 from data.records import Record
-from data.sampler import IdentitySampler
-from data.store import load_images
+from data.registry import DATA_SETS, open_data_set
 from parsing.cache.reader import MaskCache
 from parsing.errors import InputError, MissingError
 from parsing.schemes import part_scheme

@@ -6,9 +6,9 @@ from torch import Tensor
 
 from cscl.embedder import Embedder
 from cscl.model import CSCL
+from data.loading.transforms import MEAN, STD
+from data.readers.sysu import SYSU
 from data.records import DataSet, Protocol, Record, Skip, Trial
-from data.sysu import SYSU
-from data.transforms import MEAN, STD
 from parsing.errors import InputError
 
 from .config import Recipe

@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from cli import main
-from data.difficulty import CHOICES
+from data.simulators.street.difficulty import CHOICES
 from parsing import MaskCache
 from parsing.errors import CsclError
 

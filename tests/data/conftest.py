@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.figures import draw, make_identity, make_shot
-from data.photos import Photos
-from data.street import Street, people
+from data.photographs.library import Photos
+from data.simulators.pedestrians.simulator import draw, make_identity, make_shot
+from data.simulators.street.simulator import Street, people
 from parsing.labels import label_set
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from cli import main
-from data.datasets import open_data_set
+from data.registry import open_data_set
 from parsing import MaskCache
 from parsing.exporters import EXPORTERS
 from parsing.exporters.paths import fill

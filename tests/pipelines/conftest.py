@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.datasets import open_data_set
-from data.layouts import label_name
 from data.records import Record
+from data.registry import open_data_set
+from data.simulators.layouts import label_name
 from parsing.cache.index import build_index, shard_folder
 from parsing.cache.reader import fingerprint
 from parsing.cache.shard import FORMAT_VERSION, MODALITIES, Columns, Status, write_shard

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from data.datasets import open_data_set
+from data.loading.images import load_images
+from data.loading.sampler import IdentitySampler
 from data.records import Record
-from data.sampler import IdentitySampler
-from data.store import load_images
+from data.registry import open_data_set
 from parsing.cache.reader import MaskCache
 from parsing.errors import InputError
 from parsing.schemes import part_scheme

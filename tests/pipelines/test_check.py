@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from data.datasets import open_data_set
-from data.regdb import RegDB
+from data.readers.regdb import RegDB
+from data.registry import open_data_set
 from parsing.errors import InputError, MissingError
 from pipelines.check import CheckReport, check
 from pipelines.parse import ParseConfig, parse

@@ -15,9 +15,9 @@ from safetensors.torch import save_file
 
 from cli import main
 from cscl.ranking import rank
-from data.datasets import open_data_set
-from data.store import load_image
-from data.transforms import normalise
+from data.loading.images import load_image
+from data.loading.transforms import normalise
+from data.registry import open_data_set
 from parsing.errors import InputError, MissingError
 from pipelines.config import Recipe
 from pipelines.evaluate import Evaluation, evaluate, evaluate_runs

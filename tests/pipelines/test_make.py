@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.datasets import open_data_set
-from data.layouts import label_name, simulation
+from data.registry import open_data_set
+from data.simulators.layouts import label_name, simulation
 from parsing.errors import InputError, MissingError
 from pipelines.make import contact_sheet, make_figures, make_street
 

@@ -11,9 +11,9 @@ from PIL import Image
 from scipy.io import savemat
 
 from cli import main
-from data.ccp import CLASSES
-from data.ccp_parts import street_parts
-from data.photos import Photos
+from data.photographs.ccp import CLASSES
+from data.photographs.library import Photos
+from data.photographs.street_classes import street_parts
 from parsing.errors import InputError
 from parsing.resize import resize_labels
 from pipelines.make_photos import make_photos

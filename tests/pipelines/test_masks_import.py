@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from cli import main
-from data.datasets import open_data_set
+from data.registry import open_data_set
 from parsing import CacheError, InputError, MaskCache, MissingError
 from parsing.cache.shard import Status
 from parsing.images import MIRRORED, turned

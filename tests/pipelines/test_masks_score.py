@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from cli import main
-from data.layouts import label_name
+from data.simulators.layouts import label_name
 from parsing.cache.reader import MaskCache
 from parsing.errors import InputError, MissingError
 from parsing.labels import IGNORED, label_set

@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from data.datasets import open_data_set
+from data.registry import open_data_set
 from parsing import MaskCache
 from parsing.cache.index import shard_folder
 from parsing.cache.sealed import file_hash

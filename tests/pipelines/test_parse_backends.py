@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from data.datasets import open_data_set
+from data.registry import open_data_set
 from parsing import MaskCache
 from parsing.errors import CacheError
 from parsing.images import read_image

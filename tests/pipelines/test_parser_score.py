@@ -9,8 +9,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 from cli import main
-from data.crops import SPECTRA, load, plain_crop
-from data.photos import Photos
+from data.photographs.crops import SPECTRA, load, plain_crop
+from data.photographs.library import Photos
 from parsing.errors import InputError
 from parsing.labels import IGNORED, label_set
 from parsing.parsers.registry import ParserSpec, find_parser

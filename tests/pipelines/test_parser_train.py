@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
-from data.photos import Photos
+from data.photographs.library import Photos
 from parsing.errors import CsclError, InputError, MissingError
 from parsing.labels import label_set
 from parsing.parsers.street import StreetNetwork, StreetParser, load_street

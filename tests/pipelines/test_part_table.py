@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from cscl.spam import mask_distribution
-from data.datasets import open_data_set
+from data.registry import open_data_set
 from parsing.cache.reader import MaskCache
 from parsing.errors import InputError
 from parsing.schemes import part_scheme

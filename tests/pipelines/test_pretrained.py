@@ -14,7 +14,7 @@ from torch import Tensor
 
 from cscl.backbone import Backbone
 from cscl.model import CSCL, ModelConfig
-from data.transforms import MEAN, STD
+from data.loading.transforms import MEAN, STD
 from parsing.errors import InputError, MissingError
 from parsing.parsers.street import BUILT_IN, StreetNetwork, load_street, save_street
 from pipelines.pretrained import backbone_weights

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
+from data.loading.sampler import IdentitySampler
 from data.records import Record
-from data.sampler import IdentitySampler
 from parsing.errors import InputError
 from pipelines.batches import Batches
 from pipelines.config import Recipe

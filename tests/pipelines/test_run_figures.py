@@ -9,7 +9,7 @@ from PIL import Image
 
 import pipelines.run_figures
 from cli import main
-from data.datasets import open_data_set
+from data.registry import open_data_set
 from pipelines.charts import cmc_curve
 from pipelines.figures import RankedRow
 from pipelines.run_figures import rankings

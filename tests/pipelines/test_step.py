@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from cscl.model import CSCL, TotalLoss
 from cscl.spam import mask_distribution
-from data.transforms import normalise
+from data.loading.transforms import normalise
 from pipelines.batch_norm import SharedBatchNorm, share_batch_norm
 from pipelines.config import Recipe
 from pipelines.step import take_gradients

@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 import pipelines.fit
 from cli import main
 from cscl.model import CSCL
-from data.datasets import open_data_set
+from data.registry import open_data_set
 from parsing.cache.reader import MaskCache
 from parsing.errors import CsclError, InputError, MissingError
 from parsing.parsers.registry import ParserSpec

@@ -10,8 +10,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 from cli import main
-from data.datasets import open_data_set
 from data.records import Record
+from data.registry import open_data_set
 from parsing import InputError, MaskCache
 from pipelines.masks_import import ImportConfig, import_masks
 from pipelines.usable_masks import check_usable

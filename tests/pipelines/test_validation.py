@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from cscl.model import CSCL
+from data.readers.sysu import SYSU
 from data.records import Modality, Record, Trial
-from data.sysu import SYSU
 from parsing.errors import InputError
 from pipelines.config import Recipe, read_recipe
 from pipelines.scoring import skipped

@@ -1,0 +1,1 @@
+"""Annotated street photographs: reading them, cropping people out of them, simulating infrared on them."""

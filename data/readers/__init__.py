@@ -1,0 +1,1 @@
+"""One reader per data set: its folders, its identities and cameras, its protocols."""

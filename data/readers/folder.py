@@ -1,0 +1,181 @@
+"""Images in `visible/` and `infrared/`, at any depth; their paths name identity and camera (naming.py)."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import ClassVar
+
+from parsing.errors import InputError, MissingError
+
+from ..records import DataSet, Finding, Modality, Protocol, Record, Trial
+from ..words import listed
+from .listing import cameras_of, list_below, read_words, require
+from .naming import DISTRACTORS, alike, by_level, by_pattern, recurring
+
+MODALITIES: tuple[Modality, ...] = ("visible", "infrared")
+TEST_LIST = "test_id.txt"
+
+
+class Folder(DataSet):
+    """Images below `root/visible` and `root/infrared`.
+
+    The identity is the first folder below those two that is no camera's, or what `pattern` says (naming.py),
+    numbered from 1 in the sorted order of its names over both modalities; -1 where nothing names it, and for
+    Market-1501's distractors, `-1` and `0000`. `test_id.txt` beside them names the identities to test.
+    """
+
+    name = "folder"
+    folder = "folder"
+    published: ClassVar[Mapping[str, int]] = {}
+    tree = (
+        "  ROOT/\n"
+        "    visible/ANNA/*.jpg ...  infrared/ANNA/*.jpg ...  (any depth; camera from c3/, cam_3/, D3/ or _c3_)\n"
+        "    visible/0002_c1s1_000451.jpg ...                 (or flat, named as Market-1501's; else --pattern)\n"
+        "    test_id.txt                                      (to evaluate: names of people to test, one a line)"
+    )
+    parts = MODALITIES
+
+    def __init__(self, root: Path, pattern: str | None = None) -> None:
+        super().__init__(root)
+        require(type(self), self.root)
+        self.pattern = pattern
+        listings = {modality: list_below(self.root, modality) for modality in MODALITIES}
+        self.others = tuple(name for files in listings.values() for name in files.others)
+        found = sorted((name, modality) for modality, files in listings.items() for name in files.images)
+        if not found:
+            unread = f" ({super().findings()[0].line()})" if self.others else ""
+            raise InputError(f"folder: there are no images in {self.root}{unread}. Expected:\n{self.tree}")
+        names = [name for name, _ in found]
+        self._who = [by_level(name) for name in names] if pattern is None else by_pattern(names, pattern)
+        named = {who.person for who in self._who if who.person is not None}
+        self._names = sorted(named.difference(DISTRACTORS))
+        self.people = {person: number for number, person in enumerate(self._names, start=1)}
+        """Identity numbers by the people's names."""
+        self._images = tuple(
+            Record(name, self.people.get(str(who.person), -1), who.camera, modality)
+            for (name, modality), who in zip(found, self._who, strict=True)
+        )
+        self.test_identities = self._read_test()
+
+    @property
+    def images(self) -> tuple[Record, ...]:
+        return self._images
+
+    def train(self, split: int = 1) -> tuple[Record, ...]:
+        """Images with an identity that `test_id.txt`, if there is one, does not name; InputError where none is left."""
+        if not self.people:
+            raise InputError(
+                f"folder: none of {len(self._images)} images in {self.root} has an identity, such as "
+                f"{self._images[0].name}; say where their paths name it, as in --pattern '{{identity}}_*'"
+            )
+        if not self._train():
+            raise InputError(f"folder: {self.root / TEST_LIST} names everyone; leave somebody to train on")
+        return self._train()
+
+    def protocols(self, gallery: str = "seeded", split: int = 1) -> tuple[Protocol, ...]:
+        """infrared-to-visible: every infrared image of the test identities against every visible one."""
+        if gallery not in ("seeded", "all"):
+            raise InputError(f"folder: the gallery is every test image, there is no rule {gallery!r}; leave it out")
+        if not self.test_identities:
+            raise InputError(
+                "folder: no identities to test; write the names of the people, one a line, into "
+                f"{self.root / TEST_LIST}"
+            )
+        query, against = (
+            tuple(i for i in self._images if i.modality == modality and i.identity in self.test_identities)
+            for modality in ("infrared", "visible")
+        )
+        if not query or not against:
+            raise InputError(
+                f"folder: the identities in {self.root / TEST_LIST} have {len(query)} infrared and "
+                f"{len(against)} visible images; name some with both"
+            )
+        return (Protocol("infrared-to-visible", (Trial(query, against),), self.skip, False, "all"),)
+
+    def counts(self) -> dict[str, int]:
+        return {
+            "images, visible": sum(image.modality == "visible" for image in self._images),
+            "images, infrared": sum(image.modality == "infrared" for image in self._images),
+            "training images": len(self._train()),
+            "test identities": len(self.test_identities),
+        }
+
+    def person(self, identity: int) -> str:
+        return self._names[identity - 1] if 0 < identity <= len(self._names) else str(identity)
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Who and which cameras were found, and where the rule may have meant something else than the user."""
+        cameras = sorted({image.camera for image in self._images} - {0})
+        without = sum(image.camera == 0 for image in self._images)
+        said = [listed([str(camera) for camera in cameras])] if cameras else []
+        said += [f"none known of {without:,} images"] if without else []
+        return (
+            Finding("identities", len(self.people), listed(self._names), not self.people),
+            Finding("cameras", len(cameras), "; ".join(said)),
+            *(finding for finding in (*self._unnamed(), *self._doubtful()) if finding.count),
+            *super().findings(),
+        )
+
+    def _unnamed(self) -> Iterator[Finding]:
+        """Images of nobody, and those that lie in no folder of a person."""
+        pairs = list(zip(self._images, self._who, strict=True))
+        flat = [(image, who) for image, who in pairs if image.name.count("/") == 1 and self.pattern is None]
+        named = sum(who.person is not None for _, who in flat)
+        yield Finding(
+            "images directly in visible/ or infrared/",
+            len(flat),
+            f"{named:,} of them named as Market-1501's, 0002_c1s1_000451.jpg",
+        )
+        strange = [image.name for image, who in pairs if who.person in DISTRACTORS]
+        yield Finding(
+            f"images of {' and '.join(DISTRACTORS)}", len(strange),
+            f"Market-1501's distractors, identity taken as unknown: {listed(strange, 1)}",
+        )  # fmt: skip
+        nobody = [image.name for image, who in pairs if who.person is None]
+        yield Finding(
+            "images without an identity", len(nobody),
+            listed(nobody, 2) + "; --pattern says where their paths name it, as in '{identity}_*'", True,
+        )  # fmt: skip
+
+    def _doubtful(self) -> Iterator[Finding]:
+        """Folders and names that may mean others than they were taken for."""
+        below = recurring(self._who)
+        places = {folder: f"{folder} (below {listed(people, 2)})" for folder, people in below.items()}
+        within = {folder: str(who.person) for who in self._who for folder in who.within}
+        places |= {folder: f"{folder} (also below {within[folder]})" for folder in within if folder in self.people}
+        yield Finding(
+            "folder names below several people", len(places),
+            f"{listed(list(places.values()), 3)}; the first folder is the person, "
+            "confirm it with --pattern '{identity}/**', or say otherwise, as in '*/{identity}/**'",
+            any(folder in self.people or not any(map(str.isdigit, folder)) for folder in places),
+        )  # fmt: skip
+        both = set.intersection(*({i.identity for i in self._images if i.modality == m} for m in MODALITIES))
+        like: dict[str, list[str]] = {}
+        for person in self.people:
+            like.setdefault(alike(person), []).append(person)
+        twins = [" and ".join(p) for p in like.values() if p[1:] and not both.issuperset(map(self.people.get, p))]
+        yield Finding(
+            "names alike in one modality alone", len(twins),
+            f"{listed(twins)}; one person needs one name in both", True,
+        )  # fmt: skip
+        two = [i.name for i in self._images if len(set(cameras_of(i.name))) > 1 and self.pattern is None]
+        yield Finding(
+            "images whose path names two cameras", len(two), f"the last folder's is taken: {listed(two, 1)}", True
+        )
+
+    def _train(self) -> tuple[Record, ...]:
+        left_out = {-1, *self.test_identities}
+        return tuple(image for image in self._images if image.identity not in left_out)
+
+    def _read_test(self) -> frozenset[int]:
+        path = self.root / TEST_LIST
+        if not path.exists():
+            return frozenset()
+        names = read_words(path)
+        if not names:
+            raise InputError(f"{path} is empty; write the names of the people to test, one a line")
+        unknown = [name for name in names if name not in self.people]
+        if unknown:
+            raise MissingError(
+                f"{path} names {listed(unknown)}, but nobody here has that name; the people are {listed(self._names)}"
+            )
+        return frozenset(self.people[name] for name in names)

@@ -1,0 +1,97 @@
+"""How galleries are drawn, one set of images an identity and camera: the `seeded` and the `official` rule."""
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
+
+from parsing.errors import InputError, MissingError
+
+from ..records import Record
+
+TRIALS = 10
+PERMUTATIONS = "rand_perm_cam.mat"
+CAMERAS = 6
+
+Images = Mapping[tuple[int, int], Sequence[Record]]
+"""Images by (identity, camera), each sorted by name; a pair without images may be absent."""
+
+
+def seeded(
+    images: Images, identities: Iterable[int], cameras: Sequence[int], trial: int, shots: int
+) -> tuple[Record, ...]:
+    """Gallery of the public baselines: a generator seeded with the trial; sorted identities, cameras within.
+
+    One shot is a `choice`, more are a `sample`; a pair with fewer images than `shots` gives all.
+    """
+    generator = random.Random(trial)
+    gallery: list[Record] = []
+    for identity in sorted(identities):
+        for camera in cameras:
+            files = images.get((identity, camera), ())
+            if not files:
+                continue
+            if shots == 1:
+                gallery.append(generator.choice(files))
+            else:
+                gallery.extend(generator.sample(files, min(shots, len(files))))
+    return tuple(gallery)
+
+
+class Permutations:
+    """The galleries of SYSU-MM01's evaluation kit: ten permutations of each camera and identity."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not path.is_file():
+            raise MissingError(f"there is no {path}; it is {PERMUTATIONS} of SYSU-MM01's evaluation kit")
+        try:
+            self._cameras: Any = loadmat(path, variable_names=["rand_perm_cam"])["rand_perm_cam"]
+        except (KeyError, ValueError, TypeError, OSError, NotImplementedError, MatReadError) as error:
+            raise InputError(
+                f"{path} is not {PERMUTATIONS} of SYSU-MM01's evaluation kit: {str(error) or 'unreadable'}"
+            ) from error
+        if self._cameras.dtype != object or self._cameras.size != CAMERAS:
+            raise InputError(
+                f"{path}: expected {PERMUTATIONS} of SYSU-MM01's evaluation kit, {CAMERAS} cells, one a "
+                f"camera, got {self._cameras.dtype} of shape {self._cameras.shape}"
+            )
+
+    def draw(
+        self, images: Images, identities: Iterable[int], cameras: Sequence[int], trial: int, shots: int
+    ) -> tuple[Record, ...]:
+        """Gallery of the evaluation kit: the first `shots` entries of row `trial`, camera by camera.
+
+        InputError where the permutations are of another number of images than the folder holds.
+        """
+        gallery: list[Record] = []
+        ordered = sorted(identities)
+        for camera in cameras:
+            for identity in ordered:
+                files = images.get((identity, camera), ())
+                row = self._row(camera, identity, trial)
+                # Numbers count the sorted images from 1: with a file more or less they mean other images.
+                if sorted(row) != list(range(1, len(files) + 1)):
+                    raise InputError(
+                        f"{self.path} has {len(row)} images of camera {camera}, identity {identity}, but the "
+                        f"folder has {len(files)}; official galleries need SYSU-MM01 as published, others "
+                        "take the seeded ones"
+                    )
+                gallery.extend(files[number - 1] for number in row[:shots])
+        return tuple(gallery)
+
+    def _row(self, camera: int, identity: int, trial: int) -> list[int]:
+        try:
+            people = np.ravel(np.ravel(self._cameras)[camera - 1])
+            if identity > len(people):
+                return []
+            return [int(number) for number in people[identity - 1][trial]]
+        except (IndexError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{self.path} has no trial {trial + 1} of camera {camera}, identity {identity}; "
+                f"expected {PERMUTATIONS} of SYSU-MM01's evaluation kit"
+            ) from error

@@ -1,0 +1,176 @@
+"""Writes simulated images in the layouts of SYSU-MM01, RegDB and LLCM, as readers of the real ones expect.
+
+Beside the images lie the true label maps, `labels/<the image's path>.png`, and `simulated.json`, which says
+that the folder is a simulation and how it was made.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from parsing.errors import InputError, MissingError
+
+from ..drafts import drafted
+from ..records import Modality
+
+FORMAT_VERSION = 1
+MARK = "simulated.json"
+LABELS = "labels"
+_SPLITS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One image to make: its path in the data set, who is on it (from 0), which camera took it, and the shot.
+
+    place: cameras of one place see the same surroundings.
+    """
+
+    name: str
+    person: int
+    camera: int
+    index: int
+    modality: Modality
+    place: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that a folder in some layout holds: images, and lists by their path."""
+
+    slots: tuple[Slot, ...]
+    lists: Mapping[str, str]
+
+
+def sysu(train: int, test: int, shots: int, seed: int) -> Plan:
+    """SYSU-MM01; the last quarter of the training people is in val_id.txt. Cameras 2 and 3 share a place."""
+    slots = [
+        Slot(
+            f"cam{camera}/{person + 1:04d}/{index + 1:04d}.jpg",
+            person,
+            camera,
+            index,
+            "infrared" if camera in (3, 6) else "visible",
+            2 if camera == 3 else camera,
+        )
+        for camera in range(1, 7)
+        for person in range(train + test)
+        for index in range(shots)
+    ]
+    first_val = train - max(1, train // 4)
+    ids = [str(person + 1) for person in range(train + test)]
+    lists = {
+        "exp/train_id.txt": ",".join(ids[:first_val]) + "\n",
+        "exp/val_id.txt": ",".join(ids[first_val:train]) + "\n",
+        "exp/test_id.txt": ",".join(ids[train:]) + "\n",
+    }
+    return Plan(tuple(slots), lists)
+
+
+def regdb(train: int, test: int, shots: int, seed: int) -> Plan:
+    """RegDB; each of the ten splits draws its own training people. Labels count from 0 in every list."""
+    folders: dict[str, Modality] = {"Visible": "visible", "Thermal": "infrared"}
+    images = {
+        (folder, person): [f"{folder}/{person + 1}/{index + 1:02d}_{person + 1}.jpg" for index in range(shots)]
+        for folder in folders
+        for person in range(train + test)
+    }
+    slots = [
+        Slot(name, person, camera, index, folders[folder], 1)
+        for (folder, person), names in images.items()
+        for index, name in enumerate(names)
+        for camera in (list(folders).index(folder) + 1,)
+    ]
+    lists = {}
+    for split in range(1, _SPLITS + 1):
+        order = np.random.default_rng((seed, 0x4E6, split)).permutation(train + test).tolist()
+        for part, people in (("train", sorted(order[:train])), ("test", sorted(order[train:]))):
+            for folder in folders:
+                lines = [f"{name} {label}\n" for label, p in enumerate(people) for name in images[folder, p]]
+                lists[f"idx/{part}_{folder.lower()}_{split}.txt"] = "".join(lines)
+    return Plan(tuple(slots), lists)
+
+
+def llcm(train: int, test: int, shots: int, seed: int) -> Plan:
+    """LLCM; visible cameras 1 to 9, near-infrared ones the same without 3. Each number is one place."""
+    lights: dict[str, Modality] = {"vis": "visible", "nir": "infrared"}
+    slots, lists = [], {}
+    for light, modality in lights.items():
+        lines = []
+        for person in range(train + test):
+            for camera in (c for c in range(1, 10) if light == "vis" or c != 3):
+                for index in range(shots):
+                    identity = f"{person + 1:04d}"
+                    file = f"{identity}/{identity}_c{camera:02d}_s{index + 1}_f{index + 1}_{light}.jpg"
+                    name = f"{light}/{file}" if person < train else f"test_{light}/cam{camera}/{file}"
+                    # shots of the two modalities differ, so the near-infrared ones have numbers of their own
+                    number = camera if light == "vis" else camera + 9
+                    slots.append(Slot(name, person, number, index, modality, camera))
+                    if person < train:
+                        lines.append(f"{name} {person}\n")
+        lists[f"idx/train_{light}.txt"] = "".join(lines)
+    lists["idx/test_id.txt"] = ",".join(str(p + 1) for p in range(train, train + test)) + "\n"
+    return Plan(tuple(slots), lists)
+
+
+LAYOUTS: dict[str, Callable[[int, int, int, int], Plan]] = {"sysu": sysu, "regdb": regdb, "llcm": llcm}
+
+
+def plan(layout: str, train: int, test: int, shots: int, seed: int = 0) -> Plan:
+    """What a data set of `train` and `test` people with `shots` images a camera holds in `layout`."""
+    if layout not in LAYOUTS:
+        raise InputError(f"there is no layout {layout!r}; choose one of {', '.join(LAYOUTS)}")
+    if train < 2 or test < 1 or shots < 1:
+        raise InputError(f"a data set needs 2 people to train, 1 to test and 1 shot; got {train}, {test} and {shots}")
+    return LAYOUTS[layout](train, test, shots, seed)
+
+
+def save(root: Path, slot: Slot, image: NDArray[np.uint8], labels: NDArray[np.uint8], quality: int) -> None:
+    """Write an image (H, W, 3) as JPEG and its labels (H, W) as a grey PNG whose values are classes."""
+    if image.shape[:2] != labels.shape:
+        raise InputError(f"{slot.name}: image {image.shape} and labels {labels.shape} differ in size")
+    path, truth = root / slot.name, root / label_name(slot.name)
+    for target in (path, truth):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path, quality=quality)
+    Image.fromarray(labels).save(truth)
+
+
+def label_name(name: str) -> str:
+    """Where the true labels of the image `name` lie below the root."""
+    return f"{LABELS}/{PurePosixPath(name).with_suffix('.png')}"
+
+
+def simulation(root: Path) -> dict[str, Any]:
+    """What `simulated.json` of a folder says; MissingError where it is not of ours."""
+    try:
+        about = json.loads((root / MARK).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise MissingError(f"{root} has no {MARK}: it was not made by `cscl data make`") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{root / MARK} cannot be read: {error}") from error
+    if not isinstance(about, dict) or about.get("format_version") != FORMAT_VERSION:
+        raise InputError(f"{root / MARK}: expected format version {FORMAT_VERSION}; make the data set again")
+    return about
+
+
+@contextmanager
+def written(out: Path, plan: Plan, about: Mapping[str, Any], overwrite: bool) -> Iterator[Path]:
+    """A temporary folder to save images in; it becomes `out`, with lists and mark, when the block ends well.
+
+    InputError if `out` holds anything, unless it is a simulation and `overwrite` is set.
+    """
+    with drafted(out, lambda folder: (folder / MARK).is_file(), "a simulated data set", overwrite) as draft:
+        yield draft
+        for name, text in plan.lists.items():
+            (draft / name).parent.mkdir(parents=True, exist_ok=True)
+            (draft / name).write_text(text, encoding="utf-8")
+        note = {"simulation": True, "format_version": FORMAT_VERSION, "images": len(plan.slots), **about}
+        (draft / MARK).write_text(json.dumps(note, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -1,0 +1,1 @@
+"""The `figures` simulation: pedestrians drawn by code, in colour, near-infrared and heat."""

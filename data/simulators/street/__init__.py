@@ -1,0 +1,1 @@
+"""The `street` simulation: people cut out of annotated photographs, before other backgrounds."""

@@ -1,0 +1,53 @@
+"""Images in memory: in the order asked for, at the size asked for, and a bad file named."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from data.loading.images import load_image, load_images
+from parsing.images import UnreadableImageError
+
+COLOURS = {"a.png": (250, 10, 20), "deep/b.png": (5, 200, 100), "c.png": (0, 0, 255)}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for name, colour in COLOURS.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (13, 29), colour).save(tmp_path / name)
+    return tmp_path
+
+
+def test_images_come_in_the_order_of_the_names(root: Path) -> None:
+    names = ["c.png", "a.png", "deep/b.png", "a.png"] * 5
+    images = load_images(root, names, (16, 8), progress=False)
+    assert images.shape == (20, 3, 16, 8)
+    assert images.dtype == torch.uint8
+    for name, image in zip(names, images, strict=True):
+        assert image.unique(dim=1).flatten().tolist()[:1] == [COLOURS[name][0]]
+        assert [int(v) for v in image[:, 3, 5]] == list(COLOURS[name])
+
+
+def test_height_comes_before_width_and_pixels_keep_their_place(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 10, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "x.png")
+    assert np.array_equal(load_image(tmp_path / "x.png", (20, 10)).permute(1, 2, 0).numpy(), pixels)
+    doubled = load_image(tmp_path / "x.png", (40, 20))
+    assert doubled.shape == (3, 40, 20)
+    shrunk = doubled.unflatten(2, (10, 2)).unflatten(1, (20, 2)).float().mean((2, 4)).permute(1, 2, 0).numpy()
+    assert np.corrcoef(shrunk.ravel(), pixels.ravel())[0, 1] > 0.9
+
+
+def test_no_images_are_an_empty_tensor(root: Path) -> None:
+    assert load_images(root, [], (16, 8), progress=False).shape == (0, 3, 16, 8)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\xff\xd8\xff\xe0 no picture"])
+def test_an_unreadable_image_is_named(root: Path, content: bytes | None) -> None:
+    if content is not None:
+        (root / "bad.jpg").write_bytes(content)
+    with pytest.raises(UnreadableImageError, match=r"bad\.jpg"):
+        load_images(root, ["a.png", "bad.jpg", "c.png"], (16, 8), progress=False)
