@@ -118,8 +118,8 @@ def _spec(name: str, device: str, options: dict[str, Any]) -> Any:
 def parse(**options: Any) -> None:
     """Stage 1: a human parser over every image of a data set; masks into an HDF5 cache."""
     _fetch(options["parser"], options)
-    from pipelines.parse import ParseConfig
-    from pipelines.parse import parse as run
+    from pipelines.parse.run import ParseConfig
+    from pipelines.parse.run import parse as run
 
     parser = _spec(options.pop("parser"), options.pop("device"), options)
     try:
@@ -158,10 +158,10 @@ def train(
 ) -> None:
     """Stage 2: train CSCL, or a baseline, on a mask cache."""
     from parsing import MaskCache
-    from pipelines.config import read_recipe
-    from pipelines.processes import is_first
-    from pipelines.train import TrainConfig
-    from pipelines.train import train as start
+    from pipelines.recipes.reading import read_recipe
+    from pipelines.training.processes import is_first
+    from pipelines.training.train import TrainConfig
+    from pipelines.training.train import train as start
 
     if run is None:
         run = Path("runs") / f"{MaskCache(masks).data_set}-{method or 'cscl'}"
@@ -199,7 +199,7 @@ def train(
 @one_line_errors
 def evaluate(as_json: bool, **options: Any) -> None:
     """Score a run under every protocol of its data set."""
-    from pipelines.evaluate import evaluate_runs
+    from pipelines.retrieval.evaluate import evaluate_runs
 
     result = evaluate_runs(**options)
     click.echo(json.dumps(result.to_json(), indent=1) if as_json else "\n".join(result.lines()))
@@ -224,8 +224,8 @@ def evaluate(as_json: bool, **options: Any) -> None:
 @one_line_errors
 def search(queries: tuple[Path, ...], more: tuple[Path, ...], as_json: bool, **options: Any) -> None:
     """Rank the images of a folder by their likeness to the query images."""
-    from pipelines.search import SearchConfig
-    from pipelines.search import search as run
+    from pipelines.retrieval.search import SearchConfig
+    from pipelines.retrieval.search import search as run
 
     result = run(SearchConfig(queries=(*queries, *more), **options))
     click.echo(json.dumps(result.to_json(), indent=1) if as_json else "\n".join(result.lines()))
@@ -241,7 +241,7 @@ def search(queries: tuple[Path, ...], more: tuple[Path, ...], as_json: bool, **o
 @one_line_errors
 def export_model(**options: Any) -> None:
     """The embedder of a run as an ONNX file, compared with torch before it is kept."""
-    from pipelines.export import AGREEMENT, OPSET, export
+    from pipelines.retrieval.onnx_export import AGREEMENT, OPSET, export
 
     made = export(**options)
     click.echo(
@@ -273,7 +273,7 @@ def masks() -> None:
 @one_line_errors
 def masks_info(file: Path, as_json: bool) -> None:
     """What a cache holds and how it was made."""
-    from pipelines.masks import info
+    from pipelines.masks.info import info
 
     report = info(file)
     click.echo(json.dumps(report.to_json(), indent=1) if as_json else "\n".join(report.lines()))
@@ -290,7 +290,7 @@ def masks_info(file: Path, as_json: bool) -> None:
 @one_line_errors
 def masks_verify(as_json: bool, **options: Any) -> None:
     """Every byte of a cache against what was written; exit code 1 where something is wrong."""
-    from pipelines.masks_verify import VerifyConfig, verify
+    from pipelines.masks.verify import VerifyConfig, verify
 
     report = verify(VerifyConfig(**options))
     click.echo(json.dumps(report.to_json(), indent=1) if as_json else "\n".join(report.lines()))
@@ -311,7 +311,7 @@ def masks_verify(as_json: bool, **options: Any) -> None:
 @one_line_errors
 def masks_export(**options: Any) -> None:
     """Masks as the files that other projects read; docs/reuse.md has a recipe for each."""
-    from pipelines.masks_export import ExportConfig, export
+    from pipelines.masks.export import ExportConfig, export
 
     try:
         result = export(ExportConfig(**options))
@@ -349,7 +349,7 @@ def masks_export(**options: Any) -> None:
 @one_line_errors
 def masks_import(folder: Path, kind: str, fit: Any, **options: Any) -> None:
     """A cache out of masks that you have: PNGs whose values are class numbers, or painted in a known palette."""
-    from pipelines.masks_import import ImportConfig, import_masks
+    from pipelines.masks.importing import ImportConfig, import_masks
 
     result = import_masks(ImportConfig(folder, fit=fit or "same", **options))
     click.echo(
@@ -374,7 +374,7 @@ def masks_import(folder: Path, kind: str, fit: Any, **options: Any) -> None:
 @one_line_errors
 def masks_score(file: Path, scheme: str | None, root: Path | None, as_json: bool) -> None:
     """IoU of a simulated data set's cached masks with its true label maps."""
-    from pipelines.masks_score import score_masks
+    from pipelines.masks.score import score_masks
 
     scores = score_masks(file, scheme, root)
     click.echo(json.dumps(scores.to_json(), indent=1) if as_json else "\n".join(scores.lines()))
@@ -389,7 +389,7 @@ def masks_score(file: Path, scheme: str | None, root: Path | None, as_json: bool
 @one_line_errors
 def masks_report(**options: Any) -> None:
     """A page on a cache: provenance, counts, confidence, classes, failures, and a gallery, worst first."""
-    from pipelines.masks_report import ReportConfig, report
+    from pipelines.masks.report import ReportConfig, report
 
     result = report(ReportConfig(**options))
     click.echo(f"{result.page}: open it in a browser; {result.page.stat().st_size / 2**20:.1f} MiB, no network needed")
@@ -406,7 +406,7 @@ def masks_report(**options: Any) -> None:
 @one_line_errors
 def masks_compare(as_json: bool, **options: Any) -> None:
     """Agreement of two caches: IoU of their masks with each other, and the images that agree least."""
-    from pipelines.masks_compare import compare
+    from pipelines.masks.compare import compare
 
     found = compare(**options)
     click.echo(json.dumps(found.to_json(), indent=1) if as_json else "\n".join(found.lines()))
@@ -422,7 +422,7 @@ def parser_group() -> None:
 @one_line_errors
 def parser_list(as_json: bool) -> None:
     """The parsers there are: label set, input, licence, source, and whether the weights are at hand."""
-    from pipelines.parsers import list_parsers
+    from pipelines.parsers.catalogue import list_parsers
 
     found = list_parsers()
     click.echo(json.dumps(found.to_json(), indent=1) if as_json else "\n".join(found.lines()))
@@ -440,7 +440,7 @@ def parser_train(
     photos: Path, out: Path, init: Path | None, recipe: Path | None, changes: tuple[str, ...], device: str
 ) -> None:
     """Train a parser like the built-in one, with simulated infrared, or fine-tune it."""
-    from pipelines.parser_train import read_parser_recipe, train_parser
+    from pipelines.parsers.train import read_parser_recipe, train_parser
 
     train_parser(photos, out, read_parser_recipe(recipe, changes), init, device)
     click.echo(f"{out}: trained; `cscl parse --weights {out}` uses it, `cscl parser score --weights {out}` scores it")
@@ -466,7 +466,7 @@ def parser_train(
 def parser_score(photos: Path, parser: str, device: str, as_json: bool, **options: Any) -> None:
     """IoU with annotated photographs, in colour, grey and simulated infrared."""
     _fetch(parser, options)
-    from pipelines.parser_score import score_parser
+    from pipelines.parsers.score import score_parser
 
     spec = _spec(parser, device, options)
     scores = score_parser(photos, spec, **options)
@@ -512,7 +512,7 @@ def parser_compare(first: str, second: str, images: Path, device: str, as_json: 
     given = {text: _read_setting(text) for text in (first, second)}
     for one in given.values():
         _fetch(one["name"], one)
-    from pipelines.parser_compare import Setting, compare_parsers
+    from pipelines.parsers.compare import Setting, compare_parsers
 
     left, right = (
         Setting(text, _spec(given[text]["name"], device, dict(given[text])), given[text]["flip"])
@@ -535,7 +535,7 @@ def data() -> None:
 @one_line_errors
 def data_check(as_json: bool, **options: Any) -> None:
     """Count a data set's folder against its published numbers and name what differs."""
-    from pipelines.check import check
+    from pipelines.datasets.check import check
 
     report = check(**options)
     click.echo(json.dumps(report.to_json(), indent=1) if as_json else "\n".join(report.lines()))
@@ -563,7 +563,7 @@ def made_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _made(root: Path, sheet: Path | None) -> None:
-    from pipelines.make import contact_sheet
+    from pipelines.datasets.simulate import contact_sheet
 
     click.echo(f"{root}: a simulated data set, label maps under {root / 'labels'}")
     if sheet is not None:
@@ -578,7 +578,7 @@ def _made(root: Path, sheet: Path | None) -> None:
 @one_line_errors
 def make_figures(sheet: Path | None, **options: Any) -> None:
     """Procedural pedestrians, drawn by code."""
-    from pipelines.make import make_figures as run
+    from pipelines.datasets.simulate import make_figures as run
 
     _made(run(**options), sheet)
 
@@ -604,7 +604,7 @@ def make_figures(sheet: Path | None, **options: Any) -> None:
 @one_line_errors
 def make_street(sheet: Path | None, **options: Any) -> None:
     """People cut out of annotated photographs, before other backgrounds."""
-    from pipelines.make import make_street as run
+    from pipelines.datasets.simulate import make_street as run
 
     _made(run(**options), sheet)
 
@@ -616,7 +616,7 @@ def make_street(sheet: Path | None, **options: Any) -> None:
 @one_line_errors
 def make_photos(**options: Any) -> None:
     """Photographs with street classes out of Clothing Co-Parsing, to train parsers and to make `street` from."""
-    from pipelines.make_photos import make_photos as run
+    from pipelines.datasets.photographs import make_photos as run
 
     click.echo(run(**options).line())
 

@@ -32,7 +32,7 @@ from agw_weights import carry_over, draw_weights, peer_modules, renamed
 from torch import Tensor, nn
 
 from cscl.model import CSCL, TotalLoss
-from pipelines.config import read_recipe
+from pipelines.recipes.reading import read_recipe
 
 IDENTITIES, PEOPLE, IMAGES, SIZE = 5, 4, 2, (64, 32)
 TOLERANCES = {"float64": 1e-9, "float32": 1e-4}

@@ -28,11 +28,11 @@ import torchvision
 from torch import Tensor
 
 from parsing.parsers.registry import ParserSpec
-from pipelines.config import read_recipe
-from pipelines.evaluate import evaluate
-from pipelines.make import make_figures
-from pipelines.parse import ParseConfig, parse
-from pipelines.train import TrainConfig, train
+from pipelines.datasets.simulate import make_figures
+from pipelines.parse.run import ParseConfig, parse
+from pipelines.recipes.reading import read_recipe
+from pipelines.retrieval.evaluate import evaluate
+from pipelines.training.train import TrainConfig, train
 
 RUNNER = Path(__file__).with_name("agw_runner.py")
 

@@ -33,7 +33,7 @@ from parsing.cache.index import build_index, shard_folder
 from parsing.cache.reader import fingerprint
 from parsing.cache.shard import FORMAT_VERSION, Columns, Status, write_shard
 from parsing.labels import label_set
-from pipelines.make import make_figures
+from pipelines.datasets.simulate import make_figures
 
 SIZE = (288, 144)
 SHARD = 1024

@@ -23,7 +23,7 @@ import numpy as np
 import psutil
 from tqdm import tqdm
 
-from pipelines.make import make_figures
+from pipelines.datasets.simulate import make_figures
 
 FAULTS = ("kill", "kill a worker", "interrupt", "none")
 DAMAGE = ("cut off", "noise", "delete", "leftover", "none")

@@ -26,8 +26,8 @@ from data.photographs.crops import SPECTRA
 from data.photographs.library import Photos
 from parsing.parsers.registry import ParserSpec
 from parsing.parsers.street import StreetNetwork, StreetParser, load_street
-from pipelines.parser_score import score_parser
-from pipelines.parser_train import ParserRecipe, train_parser
+from pipelines.parsers.score import score_parser
+from pipelines.parsers.train import ParserRecipe, train_parser
 
 HELD_OUT = 80
 BEGIN, END = "<!-- networks: benchmarks/parser_networks.py -->", "<!-- end of networks -->"

@@ -26,8 +26,8 @@ from page import machine, put_table
 from parsing.parsers.registry import ParserSpec, find_parser
 from parsing.parsers.schp_network import SCHPNetwork
 from parsing.parsers.street import StreetParser
-from pipelines.parse_shard import usual_batch
-from pipelines.parser_score import score_parser
+from pipelines.parse.task import usual_batch
+from pipelines.parsers.score import score_parser
 
 RESULTS = Path(__file__).with_suffix(".json")
 BEGIN, END = "<!-- parsers: benchmarks/parser_speed.py -->", "<!-- end of parsers -->"

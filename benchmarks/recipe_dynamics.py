@@ -18,8 +18,8 @@ import torch
 import torchvision
 from page import machine, put_table
 
-from pipelines.config import read_recipe
-from pipelines.train import TrainConfig, train
+from pipelines.recipes.reading import read_recipe
+from pipelines.training.train import TrainConfig, train
 
 BEGIN, END = "<!-- dynamics: benchmarks/recipe_dynamics.py -->", "<!-- end of dynamics -->"
 LOSSES = ("total", "id", "triplet", "parsing", "shown", "division", "icm")

@@ -17,10 +17,10 @@ import torch
 from page import machine
 
 from cscl.model import CSCL, TotalLoss
-from pipelines.config import Recipe, read_recipe
-from pipelines.optimiser import make_optimiser
-from pipelines.processes import make_fabric
-from pipelines.step import take_gradients
+from pipelines.recipes.reading import Recipe, read_recipe
+from pipelines.training.optimiser import make_optimiser
+from pipelines.training.processes import make_fabric
+from pipelines.training.step import take_gradients
 
 IDENTITIES = 395
 METHODS = ("baseline", "cscl")

@@ -29,14 +29,14 @@ from data.simulators.street.difficulty import DIFFICULTIES
 from data.simulators.street.simulator import Street, people
 from parsing import MaskCache
 from parsing.parsers.registry import ParserSpec
-from pipelines.compare import read_result
-from pipelines.config import Recipe, read_recipe
-from pipelines.evaluate import evaluate
-from pipelines.make import make_street
-from pipelines.masks_import import ImportConfig, import_masks
-from pipelines.masks_score import score_masks
-from pipelines.parse import ParseConfig, parse
-from pipelines.train import TrainConfig, train
+from pipelines.datasets.simulate import make_street
+from pipelines.masks.importing import ImportConfig, import_masks
+from pipelines.masks.score import score_masks
+from pipelines.parse.run import ParseConfig, parse
+from pipelines.recipes.reading import Recipe, read_recipe
+from pipelines.retrieval.evaluate import evaluate
+from pipelines.retrieval.significance import read_result
+from pipelines.training.train import TrainConfig, train
 
 PROTOCOL = "all-single"
 TRAIN, TEST, SEED = 300, 80, 0
@@ -216,8 +216,10 @@ def code() -> str:
     """A hash of the source that decides a training."""
     root = HERE.parent
     files = sorted([*root.glob("cscl/*.py"), *(root / "pipelines" / "recipes").glob("small.toml")])
-    files += [root / "pipelines" / f"{name}.py" for name in ("batches", "fit", "optimiser", "step", "config")]
-    files += [root / "data" / f"{name}.py" for name in ("sampler", "transforms", "street", "difficulty")]
+    files += [root / "pipelines" / "training" / f"{name}.py" for name in ("batches", "loop", "optimiser", "step")]
+    files += [root / "pipelines" / "recipes" / "reading.py"]
+    files += [root / "data" / "loading" / f"{name}.py" for name in ("sampler", "transforms")]
+    files += [root / "data" / "simulators" / "street" / f"{name}.py" for name in ("simulator", "difficulty")]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 

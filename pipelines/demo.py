@@ -16,17 +16,17 @@ from parsing.errors import InputError
 from parsing.images import read_image
 from parsing.parsers.registry import ParserSpec
 
-from .charts import curves
-from .config import read_recipe
-from .evaluate import Evaluation, evaluate
-from .figures import MaskItem, mask_sheet
-from .make import contact_sheet, make_figures
-from .masks_score import MaskScores, score_masks
-from .pages import Section, SummaryRow, Table, write_page
-from .parse import ParseConfig, parse
-from .run_figures import part_names, rankings
-from .runs import load_model, read_run
-from .train import TrainConfig, train
+from .datasets.simulate import contact_sheet, make_figures
+from .masks.score import MaskScores, score_masks
+from .pages.charts import curves
+from .pages.page import Section, SummaryRow, Table, write_page
+from .pages.sheets import MaskItem, mask_sheet
+from .parse.run import ParseConfig, parse
+from .recipes.reading import read_recipe
+from .retrieval.evaluate import Evaluation, evaluate
+from .retrieval.report import part_names, rankings
+from .runs.folder import load_model, read_run
+from .training.train import TrainConfig, train
 
 SIZE = (144, 72)
 TRAIN, TEST, SHOTS = 32, 16, 2

@@ -15,7 +15,7 @@ from parsing.cache.reader import MaskCache, fingerprint
 from parsing.cache.shard import FORMAT_VERSION, Columns, Status, write_shard
 from parsing.labels import label_set
 from parsing.parsers.street import StreetNetwork, save_street
-from pipelines.make import make_figures
+from pipelines.datasets.simulate import make_figures
 
 
 @pytest.fixture

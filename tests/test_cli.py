@@ -200,10 +200,10 @@ def test_what_failed_ends_with_1_and_an_interruption_says_how_to_go_on(
 
         return run
 
-    monkeypatch.setattr("pipelines.parse.parse", raising(CsclError("the disk is full")))
+    monkeypatch.setattr("pipelines.parse.run.parse", raising(CsclError("the disk is full")))
     result = parse()
     assert (result.exit_code, result.stderr) == (1, "cscl: the disk is full\n")
-    monkeypatch.setattr("pipelines.parse.parse", raising(KeyboardInterrupt()))
+    monkeypatch.setattr("pipelines.parse.run.parse", raising(KeyboardInterrupt()))
     result = parse()
     assert result.exit_code == 1
     assert "finished shards are kept" in result.stderr

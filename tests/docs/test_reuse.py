@@ -14,7 +14,7 @@ from data.registry import open_data_set
 from parsing import MaskCache
 from parsing.exporters import EXPORTERS
 from parsing.exporters.paths import fill
-from pipelines.masks_export import ExportConfig, export
+from pipelines.masks.export import ExportConfig, export
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "reuse.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))

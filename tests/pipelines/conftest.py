@@ -18,10 +18,10 @@ from parsing.cache.reader import fingerprint
 from parsing.cache.shard import FORMAT_VERSION, MODALITIES, Columns, Status, write_shard
 from parsing.labels import label_set
 from parsing.parsers.registry import ParserSpec
-from pipelines.config import Recipe, read_recipe
-from pipelines.make import make_figures
-from pipelines.parse import ParseConfig, parse
-from pipelines.train import TrainConfig, train
+from pipelines.datasets.simulate import make_figures
+from pipelines.parse.run import ParseConfig, parse
+from pipelines.recipes.reading import Recipe, read_recipe
+from pipelines.training.train import TrainConfig, train
 
 TINY = (
     "data.size=[64, 32]", "train.epochs=2", "train.steps=2", "train.identities=2", "train.images=2", "train.warmup=0",

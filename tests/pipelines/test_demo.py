@@ -11,8 +11,8 @@ from click.testing import CliRunner
 from cli import main
 from parsing.errors import InputError
 from pipelines.demo import PROTOCOL, _page, demo
-from pipelines.evaluate import evaluate
-from pipelines.masks_score import score_masks
+from pipelines.masks.score import score_masks
+from pipelines.retrieval.evaluate import evaluate
 
 
 def test_the_page_shows_every_stage_and_says_that_it_is_a_simulation(

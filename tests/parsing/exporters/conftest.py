@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from parsing import MaskCache
-from pipelines.masks_export import ExportConfig, export
+from pipelines.masks.export import ExportConfig, export
 
 Export = Callable[..., Path]
 

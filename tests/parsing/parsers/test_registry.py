@@ -13,8 +13,8 @@ from parsing.errors import CacheError, InputError
 from parsing.labels import label_set
 from parsing.parsers.base import NetworkParser
 from parsing.parsers.registry import PARSERS, ParserSpec, find_parser
-from pipelines.parse import ParseConfig, parse
-from pipelines.parsers import list_parsers
+from pipelines.parse.run import ParseConfig, parse
+from pipelines.parsers.catalogue import list_parsers
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,1 @@
+"""`cscl data`: counting data sets, and making simulated ones."""

@@ -1,0 +1,227 @@
+"""Makes the simulated data sets `figures` and `street` in the layout of a real one, and pictures them."""
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from tqdm import tqdm
+
+from data.photographs.library import Photos
+from data.simulators.layouts import Slot, label_name, plan, save, simulation, written
+from data.simulators.pedestrians.simulator import draw, make_identity, make_shot
+from data.simulators.street.difficulty import STANDARD
+from data.simulators.street.simulator import Infrared, Part, Street, people
+from parsing.errors import InputError
+from parsing.images import read_image
+from parsing.importers.label_values import read_labels
+from parsing.labels import label_set
+from pipelines.pages.sheets import overlay
+
+Shoot = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+
+
+class Filmer(Protocol):
+    """Makes the image of a slot and its labels; pure, and cheap to send to another process."""
+
+    def shoot(self, slot: Slot) -> Shoot: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much to make: people to train and to test, images a camera; the seed of everything."""
+
+    layout: str
+    train: int
+    test: int
+    shots: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Films drawn pedestrians."""
+
+    seed: int
+    infrared: Infrared
+
+    def shoot(self, slot: Slot) -> Shoot:
+        band = "visible" if slot.modality == "visible" else self.infrared
+        who = make_identity(self.seed, slot.person)
+        return draw(who, make_shot(self.seed, slot.person, slot.camera, slot.index, band, slot.place))
+
+
+def make_figures(
+    out: Path,
+    layout: str = "sysu",
+    train: int = 24,
+    test: int = 16,
+    shots: int = 4,
+    seed: int = 0,
+    infrared: Infrared | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+    workers: int | None = None,
+) -> Path:
+    """Write the `figures` data set to `out`; `shots` counts images a camera.
+
+    infrared: `near` or `thermal`; by default what the layout's real cameras are. workers: processes; one
+    a core by default. The result does not depend on their number.
+    """
+    size = Size(layout, train, test, shots, seed)
+    infrared = _camera_kind(layout, infrared)
+    return _make(
+        out,
+        size,
+        Figures(seed, infrared),
+        {"data_set": "figures", "infrared": infrared},
+        overwrite,
+        progress,
+        workers,
+    )
+
+
+def make_street(
+    photos: Path,
+    out: Path,
+    layout: str = "sysu",
+    train: int = 400,
+    test: int = 200,
+    shots: int = 2,
+    infrared: Infrared | None = None,
+    part: Part = "all",
+    seed: int = 0,
+    overwrite: bool = False,
+    progress: bool = True,
+    workers: int | None = None,
+    difficulty: str = STANDARD,
+) -> Path:
+    """Write the `street` data set to `out`, from the annotated photographs of `photos`; options as above.
+
+    part: `train`, `val` or `all` of the photographs; `val` for people the built-in parser never saw, `apart` to
+        train on people of `train` and test on people of `val` (not for RegDB, whose splits mix them).
+    difficulty: `standard`, a level of `street.difficulty.DIFFICULTIES`, or `mixed`, a level per image.
+    """
+    if part == "apart" and layout == "regdb":
+        raise InputError("part 'apart': every split of RegDB draws its own training people; give another part")
+    size = Size(layout, train, test, shots, seed)
+    infrared = _camera_kind(layout, infrared)
+    chosen = people(Photos(photos), part, train, test, seed)
+    filmer = Street(Path(photos), chosen, seed, infrared, difficulty)
+    about = {
+        "data_set": "street",
+        "infrared": infrared,
+        "photos_part": part,
+        "photos": list(chosen),
+        "difficulty": difficulty,
+    }
+    return _make(out, size, filmer, about, overwrite, progress, workers)
+
+
+def contact_sheet(root: Path, out_png: Path, rows: int = 4, columns: int = 2) -> Path:
+    """Picture a simulated data set in rows and columns of people.
+
+    Each is two visible and two infrared images, with the parts of one of each.
+    """
+    about = simulation(root)
+    slots = plan(*(about[key] for key in ("layout", "train", "test", "shots", "seed"))).slots
+    if rows < 1 or columns < 1:
+        raise InputError(f"a contact sheet needs at least one row and one column, got {rows} and {columns}")
+    number = min(rows * columns, about["train"] + about["test"])
+    strips = [_strip(root, [slot for slot in slots if slot.person == person]) for person in range(number)]
+    blank = np.full_like(strips[0], 255)
+    strips += [blank] * (-number % columns)
+    gap = np.full((strips[0].shape[0], 10, 3), 255, np.uint8)
+    lines = [
+        np.hstack([part for s in strips[i : i + columns] for part in (s, gap)][:-1])
+        for i in range(0, len(strips), columns)
+    ]
+    sheet = Image.fromarray(np.vstack(lines))
+    out_png.parent.mkdir(parents=True, exist_ok=True)
+    sheet.quantize(256, method=Image.Quantize.MEDIANCUT, kmeans=1).save(out_png, optimize=True)
+    return out_png
+
+
+def _camera_kind(layout: str, infrared: Infrared | None) -> Infrared:
+    if infrared is None:
+        return "thermal" if layout == "regdb" else "near"
+    if infrared not in ("near", "thermal"):
+        raise InputError(f"infrared is near or thermal, got {infrared!r}")
+    return infrared
+
+
+def _make(
+    out: Path,
+    size: Size,
+    filmer: Filmer,
+    about: dict[str, Any],
+    overwrite: bool,
+    progress: bool,
+    workers: int | None,
+) -> Path:
+    out = Path(out)
+    planned = plan(size.layout, size.train, size.test, size.shots, size.seed)
+    persons: dict[int, list[Slot]] = {}
+    for slot in planned.slots:
+        persons.setdefault(slot.person, []).append(slot)
+    batches = list(persons.values())
+    with (
+        written(out, planned, {**asdict(size), **about}, overwrite) as draft,
+        tqdm(total=len(planned.slots), unit="image", desc=f"making {out.name}", disable=not progress) as bar,
+    ):
+        for done in _spread(draft, filmer, size.seed, batches, workers):
+            bar.update(done)
+    return out
+
+
+def _spread(
+    draft: Path, filmer: Filmer, seed: int, batches: Sequence[list[Slot]], workers: int | None
+) -> Iterator[int]:
+    """Make the batches, one person each, in this process or several; yields how many images are done."""
+    workers = min(os.cpu_count() or 1, len(batches)) if workers is None else workers
+    if workers < 1:
+        raise InputError(f"workers: at least 1 process, got {workers}")
+    if workers == 1:
+        yield from (_film(draft, filmer, seed, batch) for batch in batches)
+        return
+    # spawned, not forked: the caller may hold threads, of torch or of a progress bar
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        waiting = {pool.submit(_film, draft, filmer, seed, batch) for batch in batches}
+        try:
+            while waiting:
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in done)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _film(draft: Path, filmer: Filmer, seed: int, slots: Sequence[Slot]) -> int:
+    for slot in slots:
+        image, labels = filmer.shoot(slot)
+        quality = np.random.default_rng((seed, 0x1E6, slot.person, slot.camera, slot.index)).integers(85, 96)
+        save(draft, slot, image, labels, int(quality))
+    return len(slots)
+
+
+def _strip(root: Path, slots: Sequence[Slot]) -> NDArray[np.uint8]:
+    """One person: two visible images, the parts of the first, two infrared ones, the parts of the first."""
+    tile = (66, 156)
+    street = label_set("street")
+    tiles = []
+    for modality in ("visible", "infrared"):
+        shown = [slot for slot in slots if slot.modality == modality]
+        # images of two cameras if there are two
+        shown = [shown[0], shown[-1]]
+        for i, slot in enumerate(shown):
+            image = read_image(root / slot.name)
+            tiles.append(image)
+            if i == 0:
+                labels, _ = read_labels(root / label_name(slot.name), street)
+                tiles.append(overlay(image, labels, street.classes))
+    return np.hstack([np.asarray(Image.fromarray(t).resize(tile, Image.Resampling.LANCZOS)) for t in tiles])

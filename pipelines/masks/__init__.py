@@ -1,0 +1,1 @@
+"""`cscl masks`: looking at mask caches, checking, importing and exporting them."""

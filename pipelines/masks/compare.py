@@ -1,0 +1,105 @@
+"""`cscl masks compare`: how far two caches agree on the images that they share."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from parsing.cache.reader import MaskCache
+from parsing.cache.shard import MODALITIES
+from parsing.errors import InputError
+from parsing.resize import resize_labels
+
+from .score import MaskScores, Tally, common_classes
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """IoU of two caches' masks with each other (confidence: the first's), the worst images, and what was left out.
+
+    worst: image and its own mIoU in [0, 1] over the classes that occur in either mask, least first.
+    only_first, only_second: images that the other cache lacks. unreadable: shared images without a mask in one.
+    other_size: shared images whose source differs in size, which are perhaps not the same images.
+    """
+
+    first: Path
+    second: Path
+    scores: MaskScores
+    worst: tuple[tuple[str, float], ...]
+    only_first: int
+    only_second: int
+    unreadable: int
+    other_size: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "first": str(self.first),
+            "second": str(self.second),
+            **self.scores.to_json(),
+            "worst": [{"image": name, "mIoU": value} for name, value in self.worst],
+            "only_first": self.only_first,
+            "only_second": self.only_second,
+            "unreadable": self.unreadable,
+            "other_size": self.other_size,
+        }
+
+    def lines(self) -> list[str]:
+        shown = list(self.scores.lines())
+        if self.worst:
+            shown.append("images that agree least, with the mIoU of each:")
+            shown += [f"  {100 * value:5.1f}  {name}" for name, value in self.worst]
+        if self.only_first or self.only_second:
+            shown.append(
+                f"note: {self.only_first} images are in {self.first} alone, {self.only_second} in {self.second} alone"
+            )
+        if self.unreadable:
+            shown.append(f"note: {self.unreadable} shared images have no mask in one of the two")
+        if self.other_size:
+            shown.append(
+                f"note: {self.other_size} shared names are of images of another size in the two; "
+                "are they of the same data set?"
+            )
+        return shown
+
+
+def compare(first: Path, second: Path, scheme: str | None = None, worst: int = 10, progress: bool = True) -> Agreement:
+    """Compare the masks of every image that both caches hold, found by name, at the size of the first.
+
+    scheme: a part scheme to compare in; caches of different label sets need one. worst: how many images to name.
+    """
+    caches = MaskCache(first), MaskCache(second)
+    name, classes, tables = common_classes((str(first), str(second)), (caches[0].labels, caches[1].labels), scheme)
+    shared = [image for image in caches[0].names if image in caches[1]]
+    if not shared:
+        raise InputError(
+            f"{first} and {second} share no image: the first are {caches[0].names[0]} and {caches[1].names[0]}"
+        )
+    tallies: dict[str, Tally] = {}
+    agreed: list[tuple[float, str]] = []
+    other_size = 0
+    for image in tqdm(shared, unit="image", desc="compare masks", disable=not progress):
+        numbers = caches[0].number(image), caches[1].number(image)
+        if not all(c.has_mask[n] for c, n in zip(caches, numbers, strict=True)):
+            continue
+        sizes = [c.source_size[n].tolist() for c, n in zip(caches, numbers, strict=True)]
+        other_size += sizes[0] != sizes[1]
+        one, other = (t[c[n]] for t, c, n in zip(tables, caches, numbers, strict=True))
+        tally = tallies.setdefault(MODALITIES[caches[0].modality[numbers[0]]], Tally(len(classes)))
+        miou = tally.add(one, resize_labels(other, caches[0].size), float(caches[0].confidence[numbers[0]]))
+        if not math.isnan(miou):
+            agreed.append((miou, image))
+    if not tallies:
+        raise InputError(f"{first} and {second}: none of their {len(shared)} shared images has a mask in both")
+    ordered = {m: tallies[m] for m in MODALITIES if m in tallies}
+    return Agreement(
+        first,
+        second,
+        MaskScores.counted(name, classes, ordered),
+        tuple((image, value) for value, image in sorted(agreed)[:worst]),
+        len(caches[0]) - len(shared),
+        len(caches[1]) - len(shared),
+        len(shared) - sum(len(t.mious) for t in tallies.values()),
+        other_size,
+    )

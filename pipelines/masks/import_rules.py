@@ -1,0 +1,46 @@
+"""How each mask of an import becomes labels of the cache: classes, upright, without padding, at one size."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parsing.images import MIRRORED, turned
+from parsing.importers.label_png import read_label_png
+from parsing.importers.label_values import Reading
+from parsing.importers.placing import Fit, image_box
+from parsing.labels import IGNORED, LabelSet
+from parsing.resize import Box, resize_labels
+
+from .import_survey import Seen
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How every mask becomes labels of the cache's size."""
+
+    labels: LabelSet
+    reading: Reading
+    size: tuple[int, int]
+    fit: Fit
+    as_stored: bool
+
+    def labels_of(self, seen: Seen) -> tuple[NDArray[np.uint8], bool]:
+        """Classes (H, W), and whether a part of somebody lay in the padding that was cut off."""
+        found = self.reading.of(read_label_png(seen.path))
+        if self.as_stored and seen.turn > 1:
+            found = turned(found, seen.turn)
+            if seen.turn in MIRRORED:
+                swap = np.arange(256, dtype=np.uint8)
+                swap[: len(self.labels)] = self.labels.flipped
+                found = swap[found]
+        box = image_box(seen.mask, seen.upright, self.fit)
+        return resize_labels(found, self.size, box), box is not None and _padded(found, box)
+
+
+def _padded(labels: NDArray[np.uint8], box: Box) -> bool:
+    """Whether anybody lies more than a pixel outside the box."""
+    top, left, height, width = box
+    outside = np.ones(labels.shape, bool)
+    outside[max(0, int(top) - 1) : int(top + height) + 2, max(0, int(left) - 1) : int(left + width) + 2] = False
+    return bool(((labels > 0) & (labels != IGNORED) & outside).any())

@@ -1,0 +1,246 @@
+"""`cscl masks import`: make a mask cache out of PNG masks that somebody already has."""
+
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from data.readers.listing import camera_of, list_below
+from data.records import Modality, Record
+from data.registry import open_data_set
+from parsing.cache.index import shard_folder
+from parsing.cache.lock import writing_to
+from parsing.cache.reader import MaskCache
+from parsing.cache.shard import MODALITIES, Columns, Status, shard_fits, write_shard
+from parsing.errors import InputError, MissingError
+from parsing.exporters.paths import fill
+from parsing.importers.label_values import BY_NUMBER, Reading, parse_values, understand
+from parsing.importers.placing import Fit
+from parsing.labels import IGNORED, label_set
+
+from ..parse.config import check_size, index_file
+from ..parse.plan import cache_attributes, finish, make_room, shard_length
+from .import_rules import Rules
+from .import_survey import Seen, check_classes, check_shapes, combined_hash, first_of_keys, look
+
+TEMPLATES = ("{dir}/{stem}.png", "{stem}.png")
+"""Where the mask of an image is looked for: in the data set's own folders, or all in one."""
+WITHOUT_DATA_SET = "images"
+"""What a cache that was imported without a data set names as its own."""
+
+
+@dataclass(frozen=True)
+class ImportConfig:
+    """What `cscl masks import` was asked for.
+
+    masks: folder of PNGs with classes of label set `labels`. dataset, root: the data set whose images they belong
+    to; None makes images of the masks themselves, each named as its mask but for the ending `suffix`.
+    pattern: where the paths of `folder` name identity and camera (data/readers/naming.py); the cache remembers it.
+    path: template of a mask's path below `masks` (`parsing.exporters.paths`); None tries `TEMPLATES`.
+    values: classes of numbers, as `255=person` (`label_values.parse_values`). numbers: whatever their colours.
+    fit: how the image lies in its mask. as_stored: masks were drawn on the pixels before EXIF turned them.
+    """
+
+    masks: Path
+    labels: str
+    dataset: str | None = None
+    root: Path | None = None
+    out: Path | None = None
+    size: tuple[int, int] = (288, 144)
+    path: str | None = None
+    suffix: str = ".jpg"
+    pattern: str | None = None
+    values: tuple[str, ...] = ()
+    numbers: bool = False
+    fit: Fit = "same"
+    as_stored: bool = False
+    licence: str = "not stated: imported masks"
+    overwrite: bool = False
+    progress: bool = True
+
+    def __post_init__(self) -> None:
+        check_size(self.size)
+        if not self.masks.is_dir():
+            raise MissingError(f"no folder of masks {self.masks}")
+
+
+@dataclass(frozen=True)
+class ImportResult:
+    """What became of it: masks in the cache, those of them that show nobody, images of the data set that have none."""
+
+    path: Path
+    masks: int
+    empty: tuple[str, ...]
+    without: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Pair:
+    record: Record
+    mask: Path
+
+
+def import_masks(config: ImportConfig) -> ImportResult:
+    """Write the cache of the images that have a mask; finished shards of the same masks are kept.
+
+    All masks are looked at first: InputError where they would make a cache of nobody, or do not fit their images.
+    """
+    if config.fit == "same" and _own_export(config.masks):
+        config = replace(config, fit="stretch")
+    labels = label_set(config.labels)
+    values = parse_values(config.values, labels)
+    out = index_file(config.out, config.dataset or config.masks.resolve().name)
+    pairs, without, root = _of_data_set(config, config.dataset) if config.dataset else _of_masks(config)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        seen = _survey(config, pairs, root, pool)
+        reading = understand(first_of_keys(seen), labels, values, config.numbers)
+        notes = [*reading.notes, *check_classes(seen, reading, labels)]
+        notes += check_shapes(seen, config.fit, config.as_stored, config.dataset is not None)
+        rules = Rules(labels, reading, config.size, config.fit, config.as_stored)
+        made_by = {
+            "parser": "imported png",
+            "weights": combined_hash(seen),
+            "preprocessing": _preprocessing(config, seen, reading, values),
+            "size": config.size,
+            "flip": False,
+            "probs": False,
+        }
+        attributes = cache_attributes(
+            out, made_by, labels, config.dataset or WITHOUT_DATA_SET, root, config.licence, config.pattern
+        )
+        cut = _write_all(config, out, pairs, seen, rules, attributes, pool)
+    if cut:
+        notes.append(
+            f"{len(cut)} masks show somebody in the padding that was cut off, the first is {cut[0]}; see that "
+            "--letterbox (padded on two sides) or --letterbox-corner (right or below) is what was done to the images"
+        )
+    cache = MaskCache(out)
+    empty = tuple(cache.names[n] for n in np.flatnonzero(cache.status == Status.EMPTY))
+    return ImportResult(out, len(cache), empty, without, tuple(notes))
+
+
+def _own_export(masks: Path) -> bool:
+    """Whether `cscl masks export` wrote the folder at one size, to which it stretches masks of any shape."""
+    try:
+        said = json.loads((masks / "cscl-png.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(said, dict) and said.get("exporter") == "png" and said.get("size") != "source"
+
+
+def _survey(config: ImportConfig, pairs: list[_Pair], root: Path, pool: ThreadPoolExecutor) -> list[Seen]:
+    found = pool.map(lambda p: look(p.record.name, p.mask, root / p.record.name, config.as_stored), pairs)
+    return list(tqdm(found, total=len(pairs), unit="mask", desc="look at masks", disable=not config.progress))
+
+
+def _preprocessing(
+    config: ImportConfig, seen: list[Seen], reading: Reading, values: dict[int, int] | None
+) -> dict[str, Any]:
+    """What decides the labels beside the files themselves; what is as usual is left out."""
+    said: dict[str, Any] = {"resize": "nearest"}
+    if values is not None:
+        said["values"] = {str(number): values[number] for number in sorted(values)}
+    if reading.by != BY_NUMBER:
+        said["colours"] = reading.by
+    if config.fit in ("letterbox", "corner"):
+        said["fit"] = config.fit
+    if any(one.turn > 1 for one in seen):
+        said["exif"] = "masks turned" if config.as_stored else "masks upright"
+    return said
+
+
+def _write_all(
+    config: ImportConfig, out: Path, pairs: list[_Pair], seen: list[Seen], rules: Rules,
+    attributes: dict[str, Any], pool: ThreadPoolExecutor,
+) -> list[str]:  # fmt: skip
+    """Write the shards that are not there yet, and the index; names of the masks that lost a part of somebody."""
+    length, cut = shard_length(len(pairs)), []
+    shards = {
+        shard_folder(out) / f"{start // length:05d}.h5": slice(start, start + length)
+        for start in range(0, len(pairs), length)
+    }
+    with (
+        writing_to(out, "cscl masks import"),
+        tqdm(total=len(pairs), unit="mask", desc="import", disable=not config.progress) as bar,
+    ):
+        make_room(out, attributes, [pair.record for pair in pairs], config.overwrite)
+        for path, rows in shards.items():
+            if not shard_fits(path, _names(pairs[rows]), attributes):
+                cut += _write(path, pairs[rows], seen[rows], rules, attributes, pool)
+            bar.update(len(pairs[rows]))
+        finish(out, list(shards))
+    return cut
+
+
+def _of_data_set(config: ImportConfig, name: str) -> tuple[list[_Pair], tuple[str, ...], Path]:
+    """Images of the data set that have a mask, those that have none, and the data set's folder."""
+    data_set = open_data_set(name, config.root, pattern=config.pattern)
+    templates = (config.path,) if config.path else TEMPLATES
+    best: list[_Pair] = []
+    for template in templates:
+        places = [fill(template, r.name, data_set.root.name) for r in data_set.images]
+        found = [
+            _Pair(r, config.masks / place)
+            for r, place in zip(data_set.images, places, strict=True)
+            if (config.masks / place).is_file()
+        ]
+        if len({pair.mask for pair in found}) < len(found):
+            raise InputError(
+                f"{config.masks}: several images of {name} share a mask when it is looked for as {template}; "
+                "say where each lies with --path, as in --path '{dir}/{stem}.png'"
+            )
+        best = max(best, found, key=len)
+        if best:
+            break
+    if not best:
+        example = " or ".join(str(config.masks / fill(t, data_set.images[0].name, "")) for t in templates)
+        raise InputError(f"no image of {name} has a mask in {config.masks}; looked for {example}; give --path")
+    having = {pair.record.name for pair in best}
+    return best, tuple(r.name for r in data_set.images if r.name not in having), data_set.root
+
+
+def _of_masks(config: ImportConfig) -> tuple[list[_Pair], tuple[str, ...], Path]:
+    """One image a mask, named as it; modality by a folder `infrared`, camera by folder or file name."""
+    if config.pattern is not None:
+        raise InputError(f"--pattern {config.pattern} is for --dataset folder; give --dataset and --root")
+    if config.path is not None:
+        raise InputError("--path says where the mask of an image lies; give the images with --dataset and --root")
+    masks = [name.removeprefix("./") for name in list_below(config.masks, ".").images if name.lower().endswith(".png")]
+    if not masks:
+        raise InputError(f"{config.masks} holds no PNG")
+    pairs = []
+    for mask in masks:
+        name = str(PurePosixPath(mask).with_suffix(config.suffix))
+        modality: Modality = "infrared" if "infrared" in PurePosixPath(mask).parts[:-1] else "visible"
+        pairs.append(_Pair(Record(name, -1, camera_of(name), modality), config.masks / mask))
+    return pairs, (), config.root or config.masks
+
+
+def _names(rows: list[_Pair]) -> NDArray[np.object_]:
+    return np.array([pair.record.name for pair in rows], dtype=object)
+
+
+def _write(
+    path: Path, rows: list[_Pair], seen: list[Seen], rules: Rules, attributes: dict[str, Any], pool: ThreadPoolExecutor
+) -> list[str]:
+    answers = list(pool.map(rules.labels_of, seen))
+    masks = np.stack([labels for labels, _ in answers])
+    found = ((masks > 0) & (masks != IGNORED)).any((1, 2))
+    columns = Columns(
+        _names(rows),
+        np.where(found, Status.OK, Status.EMPTY).astype(np.uint8),
+        found.astype(np.float32),  # nothing is known of how sure their maker was
+        np.array([one.upright for one in seen], np.int32),
+        np.array([pair.record.identity for pair in rows], np.int32),
+        np.array([pair.record.camera for pair in rows], np.int32),
+        np.array([MODALITIES.index(pair.record.modality) for pair in rows], np.uint8),
+    )
+    write_shard(path, masks, columns, attributes)
+    return [one.name for one, (_, cut) in zip(seen, answers, strict=True) if cut]

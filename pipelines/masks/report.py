@@ -1,0 +1,248 @@
+"""`cscl masks report`: one page on a mask cache: what made it, counts, confidence, classes, failures, a gallery."""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from data.simulators.layouts import MARK
+from parsing.cache.reader import MaskCache
+from parsing.cache.shard import MODALITIES, Status
+from parsing.errors import CsclError, InputError
+
+from ..pages.charts import bars, histograms
+from ..pages.gallery import Gallery, cards, legend_of, sample, worst_first
+from ..pages.page import Section, SummaryRow, Table, write_page
+from .counts import MaskCounts, count_masks
+from .info import info
+
+MOST_NAMED = 200
+"""How many failures the page names."""
+CONFIDENCE = (
+    "The IoU that the parser's own probabilities expect of the mask, times the share of the person that the image and "
+    "its mirror image label alike, times how plausibly the parts lie below one another."
+)
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """What `cscl masks report` was asked for.
+
+    root: the images, where they are not where the cache says. thumbnails: how many images the gallery shows.
+    images: whether the page shows them, or the masks alone.
+    """
+
+    file: Path
+    out: Path
+    root: Path | None = None
+    thumbnails: int = 300
+    images: bool = True
+    progress: bool = True
+
+
+@dataclass(frozen=True)
+class ReportResult:
+    """Where the page is, how many images its gallery shows, and of these how many have no readable image file."""
+
+    page: Path
+    shown: int
+    missing: int
+
+
+def report(config: ReportConfig) -> ReportResult:
+    """Write `out/index.html`, a single file that needs no network; a report that is there is replaced."""
+    _check_free(config.out)
+    cache = MaskCache(config.file)
+    root = config.root or cache.root
+    counts = count_masks(cache, config.progress)
+    order = worst_first(cache, counts.person)
+    chosen = sample(cache, order, config.thumbnails)
+    shown = cards(cache, root, chosen, counts.person, config.images, config.progress)
+    missing = sum(not card.image for card in shown) if config.images else 0
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            page = write_page(
+                config.out,
+                f"Masks of {cache.data_set}",
+                _summary(cache, counts),
+                list(_sections(cache, counts, Path(folder))),
+                lead=f"{len(cache):,} images, parsed by {cache.made_by['parser']} into {len(cache.labels) - 1} parts "
+                f"({cache.labels.name}) at {cache.size[0]}x{cache.size[1]}.",
+                simulated=_simulated(root),
+                facts=_facts(config.file),
+                subject="This cache",
+                gallery=Gallery(
+                    "Gallery, worst first",
+                    _caption(config, root, len(order), len(shown), missing),
+                    shown,
+                    legend_of(cache, counts.pixels.sum(0) > 0),
+                )
+                if shown
+                else None,
+            )
+    except OSError as error:
+        raise CsclError(f"the report cannot be written to {config.out}: {error.strerror or error}") from error
+    return ReportResult(page, len(shown), missing)
+
+
+def _check_free(out: Path) -> None:
+    """Refuse to replace a page that no `cscl` wrote, before the work is done."""
+    page = out / "index.html"
+    if out.exists() and not out.is_dir():
+        raise InputError(f"-o {out}: that is a file; give a folder")
+    if page.is_file():
+        with page.open(encoding="utf-8", errors="replace") as file:
+            if '<meta name="generator" content="cscl">' not in file.read(1000):
+                raise InputError(f"{page} is not a page of cscl; give another -o")
+
+
+def _simulated(root: Path) -> str:
+    if not (root / MARK).is_file():
+        return ""
+    return "These images were made by `cscl data make`. What is counted here says nothing about real cameras."
+
+
+def _summary(cache: MaskCache, counts: MaskCounts) -> Iterator[SummaryRow]:
+    parsed = cache.status == Status.OK
+    yield SummaryRow(
+        "Person found",
+        float(parsed.mean()),
+        meaning=f"share of the images with a person in the mask: {int(parsed.sum()):,} of {len(cache):,}",
+    )
+    for number, modality in enumerate(MODALITIES):
+        of_it = parsed & (cache.modality == number)
+        if of_it.any():
+            sure = float(cache.confidence[of_it].mean().clip(0, 1))
+            yield SummaryRow(
+                f"Confidence, {modality}", sure, meaning=f"mean over {int(of_it.sum()):,} masks with a person"
+            )
+
+
+def _sections(cache: MaskCache, counts: MaskCounts, pictures: Path) -> Iterator[Section]:
+    parsed = cache.status == Status.OK
+    yield Section(
+        "Images",
+        "By modality and camera. Person is the mean share of a mask that is no background, over the masks with one.",
+        table=_camera_table(cache, counts),
+    )
+    if parsed.any():
+        yield Section(
+            "Confidence",
+            f"{CONFIDENCE} Masks with nobody in them are left out. Imported masks count as sure: 1.",
+            histograms(
+                {m: cache.confidence[parsed & (cache.modality == i)] for i, m in enumerate(MODALITIES)},
+                pictures / "confidence.png",
+                "confidence",
+            ),
+        )
+    present = [i for i in range(len(MODALITIES)) if counts.masks[i]]
+    if present:
+        of_images, of_person = counts.of_images(), counts.of_person()
+        parts = list(cache.labels.classes[1:])
+        yield Section(
+            "Classes",
+            "How many of the masks have a pixel of a class, and how much of all person pixels is of it. A class that "
+            "is common in one modality and rare in the other may be one that the parser loses there.",
+            bars(
+                parts, {MODALITIES[i]: of_images[i, 1:] for i in present}, pictures / "classes.png",
+                "% of the masks that a class occurs in",
+            ),
+            Table(
+                ("class", *(f"% of {w}, {MODALITIES[i]}" for w in ("masks", "person") for i in present)),
+                [
+                    [name, *(_per_cent(share[i, c]) for share in (of_images, of_person) for i in present)]
+                    for c, name in enumerate(parts, 1)
+                ],
+            ),
+        )  # fmt: skip
+    yield _failures(cache)
+
+
+def _camera_table(cache: MaskCache, counts: MaskCounts) -> Table:
+    """A row a camera of each modality, and one for a modality that has several."""
+    rows = []
+    for number, modality in enumerate(MODALITIES):
+        of_it = cache.modality == number
+        cameras = np.unique(cache.camera[of_it]).tolist()
+        groups = [(f"{modality}, camera {c}" if c else modality, of_it & (cache.camera == c)) for c in cameras]
+        if len(cameras) > 1:
+            groups.append((f"{modality}, all", of_it))
+        for name, group in groups:
+            parsed = group & (cache.status == Status.OK)
+            people = np.unique(cache.identity[group & (cache.identity >= 0)])
+            rows.append(
+                [
+                    name,
+                    f"{int(group.sum()):,}",
+                    f"{len(people):,}" if len(people) else "unknown",
+                    *(f"{int(g.sum()):,}" for g in (group & (cache.status == Status.EMPTY), group & ~cache.has_mask)),
+                    f"{cache.confidence[parsed].mean():.3f}" if parsed.any() else "none",
+                    _per_cent(counts.person[parsed].mean() if parsed.any() else np.nan),
+                ]
+            )
+    columns = ("", "images", "identities", "nobody found", "no mask", "mean confidence", "person, %")
+    return Table(columns, rows)
+
+
+def _failures(cache: MaskCache) -> Section:
+    kinds = {
+        Status.UNREADABLE: "unreadable image, no mask",
+        Status.FATAL: "killed what parsed it, no mask",
+        Status.EMPTY: "nobody found",
+    }
+    numbers = [n for status in kinds for n in np.flatnonzero(cache.status == status).tolist()]
+    if not numbers:
+        return Section("Failures", "None: every image could be read and has a person in its mask.")
+    without = int((~cache.has_mask).sum())
+    caption = f"{without:,} images have no mask and {len(numbers) - without:,} masks have nobody in them."
+    if len(numbers) > MOST_NAMED:
+        caption += f" The first {MOST_NAMED} of these {len(numbers):,}:"
+    rows = [[cache.names[n], kinds[Status(cache.status[n])]] for n in numbers[:MOST_NAMED]]
+    return Section("Failures", caption, table=Table(("image", "what"), rows))
+
+
+def _caption(config: ReportConfig, root: Path, masks: int, shown: int, missing: int) -> str:
+    """What the gallery shows, and what it lacks."""
+    text = "Masks with nobody in them come first, then those of least confidence. "
+    if shown < masks:
+        text += (
+            f"{shown:,} of {masks:,} masks: from each camera as many, half of them its worst, the others spread evenly "
+            "over the rest. --thumbnails shows more. "
+        )
+    if config.images and missing:
+        all_or_some = "None of the" if missing == shown else f"{missing:,} of the"
+        text += (
+            f"{all_or_some} images {'is' if missing == shown else 'are not'} where they are looked for, in "
+            f"{root.name}: their masks stand alone. --root says where the images are. "
+        )
+    if config.images and missing < shown:
+        text += (
+            "The pictures are part of the data set: its licence may forbid to pass this page on (--no-images makes one "
+            "of the masks alone). "
+        )
+    return text + "Select an image to enlarge it."
+
+
+def _facts(file: Path) -> dict[str, str]:
+    """Provenance, as the cache has it."""
+    about = info(file)
+    made, labels = about.made_by, about.made_by["labels"]
+    preprocessing = ", ".join(f"{key} {value}" for key, value in made["preprocessing"].items())
+    return {
+        "cache": about.path.name,
+        "data set": f"{about.data_set} ({about.root.name})",
+        "parser": f"{made['parser']}, weights {made['weights'][:16]}",
+        "preprocessing": preprocessing or "not stated",
+        "masks": f"{made['size'][0]}x{made['size'][1]}, {'flip averaged' if made['flip'] else 'no flip'}"
+        f"{', with probabilities' if made['probs'] else ''}",
+        "label set": f"{labels['name']}: {', '.join(labels['classes'])}",
+        "licence": about.licence,
+        "fingerprint": about.fingerprint,
+        "on disk": f"{about.bytes / 2**20:.1f} MiB",
+    }
+
+
+def _per_cent(share: float) -> str:
+    return "none" if np.isnan(share) else f"{100 * share:.1f}"

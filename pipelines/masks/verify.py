@@ -1,0 +1,182 @@
+"""`cscl masks verify`: every file of a mask cache against what was written, and mending it."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from data.registry import open_data_set
+from parsing.cache.damage import Damage, Inspection, inspect_cache
+from parsing.cache.index import build_index, orphans, shards_of
+from parsing.cache.lock import writing_to
+from parsing.cache.reader import MaskCache
+from parsing.cache.shard import Status
+from parsing.errors import CacheError
+from parsing.images import UnreadableImageError, read_image
+from parsing.parsers.registry import ParserSpec
+from parsing.parsers.sources import SCHP
+
+from ..parse.plan import shard_length
+from ..parse.run import ParseConfig, parse
+
+BY_NAME = ("street", "schp-lip", "schp-atr", "schp-pascal")
+"""Parsers that a cache names fully; of the others it does not know where their files are."""
+
+
+@dataclass(frozen=True)
+class VerifyConfig:
+    """What `cscl masks verify` was asked for. weights, root, device, workers: to parse again, as in ParseConfig."""
+
+    cache: Path
+    repair: bool = False
+    root: Path | None = None
+    weights: Path | None = None
+    device: str = "auto"
+    workers: int | None = None
+    progress: bool = True
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """What is wrong with a cache. unmasked: images recorded without a mask; readable: those that can be read now."""
+
+    path: Path
+    shards: int
+    images: int
+    damage: tuple[Damage, ...]
+    unmasked: tuple[str, ...]
+    readable: tuple[str, ...]
+    repaired: tuple[Damage, ...] = ()
+
+    @property
+    def sound(self) -> bool:
+        return not self.damage and not self.readable
+
+    def to_json(self) -> dict[str, Any]:
+        shown = {**asdict(self), "sound": self.sound, "path": str(self.path)}
+        for key in ("damage", "repaired"):
+            shown[key] = [{**one, "path": str(one["path"])} for one in shown[key]]
+        return shown
+
+    def lines(self) -> list[str]:
+        lines = [f"repaired: {d.path} {d.what}" for d in self.repaired]
+        lines += [f"{d.path} {d.what}" for d in self.damage]
+        if self.readable:
+            lines.append(f"{len(self.readable)} images were unreadable and are not now: {_first(self.readable)}")
+        if others := [name for name in self.unmasked if name not in self.readable]:
+            lines.append(f"note: {len(others)} images are recorded without a mask: {_first(others)}")
+        state = "whole" if self.sound else "damaged; --repair mends it"
+        return [*lines, f"{self.path}: {self.images} masks in {self.shards} whole shards, {state}"]
+
+
+def verify(config: VerifyConfig) -> VerifyReport:
+    """Check every file of the cache and mend what is wrong, if asked to; errors as those of `parse`."""
+    found, report = _look(config)
+    if not config.repair or (report.sound and not _fatal(found)):
+        return report
+    if any(d.kind == "shard" for d in report.damage) or report.readable or _fatal(found):
+        _parse_again(config, found, report.readable)
+    else:
+        with writing_to(config.cache, "cscl masks verify"):
+            shards = [p for p in shards_of(config.cache) if p.name in found.whole]
+            build_index(config.cache, shards)
+            for path in orphans(config.cache):
+                path.unlink(missing_ok=True)
+    _, mended = _look(config)
+    gone = tuple(d for d in report.damage if d not in mended.damage)
+    return VerifyReport(
+        mended.path, mended.shards, mended.images, mended.damage, mended.unmasked, mended.readable, gone
+    )
+
+
+def _look(config: VerifyConfig) -> tuple[Inspection, VerifyReport]:
+    with tqdm(unit="shard", desc="verify", disable=not config.progress) as bar:
+        found = inspect_cache(config.cache, bar.update)
+    whole = found.whole.values()
+    unmasked = tuple(n for c in whole for n in c.names[(c.status == Status.UNREADABLE) | (c.status == Status.FATAL)])
+    damage = found.damage
+    if not any(d.path == config.cache for d in damage):
+        damage += tuple(_unreadable_index(config.cache))
+    candidates = [n for c in whole for n in c.names[c.status == Status.UNREADABLE]]
+    readable = tuple(n for n in candidates if _can_be_read(_root(config, found) / n))
+    images = sum(len(c) for c in whole)
+    return found, VerifyReport(config.cache, len(found.whole), images, damage, unmasked, readable)
+
+
+def _unreadable_index(index: Path) -> Iterator[Damage]:
+    try:
+        MaskCache(index)
+    except CacheError as error:
+        yield Damage(index, "index", str(error).removeprefix(f"{index}: "))
+
+
+def _root(config: VerifyConfig, found: Inspection) -> Path:
+    relative = found.attributes["root"] if found.attributes else "."
+    return config.root or (config.cache.parent.resolve() / relative).resolve()
+
+
+def _can_be_read(path: Path) -> bool:
+    try:
+        read_image(path)
+    except UnreadableImageError:
+        return False
+    return True
+
+
+def _fatal(found: Inspection) -> bool:
+    return any((c.status == Status.FATAL).any() for c in found.whole.values())
+
+
+def _parse_again(config: VerifyConfig, found: Inspection, readable: Sequence[str]) -> None:
+    """Parse the shards that are damaged, and those with images that had no mask and may have one now."""
+    if found.attributes is None:
+        raise CacheError(f"{config.cache}: nothing of it is whole; run the `cscl parse` that made it again")
+    made_by = json.loads(found.attributes["made_by"])
+    if made_by["parser"] not in BY_NAME:
+        command = "masks import" if made_by["parser"].startswith("imported") else "parse"
+        raise CacheError(
+            f"{config.cache} was made by {made_by['parser']}, whose files it does not know; "
+            f"run the `cscl {command}` that made it again, which mends it"
+        )
+    root = _root(config, found)
+    wanted = frozenset(readable)
+    again = frozenset(
+        name
+        for name, columns in found.whole.items()
+        if wanted.intersection(columns.names) or (columns.status == Status.FATAL).any()
+    )
+    preprocessing, published = made_by["preprocessing"], SCHP.get(made_by["parser"])
+    parser = ParserSpec(
+        made_by["parser"], config.weights, config.device,
+        narrow=published is not None and preprocessing.get("input") == list(published.narrow),
+        bf16=preprocessing.get("precision") == "bfloat16",
+    )  # fmt: skip
+    again_config = ParseConfig(
+        found.attributes["data_set"], root, config.cache, parser, tuple(made_by["size"]), workers=config.workers,
+        probs=made_by["probs"], flip=made_by["flip"], pattern=found.attributes.get("pattern"), progress=config.progress,
+    )  # fmt: skip
+    parse(again_config, _images(config, found, root), again)
+
+
+def _images(config: VerifyConfig, found: Inspection, root: Path) -> list[str]:
+    """Names of all images of the cache: from its index, else those of the data set if its whole shards fit them."""
+    if found.expected is not None:
+        return [name for columns in found.expected.values() for name in columns.names]
+    said = found.attributes or {}
+    names = [r.name for r in open_data_set(str(said.get("data_set")), root, pattern=said.get("pattern")).images]
+    size = shard_length(len(names))
+    for file, columns in found.whole.items():
+        start = int(Path(file).stem) * size
+        if list(columns.names) != names[start : start + size]:
+            raise CacheError(
+                f"{config.cache}: its index and some shards are lost, and the others do not hold the images of {root} "
+                "as they are; run the `cscl parse` that made it again"
+            )
+    return names
+
+
+def _first(names: Sequence[str]) -> str:
+    return ", ".join(names[:10]) + (" ..." if len(names) > 10 else "")

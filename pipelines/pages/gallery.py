@@ -1,0 +1,140 @@
+"""The gallery of a page: a sample of a cache's masks, each a small picture with its parts as a layer of its own."""
+
+import io
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from tqdm import tqdm
+
+from parsing.cache.reader import MaskCache
+from parsing.cache.shard import MODALITIES, Status
+from parsing.exporters.paths import relative_path
+from parsing.images import UnreadableImageError, read_image
+from parsing.labels import IGNORED
+
+from .sheets import palette
+
+BOX = (160, 192)
+"""Largest width and height of a small picture, in pixels."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """One image. image: a JPEG, empty where it is missing or not wanted; mask: a PNG of the same size, `size`
+    (width, height), transparent where nobody is. person: share of the mask, in [0, 1]."""
+
+    name: str
+    identity: int
+    camera: int
+    modality: str
+    confidence: float
+    person: float
+    size: tuple[int, int]
+    image: bytes
+    mask: bytes
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Cards in the order they are shown. legend: class and its colour, #rrggbb."""
+
+    title: str
+    caption: str
+    cards: Sequence[Card]
+    legend: Sequence[tuple[str, str]]
+
+
+def worst_first(cache: MaskCache, person: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Numbers of all images that have a mask: empty masks, then by confidence, then by the person's share."""
+    order = np.lexsort((person, cache.confidence, cache.status != Status.EMPTY))
+    return order[cache.has_mask[order]]
+
+
+def sample(cache: MaskCache, order: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """At most `count` of `order`, in its order, dealt evenly to the cameras of each modality.
+
+    Half of a camera's share are its first ones, the others lie evenly over the rest; a camera with fewer images
+    than its share leaves the others more.
+    """
+    camera = cache.modality[order].astype(np.int64) * (int(cache.camera.max(initial=0)) + 1) + cache.camera[order]
+    groups = sorted((np.flatnonzero(camera == c) for c in np.unique(camera)), key=len)
+    chosen: list[int] = []
+    for number, group in enumerate(groups):
+        share = min(len(group), (count - len(chosen)) // (len(groups) - number))
+        first = share - share // 2
+        rest = group[first:]
+        chosen += [*group[:first].tolist(), *(int(rest[i * len(rest) // (share // 2)]) for i in range(share // 2))]
+    return order[sorted(chosen)]
+
+
+def legend_of(cache: MaskCache, classes: NDArray[np.bool_]) -> list[tuple[str, str]]:
+    """Name and colour (#rrggbb) of the parts among `classes` (C,)."""
+    colours = palette(cache.labels.classes)
+    return [
+        (name, "#" + bytes(colours[i]).hex()) for i, name in enumerate(cache.labels.classes) if i > 0 and classes[i]
+    ]
+
+
+def cards(
+    cache: MaskCache, root: Path, numbers: NDArray[np.int64], person: NDArray[np.float64], images: bool, progress: bool
+) -> list[Card]:
+    """A card for each of `numbers`; without its image where that cannot be read, or where `images` are not wanted."""
+    names = [cache.names[n] for n in numbers]
+    with ThreadPoolExecutor() as pool:
+        pictures = pool.map(lambda name: _picture(root, name), names) if images else iter([b""] * len(names))
+        bar = tqdm(zip(numbers.tolist(), pictures, strict=True), total=len(names), unit="image", desc="draw gallery",
+                   disable=not progress)  # fmt: skip
+        return [_card(cache, number, picture, float(person[number])) for number, picture in bar]
+
+
+def _picture(root: Path, name: str) -> bytes:
+    """The image `name`, small, as a JPEG; nothing where it cannot be read."""
+    try:
+        image = Image.fromarray(read_image(root / relative_path(name)))
+    except UnreadableImageError:
+        return b""  # the page counts these and says so
+    file = io.BytesIO()
+    image.resize(_fitted(image.size), Image.Resampling.LANCZOS).save(file, "JPEG", quality=80)
+    return file.getvalue()
+
+
+def _card(cache: MaskCache, number: int, picture: bytes, person: float) -> Card:
+    height, width = cache.source_size[number].tolist()
+    if min(height, width) < 1:
+        height, width = cache.size
+    if picture:
+        with Image.open(io.BytesIO(picture)) as image:
+            size = image.size
+    else:
+        size = _fitted((width, height))
+    return Card(
+        cache.names[number],
+        int(cache.identity[number]),
+        int(cache.camera[number]),
+        MODALITIES[cache.modality[number]],
+        float(cache.confidence[number]),
+        person,
+        size,
+        picture,
+        _layer(cache[number], size, palette(cache.labels.classes)),
+    )
+
+
+def _layer(labels: NDArray[np.uint8], size: tuple[int, int], colours: NDArray[np.uint8]) -> bytes:
+    """The parts as a PNG with a palette, of `size` (width, height); background and ignored pixels are transparent."""
+    shown = Image.fromarray(np.where(labels == IGNORED, 0, labels)).resize(size, Image.Resampling.NEAREST)
+    shown.putpalette(colours.tobytes())
+    file = io.BytesIO()
+    shown.save(file, "PNG", transparency=0, optimize=True)
+    return file.getvalue()
+
+
+def _fitted(size: tuple[int, int]) -> tuple[int, int]:
+    """The size (width, height), shrunk to fit BOX; never enlarged."""
+    scale = min(1.0, BOX[0] / size[0], BOX[1] / size[1])
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))

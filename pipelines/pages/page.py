@@ -1,0 +1,156 @@
+"""The page of a run: one HTML file with its pictures inside, readable without a network and by a stranger."""
+
+import base64
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from parsing.errors import InputError, MissingError
+
+from .gallery import Gallery
+
+MEANINGS = {
+    "Rank-1": "how often the gallery image ranked first shows the person of the query",
+    "Rank-5": "how often the person of the query is among the first five",
+    "Rank-10": "how often the person of the query is among the first ten",
+    "Rank-20": "how often the person of the query is among the first twenty",
+    "mAP": "mean average precision: share of right images down to each right one, averaged over these",
+    "mINP": "mean inverse negative penalty: share of right images down to the last, hardest right one",
+}
+"""What a measure says, in a line, for readers outside the field."""
+
+_KINDS = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
+
+
+@dataclass(frozen=True)
+class SummaryRow:
+    """One line of the headline table.
+
+    value, chance: shares in [0, 1], shown in per cent; `chance` is what a random ranking would score.
+    meaning: explains the measure; MEANINGS has the usual ones.
+    """
+
+    name: str
+    value: float
+    chance: float | None = None
+    meaning: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells are shown as they are given; the first column names the row."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page: a heading, what it shows, then a picture (PNG or JPEG), a table, a command."""
+
+    title: str
+    caption: str
+    picture: Path | None = None
+    table: Table | None = None
+    command: str = ""
+
+
+def write_page(
+    out_dir: Path,
+    title: str,
+    summary: Iterable[SummaryRow],
+    sections: Iterable[Section],
+    *,
+    lead: str = "",
+    protocol: str = "",
+    simulated: str = "",
+    facts: Mapping[str, str] | None = None,
+    subject: str = "This run",
+    gallery: Gallery | None = None,
+) -> Path:
+    """Write `out_dir/index.html` and answer its path.
+
+    lead: a sentence or two on what this is. protocol: what the headline is measured on: gallery rule, number
+        of trials, re-ranked or not, selected on what.
+    simulated: not empty where the data are made up: what they are. It stands above the numbers.
+    facts: settings and figures of the run, in order. subject: what the headline's values are of.
+    gallery: pictures to look through, below the sections.
+    All texts are escaped. MissingError for a picture that is not there; InputError for one of another kind, a
+    table whose rows do not fit its columns, a share outside [0, 1].
+    """
+    templates = Environment(
+        loader=PackageLoader("pipelines.pages", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters["inline"] = _inline
+    page = templates.get_template("page.html" if gallery is None else "gallery.html")
+    rows = [_shown(row) for row in summary]
+    html = page.render(
+        title=title,
+        lead=lead,
+        protocol=protocol,
+        simulated=simulated,
+        summary=rows,
+        beside_chance=any(row["chance"] for row in rows),
+        sections=[_embedded(section) for section in sections],
+        facts=facts or {},
+        subject=subject,
+        gallery=gallery,
+    )
+    out_dir.mkdir(parents=True, exist_ok=True)
+    path = out_dir / "index.html"
+    draft = out_dir / ".index.html.part"
+    draft.write_text(html, encoding="utf-8")
+    return draft.replace(path)
+
+
+def _shown(row: SummaryRow) -> dict[str, str]:
+    """A headline row as the template shows it: shares in per cent, the bar's and the mark's width in CSS."""
+    for share in (row.value, row.chance):
+        if share is not None and not (math.isnan(share) or 0 <= share <= 1):
+            raise InputError(f"{row.name} must be a share in [0, 1], got {share:g}")
+    return {
+        "name": row.name,
+        "value": _per_cent(row.value),
+        "chance": "" if row.chance is None else _per_cent(row.chance),
+        "width": f"{0 if math.isnan(row.value) else 100 * row.value:.2f}%",
+        "meaning": row.meaning or MEANINGS.get(row.name, ""),
+    }
+
+
+def _per_cent(share: float) -> str:
+    return "not measured" if math.isnan(share) else f"{100 * share:.1f} %"
+
+
+def _embedded(section: Section) -> dict[str, object]:
+    """The section as the template shows it, its picture as a data URI."""
+    table = section.table
+    if table and any(len(row) != len(table.columns) for row in table.rows):
+        raise InputError(f"section {section.title!r}: every row of its table must have {len(table.columns)} cells")
+    return {
+        "title": section.title,
+        "caption": section.caption,
+        "picture": _data_uri(section.picture) if section.picture else "",
+        "table": table,
+        "command": section.command,
+    }
+
+
+def _data_uri(picture: Path) -> str:
+    kind = _KINDS.get(picture.suffix.lower())
+    if kind is None:
+        raise InputError(f"pictures of a page must be PNG or JPEG, got {picture}")
+    if not picture.is_file():
+        raise MissingError(f"no picture at {picture}; draw it before the page is written")
+    return _inline(picture.read_bytes(), kind)
+
+
+def _inline(data: bytes, kind: str) -> str:
+    """A file's content as a data URI."""
+    return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"

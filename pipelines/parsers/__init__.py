@@ -1,0 +1,1 @@
+"""`cscl parser`: listing human parsers, training, scoring and comparing them."""

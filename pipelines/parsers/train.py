@@ -1,0 +1,224 @@
+"""`cscl parser train`: train the built-in parser, or fine-tune it, on annotated photographs."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence, Sized
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import segmentation_models_pytorch as smp
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader, Sampler
+from tqdm import tqdm
+
+from data.photographs.crops import PersonCrops, load
+from parsing.errors import CsclError, InputError
+from parsing.parsers.street import BUILT_IN, StreetNetwork, load_street, save_street
+
+from ..devices import find_device
+from ..recipes.reading import build, change, read_values
+from .annotated import Annotated
+from .encoder_weights import load_encoder
+from .pseudo_labels import pseudo_labelled
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParserRecipe:
+    """All that decides the weights beside the photographs.
+
+    encoder_weights: `none`, `imagenet` (what the encoder's library publishes) or a file of the encoder's weights.
+    crop_size: (height, width) of crops to learn from; (): the network's input size. A person fills more of a box to
+        be parsed than of these crops, whose sides stray, so that an input a third larger than they are answers better
+        than one of their size (Touvron et al., Fixing the train-test resolution discrepancy, NeurIPS 2019).
+    epochs: over the annotated photographs, with AdamW and one cycle. self_epochs: then over these and the unlabelled
+        ones, whose labels are what the network has learnt to answer, with another cycle of half the rate.
+    keep: share of the unlabelled photographs, the most confident ones, that is used.
+    encoder_rate: the encoder's learning rate as a multiple of the decoder's.
+    """
+
+    network: StreetNetwork = field(default_factory=StreetNetwork)
+    encoder_weights: str = "imagenet"
+    crop_size: tuple[int, ...] = ()
+    epochs: int = 80
+    self_epochs: int = 20
+    keep: float = 0.9
+    batch_size: int = 16
+    learning_rate: float = 2e-3
+    encoder_rate: float = 0.25
+    weight_decay: float = 1e-2
+    ema: float = 0.995
+    dice: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.epochs, self.batch_size) < 1 or self.self_epochs < 0:
+            raise InputError(
+                f"epochs, batch_size and self_epochs must be at least 1, 1 and 0, got {self.epochs}, "
+                f"{self.batch_size} and {self.self_epochs}"
+            )
+        if self.crop_size and (len(self.crop_size) != 2 or min(self.crop_size) < 1):
+            raise InputError(f"crop_size = {list(self.crop_size)}; give [height, width], or [] for the network's input")
+        if not 0 < self.keep <= 1:
+            raise InputError(f"keep = {self.keep}; give a share above 0 and at most 1")
+
+
+def read_parser_recipe(source: Path | None = None, changes: Sequence[str] = ()) -> ParserRecipe:
+    """A recipe from a TOML file (None: the shipped one, `street`), then each `a.b=c`."""
+    recipe: ParserRecipe = build(ParserRecipe, change(read_values(source, "street", "parsers"), changes))
+    return recipe
+
+
+def train_parser(
+    photos: Path,
+    out: Path,
+    recipe: ParserRecipe | None = None,
+    init: Path | None = None,
+    device: str = "auto",
+    workers: int = 1,
+    progress: bool = True,
+) -> Path:
+    """Train on the `train` ids of `photos` and write `out` (.safetensors), with a log of losses beside it.
+
+    init: weights to start from, written by this command, or `street`; the recipe's network and encoder weights are
+    then of no account. The last weights, averaged (EMA), are kept; no photograph of `val` is looked at.
+    """
+    recipe, device = recipe or read_parser_recipe(), find_device(device)
+    library = Annotated(photos)
+    _writable(out)
+    if init is None:
+        config = recipe.network
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(recipe.seed)
+            network = config.build()
+        load_encoder(network, config.encoder, recipe.encoder_weights)
+    else:
+        network, config, _ = load_street(BUILT_IN if init == Path("street") else init)
+    height, width = recipe.crop_size or config.input_size
+    if height > config.input_size[0] or width > config.input_size[1]:
+        raise InputError(
+            f"crop_size = [{height}, {width}] is larger than the network's input, {list(config.input_size)}; "
+            "--set crop_size=[] learns from crops of that size"
+        )
+    loaded = (load(library, photo_id, height) for photo_id in library.train)
+    annotated = [photo for photo in loaded if photo is not None]
+    if not annotated:
+        raise InputError(f"{photos}: none of the {len(library.train)} training photographs shows a person")
+    trainer = _Trainer(network.to(device).to(memory_format=torch.channels_last), config, recipe, out, workers, progress)
+    trainer.fit(PersonCrops(annotated, (height, width), recipe.seed), recipe.epochs, recipe.learning_rate)
+    used = 0
+    if recipe.self_epochs and library.unlabelled:
+        of_crops = replace(config, input_size=(height, width))
+        more = pseudo_labelled(trainer.network, of_crops, library, recipe.keep, progress)
+        used = len(more)
+        both = PersonCrops([*annotated, *more], (height, width), recipe.seed)
+        trainer.fit(both, recipe.self_epochs, recipe.learning_rate / 2)
+    summary = {"recipe": asdict(recipe), "photos": len(annotated), "pseudo_labelled": used, "log": trainer.log}
+    out.with_suffix(".json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    return out
+
+
+def _writable(out: Path) -> None:
+    if out.is_dir():
+        raise InputError(f"{out} is a folder; give the file to write the weights to, as {out / 'street.safetensors'}")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"the weights cannot be written to {out}: {error.strerror}; give another file") from error
+
+
+class _Shuffled(Sampler[int]):
+    """A permutation that is a pure function of (seed, epoch)."""
+
+    def __init__(self, data: Sized, seed: int) -> None:
+        self.size, self.seed, self.epoch = len(data), seed, 0
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
+        return iter(torch.randperm(self.size, generator=generator).tolist())
+
+
+class _Trainer:
+    """Trains one network, one cycle after the other, and writes its averaged weights after every epoch."""
+
+    def __init__(
+        self, network: nn.Module, config: StreetNetwork, recipe: ParserRecipe, out: Path, workers: int, progress: bool
+    ) -> None:
+        self.network, self.config, self.recipe = network, config, recipe
+        self.out, self.workers, self.progress = out, workers, progress
+        self.criterion = ParsingCriterion(recipe.dice)
+        self.log: list[dict[str, Any]] = []
+        self.began = time.monotonic()
+
+    def fit(self, crops: PersonCrops, epochs: int, rate: float) -> None:
+        """Leaves the averaged weights in `network`."""
+        recipe, first = self.recipe, len(self.log)
+        order = _Shuffled(crops, recipe.seed)
+        batch_size = min(recipe.batch_size, len(crops))
+        steps = len(crops) // batch_size
+        step = self._stepper(epochs * steps, rate)
+        averaged = AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
+        bar = tqdm(total=epochs * steps, unit="step", desc="train parser", disable=not self.progress)
+        for epoch in range(first, first + epochs):
+            crops.epoch = order.epoch = epoch
+            total = 0.0
+            loader = DataLoader(
+                crops, batch_size, sampler=order, num_workers=self.workers, drop_last=True,
+                generator=torch.Generator(),  # it draws a seed for its workers; not from the global one
+            )  # fmt: skip
+            self.network.train()
+            for images, labels in loader:
+                total += step(images, labels)
+                averaged.update_parameters(self.network)
+                bar.update()
+            if not total < float("inf"):
+                raise CsclError(f"the loss is not finite in epoch {epoch}; lower the learning rate")
+            seconds = round(time.monotonic() - self.began, 1)
+            self.log.append({"epoch": epoch, "crops": len(crops), "loss": total / steps, "seconds": seconds})
+            bar.set_postfix(epoch=epoch + 1, loss=f"{total / steps:.3f}")
+            save_street(averaged.module, self.config, self.out)
+        bar.close()
+        self.network.load_state_dict(averaged.module.state_dict())
+
+    def _stepper(self, total: int, rate: float) -> Callable[[Tensor, Tensor], float]:
+        """One step on a batch, answering its loss; `total` of them make the cycle."""
+        recipe, network, config = self.recipe, self.network, self.config
+        device = next(network.parameters()).device
+        encoder = [p for n, p in network.named_parameters() if n.startswith("encoder.")]
+        others = [p for n, p in network.named_parameters() if not n.startswith("encoder.")]
+        rates = [recipe.encoder_rate * rate, rate]
+        groups = [{"params": p, "lr": r} for p, r in zip((encoder, others), rates, strict=True)]
+        optimiser = torch.optim.AdamW(groups, weight_decay=recipe.weight_decay)
+        # a tenth of the steps warms up; in very short runs more, since OneCycleLR divides by (warm-up steps - 1)
+        warm_up = max(0.1, min(0.75, 1.5 / total))
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rates, total, pct_start=warm_up)
+
+        def step(images: Tensor, labels: Tensor) -> float:
+            normalised = (images.to(device).float() / 255 - config.mean) / config.std
+            logits = network(normalised.contiguous(memory_format=torch.channels_last))
+            loss = self.criterion(logits, labels.to(device).long())
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+            optimiser.step()
+            schedule.step()
+            return float(loss.detach())
+
+        return step
+
+
+class ParsingCriterion(nn.Module):
+    """Cross-entropy plus `dice` times the Dice loss of logits (B, C, H, W) against labels (B, H, W)."""
+
+    def __init__(self, dice: float) -> None:
+        super().__init__()
+        self.weight = dice
+        self.dice = smp.losses.DiceLoss("multiclass", from_logits=True)
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(logits, labels) + self.weight * self.dice(logits, labels)

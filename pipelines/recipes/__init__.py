@@ -1,0 +1,1 @@
+"""Recipes: the shipped ones (TOML), and reading them into frozen dataclasses."""

@@ -1,0 +1,1 @@
+"""`cscl evaluate`, `search` and `export`: what a trained network is used for."""

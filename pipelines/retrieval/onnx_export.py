@@ -1,0 +1,132 @@
+"""`cscl export`: a run's embedder as an ONNX file, run by onnxruntime and compared with torch before it is kept."""
+
+import json
+import warnings
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cscl.embedder import MODALITIES, Embedder
+from parsing.errors import CsclError, InputError
+
+from ..runs.folder import load_model
+
+OPSET = 17
+"""The first that has everything the network needs without being rewritten; runtimes since 2022 read it."""
+AGREEMENT = 1e-4
+"""The largest difference to torch, in any number of an embedding of length 1, that an exported file may have."""
+BATCHES = (1, 2, 5)
+"""Batch sizes that a file is checked with; it is traced with another."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A file and how far its answers were from torch's; size: (height, width) of its images."""
+
+    path: Path
+    size: tuple[int, int]
+    dim: int
+    flip: bool
+    difference: float
+
+
+class _Graph(nn.Module):
+    """What is exported: images (B, 3, H, W) uint8 and infrared (B,) bool to embeddings (B, D)."""
+
+    def __init__(self, embedder: Embedder, flip: bool) -> None:
+        super().__init__()
+        self.embedder, self.flip = embedder, flip
+
+    def forward(self, images: Tensor, infrared: Tensor) -> Tensor:
+        return self.embedder(images, infrared, self.flip)
+
+
+def export(run: Path, out: Path | None = None, flip: bool = True) -> Exported:
+    """Write the embedder of `run` to `out` (None: model.onnx in the run) for batches of any size.
+
+    Its metadata say what goes in and what comes out. InputError where the [onnx] extra is missing; CsclError, and no
+    file, where onnxruntime answers something else than torch.
+    """
+    out = out or run / "model.onnx"
+    if out.suffix != ".onnx":
+        raise InputError(f"--out {out}: give a file name that ends in .onnx")
+    onnx, runtime = _needed("onnx"), _needed("onnxruntime")
+    embedder = load_model(run)
+    graph = _Graph(embedder, flip).eval()
+    temporary = out.with_name(out.name + ".part")
+    try:
+        temporary.parent.mkdir(parents=True, exist_ok=True)
+        _trace(graph, temporary)
+        model = onnx.load(temporary)
+        onnx.helper.set_model_props(model, _about(embedder, flip))
+        model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = embedder.dim  # tracing loses it
+        onnx.checker.check_model(model)
+        onnx.save(model, temporary)
+        difference = _difference(runtime, temporary, graph)
+        if not difference <= AGREEMENT:
+            raise CsclError(f"{out} was not written: onnxruntime and torch differ by {difference:.1e} in an embedding")
+        temporary.replace(out)
+    except OSError as error:
+        raise InputError(f"--out {out} cannot be written: {error.strerror or error}") from error
+    finally:
+        if temporary.exists():
+            temporary.unlink()
+    return Exported(out, embedder.size, embedder.dim, flip, difference)
+
+
+def _about(embedder: Embedder, flip: bool) -> dict[str, str]:
+    """The file's metadata: a JSON text for each input and output and for what is done in between."""
+    height, width = embedder.size
+    about = {
+        "images": f"uint8 RGB (batch, 3, {height}, {width}), stretched to this size by bilinear interpolation",
+        "infrared": f"bool (batch): false {MODALITIES[0]}, true {MODALITIES[1]}",
+        "embedding": f"float32 (batch, {embedder.dim}), of length 1; compare by inner product",
+        "size": embedder.size,
+        "normalisation": {"in_graph": True, "mean": embedder.mean, "std": embedder.std},
+        "flip_averaged": flip,
+        "network": f"CSCL, {embedder.network.config.backbone}",
+    }
+    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in about.items()}
+
+
+def _trace(graph: _Graph, file: Path) -> None:
+    height, width = graph.embedder.size
+    images = torch.zeros((3, 3, height, width), dtype=torch.uint8)
+    infrared = torch.tensor([True, False, True])
+    names = ["images", "infrared", "embedding"]
+    with warnings.catch_warnings():
+        # Of shapes that become constants, as they should, and of the exporter's age: the newer one wants onnxscript.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            graph, (images, infrared), str(file), dynamo=False, opset_version=OPSET,
+            input_names=names[:2], output_names=names[2:], dynamic_axes={name: {0: "batch"} for name in names},
+        )  # fmt: skip
+
+
+def _difference(runtime: Any, file: Path, graph: _Graph) -> float:
+    """The largest difference between onnxruntime and torch on random images, over batches of several sizes."""
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = runtime.InferenceSession(str(file), options, ["CPUExecutionProvider"])
+    rng = np.random.default_rng(0)
+    differences = []
+    for batch in BATCHES:
+        images = rng.integers(0, 256, (batch, 3, *graph.embedder.size), dtype=np.uint8)
+        infrared = rng.random(batch) < 0.5
+        with torch.inference_mode():
+            expected = graph(torch.from_numpy(images), torch.from_numpy(infrared)).numpy()
+        (answer,) = session.run(None, {"images": images, "infrared": infrared})
+        differences.append(np.abs(answer - expected).max())
+    return float(np.max(differences))
+
+
+def _needed(package: str) -> Any:
+    try:
+        return import_module(package)
+    except ImportError as error:
+        raise InputError(f'cscl export needs {package}: pip install "cscl[onnx]"') from error

@@ -1,0 +1,188 @@
+"""`cscl search`: rank a folder of images by their likeness to one or more query images, as a list and a picture."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cscl.embedder import Embedder
+from data.loading.images import load_image
+from data.readers.listing import list_below
+from data.records import Modality, Record
+from data.words import endings
+from parsing.errors import InputError, MissingError
+from parsing.images import UnreadableImageError, read_image
+
+from ..devices import find_device
+from ..pages.sheets import RankedRow, Shot, ranked_gallery
+from ..runs.embed import embed
+from ..runs.folder import load_model, read_run
+from .report import part_names
+
+SHOWN = 12
+"""Queries in the picture at most; the list has them all."""
+ACROSS = 10
+"""Gallery images beside a query in the picture at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig:
+    """What `cscl search` was asked for. queries: images, or folders of them; gallery: a folder, at any depth.
+
+    gallery_modality: None for the one that the queries are not of. out: the picture; None for search.png in the run.
+    """
+
+    run: Path
+    queries: tuple[Path, ...]
+    gallery: Path
+    query_modality: Modality = "infrared"
+    gallery_modality: Modality | None = None
+    top: int = 10
+    flip: bool = True
+    out: Path | None = None
+    device: str = "auto"
+    progress: bool = True
+
+
+@dataclass(frozen=True)
+class Match:
+    """A gallery image and its cosine similarity to the query."""
+
+    image: str
+    similarity: float
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """rankings: the nearest gallery images of each query, by its path; unreadable: images that were left out.
+
+    others: files in the folders that are no image."""
+
+    picture: Path
+    searched: int
+    query_modality: Modality
+    gallery_modality: Modality
+    rankings: tuple[tuple[str, tuple[Match, ...]], ...]
+    unreadable: tuple[str, ...]
+    others: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "picture": str(self.picture),
+            "searched": self.searched,
+            "query_modality": self.query_modality,
+            "gallery_modality": self.gallery_modality,
+            "results": [
+                {"query": query, "matches": [{"image": m.image, "similarity": m.similarity} for m in matches]}
+                for query, matches in self.rankings
+            ],
+            "unreadable": list(self.unreadable),
+            "others": list(self.others),
+        }
+
+    def lines(self) -> list[str]:
+        shown = [f"{self.searched} {self.gallery_modality} images searched, cosine similarity"]
+        for query, matches in self.rankings:
+            shown.append(f"{self.query_modality} {query}")
+            shown += [f"{place:4d}  {m.similarity:6.3f}  {m.image}" for place, m in enumerate(matches, 1)]
+        if self.others:
+            shown.append(f"note: {len(self.others)} files are no image: {endings(self.others)}")
+        left = len(self.rankings) - SHOWN
+        return [*shown, f"{self.picture}: picture" + (f" of the first {SHOWN} queries" if left > 0 else "")]
+
+
+def search(config: SearchConfig) -> SearchResult:
+    """Embed queries and gallery, rank the gallery for each query, draw the nearest with the network's part attention.
+
+    Images that cannot be read are left out and named in the result. InputError where no query or no gallery image is
+    left, MissingError for a path that is not there.
+    """
+    if config.top < 1:
+        raise InputError(f"--top {config.top}: show at least 1")
+    recipe, _ = read_run(config.run)
+    embedder = load_model(config.run, find_device(config.device))
+    other: Modality = "visible" if config.query_modality == "infrared" else "infrared"
+    lit = config.gallery_modality or other
+    others: list[str] = []
+    queries = [r for path in config.queries for r in _records(path, config.query_modality, "--query", others)]
+    if not config.gallery.is_dir():
+        raise MissingError(f"--gallery {config.gallery}: there is no such folder")
+    gallery = _records(config.gallery, lit, "--gallery", others)
+    unreadable: dict[str, str] = {}
+    queries, asked = _embedded(embedder, queries, config, unreadable)
+    gallery, offered = _embedded(embedder, gallery, config, unreadable)
+    for what, records in (("--query", queries), ("--gallery", gallery)):
+        if not records:
+            first = next(iter(unreadable.values()))
+            raise InputError(f"{what}: none of the images can be read; the first: {first}")
+    rankings = []
+    for query, feature in zip(queries, asked, strict=True):
+        similarity = offered @ feature
+        nearest = np.argsort(-similarity, kind="stable")[: config.top]
+        rankings.append((query.name, tuple(Match(gallery[i].name, float(similarity[i])) for i in nearest)))
+    parts = part_names(recipe, embedder)
+    picture = config.out or config.run / "search.png"
+    modalities = (config.query_modality, lit)
+    _draw(embedder, rankings[:SHOWN], modalities, parts, picture, min(config.top, ACROSS))
+    return SearchResult(picture, len(gallery), *modalities, tuple(rankings), tuple(unreadable.values()), tuple(others))
+
+
+def _records(path: Path, modality: Modality, option: str, others: list[str]) -> list[Record]:
+    """The image, or those below the folder in the order of their names; nobody's identity is known.
+
+    Files in the folder that are no image go to `others`.
+    """
+    if path.is_dir():
+        names, beside = list_below(path, ".")
+        others += [str(path / name) for name in beside]
+        if not names:
+            unread = f", but {len(beside)} files that are none: {endings(beside)}" if beside else ""
+            raise InputError(f"{option} {path}: there is no image in this folder{unread}")
+        return [Record(str(path / name), -1, 0, modality) for name in names]
+    if not path.is_file():
+        raise MissingError(f"{option} {path}: there is no such file or folder")
+    return [Record(str(path), -1, 0, modality)]
+
+
+def _embedded(
+    embedder: Embedder, records: Sequence[Record], config: SearchConfig, unreadable: dict[str, str]
+) -> tuple[list[Record], NDArray[np.float64]]:
+    """The records that can be read and their embeddings (N, D); why the others cannot goes to `unreadable` by name."""
+
+    def read(record: Record) -> Tensor:
+        try:
+            return load_image(Path(record.name), embedder.size)
+        except UnreadableImageError as error:
+            unreadable[record.name] = str(error)
+            return torch.zeros((3, *embedder.size), dtype=torch.uint8)
+
+    features = embed(embedder, records, read, progress=config.progress, flip=config.flip).double().numpy()
+    good = [n for n, record in enumerate(records) if record.name not in unreadable]
+    return [records[n] for n in good], features[good]
+
+
+def _draw(
+    embedder: Embedder,
+    rankings: Sequence[tuple[str, tuple[Match, ...]]],
+    modalities: tuple[Modality, Modality],
+    parts: Sequence[str],
+    picture: Path,
+    across: int,
+) -> None:
+    """The picture of the rankings, with the attention of SPAM over each image where the network has one."""
+
+    def shot(path: str, modality: Modality, similarity: float | None = None) -> Shot:
+        image = read_image(Path(path))
+        seen = embedder.attention(image, infrared=modality == "infrared")
+        return Shot(image, name=path, similarity=similarity, attention=None if seen is None else seen[0].numpy())
+
+    rows = [
+        RankedRow(shot(query, modalities[0]), [shot(m.image, modalities[1], m.similarity) for m in matches[:across]])
+        for query, matches in rankings
+    ]
+    ranked_gallery(rows, picture, across, parts)

@@ -1,0 +1,1 @@
+"""A training run's folder, its log, its embeddings and its scores."""

@@ -1,0 +1,149 @@
+"""A training run's folder: recipe.toml, run.json, metrics.jsonl, model.safetensors, state-STEP.pt, tensorboard/."""
+
+import io
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+
+from cscl.embedder import Embedder, load, metadata
+from cscl.model import CSCL
+from data.loading.transforms import MEAN, STD
+from data.records import DataSet
+from data.registry import open_data_set
+from parsing.errors import CsclError, InputError, MissingError
+from parsing.labels import label_set
+from parsing.schemes import part_scheme
+
+from ..recipes.reading import Recipe, read_recipe
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What a run was trained on: data set, root and cache (relative to the run's folder), and what it came to.
+
+    epoch: of the weights kept, from 1. identities: of the classifiers. pattern: the cache's.
+    """
+
+    data_set: str
+    root: str
+    masks: str
+    fingerprint: str
+    label_set: str
+    identities: int
+    selection: str
+    epoch: int = 0
+    pattern: str | None = None
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write aside, sync, rename: a killed process leaves the old file or the new one."""
+    temporary = path.with_name(path.name + ".part")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise CsclError(f"{path} could not be written: {error.strerror or error}") from error
+
+
+def save_model(run: Path, model: CSCL, size: tuple[int, int], info: RunInfo) -> None:
+    """Weights as safetensors, with what rebuilds the network and its input in the metadata; then run.json."""
+    state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    write_file(run / "model.safetensors", save(state, metadata(model.config, size, MEAN, STD)))
+    write_file(run / "run.json", (json.dumps(asdict(info), indent=1) + "\n").encode())
+
+
+def save_state(run: Path, model: CSCL, optimiser: Any, step: int, best: float, info: RunInfo) -> None:
+    """What `cscl train --resume` goes on from: `step` steps are done, `best` is the best validation so far.
+
+    The state before stays until the next one is whole; what lies further on than this step is of no more use.
+    """
+    buffer = io.BytesIO()
+    state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step, "best": best}
+    torch.save(state | {"masks": info.fingerprint}, buffer)
+    write_file(run / f"state-{step:08d}.pt", buffer.getvalue())
+    others = [file for file in _states(run) if file.name != f"state-{step:08d}.pt"]
+    before = [file for file in others if file.name < f"state-{step:08d}.pt"]
+    for file in others:
+        if file not in before[-1:]:
+            file.unlink()
+
+
+def read_state(run: Path) -> tuple[Mapping[str, Any] | None, tuple[str, ...]]:
+    """The last state that `save_state` wrote whole, None where a run was stopped before its first; and what was wrong
+    with each later one. CsclError where none can be read."""
+    wrong: list[str] = []
+    for file in reversed(_states(run)):
+        try:
+            saved: Mapping[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as error:  # what unpickling raises for a foreign file has no common base
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            wrong.append(f"{file} cannot be read ({reason})")
+            continue
+        if isinstance(saved, dict) and set(saved) == {"model", "optimiser", "step", "best", "masks"}:
+            return saved, tuple(wrong)
+        wrong.append(f"{file} is no training state of this version")
+    if wrong:
+        raise CsclError(f"{'; '.join(wrong)}; remove it to begin again")
+    return None, ()
+
+
+def _states(run: Path) -> list[Path]:
+    """The training states of a run, by step."""
+    return sorted(run.glob("state-*.pt"))
+
+
+def load_model(run: Path, device: str | torch.device = "cpu") -> Embedder:
+    """`cscl.load` with errors of ours: the network of a run, in eval mode, and what its images must be."""
+    try:
+        return load(run, device)
+    except FileNotFoundError as error:
+        raise MissingError(str(error)) from error
+    except ValueError as error:
+        raise InputError(str(error)) from error
+
+
+def read_run(run: Path) -> tuple[Recipe, RunInfo]:
+    """Recipe and provenance of a run."""
+    if not (run / "run.json").is_file():
+        raise MissingError(f"{run} is no run: it holds no run.json; `cscl train --run {run}` makes one")
+    try:
+        info = RunInfo(**json.loads((run / "run.json").read_text(encoding="utf-8")))
+    except (json.JSONDecodeError, TypeError) as error:
+        raise InputError(f"{run / 'run.json'} cannot be read: {error}") from error
+    return read_recipe(run / "recipe.toml"), info
+
+
+def open_images(run: Path, info: RunInfo, root: Path | None, permutations: Path | None = None) -> DataSet:
+    """The data set a run was trained on, where it lay then or below `root`."""
+    place = root or Path(os.path.normpath(run.resolve() / info.root))
+    return open_data_set(info.data_set, place, permutations, info.pattern)
+
+
+def part_count(info: RunInfo, recipe: Recipe) -> int:
+    """Q of the run, checked against its label set."""
+    scheme = part_scheme(recipe.data.scheme)
+    scheme.table(label_set(info.label_set))
+    return len(scheme)
+
+
+def describe(info: RunInfo, recipe: Recipe) -> dict[str, Any]:
+    """What a figure of this run has to say about it."""
+    return {
+        "method": recipe.method,
+        "backbone": recipe.model.backbone,
+        "pretrained": recipe.model.pretrained,
+        "selection": info.selection,
+        "epoch": info.epoch,
+        "seed": recipe.seed,
+        **({"split": recipe.data.split} if info.data_set == "regdb" else {}),
+        "masks": info.fingerprint,
+    }

@@ -1,0 +1,1 @@
+"""`cscl train`: the loop, one step of it, its batches and its optimiser."""

@@ -1,0 +1,127 @@
+"""The training loop of stage 2: steps, their log, validation, checkpoints, and what stops it."""
+
+import json
+import math
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from safetensors.torch import save
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from cscl.model import CSCL, TotalLoss
+from cscl.spam import alpha_schedule
+from parsing.errors import CsclError
+from parsing.stopping import StopRequest, ignore_signals
+
+from ..recipes.reading import Recipe
+from ..runs.folder import RunInfo, save_model, save_state, write_file
+from ..runs.log import RunLog
+from .batch_norm import share_batch_norm
+from .batches import Batches
+from .optimiser import learning_rate, make_optimiser
+from .processes import any_process, tell
+from .step import take_gradients
+from .validation import Validation, is_due
+
+
+def fit(
+    run: Path,
+    recipe: Recipe,
+    fabric: Fabric,
+    model: CSCL,
+    batches: Batches,
+    info: RunInfo,
+    validation: Validation | None = None,
+    done: Mapping[str, Any] | None = None,
+    progress: bool = True,
+) -> None:
+    """Train `model` on `batches` from the start or, with the saved state `done`, from where it was left.
+
+    Writes metrics.jsonl, the state and model.safetensors into `run`: the last weights, or with `validation` those of
+    the epoch that it scores best (Rank-1 + mAP). Of several processes the first alone writes, validates and shows.
+    KeyboardInterrupt where a signal asked to stop, after the state of that step is saved; CsclError where the loss or
+    its gradient is no number any more, after the batch is saved.
+    """
+    start, best = 0, -1.0
+    if done is not None:
+        model.load_state_dict(done["model"])
+        start, best = int(done["step"]), float(done["best"])
+    if fabric.world_size > 1:
+        share_batch_norm(model, fabric.device)
+    network, optimiser = fabric.setup(model, make_optimiser(model, recipe.train))
+    if done is not None:  # now that the weights are on their device
+        optimiser.load_state_dict(done["optimiser"])
+    criterion = TotalLoss(recipe.loss, recipe.model.tau)
+    first = fabric.is_global_zero
+    loader = DataLoader(
+        batches, batch_size=None, sampler=range(start, len(batches)), worker_init_fn=ignore_signals,
+        num_workers=4 if fabric.device.type == "cuda" else 0,
+        generator=torch.Generator(),  # else it draws from the global one
+    )  # fmt: skip
+    network.train()
+    bar = tqdm(
+        total=len(batches), initial=start, unit="step", desc=f"train {recipe.method}", disable=not (progress and first)
+    )
+    log = RunLog(run, start) if first else None
+    with StopRequest(impatient=fabric.world_size == 1) as stop, bar, log or nullcontext():
+        for number, batch in enumerate(loader, start):
+            epoch, step = divmod(number, batches.steps)
+            rate = learning_rate(recipe.train, number / batches.steps)
+            for group in optimiser.param_groups:
+                group["lr"] = group["base"] * rate
+            alpha = alpha_schedule(number / len(batches), recipe.train.guided)
+            optimiser.zero_grad(set_to_none=True)
+            terms, told = take_gradients(network, criterion, batch, alpha, recipe, fabric)
+            if not bool(torch.isfinite(terms["total"])):
+                raise _not_finite(run, number, terms, batches, first)
+            norm = fabric.clip_gradients(
+                network, optimiser, max_norm=recipe.train.clip or math.inf, error_if_nonfinite=False
+            )
+            if norm is None or not bool(torch.isfinite(norm)):
+                raise _not_finite(run, number, terms, batches, first)
+            optimiser.step()
+            model.bound_scalars()
+            row: dict[str, Any] = {"step": number + 1, "epoch": epoch + 1}
+            row |= {name: float(value) for name, value in terms.items()}
+            row |= {"lr": recipe.train.learning_rate * rate, "alpha": alpha, "gradient": float(norm)}
+            row |= told | model.scalars()
+            last = step + 1 == batches.steps
+            kept = last and validation is None
+            if last and validation is not None and is_due(epoch, recipe):
+                found = tell(fabric, validation(model) if first else None)
+                row |= found
+                kept = found["rank1"] + found["mAP"] > best
+                best = max(best, found["rank1"] + found["mAP"])
+            bar.update()
+            bar.set_postfix(epoch=epoch + 1, loss=f"{row['total']:.2f}", accuracy=f"{told['accuracy']:.2f}")
+            stopped = any_process(fabric, stop.asked) and number + 1 < len(batches)
+            if log is not None:
+                log.row(row)
+                if last or stopped:
+                    log.sync()
+                    if kept:  # before the state: a run killed in between does the epoch again and keeps it again
+                        save_model(run, model, recipe.data.size, replace(info, epoch=epoch + 1))
+                    save_state(run, model, optimiser, number + 1, best, info)
+            if stopped:
+                raise KeyboardInterrupt(f"after step {number + 1} of {len(batches)}, which is saved")
+
+
+def _not_finite(run: Path, number: int, terms: Mapping[str, Tensor], batches: Batches, write: bool) -> CsclError:
+    """The error to stop with; the whole batch is written as failed-batch.safetensors, its images' names with it."""
+    shown = ", ".join(f"{name} {float(value):.3g}" for name, value in terms.items())
+    file = run / "failed-batch.safetensors"
+    if write:
+        batch, names = batches.whole(number)
+        about = {"step": number + 1, "terms": shown, "images": names}
+        write_file(file, save({k: v.contiguous() for k, v in batch.items()}, {"cscl": json.dumps(about)}))
+    return CsclError(
+        f"step {number + 1}: the loss or its gradient is not finite ({shown}); its batch is in {file}; "
+        "lower train.learning_rate"
+    )

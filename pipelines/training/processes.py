@@ -1,0 +1,75 @@
+"""The device and the processes that a training runs on: one, or those that `torchrun` or `fabric run` started."""
+
+import os
+from collections.abc import Mapping
+from typing import Any, cast
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from parsing.errors import InputError
+
+from ..devices import find_device
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes and speaks."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def make_fabric(device: str, precision: str) -> Fabric:
+    """Lightning Fabric, its processes connected. device: `auto`, `cpu`, `cuda`, `cuda:1`; precision: `auto` is bf16
+    on CUDA. What was given to `fabric run` goes before `auto`; InputError where the two disagree."""
+    given = {name: os.environ.get(f"LT_{name}") for name in ("ACCELERATOR", "PRECISION")}
+    by_fabric = os.environ.get("LT_CLI_USED") == "1"
+    here, everywhere = (int(os.environ.get(name, "1")) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
+    if device == "auto" and by_fabric and given["ACCELERATOR"]:
+        device = {"gpu": "cuda"}.get(given["ACCELERATOR"], given["ACCELERATOR"])
+    found = torch.device(find_device(device))
+    options: dict[str, Any] = {"accelerator": found.type}
+    if by_fabric:
+        options["accelerator"] = "auto" if given["ACCELERATOR"] in ("auto", "gpu") else found.type
+    elif here > 1 or everywhere > 1:
+        options |= {"devices": here, "num_nodes": everywhere // here, "strategy": "ddp"}
+    else:
+        options["devices"] = 1 if found.index is None else [found.index]
+    if (by_fabric or everywhere > 1) and found.index is not None:
+        raise InputError(
+            f"--device {device} is one device, but {everywhere} processes were started; leave its number out"
+        )
+    if precision != "auto":
+        options["precision"] = precision
+    elif not (by_fabric and given["PRECISION"]):
+        options["precision"] = "bf16-mixed" if found.type == "cuda" else "32-true"
+    try:
+        fabric = Fabric(**options)
+        if not by_fabric:  # there the processes are connected already
+            fabric.launch()
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise InputError(f"--device {device} --precision {precision}: {error}") from error
+    return fabric
+
+
+def gather(fabric: Fabric, values: Tensor) -> Tensor:
+    """(B, ...) of every process, one after the other: (processes * B, ...); this one's own keep their gradient."""
+    if fabric.world_size == 1:
+        return values
+    narrow = values.to(torch.uint8) if values.dtype == torch.bool else values  # gloo knows no bool
+    gathered = cast(Tensor, fabric.all_gather(narrow.detach().contiguous()))
+    pieces = list(gathered.to(values.dtype).unbind(0))
+    pieces[fabric.global_rank] = values
+    return torch.cat(pieces)
+
+
+def any_process(fabric: Fabric, here: bool) -> bool:
+    """Whether it is so in any process; every one of them has to ask."""
+    if fabric.world_size == 1:
+        return here
+    total = fabric.all_reduce(torch.tensor(float(here), device=fabric.device), reduce_op="sum")
+    return bool(total)
+
+
+def tell(fabric: Fabric, values: Mapping[str, float] | None) -> dict[str, float]:
+    """What the first process found, in every process."""
+    return dict(fabric.broadcast(dict(values or {})) if fabric.world_size > 1 else values or {})

@@ -1,0 +1,133 @@
+"""`cscl masks compare`: agreement of two caches, against loops over the pixels, and what cannot be compared."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from cli import main
+from parsing import MaskCache
+from parsing.cache.shard import Status
+from parsing.errors import InputError
+from parsing.labels import IGNORED, label_set
+from parsing.resize import resize_labels
+from parsing.schemes import part_scheme
+from pipelines.masks.compare import compare
+from pipelines.masks.score import confusion
+
+MakeCache = Callable[..., MaskCache]
+NAMES = tuple(f"cam1/0001/{n:04d}.jpg" for n in range(6))
+
+
+def drawn(seed: int, classes: int, size: tuple[int, int] = (48, 24)) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, classes, (len(NAMES), *size), dtype=np.uint8)
+
+
+@pytest.fixture
+def two(make_cache: MakeCache, tmp_path: Path) -> Callable[..., tuple[Path, Path]]:
+    """`two(first, second)` writes two caches, each as `make_cache` is told by the arguments given."""
+
+    def write(first: dict[str, object], second: dict[str, object]) -> tuple[Path, Path]:
+        paths = tmp_path / "a" / "masks.h5", tmp_path / "b" / "masks.h5"
+        for path, given in zip(paths, (first, second), strict=True):
+            make_cache(**{"labels": "street", "names": NAMES, **given}, path=path)
+        return paths
+
+    return write
+
+
+def test_a_cache_agrees_with_itself(make_cache: MakeCache) -> None:
+    path = make_cache("lip").path
+    found = compare(path, path, progress=False)
+    assert found.scores.mean("visible") == 1
+    assert {value for _, value in found.worst} == {1.0}
+    assert (found.only_first, found.only_second, found.unreadable, found.other_size) == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("scheme", [None, "reid4"])
+def test_iou_is_that_of_a_loop_and_the_same_whichever_comes_first(two: Callable, scheme: str | None) -> None:
+    one, other = drawn(0, 8), drawn(1, 8)
+    other[3] = one[3]
+    paths = two({"masks": one}, {"masks": other})
+    found = compare(*paths, scheme, progress=False)
+    table = np.arange(256) if scheme is None else part_scheme(scheme).table(label_set("street"))
+    a, b = table[one], table[other]
+
+    def ious(a: np.ndarray, b: np.ndarray) -> list[float]:
+        return [((a == c) & (b == c)).sum() / ((a == c) | (b == c)).sum() for c in range(len(found.scores.classes))]
+
+    assert found.scores.iou["visible"] == pytest.approx(ious(a, b))
+    each = sorted((float(np.mean(ious(a[n], b[n]))), NAMES[n]) for n in range(6))
+    assert [name for name, _ in found.worst] == [name for _, name in each]
+    assert [value for _, value in found.worst] == pytest.approx([value for value, _ in each])
+    assert found.worst[-1] == (NAMES[3], 1.0)
+    assert compare(*reversed(paths), scheme, progress=False).scores == found.scores
+
+
+def test_other_label_sets_are_compared_in_a_scheme(two: Callable) -> None:
+    lip, street = drawn(0, 20), drawn(1, 8)
+    paths = two({"masks": lip, "labels": "lip"}, {"masks": street})
+    with pytest.raises(InputError, match=r"holds lip classes, .* street ones: give a part scheme .* --scheme reid4"):
+        compare(*paths, progress=False)
+    found = compare(*paths, "reid4", progress=False)
+    scheme = part_scheme("reid4")
+    heads = [scheme.table(label_set(n))[m] == 1 for n, m in (("lip", lip), ("street", street))]
+    assert found.scores.classes == ("background", "head", "upper", "lower", "feet")
+    assert found.scores.iou["visible"][1] == pytest.approx((heads[0] & heads[1]).sum() / (heads[0] | heads[1]).sum())
+
+
+def test_masks_of_another_size_are_compared_at_that_of_the_first(two: Callable) -> None:
+    small = drawn(0, 8, (24, 12))
+    paths = two({"masks": resize_labels(small, (48, 24))}, {"masks": small, "size": (24, 12)})
+    for order in (paths, paths[::-1]):
+        assert compare(*order, progress=False).scores.mean("visible") == 1
+
+
+def test_what_only_one_cache_knows_is_counted_and_left_out(two: Callable) -> None:
+    masks = drawn(0, 8)
+    status = [Status.OK, Status.UNREADABLE, *[Status.OK] * 3]
+    paths = two({"masks": masks}, {"masks": masks[:5], "names": NAMES[:5], "status": status, "source": (90, 40)})
+    found = compare(*paths, worst=2, progress=False)
+    assert found.scores.images == {"visible": 4}
+    assert (found.only_first, found.only_second, found.unreadable, found.other_size) == (1, 0, 1, 4)
+    text = "\n".join(found.lines())
+    assert f"1 images are in {paths[0]} alone" in text
+    assert "4 shared names are of images of another size" in text
+    assert len(found.worst) == 2
+
+
+def test_what_either_side_ignores_does_not_count() -> None:
+    one, other = np.array([[0, 1, IGNORED, 1]]), np.array([[0, IGNORED, 1, 1]])
+    assert confusion(one, other, 2).tolist() == [[1, 0], [0, 1]]
+
+
+def test_caches_without_a_common_image_are_refused(two: Callable) -> None:
+    paths = two({}, {"names": ("x/1.jpg",)})
+    with pytest.raises(InputError, match=r"share no image: the first are cam1/0001/0000.jpg and x/1.jpg"):
+        compare(*paths, progress=False)
+
+
+def test_caches_whose_common_images_have_no_masks_are_refused(two: Callable) -> None:
+    with pytest.raises(InputError, match="none of their 6 shared images has a mask in both"):
+        compare(*two({"status": [Status.UNREADABLE] * 6}, {}), progress=False)
+
+
+def test_the_command_prints_a_table_and_strict_json(two: Callable) -> None:
+    masks = drawn(0, 5)  # some classes occur on neither side
+    paths = [str(p) for p in two({"masks": masks}, {"masks": masks[::-1]})]
+    plain = CliRunner().invoke(main, ["masks", "compare", *paths])
+    assert plain.exit_code == 0, plain.output
+    assert "images that agree least" in plain.stdout
+    assert NAMES[0] in plain.stdout
+
+    def refuse(constant: str) -> float:
+        raise AssertionError(f"{constant} is no JSON")
+
+    result = CliRunner().invoke(main, ["masks", "compare", *paths, "--json", "--worst", "1"])
+    read = json.loads(result.stdout, parse_constant=refuse)
+    assert read["IoU"]["visible"]["bag"] is None
+    assert len(read["worst"]) == 1
+    assert read["worst"][0]["mIoU"] <= read["mIoU"]["visible"] + 0.1

@@ -1,0 +1,210 @@
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from cli import main
+from parsing import CsclError, InputError, MaskCache
+from parsing.cache.shard import Status
+from parsing.exporters import EXPORTERS
+from parsing.exporters.png import PngExporter
+from pipelines.masks.export import ExportConfig, export
+
+MakeCache = Callable[..., MaskCache]
+
+
+@pytest.fixture
+def config(make_cache: MakeCache, tmp_path: Path) -> ExportConfig:
+    return ExportConfig(make_cache("lip").path, "png", tmp_path / "out", progress=False, workers=2)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_an_export_that_was_stopped_goes_on_where_it_was(config: ExportConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = export(replace(config, out=config.out.with_name("whole")))
+    assert (whole.written, whole.kept) == (8, 0)
+
+    encode, done = PngExporter.encode, []
+
+    def stops(self: PngExporter, number: int, target: object) -> bytes:
+        if len(done) == 3:
+            raise CsclError("stopped")
+        done.append(number)
+        return encode(self, number, target)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(PngExporter, "encode", stops)
+    with pytest.raises(CsclError, match="stopped"):
+        export(config)
+    monkeypatch.undo()
+    result = export(config)
+    assert (result.written, result.kept) == (5, 3)
+    assert files(config.out) == files(whole.out)
+    assert export(config).written == 0
+
+
+def test_a_file_is_never_seen_half_written(config: ExportConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = Path.write_bytes
+
+    def breaks(self: Path, data: bytes) -> int:
+        written(self, data[:10])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", breaks)
+    with pytest.raises(CsclError, match="No space left"):
+        export(config)
+    monkeypatch.undo()
+    assert not list(config.out.rglob("*.png"))
+    export(config)
+    assert {Path(name).suffix for name in files(config.out)} == {".png", ".json"}
+
+
+def test_another_export_in_the_folder_is_refused_and_replaced_only_when_told(config: ExportConfig) -> None:
+    export(config)
+    with pytest.raises(InputError, match=r"holds png files of another cache or with other options .* --overwrite"):
+        export(replace(config, scheme="reid4"))
+    assert export(replace(config, scheme="reid4", overwrite=True)).written == 8
+    assert np.array(Image.open(config.out / "cam1/0001/0001.png")).max() == 4
+
+
+def test_what_an_older_export_wrote_and_the_new_one_does_not_is_removed(config: ExportConfig) -> None:
+    export(replace(config, path="old/{dir}/{stem}.png"))
+    theirs = config.out / "old" / "cam1" / "theirs.png"
+    theirs.write_text("theirs")
+    assert export(replace(config, overwrite=True)).written == 8
+    found = set(files(config.out))
+    assert {name for name in found if name.startswith("old/")} == {"old/cam1/theirs.png"}
+    assert not (config.out / "old" / "cam3").exists()
+    assert len(found) == 8 + 2  # and the record
+
+
+def test_a_replacement_that_was_stopped_goes_on_without_a_file_of_the_older_export(
+    config: ExportConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export(config)
+    other = replace(config, scheme="reid4", workers=1)
+    encode, done = PngExporter.encode, []
+
+    def stops(self: PngExporter, number: int, target: object) -> bytes:
+        if len(done) == 3:
+            raise CsclError("stopped")
+        done.append(number)
+        return encode(self, number, target)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(PngExporter, "encode", stops)
+    with pytest.raises(CsclError, match="stopped"):
+        export(replace(other, overwrite=True))
+    monkeypatch.undo()
+    assert export(other).kept == 3
+    for file in config.out.rglob("*.png"):
+        with Image.open(file) as image:
+            assert np.array(image).max() <= 4
+
+
+@pytest.mark.parametrize("name", ["../stolen.png", "/stolen.png"])
+def test_a_record_that_names_files_elsewhere_is_refused(config: ExportConfig, name: str) -> None:
+    stolen = config.out.parent / "stolen.png"
+    stolen.write_text("mine")
+    config.out.mkdir()
+    (config.out / "cscl-png.json").write_text(json.dumps({"files": [name]}))
+    with pytest.raises(InputError, match="is no path below"):
+        export(replace(config, overwrite=True))
+    assert stolen.is_file()
+
+
+def test_replacing_never_removes_an_image_of_the_data_set(config: ExportConfig) -> None:
+    root = MaskCache(config.file).root
+    (root / "cam1/0001").mkdir(parents=True)
+    (root / "cam1/0001/0001.jpg").write_text("image")
+    (root / "cscl-png.json").write_text(json.dumps({"files": ["cam1/0001/0001.jpg"]}))
+    export(replace(config, out=root, overwrite=True))
+    assert (root / "cam1/0001/0001.jpg").read_text() == "image"
+
+
+def test_file_names_that_repeat_between_folders_keep_all_of_them(
+    config: ExportConfig, make_cache: MakeCache, tmp_path: Path
+) -> None:
+    result = export(replace(config, to="bpbreid"))  # cameras 1 and 3 share names
+    assert (config.out / "masks/pifpaf_maskrcnn_filtering/cam3/0002/0001.npy").is_file()
+    assert "file names repeat between folders" in " ".join(result.notes)
+    cache = make_cache("lip", ["train/0001_c1.jpg", "query/0002_c2.jpg"], path=tmp_path / "market" / "masks.h5")
+    result = export(ExportConfig(cache.path, "bpbreid", tmp_path / "market" / "out", progress=False))
+    assert (result.out / "masks/pifpaf_maskrcnn_filtering/train/0001_c1.npy").is_file()
+    assert "repeat" not in " ".join(result.notes)
+    with pytest.raises(InputError, match="would both be"):
+        export(replace(config, out=tmp_path / "isp", to="isp"))
+
+
+def test_a_file_of_somebody_else_is_never_touched(config: ExportConfig) -> None:
+    theirs = config.out / "cam3/0002/0001.png"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("theirs")
+    with pytest.raises(InputError, match="is there already and not of this export"):
+        export(config)
+    assert theirs.read_text() == "theirs"
+
+
+def test_images_of_the_data_set_are_never_overwritten(config: ExportConfig) -> None:
+    root = MaskCache(config.file).root
+    with pytest.raises(InputError, match="is an image of the data set"):
+        export(replace(config, to="sgiel", out=root, overwrite=True))
+    export(replace(config, out=root))  # masks beside the images, under names of their own
+    assert (root / "cam1/0001/0001.png").is_file()
+
+
+def test_names_and_links_that_lead_out_are_refused(config: ExportConfig, make_cache: MakeCache, tmp_path: Path) -> None:
+    evil = make_cache("lip", ["../../stolen.jpg"], path=tmp_path / "evil" / "masks.h5")
+    with pytest.raises(InputError, match=r"'../../stolen.jpg' is no path below"):
+        export(replace(config, file=evil.path))
+    (tmp_path / "elsewhere").mkdir()
+    config.out.mkdir()
+    (config.out / "cam1").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="leads out of"):
+        export(config)
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_unreadable_images_get_no_file_and_are_named(
+    config: ExportConfig, make_cache: MakeCache, tmp_path: Path
+) -> None:
+    status = [Status.OK, Status.UNREADABLE, Status.EMPTY, *[Status.OK] * 5]
+    cache = make_cache("lip", status=status, path=tmp_path / "other" / "masks.h5")
+    result = export(replace(config, file=cache.path))
+    assert result.unreadable == (cache.names[1],)
+    assert len(list(config.out.rglob("*.png"))) == result.written == 7
+
+
+def test_what_made_the_files_lies_beside_them(config: ExportConfig) -> None:
+    export(replace(config, to="kpr", path="{dir}/{stem}.npy"))
+    record = json.loads((config.out / "cscl-kpr.json").read_text())
+    assert record["made_by"]["parser"] == "test"
+    assert record["size"] == [12, 6]
+    assert record["licence"] == "MIT"
+
+
+@pytest.mark.parametrize("to", [name for name, kind in EXPORTERS.items() if not kind.takes])
+def test_options_that_an_exporter_has_no_use_for_are_refused(config: ExportConfig, to: str) -> None:
+    with pytest.raises(InputError, match="--palette"):
+        export(replace(config, to=to, palette=True))
+    with pytest.raises(InputError, match="--scheme"):
+        export(replace(config, to=to, scheme="reid4"))
+
+
+def test_the_command_writes_and_says_what_it_should(config: ExportConfig) -> None:
+    out = str(config.out)
+    run = CliRunner().invoke(
+        main, ["masks", "export", str(config.file), "--to", "sgiel", "-o", out, "--size", "source"]
+    )
+    assert run.exit_code == 0, run.output
+    assert "8 files written" in run.output
+    assert "note: hard 0/1 masks" in run.output
+    assert Image.open(config.out / "cam1/0001/0001.jpg").size == (40, 100)
+    run = CliRunner().invoke(main, ["masks", "export", str(config.file), "--to", "gif", "-o", out])
+    assert run.exit_code == 2
+    assert "no exporter 'gif'; there are png, sgiel" in run.output

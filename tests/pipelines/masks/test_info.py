@@ -1,0 +1,78 @@
+"""`cscl masks info`: the sums over a cache's columns, and the same as JSON."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import pytest
+
+from parsing import MaskCache
+from parsing.cache.index import shard_folder
+from parsing.cache.shard import Status
+from parsing.errors import CacheError, MissingError
+from pipelines.masks.info import info
+
+MakeCache = Callable[..., MaskCache]
+STATUS = [Status.OK] * 5 + [Status.UNREADABLE, Status.EMPTY, Status.EMPTY]
+
+
+@pytest.fixture
+def cache(make_cache: MakeCache) -> MaskCache:
+    return make_cache("lip", status=STATUS)
+
+
+def test_images_are_counted_by_modality_and_status(cache: MaskCache) -> None:
+    report = info(cache.path)
+    assert report.images == 8
+    assert report.by_modality == {"visible": 8}
+    assert report.by_status == {"ok": 5, "unreadable": 1, "empty": 2, "fatal": 0}
+    files = [cache.path, *shard_folder(cache.path).iterdir()]
+    assert report.bytes == sum(p.stat().st_size for p in files)
+
+
+def test_confidence_is_the_mean_over_the_parsed_images_of_a_modality(cache: MaskCache) -> None:
+    with h5py.File(cache.path, "r+") as file:
+        file["modality"][:] = [0, 0, 0, 1, 1, 1, 1, 1]
+        file["confidence"][:] = [0.2, 0.4, 0.6, 0.5, 0.7, 0.0, 0.9, 0.9]
+    report = info(cache.path)
+    assert report.by_modality == {"visible": 3, "infrared": 5}
+    assert report.confidence == pytest.approx({"visible": 0.4, "infrared": 0.6})
+
+
+def test_a_modality_with_nothing_parsed_has_no_confidence(make_cache: MakeCache) -> None:
+    report = info(make_cache("lip", status=[Status.EMPTY] * 8).path)
+    assert report.confidence == {}
+    assert report.lines()
+
+
+def test_the_lines_say_where_the_masks_come_from(cache: MaskCache) -> None:
+    text = "\n".join(info(cache.path).lines())
+    for wanted in (
+        f"{cache.path}: 8 masks of sysu, 48x24",
+        str(cache.root),
+        "ok 5, unreadable 1, empty 2",
+        "lip: background, hat",
+        "MIT",
+        cache.fingerprint,
+        "visible 0.900",
+    ):
+        assert wanted in text
+
+
+def test_the_json_holds_all_of_it(cache: MaskCache) -> None:
+    report = info(cache.path)
+    read = json.loads(json.dumps(report.to_json()))
+    assert read["path"] == str(cache.path)
+    assert read["root"] == str(cache.root)
+    assert read["by_status"] == report.by_status
+    assert read["made_by"]["labels"]["name"] == "lip"
+    assert read["fingerprint"] == cache.fingerprint
+
+
+def test_what_is_no_cache_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match=r"none\.h5"):
+        info(tmp_path / "none.h5")
+    (tmp_path / "text.h5").write_text("text")
+    with pytest.raises(CacheError, match=r"text\.h5"):
+        info(tmp_path / "text.h5")

@@ -1,0 +1,172 @@
+"""`cscl masks verify`: says what is wrong with a parsed cache, and mends it to the same bytes."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import cli
+from parsing import MaskCache
+from parsing.cache.index import shard_folder
+from parsing.cache.lock import LockedError, writing_to
+from parsing.cache.sealed import file_hash
+from parsing.cache.shard import Status
+from parsing.errors import CacheError, CsclError, MissingError
+from parsing.parsers.registry import ParserSpec
+from pipelines.masks.verify import VerifyConfig, verify
+from pipelines.parse.run import ParseConfig, parse
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_shards() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipelines.parse.plan.MOST_IN_A_SHARD", 10)
+        yield
+
+
+@pytest.fixture(scope="module")
+def parsed(tiny_figures: Path, tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> ParseConfig:
+    """24 images in three shards; copy the folder before changing it."""
+    folder = tmp_path_factory.mktemp("whole")
+    shutil.copytree(tiny_figures, folder / "SYSU-MM01")
+    config = ParseConfig(
+        "sysu", folder / "SYSU-MM01", folder / "masks.h5", ParserSpec(weights=tiny_weights), (32, 16), workers=0,
+        progress=False,
+    )  # fmt: skip
+    parse(config)
+    return config
+
+
+@pytest.fixture
+def config(parsed: ParseConfig, tmp_path: Path) -> VerifyConfig:
+    """To verify and repair a copy, which lies as its images do."""
+    assert parsed.out is not None
+    shutil.copytree(parsed.out.parent, tmp_path, dirs_exist_ok=True)
+    return VerifyConfig(
+        tmp_path / "masks.h5", repair=True, weights=parsed.parser.weights, device="cpu", workers=0, progress=False
+    )
+
+
+def hashes(index: Path) -> dict[str, str]:
+    return {p.name: file_hash(p) for p in (*index.parent.glob(f"{index.name}*"), *shard_folder(index).iterdir())}
+
+
+def test_a_whole_cache_is_found_whole_and_nothing_is_written(config: VerifyConfig) -> None:
+    before = {p: p.stat().st_mtime_ns for p in config.cache.parent.rglob("*.h5")}
+    report = verify(config)
+    assert (report.sound, report.shards, report.images, report.damage) == (True, 3, 24, ())
+    assert {p: p.stat().st_mtime_ns for p in config.cache.parent.rglob("*.h5")} == before
+    assert report.lines() == [f"{config.cache}: 24 masks in 3 whole shards, whole"]
+
+
+def test_random_damage_is_found_and_repaired_to_the_same_bytes(config: VerifyConfig) -> None:
+    before = hashes(config.cache)
+    generator = np.random.default_rng(5)
+    files = [config.cache, *sorted(shard_folder(config.cache).iterdir())]
+    for _ in range(4):
+        hurt = [files[i] for i in generator.choice(len(files), 2, replace=False)]
+        for path in hurt:
+            content = path.read_bytes()
+            kind = generator.integers(3)
+            if kind == 0:
+                path.unlink()
+            elif kind == 1:
+                path.write_bytes(content[: generator.integers(len(content))])
+            else:
+                start = int(generator.integers(len(content) - 200))
+                path.write_bytes(content[:start] + generator.bytes(200) + content[start + 200 :])
+        looked = verify(replace(config, repair=False))
+        assert {d.path for d in looked.damage} == set(hurt)
+        mended = verify(config)
+        assert mended.sound
+        assert set(mended.repaired) == set(looked.damage)
+        assert hashes(config.cache) == before
+
+
+def test_the_index_alone_is_rebuilt_without_parser_or_images(config: VerifyConfig) -> None:
+    before = hashes(config.cache)
+    shutil.rmtree(config.cache.parent / "SYSU-MM01")
+    config.cache.unlink()
+    (shard_folder(config.cache) / "00001.h5.0123abcd.part").touch()
+    assert verify(replace(config, weights=None)).sound
+    assert hashes(config.cache) == before
+
+
+def test_an_image_that_became_readable_is_parsed_again(config: VerifyConfig, parsed: ParseConfig) -> None:
+    whole = hashes(config.cache)
+    root = config.cache.parent / "SYSU-MM01"
+    name = MaskCache(config.cache).names[12]
+    content = (root / name).read_bytes()
+    (root / name).write_bytes(b"")
+    config.cache.unlink()
+    (shard_folder(config.cache) / "00001.h5").unlink()
+    assert parse(replace(parsed, root=root, out=config.cache)).unreadable == (name,)
+    report = verify(config)
+    assert (report.sound, report.unmasked, report.readable) == (True, (name,), ())
+    assert any("note: 1 images are recorded without a mask" in line for line in report.lines())
+    (root / name).write_bytes(content)
+    looked = verify(replace(config, repair=False))
+    assert (looked.sound, looked.readable, looked.damage) == (False, (name,), ())
+    assert verify(config).sound
+    assert hashes(config.cache) == whole
+
+
+def test_what_it_cannot_mend_it_says(config: VerifyConfig, tmp_path: Path) -> None:
+    shards = shard_folder(config.cache)
+    (shards / "00001.h5").unlink()
+    with pytest.raises(CacheError, match="another parser or options"):
+        verify(replace(config, weights=None))
+    (tmp_path / "SYSU-MM01").rename(tmp_path / "moved")
+    with pytest.raises(MissingError, match="SYSU-MM01"):
+        verify(config)
+    assert not (shards / "00001.h5").exists()
+    for path in (config.cache, *shards.iterdir()):
+        os.truncate(path, 600)
+    with pytest.raises(CacheError, match="nothing of it is whole; run the `cscl parse`"):
+        verify(config)
+
+
+def test_a_part_of_a_data_set_without_its_index_is_left_to_the_command_that_chose_it(
+    config: VerifyConfig, parsed: ParseConfig, tmp_path: Path
+) -> None:
+    out = tmp_path / "few.h5"
+    parse(replace(parsed, root=tmp_path / "SYSU-MM01", out=out, limit=12))
+    few = replace(config, cache=out)
+    before = hashes(out)
+    (shard_folder(out) / "00001.h5").unlink()
+    assert verify(few).sound
+    assert hashes(out) == before
+    (shard_folder(out) / "00000.h5").unlink()
+    out.unlink()
+    with pytest.raises(CacheError, match="run the `cscl parse` that made it again"):
+        verify(few)
+
+
+def test_a_cache_that_is_being_written_is_not_repaired(config: VerifyConfig) -> None:
+    config.cache.unlink()
+    with writing_to(config.cache, "cscl parse"), pytest.raises(LockedError, match="cscl parse, process"):
+        verify(config)
+    assert issubclass(LockedError, CsclError)
+
+
+def test_the_command_exits_1_until_the_cache_is_mended(config: VerifyConfig) -> None:
+    (shard_folder(config.cache) / "00002.h5").unlink()
+
+    def run(*more: object) -> tuple[int, str]:
+        result = CliRunner().invoke(cli.main, ["masks", "verify", str(config.cache), *map(str, more)])
+        return result.exit_code, result.stdout
+
+    code, text = run()
+    assert (code, "00002.h5 is missing with 4 masks" in text, "--repair mends it" in text) == (1, True, True)
+    code, text = run("--json")
+    assert (code, json.loads(text)["damage"][0]["masks"], json.loads(text)["sound"]) == (1, 4, False)
+    code, text = run("--repair", "--weights", config.weights, "--device", "cpu", "--workers", 0)
+    assert (code, "repaired:" in text, "24 masks in 3 whole shards, whole" in text) == (0, True, True)
+    assert run()[0] == 0
+    assert Status.FATAL not in MaskCache(config.cache).status

@@ -1,0 +1,118 @@
+"""Charts: a panel for each logged quantity, wrong lines of a file are named, CMC curves of any length."""
+
+import json
+
+import matplotlib
+import matplotlib.axes
+import numpy as np
+import pytest
+from PIL import Image
+
+from parsing.errors import InputError, MissingError
+from pipelines.pages.charts import cmc_curve, curves, embedding_map
+
+
+def size(path):
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        assert len(np.unique(np.asarray(image))) > 2
+        return image.size
+
+
+def rows(steps=30):
+    """Metrics of a short run; accuracy now and then, a loss that once was not finite."""
+    logged = [{"step": s, "epoch": s // 10, "total": 5.0 / (s + 1), "lr": 0.1, "note": "x"} for s in range(steps)]
+    logged[3]["total"] = float("nan")
+    logged[9]["rank1"] = logged[-1]["rank1"] = 0.25
+    return logged
+
+
+def test_a_file_and_its_rows_draw_the_same(tmp_path):
+    file = tmp_path / "metrics.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows()), encoding="utf-8")
+    a, b = curves(file, tmp_path / "new" / "a.png"), curves(rows(), tmp_path / "b.png")
+    assert size(a) == size(b)
+    with Image.open(a) as one, Image.open(b) as other:
+        assert np.array_equal(np.asarray(one), np.asarray(other))
+
+
+def test_each_logged_quantity_has_its_panel(tmp_path):
+    one = size(curves([{"step": 1, "total": 2.0}], tmp_path / "one.png"))
+    three = size(curves([{"step": 1, "total": 2.0, "id": 1.0, "lr": 0.1}], tmp_path / "three.png"))
+    four = size(curves([{"step": 1, "total": 2.0, "id": 1.0, "lr": 0.1, "mAP": 0.5}], tmp_path / "four.png"))
+    assert three == (3 * one[0], one[1])
+    assert four == (three[0], 2 * three[1])
+
+
+def test_charts_leave_no_global_state(tmp_path):
+    before = dict(matplotlib.rcParams)
+    curves(rows(), tmp_path / "a.png")
+    assert dict(matplotlib.rcParams) == before
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "line 2 is no JSON"),
+        ("[1]", "line 2 must be an object"),
+        ('{"step": "3"}', "line 2 must be an object"),
+    ],
+)
+def test_a_line_that_is_no_metrics_is_named(tmp_path, line, message):
+    file = tmp_path / "metrics.jsonl"
+    file.write_text('{"step": 0, "total": 1.0}\n' + line + "\n", encoding="utf-8")
+    with pytest.raises(InputError, match=message):
+        curves(file, tmp_path / "a.png")
+
+
+def test_metrics_that_cannot_be_drawn_are_refused(tmp_path):
+    with pytest.raises(MissingError, match="no metrics at"):
+        curves(tmp_path / "none.jsonl", tmp_path / "a.png")
+    with pytest.raises(InputError, match="in 1 rows"):
+        curves([{"step": 1, "epoch": 0, "total": float("nan")}], tmp_path / "a.png")
+    with pytest.raises(InputError, match=r"rank1 must lie in \[0, 1\], got 35"):
+        curves([{"step": 1, "rank1": 35.0}], tmp_path / "a.png")
+
+
+def test_cmc_curves_of_any_length_and_name_are_drawn(tmp_path):
+    long, short = np.linspace(0.2, 1, 96), np.linspace(0.5, 1, 3)
+    drawn = cmc_curve({"CSCL": long, "AGW $\\frac$ <b>": short}, tmp_path / "cmc.png")
+    one = cmc_curve({"CSCL": long}, tmp_path / "one.png")
+    assert size(drawn) == size(one)
+    with Image.open(drawn) as two_curves, Image.open(one) as one_curve:
+        assert not np.array_equal(np.asarray(two_curves), np.asarray(one_curve))
+
+
+@pytest.mark.parametrize(
+    ("cmcs", "message"),
+    [
+        ({}, "at least one curve"),
+        ({"a": [35.2, 60.0]}, r"CMC of 'a' must be \(K,\) numbers in \[0, 1\]"),
+        ({"a": [float("nan")]}, "CMC of 'a'"),
+        ({"a": []}, "CMC of 'a'"),
+        ({"a": 0.5}, "CMC of 'a'"),
+    ],
+)
+def test_what_is_no_cmc_is_refused(tmp_path, cmcs, message):
+    with pytest.raises(InputError, match=message):
+        cmc_curve(cmcs, tmp_path / "a.png")
+
+
+def test_a_map_of_embeddings_shows_people_in_their_modalities_and_is_the_same_again(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    identities = np.repeat(np.arange(12), 4)
+    infrared = np.tile([False, False, True, True], 12)
+    embeddings = rng.normal(size=(12, 6))[identities] + infrared[:, None] * 0.5
+    drawn = []
+    scatter = matplotlib.axes.Axes.scatter
+    monkeypatch.setattr(matplotlib.axes.Axes, "scatter", lambda *a, **k: drawn.append((a[1], a[2])) or scatter(*a, **k))
+    first = embedding_map(embeddings, identities, infrared, tmp_path / "a.png").read_bytes()
+    points = np.concatenate([np.stack([x, y], 1) for x, y in drawn if len(x)])
+    assert len(points) == 48, "every image is drawn once"
+    centered = embeddings - embeddings.mean(0)
+    _, lengths, _ = np.linalg.svd(centered)
+    assert (points**2).sum(0) == pytest.approx(lengths[:2] ** 2)
+    assert embedding_map(embeddings, identities, infrared, tmp_path / "b.png").read_bytes() == first
+    with pytest.raises(InputError, match="at least 3 images, got 2"):
+        embedding_map(embeddings[:2], identities[:2], infrared[:2], tmp_path / "c.png")
+    embedding_map(np.ones((4, 6)), np.full(4, -1), np.zeros(4, bool), tmp_path / "d.png")

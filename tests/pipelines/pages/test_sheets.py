@@ -1,0 +1,196 @@
+"""Pictures of masks and rankings: colours where they belong, whole images, errors that say what is wrong."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from parsing.errors import InputError
+from parsing.labels import IGNORED, LABEL_SETS, label_set
+from pipelines.pages.sheets import (
+    RIGHT,
+    UNKNOWN,
+    WRONG,
+    MaskItem,
+    RankedRow,
+    Shot,
+    mask_sheet,
+    overlay,
+    palette,
+    ranked_gallery,
+)
+
+STREET = label_set("street").classes
+BLUE = (10, 20, 240)
+
+
+def plain(colour=BLUE, height=16, width=8):
+    return np.full((height, width, 3), colour, dtype=np.uint8)
+
+
+def pixels(path):
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        return np.asarray(image)
+
+
+def where(picture, colour):
+    """(N, 2) rows and columns of this exact colour."""
+    return np.argwhere((picture == colour).all(axis=-1))
+
+
+def frames(picture, colour):
+    """Left edges of the frames of this colour: columns of it that are as tall as an image."""
+    tall = (picture == colour).all(axis=-1).sum(axis=0) > 160
+    return np.flatnonzero(tall & ~np.roll(tall, 1))[::2]
+
+
+@pytest.mark.parametrize("name", LABEL_SETS)
+def test_every_class_of_a_label_set_has_a_colour_of_its_own(name):
+    classes = LABEL_SETS[name].classes
+    assert len(np.unique(palette(classes), axis=0)) == len(classes)
+
+
+def test_the_largest_label_set_still_has_distinct_colours():
+    classes = ["background", *map(str, range(IGNORED - 2))]
+    assert len(np.unique(palette(classes), axis=0)) == len(classes)
+
+
+def test_a_street_class_keeps_its_colour_in_every_label_set():
+    street = dict(zip(STREET, palette(STREET).tolist(), strict=True))
+    other = ["background", "tail", "bag", "wing", "head"]
+    found = dict(zip(other, palette(other).tolist(), strict=True))
+    assert found["bag"] == street["bag"]
+    assert found["head"] == street["head"]
+    assert found["background"] == [0, 0, 0]
+
+
+def test_overlay_tints_parts_and_leaves_background_and_ignored_pixels():
+    labels = np.zeros((16, 8), dtype=np.int64)
+    labels[4:12] = STREET.index("lower")
+    labels[14:] = IGNORED
+    image = plain()
+    shown = overlay(image, labels, STREET)
+    assert shown.dtype == np.uint8
+    assert shown.shape == image.shape
+    assert (shown[:4] == image[:4]).all()
+    assert (shown[14:] == image[14:]).all()
+    lower = palette(STREET)[STREET.index("lower")].astype(float)
+    assert (shown[4] == lower).all()  # the outline is opaque
+    inside = shown[6:10].astype(float)
+    assert (np.abs(inside - lower) < np.abs(image[6:10] - lower)).all()
+    assert (image == plain()).all()
+
+
+def test_overlay_stretches_a_smaller_mask_to_the_image():
+    labels = np.array([[0, 1], [0, 1]])
+    shown = overlay(plain(), labels, STREET, np.array([[0, 0, 0]] + [[255, 0, 0]] * 7, dtype=np.uint8))
+    assert (shown[:, :4] == BLUE).all()
+    assert (shown[:, 4] == (255, 0, 0)).all()
+
+
+@pytest.mark.parametrize(
+    ("image", "labels", "message"),
+    [
+        (plain()[..., 0], np.zeros((16, 8), dtype=np.uint8), r"\(H, W, 3\) uint8"),
+        (plain().astype(float), np.zeros((16, 8), dtype=np.uint8), r"\(H, W, 3\) uint8"),
+        (plain(), np.full((16, 8), 8), r"classes 0..7 or 255; got \(16, 8\) with \[8\]"),
+        (plain(), np.zeros(8, dtype=np.uint8), r"must be \(h, w\)"),
+    ],
+)
+def test_overlay_refuses_what_is_no_image_or_no_class(image, labels, message):
+    with pytest.raises(InputError, match=message):
+        overlay(image, labels, STREET)
+
+
+def test_sheet_holds_each_image_beside_its_overlay_and_a_legend(tmp_path):
+    head = np.full((16, 8), STREET.index("head"), dtype=np.uint8)
+    items = [
+        MaskItem(plain((0, 0, 99)), head, "visible", "first.jpg"),
+        MaskItem(plain((0, 99, 0)), head, "infrared"),
+        MaskItem(plain((99, 0, 0)), head, "visible"),
+    ]
+    picture = pixels(mask_sheet(items, tmp_path / "new" / "sheet.png", STREET))
+    first, second, third = (where(picture, c) for c in ((0, 0, 99), (99, 0, 0), (0, 99, 0)))
+    assert len(first) == len(second) == len(third) == 96 * 192
+    assert first[:, 1].max() < second[:, 1].min()  # one modality side by side
+    assert first[:, 0].max() < third[:, 0].min()  # the next one below
+    y, x = first[0]
+    tint = overlay(plain((0, 0, 99)), head, STREET)[8, 4]
+    assert (picture[y + 50, x + 150] == tint).all()
+    legend = picture[third[:, 0].max() :]
+    assert all(len(where(legend, colour)) > 100 for colour in palette(STREET)[1:])
+
+
+def test_long_legends_wrap_and_nothing_is_cut_off(tmp_path):
+    classes = label_set("goliath").classes
+    item = MaskItem(plain(), np.zeros((4, 4), dtype=np.uint8), "visible", "a/very/long/path/" * 9 + "0001.jpg")
+    picture = pixels(mask_sheet([item], tmp_path / "sheet.png", classes))
+    assert all(len(where(picture, colour)) > 100 for colour in palette(classes)[1:])
+    assert (picture[:, -1] == 255).all()
+
+
+def test_ranking_frames_right_wrong_and_unknown_images(tmp_path):
+    gallery = [Shot(plain(), 7, 1), Shot(plain(), 3, 2), Shot(plain(), -1, 4, "who.jpg"), Shot(plain(), 7, 5)]
+    picture = pixels(ranked_gallery([RankedRow(Shot(plain(), 7, 3, "query.jpg"), gallery)], tmp_path / "r.png"))
+    right, wrong, unknown = (frames(picture, colour) for colour in (RIGHT, WRONG, UNKNOWN))
+    assert len(right) == 2
+    assert len(wrong) == len(unknown) == 1
+    assert right[0] < wrong[0] < unknown[0] < right[1]
+    assert len(np.unique(np.diff([right[0], wrong[0], unknown[0], right[1]]))) == 1
+    query = where(picture, BLUE)
+    assert query[:, 1].min() < right[0]
+
+
+def test_ranking_shows_no_more_than_its_top_and_rows_below_each_other(tmp_path):
+    row = RankedRow(Shot(plain(), 1), [Shot(plain(), 1)] + [Shot(plain(), 2)] * 14)
+    narrow = pixels(ranked_gallery([row], tmp_path / "a.png", top=6))
+    assert len(frames(narrow, WRONG)) == 5
+    full = pixels(ranked_gallery([row, row], tmp_path / "b.png"))
+    assert len(frames(full, WRONG)) == 9
+    assert full.shape[0] > narrow.shape[0] + 160
+
+
+def test_an_unknown_query_has_grey_frames_only(tmp_path):
+    row = RankedRow(Shot(plain(), -1), [Shot(plain(), -1), Shot(plain(), 4)])
+    picture = pixels(ranked_gallery([row], tmp_path / "a.png"))
+    assert len(frames(picture, UNKNOWN)) == 2
+    assert not len(frames(picture, RIGHT))
+    assert not len(frames(picture, WRONG))
+
+
+def test_pictures_of_nothing_are_refused(tmp_path):
+    with pytest.raises(InputError, match="at least one image"):
+        mask_sheet([], tmp_path / "a.png", STREET)
+    with pytest.raises(InputError, match="at least one query"):
+        ranked_gallery([], tmp_path / "a.png")
+    with pytest.raises(InputError, match="at least one query"):
+        ranked_gallery([RankedRow(Shot(plain()), [])], tmp_path / "a.png")
+    assert not list(tmp_path.iterdir())
+
+
+def test_probabilities_tint_by_as_much_as_they_say():
+    classes = ("background", "head", "feet")
+    shares = np.zeros((3, 4, 2))
+    shares[0], shares[1, :2], shares[2, 2:] = [[1, 0]] * 4, [[0, 1]] * 2, [[0, 1]] * 2
+    shown = overlay(plain(height=64, width=32), shares, classes).astype(int)
+    assert (shown[:, 0] == BLUE).all()
+    head, feet = palette(classes)[1:].astype(int)
+    for row, colour in ((4, head), (60, feet)):
+        assert np.abs(shown[row, -1] - (0.25 * np.array(BLUE) + 0.75 * colour)).max() <= 1
+    with pytest.raises(InputError, match="labels must be"):
+        overlay(plain(), shares, ("background", "head"))
+
+
+def test_a_ranking_with_attention_shows_it_below_each_image_with_a_legend(tmp_path):
+    shares = np.zeros((2, 2, 1))
+    shares[1] = 1
+    seen = Shot(plain(height=168, width=84), similarity=0.5, attention=shares, name="a.jpg")
+    unseen = Shot(plain(height=168, width=84))
+    without = pixels(ranked_gallery([RankedRow(unseen, [unseen])], tmp_path / "a.png"))
+    found = pixels(ranked_gallery([RankedRow(unseen, [seen, unseen])], tmp_path / "b.png", parts=("head",)))
+    assert found.shape[0] > without.shape[0] + 168
+    head = palette(("background", "head"))[1].astype(int)
+    tinted = np.round(0.25 * np.array(BLUE) + 0.75 * head).astype(np.uint8)
+    assert len(where(found, tinted)) == 84 * 168
+    assert len(where(found, palette(("background", "head"))[1])) > 100  # the legend
+    assert len(where(found, BLUE)) == 3 * 84 * 168

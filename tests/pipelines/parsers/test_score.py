@@ -1,0 +1,110 @@
+"""Scoring a parser on photographs: each spectrum and width, a right answer scores 1, the sheet shows every spectrum."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from cli import main
+from data.photographs.crops import SPECTRA, load, plain_crop
+from data.photographs.library import Photos
+from parsing.errors import InputError
+from parsing.labels import IGNORED, label_set
+from parsing.parsers.registry import ParserSpec, find_parser
+from pipelines.masks.score import Tally, iou
+from pipelines.parsers.score import score_parser
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five photographs to score of people in stripes."""
+    root = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
+    for name in ("photos", "parts"):
+        (root / name).mkdir()
+    for number in range(6):
+        labels = np.zeros((96, 64), np.uint8)
+        for part, rows in enumerate(np.array_split(np.arange(8, 90), 7), start=1):
+            labels[rows, 20:44] = part
+        image = rng.integers(0, 256, (8, 3))[labels] + rng.normal(0, 12, (96, 64, 3))
+        Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(root / "photos" / f"p{number}.jpg")
+        Image.fromarray(labels).save(root / "parts" / f"p{number}.png")
+    ids = [f"p{n}" for n in range(6)]
+    meta = {"parts": list(label_set("street").classes), "train": ids[:1], "val": ids[1:]}
+    (root / "meta.json").write_text(json.dumps(meta))
+    return root
+
+
+def test_every_spectrum_is_scored_whole_and_at_each_width(photos: Path) -> None:
+    scores = score_parser(photos, ParserSpec(), size=(64, 32), widths=(16, 8), progress=False)
+    assert list(scores.iou) == [*SPECTRA, *(f"{s} {w}" for w in (16, 8) for s in SPECTRA)]
+    assert scores.images == 5
+    assert all(0 <= v <= 1 for values in scores.iou.values() for v in values)
+    again = score_parser(photos, ParserSpec(), size=(64, 32), widths=(16, 8), progress=False)
+    assert again == scores
+    fewer = score_parser(photos, ParserSpec(), size=(64, 32), progress=False)
+    assert all(fewer.iou[s] == scores.iou[s] for s in SPECTRA)  # widths change nothing else
+
+
+def test_a_part_is_scored_apart_and_one_without_photographs_is_refused(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no photograph in test"):
+        score_parser(photos, ParserSpec(), "test", progress=False)
+    meta = json.loads((photos / "meta.json").read_text())
+    for name in ("photos", "parts"):
+        (tmp_path / name).symlink_to(photos / name)
+    meta["val"], meta["test"] = meta["val"][:2], meta["val"][2:]
+    (tmp_path / "meta.json").write_text(json.dumps(meta))
+    scores = score_parser(tmp_path, ParserSpec(), "test", size=(64, 32), progress=False)
+    assert (scores.part, scores.images) == ("test", 3)
+
+
+def test_a_border_leaves_out_what_lies_near_another_class(photos: Path) -> None:
+    size = (64, 32)
+    inner, library = ParserSpec(), Photos(photos)
+    counted = score_parser(photos, inner, size=size, border=2, progress=False)
+    tally = Tally(8)
+    parser = find_parser(inner)
+    for number, name in enumerate(library.val):
+        photo = load(library, name, size[0])
+        assert photo is not None
+        image, truth = plain_crop(photo, size, "colour", np.random.default_rng((0, number, 0)))
+        probabilities, _ = parser.parse(parser.prepare(image)[None], [size], size)
+        kept = truth.copy()
+        for row, column in np.ndindex(size):
+            near = truth[max(row - 2, 0) : row + 3, max(column - 2, 0) : column + 3]
+            kept[row, column] = truth[row, column] if (near == truth[row, column]).all() else IGNORED
+        assert 0 < (kept == IGNORED).mean() < 1
+        tally.add(kept, probabilities[0].argmax(0).byte().numpy(), 1)
+    assert counted.iou["colour"] == pytest.approx(tuple(iou(tally.pixels)), abs=1e-3)  # one image at a time or four
+    assert "within 2 of another true class left out" in counted.lines()[0]
+    with pytest.raises(InputError, match=r"--border 64: no pixel"):
+        score_parser(photos, inner, size=size, border=64, progress=False)
+
+
+def test_the_command_prints_json_and_draws_a_sheet(photos: Path, tmp_path: Path) -> None:
+    sheet = tmp_path / "sheet.png"
+    asked = ["parser", "score", "--photos", str(photos), "--width", "16", "--scheme", "reid4", "--sheet", str(sheet)]
+    done = CliRunner().invoke(main, [*asked, "--json"])
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert set(told["iou"]["colour 16"]) == {"background", "head", "upper", "lower", "feet"}
+    assert told["mIoU"]["grey"] == pytest.approx(np.mean(list(told["iou"]["grey"].values())))
+    with Image.open(sheet) as picture:
+        assert min(picture.size) > 200
+
+
+def test_a_tally_counts_pixels_together_and_images_apart() -> None:
+    truth = np.array([[0, 1], [1, 2]], np.uint8)
+    tally = Tally(3)
+    assert tally.add(truth, truth, 0.9) == 1
+    assert tally.add(truth, np.array([[0, 1], [2, 2]], np.uint8), 0.5) == pytest.approx((1 + 0.5 + 0.5) / 3)
+    assert tally.add(truth, np.zeros((2, 2), np.uint8), 0.1) == pytest.approx(0.25 / 3)
+    assert tally.pixels.sum() == 12
+    assert np.diag(tally.pixels).tolist() == [3, 3, 2]
+    assert tally.rho == pytest.approx(1)
+    alike = Tally(3)
+    alike.add(truth, truth, 0.9)
+    assert np.isnan(alike.rho)

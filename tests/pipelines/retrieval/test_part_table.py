@@ -1,0 +1,106 @@
+"""The table of parts: attention inside the mask, its labels' IoU, the visibility's AUC, against loops and by hand."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cscl.spam import mask_distribution
+from data.registry import open_data_set
+from parsing.cache.reader import MaskCache
+from parsing.errors import InputError
+from parsing.schemes import part_scheme
+from pipelines.recipes.reading import Recipe
+from pipelines.retrieval.evaluate import evaluate
+from pipelines.retrieval.part_table import PartRow, PartTable, area_under_curve, averaged_parts, measure_parts
+from pipelines.runs.folder import load_model
+from pipelines.training.train import TrainConfig, train
+
+
+def test_the_auc_is_the_share_of_pairs_in_order() -> None:
+    rng = np.random.default_rng(0)
+    scores, positive = rng.integers(0, 4, 40) / 3, rng.random(40) < 0.4
+    pairs = [(a > b) + (a == b) / 2 for a in scores[positive] for b in scores[~positive]]
+    assert area_under_curve(scores, positive) == pytest.approx(np.mean(pairs))
+    assert area_under_curve(scores, np.ones(40, bool)) is None
+    assert area_under_curve(scores, np.zeros(40, bool)) is None
+
+
+def test_the_table_equals_a_loop_over_images_and_parts(finished: Path, figures: Path, masks: Path) -> None:
+    embedder, cache, scheme = load_model(finished), MaskCache(masks), part_scheme("reid4")
+    records = open_data_set("sysu", figures).images[::7]
+    table = measure_parts(embedder, records, figures, cache, scheme, batch_size=3, progress=False)
+    assert table is not None
+    assert (table.images, table.grid, table.masks) == (len(records), (4, 2), cache.fingerprint)
+    labels = torch.from_numpy(np.stack([cache.part_labels(r.name, scheme) for r in records])).long()
+    assert labels.shape[1:] == embedder.size
+    for q, row in enumerate(table.rows):
+        inside, ideal, seen, shown, both, either = [], [], [], [], 0, 0
+        for record, mask in zip(records, labels, strict=True):
+            image = embedder.pixels(Image.open(figures / record.name))[None]
+            with torch.inference_mode():
+                parts = embedder.parts(image, torch.tensor([record.modality == "infrared"]))
+            p, m = parts.attention[0, q + 1], mask_distribution(mask[None], 4, (4, 2))[0, q + 1]
+            shown.append(float(m.mean()) >= embedder.network.config.tau)
+            seen.append(float(parts.visibility[0, q]))
+            if shown[-1]:
+                inside.append(float((p * m).sum() / p.sum()))
+                ideal.append(float((m * m).sum() / m.sum()))
+            finer = torch.nn.functional.interpolate(parts.attention, size=(64, 32), mode="bilinear").argmax(1)[0]
+            both += int(((finer == q + 1) & (mask == q + 1)).sum())
+            either += int(((finer == q + 1) | (mask == q + 1)).sum())
+        assert row.part == scheme.parts[q]
+        assert row.images == sum(shown)
+        assert row.inside == pytest.approx(np.mean(inside), rel=1e-3)
+        assert row.ideal == pytest.approx(np.mean(ideal), rel=1e-3)
+        assert row.iou == pytest.approx(both / either, abs=1e-3)
+        assert row.auc == area_under_curve(np.array(seen), np.array(shown))
+
+
+def test_evaluate_writes_the_table_of_the_runs_own_masks(finished: Path, masks: Path) -> None:
+    found = evaluate(finished, protocols=["all-single"], device="cpu", progress=False)
+    assert found.parts is not None
+    assert found.parts.masks == MaskCache(masks).fingerprint
+    written = json.loads((finished / "evaluation.json").read_text())["parts"]
+    assert [row["part"] for row in written["rows"]] == ["head", "upper", "lower", "feet"]
+    assert written["mIoU"] == pytest.approx(np.mean([row["iou"] for row in written["rows"]]))
+    assert any(line.startswith("part ") and "AUC" in line for line in found.lines())
+
+
+def test_masks_of_other_images_are_not_taken_for_these(
+    finished: Path, figures: Path, masks: Path, tmp_path: Path
+) -> None:
+    """Two data sets in one layout have the same names: only the images' sizes tell them apart."""
+    other = shutil.copytree(figures, tmp_path / "SYSU-MM01")
+    for file in other.glob("cam*/*/*.jpg"):
+        with Image.open(file) as picture:
+            picture.resize((picture.width + 1, picture.height)).save(file)
+    assert evaluate(finished, other, ["all-single"], device="cpu", progress=False).parts is None
+    with pytest.raises(InputError, match=r"masks.h5 is of other images: cam.* has another size in"):
+        evaluate(finished, other, ["all-single"], masks=masks, device="cpu", progress=False)
+
+
+def test_a_network_without_its_own_parsing_has_no_table(
+    masks: Path, tiny_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    recipe = tiny_recipe(
+        "train.epochs=1", "train.steps=1", "model.part_pooling=stripes", "loss.parsing=0", "model.pam=false"
+    )
+    run = train(TrainConfig(masks, tmp_path / "stripes", recipe, device="cpu", progress=False))
+    assert evaluate(run, protocols=["all-single"], device="cpu", progress=False).parts is None
+
+
+def test_several_tables_are_averaged_without_what_they_do_not_have() -> None:
+    def table(inside: float, auc: float | None) -> PartTable:
+        return PartTable((PartRow("head", 5, inside, 0.5, 0.4, auc, (1.0, None)),), (4, 2), 6, "m")
+
+    mean = averaged_parts([table(0.2, None), table(0.4, 0.9)])
+    assert mean is not None
+    assert (mean.rows[0].inside, mean.rows[0].auc, mean.rows[0].visibility) == (pytest.approx(0.3), 0.9, (1.0, None))
+    assert mean.rows[0].ratio == pytest.approx(0.6)
+    assert averaged_parts([]) is None

@@ -1,0 +1,78 @@
+"""`cscl evaluate --figures`: every picture is drawn, shows this run's own figures, and the page holds them all."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+import pipelines.retrieval.report
+from cli import main
+from data.registry import open_data_set
+from pipelines.pages.charts import cmc_curve
+from pipelines.pages.sheets import RankedRow
+from pipelines.retrieval.report import rankings
+from pipelines.runs.folder import load_model
+from pipelines.runs.scores import score
+
+
+def test_the_command_draws_a_page_of_every_figure(
+    run_copy: Path, figures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    curves: dict[str, tuple[float, ...]] = {}
+
+    def drawn(cmcs: dict[str, tuple[float, ...]], png: Path) -> Path:
+        curves.update(cmcs)
+        return cmc_curve(cmcs, png)
+
+    monkeypatch.setattr(pipelines.retrieval.report, "cmc_curve", drawn)
+    protocol = ("--protocol", "indoor-single", "--protocol", "all-single")
+    command = ["evaluate", "--run", str(run_copy), "--root", str(figures), *protocol, "--figures", "--device", "cpu"]
+    result = CliRunner().invoke(main, command, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    out = run_copy / "figures"
+    assert f"figures: {out / 'index.html'}" in result.stdout
+    assert {p.name for p in out.iterdir()} == {
+        "index.html", "cmc.png", "rankings.png", "embeddings.png", "attention.png", "curves.png",
+    }  # fmt: skip
+    html = (out / "index.html").read_text(encoding="utf-8")
+    assert html.count("data:image/png;base64,") == 5
+    for said in ("Simulated data.", "all-single", "10 trials", "not re-ranked", "selection last"):
+        assert said in html, said
+    row = next(line for line in result.stdout.splitlines() if line.startswith("indoor-single")).split()
+    assert 100 * curves["indoor-single"][0] == pytest.approx(float(row[1]), abs=0.005)
+    assert 100 * curves["indoor-single"][9] == pytest.approx(float(row[2]), abs=0.005)
+    assert len(curves["all-single"]) == 20
+    assert (np.diff(curves["all-single"]) >= 0).all()
+    for png in out.glob("*.png"):
+        with Image.open(png) as picture:
+            assert min(picture.size) > 200
+
+
+def test_rankings_are_in_the_order_of_the_distances_and_hide_what_the_protocol_hides(
+    finished: Path, figures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    protocol = next(p for p in open_data_set("sysu", figures).protocols() if p.name == "all-single")
+    rng = np.random.default_rng(5)
+    names = {r.name for t in protocol.trials for r in (*t.query, *t.gallery)}
+    features = {name: vector / np.linalg.norm(vector) for name in sorted(names) if (vector := rng.normal(size=9)).any()}
+    seen: list[RankedRow] = []
+    monkeypatch.setattr(pipelines.retrieval.report, "ranked_gallery", lambda rows, png, **_: seen.extend(rows) or png)
+    rankings(tmp_path / "r.png", load_model(finished), figures, protocol, features)
+    trial = protocol.trials[0]
+    assert len(seen) == 6
+    for row in seen:
+        query = next(r for r in trial.query if r.name == row.query.name)
+        allowed = [g for g in trial.gallery if not (query.camera == 3 and g.camera == 2)]
+        expected = sorted(allowed, key=lambda g: -features[query.name] @ features[g.name])[:10]
+        assert [shot.name for shot in row.gallery] == [g.name for g in expected]
+        assert all(shot.attention is None for shot in row.gallery)
+
+
+def test_the_curve_begins_with_the_ranks_of_the_table(figures: Path) -> None:
+    protocol = open_data_set("sysu", figures).protocols()[0]
+    rng = np.random.default_rng(6)
+    names = sorted({r.name for t in protocol.trials for r in (*t.query, *t.gallery)})
+    result = score(protocol, {name: rng.normal(size=9) for name in names})
+    assert [result.curve[k - 1] for k in (1, 5, 10, 20)] == [result.cmc[k] for k in (1, 5, 10, 20)]

@@ -1,0 +1,120 @@
+"""Two results beside each other: the differences, their paired interval, and what is not comparable."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from parsing.errors import InputError, MissingError
+from pipelines.retrieval.significance import MEASURES, Comparison, compare, read_result, result_text
+from pipelines.runs.scores import PerQuery, Result
+
+ABOUT: dict[str, Any] = {"seed": 0, "reranking": None}
+
+
+def result(values: np.ndarray, rule: str = "seeded", prefix: str = "q") -> Result:
+    """One protocol whose queries scored `values` (Nq, 3); four queries a person."""
+    names = tuple(f"{prefix}{n:04d}" for n in range(len(values)))
+    identities = np.arange(len(values)) // 4
+    mean = values.mean(0)
+    return Result(
+        "all-single", rule, 10, len(values), 9, {1: mean[0]}, mean[1], mean[2], 0, 0, 0.1, 0.1, False,
+        per_query=PerQuery(names, identities, values),
+    )  # fmt: skip
+
+
+def stored(folder: Path, one: Result, about: dict[str, Any] | None = None) -> Path:
+    file = folder / "evaluation.json"
+    file.write_text(result_text({"about": about or ABOUT, "results": [one.to_json()]}, [one]))
+    return file
+
+
+def scores(seed: int, people: int = 60) -> np.ndarray:
+    return np.random.default_rng(seed).random((4 * people, 3))
+
+
+def against(folder: Path, mine: np.ndarray, theirs: np.ndarray) -> Comparison:
+    return compare([result(mine)], ABOUT, stored(folder, result(theirs)))
+
+
+def test_a_result_file_gives_back_what_each_query_scored(tmp_path: Path) -> None:
+    one = result(scores(0))
+    read = read_result(stored(tmp_path, one))
+    assert read["about"] == ABOUT
+    assert one.per_query is not None
+    assert tuple(read["queries"]["all-single"]["names"]) == one.per_query.names
+    assert np.array_equal(np.array([read["queries"]["all-single"][m] for m in MEASURES]).T, one.per_query.values)
+
+
+def test_the_interval_is_that_of_people_drawn_again_for_both_results_together(tmp_path: Path) -> None:
+    theirs = scores(1)
+    gain = np.repeat(np.random.default_rng(2).normal(0.05, 0.2, (60, 3)), 4, axis=0)  # alike within a person
+    found = against(tmp_path, theirs + gain, theirs)
+    rng = np.random.default_rng(9)
+    for column, difference in enumerate(found.differences):
+        assert difference.measure == MEASURES[column]
+        assert difference.difference == pytest.approx(gain[:, column].mean())
+        means = [gain[::4, column][rng.integers(0, 60, 60)].mean() for _ in range(4000)]
+        low, high = np.quantile(means, [0.025, 0.975])
+        assert (difference.low, difference.high) == pytest.approx((low, high), abs=0.006)
+    # Pairing: the scores vary by far more than the gain, which an interval of two separate means would show.
+    assert found.differences[0].high - found.differences[0].low < 0.15
+
+
+def test_a_constant_gain_is_beyond_chance_and_noise_is_not(tmp_path: Path) -> None:
+    theirs = scores(3)
+    steady = against(tmp_path, theirs + 0.01, theirs)
+    assert all(d.beyond_chance and d.low == pytest.approx(0.01) for d in steady.differences)
+    noise = against(tmp_path, theirs + np.repeat([0.2, -0.2] * 30, 4)[:, None], theirs)
+    assert all(not d.beyond_chance and d.low < -0.02 < 0.02 < d.high for d in noise.differences)
+    assert "0 is inside" in noise.lines()[1]
+    same = against(tmp_path, theirs, theirs)
+    assert all((d.difference, d.low, d.high) == (0, 0, 0) for d in same.differences)
+
+
+def test_the_same_comparison_gives_the_same_interval(tmp_path: Path) -> None:
+    assert against(tmp_path, scores(6), scores(7)) == against(tmp_path, scores(6), scores(7))
+
+
+def test_one_person_alone_gives_no_interval_but_no_error(tmp_path: Path) -> None:
+    found = against(tmp_path, scores(0, 1), scores(1, 1))
+    assert all(d.low == d.difference == d.high for d in found.differences)
+
+
+def test_what_else_differs_is_said(tmp_path: Path) -> None:
+    file = stored(tmp_path, result(scores(0)), {"seed": 1, "reranking": {"k1": 20}})
+    found = compare([result(scores(0))], ABOUT, file)
+    assert found.differs == ("reranking: None, {'k1': 20}", "seed: 0, 1")
+    assert any("differ in seed: 0, 1" in line for line in found.lines())
+    assert json.loads(json.dumps(found.to_json()))["differs"] == list(found.differs)
+
+
+def test_other_galleries_queries_and_protocols_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="its galleries are drawn by 'official', this result by 'seeded'"):
+        compare([result(scores(0))], ABOUT, stored(tmp_path, result(scores(0), "official")))
+    with pytest.raises(InputError, match="all-single has other queries"):
+        compare([result(scores(0))], ABOUT, stored(tmp_path, result(scores(0), prefix="x")))
+    file = stored(tmp_path, result(scores(0)))
+    file.write_text(file.read_text().replace("all-single", "indoor-multi"))
+    with pytest.raises(InputError, match="has no all-single, but indoor-multi"):
+        compare([result(scores(0))], ABOUT, file)
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"about": {}, "results": []}', "\x00"])
+def test_a_file_that_is_no_result_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "evaluation.json").write_text(content)
+    with pytest.raises(InputError, match="--baseline"):
+        compare([result(scores(0))], ABOUT, tmp_path / "evaluation.json")
+    with pytest.raises(MissingError, match="there is no"):
+        compare([result(scores(0))], ABOUT, tmp_path / "none.json")
+
+
+def test_a_damaged_column_is_refused(tmp_path: Path) -> None:
+    file = stored(tmp_path, result(scores(0)))
+    read = json.loads(file.read_text())
+    read["queries"]["all-single"]["mAP"].pop()
+    file.write_text(json.dumps(read))
+    with pytest.raises(InputError, match="is damaged"):
+        compare([result(scores(0))], ABOUT, file)

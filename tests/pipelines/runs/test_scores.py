@@ -1,0 +1,175 @@
+"""Scores of a protocol: who is skipped, means and deviations over the trials, chance, re-ranking."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from cscl.ranking import rank
+from cscl.rerank import k_reciprocal
+from data.records import Modality, Protocol, Record, Skip, Trial
+from parsing.errors import InputError
+from pipelines.runs.scores import averaged, score, skipped, stacked
+
+ORACLE = Path(__file__).resolve().parents[3].parent / "shared" / "oracles" / "evaluation.npz"
+
+
+def images(modality: Modality, people: Sequence[tuple[int, int]]) -> tuple[Record, ...]:
+    """Records of (identity, camera) pairs."""
+    return tuple(Record(f"{modality}/{n}.jpg", i, c, modality) for n, (i, c) in enumerate(people))
+
+
+QUERY = images("infrared", [(1, 3), (1, 6), (2, 3), (3, 6)])
+GALLERY = images("visible", [(1, 1), (1, 2), (2, 2), (2, 3), (3, 6), (3, 1)])
+
+
+def at_angles(records: Sequence[Record], degrees: Sequence[float]) -> dict[str, NDArray[np.float64]]:
+    """Unit vectors in the plane, so that who is near whom is read off the angles."""
+    radians = np.deg2rad(degrees)
+    return {r.name: np.array([math.cos(a), math.sin(a)]) for r, a in zip(records, radians, strict=True)}
+
+
+FEATURES = at_angles(QUERY, [0, 10, 20, 90]) | at_angles(GALLERY, [40, 3, 21, 70, 85, 11])
+
+
+@pytest.mark.parametrize("rule", ["nothing", "sysu-same-place", "same-identity-and-camera"])
+def test_each_rule_skips_what_it_says(rule: Skip) -> None:
+    found = skipped(rule, Trial(QUERY, GALLERY))
+    for i, q in enumerate(QUERY):
+        for j, g in enumerate(GALLERY):
+            expected = {
+                "nothing": False,
+                "sysu-same-place": q.camera == 3 and g.camera == 2,
+                "same-identity-and-camera": q.camera == g.camera and q.identity == g.identity,
+            }[rule]
+            assert (False if found is None else bool(found[i, j])) == expected
+    assert (found is None) == (rule == "nothing")
+    assert found is None or found.any()
+
+
+@pytest.mark.parametrize("rule", ["nothing", "sysu-same-place", "same-identity-and-camera"])
+@pytest.mark.parametrize("deduplicated", [True, False])
+def test_a_protocol_is_the_mean_of_its_trials(rule: Skip, deduplicated: bool) -> None:
+    trials = (Trial(QUERY, GALLERY), Trial(QUERY, GALLERY[1:]), Trial(QUERY[:3], GALLERY[::-1]))
+    result = score(Protocol("p", trials, rule, deduplicated, "seeded"), FEATURES)
+    rank1, m_ap, m_inp, last = [], [], [], []
+    for trial in trials:
+        distances = np.array([[1 - FEATURES[q.name] @ FEATURES[g.name] for g in trial.gallery] for q in trial.query])
+        scores = rank(
+            distances, [q.identity for q in trial.query], [g.identity for g in trial.gallery], skipped(rule, trial),
+            deduplicated=deduplicated,
+        )  # fmt: skip
+        rank1.append(scores.cmc[0])
+        last.append(scores.cmc[-1])
+        m_ap.append(scores.mAP)
+        m_inp.append(scores.mINP)
+    assert result.cmc[1] == pytest.approx(np.mean(rank1))
+    assert result.cmc[20] == pytest.approx(np.mean(last))
+    assert (result.mAP, result.mINP) == pytest.approx((np.mean(m_ap), np.mean(m_inp)))
+    assert (result.rank1_deviation, result.map_deviation) == pytest.approx((np.std(rank1), np.std(m_ap)))
+    assert (result.protocol, result.gallery_rule, result.trials) == ("p", "seeded", 3)
+    assert (result.queries, result.gallery, result.reranked) == (4, 6, False)
+
+
+def test_nearer_means_more_alike_by_cosine() -> None:
+    result = score(Protocol("p", (Trial(QUERY[:1], GALLERY[:3]),), "nothing", True, "all"), FEATURES)
+    assert result.cmc[1] == 1.0  # 3 degrees away, the right person
+    assert result.mAP == pytest.approx((1 + 2 / 3) / 2)  # then 21 degrees, another one, then 40, the right one
+    assert result.mINP == pytest.approx(2 / 3)
+
+
+def test_chance_is_the_share_of_right_images_among_those_seen() -> None:
+    result = score(Protocol("p", (Trial(QUERY, GALLERY),), "sysu-same-place", True, "all"), FEATURES)
+    shares = []
+    for q in QUERY:
+        seen = [g for g in GALLERY if not (q.camera == 3 and g.camera == 2)]
+        shares.append(sum(g.identity == q.identity for g in seen) / len(seen))
+    assert result.chance_rank1 == pytest.approx(np.mean(shares))
+    assert result.chance_rank1 < result.chance_map < 1
+
+
+def test_reranking_is_flagged_and_changes_the_distances() -> None:
+    rng = np.random.default_rng(0)
+    query = images("infrared", [(i, 3) for i in range(8) for _ in range(2)])
+    gallery = images("visible", [(i, 1) for i in range(8) for _ in range(3)])
+    centres = rng.normal(size=(8, 6))
+    features = {}
+    for record in (*query, *gallery):
+        feature = centres[record.identity] + 1.2 * rng.normal(size=6)
+        features[record.name] = feature / np.linalg.norm(feature)
+    protocol = Protocol("p", (Trial(query, gallery),), "nothing", True, "all")
+    plain, reranked = score(protocol, features), score(protocol, features, rerank=True)
+    assert (plain.reranked, reranked.reranked) == (False, True)
+    by_hand = rank(
+        k_reciprocal(stacked(query, features), stacked(gallery, features)),
+        [q.identity for q in query],
+        [g.identity for g in gallery],
+    )
+    assert reranked.mAP == pytest.approx(by_hand.mAP)
+    assert reranked.mAP != pytest.approx(plain.mAP)
+    assert (reranked.chance_rank1, reranked.chance_map) == (plain.chance_rank1, plain.chance_map)
+
+
+def test_too_few_images_to_rerank_are_refused_with_the_protocol() -> None:
+    with pytest.raises(InputError, match=r"--rerank: tiny cannot be re-ranked: k1 must lie in 1\.\.9 for 10 images"):
+        score(Protocol("tiny", (Trial(QUERY, GALLERY),), "nothing", True, "all"), FEATURES, rerank=True)
+
+
+@pytest.mark.skipif(not ORACLE.exists(), reason="no shared/oracles beside the checkout")
+@pytest.mark.parametrize("name", ["single", "multi", "missing"])
+@pytest.mark.parametrize("evaluator", ["sysu", "regdb"])
+def test_a_trial_scores_what_the_public_evaluators_say(name: str, evaluator: str) -> None:
+    with np.load(ORACLE) as file:
+        case = {key.split("/")[1]: file[key] for key in file.files if key.startswith(f"{name}/")}
+    records, features = {}, {}
+    for side, modality in (("query", "infrared"), ("gallery", "visible")):
+        people = zip(case[f"{side}_id"].tolist(), case[f"{side}_cam"].tolist(), strict=True)
+        records[side] = images(modality, list(people))  # type: ignore[arg-type]
+        unit = case[side].astype(np.float64)
+        unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+        features |= dict(zip((r.name for r in records[side]), unit, strict=True))
+    trial = Trial(records["query"], records["gallery"])
+    sysu = evaluator == "sysu"
+    rule: Skip = "sysu-same-place" if sysu else "nothing"
+    result = score(Protocol(name, (trial, trial), rule, sysu, "all"), features)
+    expected = [case[f"{evaluator}_cmc"][k - 1] for k in (1, 5, 10, 20)]
+    assert list(result.cmc.values()) == pytest.approx(expected, abs=1e-6)
+    assert (result.mAP, result.mINP) == pytest.approx(
+        (float(case[f"{evaluator}_map"]), float(case[f"{evaluator}_minp"])), abs=1e-6
+    )
+
+
+def test_queries_keep_their_own_scores_over_the_trials_that_they_have_a_match_in() -> None:
+    trials = (Trial(QUERY, GALLERY), Trial(QUERY, GALLERY[1:]), Trial(QUERY[:3], GALLERY[:1]))
+    result = score(Protocol("p", trials, "nothing", True, "seeded"), FEATURES)
+    assert (result.seeds, result.runs) == ((0, 1, 2), 1)
+    found = result.per_query
+    assert found is not None
+    assert found.names == tuple(sorted(q.name for q in QUERY))
+    for name, identity, values in zip(found.names, found.identities, found.values, strict=True):
+        query = next(q for q in QUERY if q.name == name)
+        assert identity == query.identity
+        rows = []
+        for trial in trials:
+            if query in trial.query and any(g.identity == query.identity for g in trial.gallery):
+                d = [[1 - FEATURES[name] @ FEATURES[g.name] for g in trial.gallery]]
+                one = rank(d, [identity], [g.identity for g in trial.gallery])
+                rows.append((one.cmc[0], one.mAP, one.mINP))
+        assert values == pytest.approx(np.mean(rows, 0))
+
+
+def test_runs_are_averaged_and_deviate_from_each_other() -> None:
+    first = score(Protocol("p", (Trial(QUERY, GALLERY),), "nothing", True, "all"), FEATURES)
+    other = score(Protocol("p", (Trial(QUERY[1:], GALLERY[2:]),), "nothing", True, "all"), FEATURES)
+    mean = averaged([first, other])
+    for name in ("mAP", "mINP", "chance_rank1", "chance_map"):
+        assert getattr(mean, name) == pytest.approx((getattr(first, name) + getattr(other, name)) / 2)
+    assert mean.cmc == {k: pytest.approx((first.cmc[k] + other.cmc[k]) / 2) for k in first.cmc}
+    assert mean.map_deviation == pytest.approx(abs(first.mAP - other.mAP) / 2)
+    assert mean.rank1_deviation == pytest.approx(abs(first.cmc[1] - other.cmc[1]) / 2)
+    assert (mean.runs, mean.seeds) == (2, ())
+    assert averaged([first, first]) == replace(first, runs=2, rank1_deviation=0, map_deviation=0)

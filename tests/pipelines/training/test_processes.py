@@ -1,0 +1,79 @@
+"""Several processes: how a batch is dealt out, and what is refused. What they compute is in test_step.py."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from data.loading.sampler import IdentitySampler
+from data.records import Record
+from parsing.errors import InputError
+from pipelines.recipes.reading import Recipe
+from pipelines.training.batches import Batches
+from pipelines.training.processes import make_fabric
+
+RECORDS = tuple(
+    Record(f"{modality}/{person}/{n}.jpg", person, 1, modality)  # type: ignore[arg-type]
+    for person in range(12)
+    for modality in ("visible", "infrared")
+    for n in range(3)
+)
+
+
+def dealt(recipe: Recipe, process: tuple[int, int]) -> Batches:
+    """Batches over images that are all their row number."""
+    images = torch.arange(len(RECORDS), dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 3, 64, 32).contiguous()
+    sampler = IdentitySampler(RECORDS, recipe.train.identities, recipe.train.images, recipe.seed)
+    return Batches(
+        RECORDS, images, images[:, 0], torch.ones(len(RECORDS)), sampler, 5, recipe, (0, 1, 2, 3, 4), process
+    )
+
+
+@pytest.mark.parametrize(("processes", "pieces"), [(1, 1), (2, 1), (1, 2), (2, 2), (4, 1)])
+def test_processes_and_pieces_share_the_same_batch_in_whole_people(
+    tiny_recipe: Callable[..., Recipe], processes: int, pieces: int
+) -> None:
+    recipe = tiny_recipe("train.identities=4", f"train.accumulate={pieces}")
+    whole, names = dealt(tiny_recipe("train.identities=4"), (0, 1)).whole(7)
+    ranks = [dealt(recipe, (number, processes))[7] for number in range(processes)]
+    people: list[set[int]] = []
+    for rank in ranks:
+        for piece in range(pieces):
+            ids, infrared = (rank[name].chunk(pieces)[piece] for name in ("identities", "infrared"))
+            people.append(set(ids.tolist()))
+            for person in people[-1]:
+                assert sorted(infrared[ids == person].tolist()) == [False] * 2 + [True] * 2
+    assert sum(map(len, people)) == len(set.union(*people)) == 4
+    joined = {name: torch.cat([rank[name] for rank in ranks]) for name in whole}
+    keys = [tuple(image.flatten().tolist()) for image in whole["images"]]  # augmented alike, wherever it goes
+    assert sorted(keys) == sorted(tuple(image.flatten().tolist()) for image in joined["images"])
+    assert names == [f"{'infrared' if r else 'visible'}/{i}/{n.split('/')[-1]}" for i, r, n in
+                     zip(whole["identities"].tolist(), whole["infrared"].tolist(), names, strict=True)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("processes", "pieces"), [(3, 1), (1, 3), (2, 4)])
+def test_people_that_cannot_be_dealt_evenly_are_refused(
+    tiny_recipe: Callable[..., Recipe], processes: int, pieces: int
+) -> None:
+    recipe = tiny_recipe("train.identities=4", f"train.accumulate={pieces}")
+    with pytest.raises(InputError, match=f"train.identities = 4 cannot be dealt .* multiple of {processes * pieces}"):
+        dealt(recipe, (0, processes))
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "environment", "said"),
+    [
+        ("cpu", "17-true", {}, "--device cpu --precision 17-true"),
+        ("abacus", "auto", {}, "--device abacus cannot be used"),
+        ("cpu:0", "auto", {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}, "one device, but 2 processes were started"),
+        ("cpu", "64-true", {"LT_CLI_USED": "1", "LT_DEVICES": "1", "LT_PRECISION": "32-true"}, "conflicts with"),
+    ],
+)
+def test_what_does_not_fit_the_launcher_or_the_machine_is_refused(
+    device: str, precision: str, environment: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match=said):
+        make_fabric(device, precision)

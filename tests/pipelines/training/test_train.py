@@ -1,0 +1,448 @@
+"""`cscl train` end to end on a tiny drawn data set: its files, its log, resuming bit for bit, what it refuses."""
+
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+import pipelines.training.loop
+from cli import main
+from cscl.model import CSCL
+from data.registry import open_data_set
+from parsing.cache.reader import MaskCache
+from parsing.errors import CsclError, InputError, MissingError
+from parsing.parsers.registry import ParserSpec
+from pipelines.masks.info import info as masks_info
+from pipelines.parse.run import ParseConfig, parse
+from pipelines.recipes.reading import Recipe, read_recipe
+from pipelines.retrieval.evaluate import evaluate
+from pipelines.runs.folder import RunInfo, load_model, open_images, read_run
+from pipelines.training.batches import Batches
+from pipelines.training.train import TrainConfig, train
+from pipelines.training.validation import Validation
+
+MakeRecipe = Callable[..., Recipe]
+
+
+def rows(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def start(masks: Path, run: Path, recipe: Recipe, **options: Any) -> Path:
+    return train(TrainConfig(masks, run, recipe, device="cpu", progress=False, **options))
+
+
+def test_a_run_leaves_its_files_and_says_what_it_was_trained_on(
+    finished: Path, masks: Path, figures: Path, tiny_recipe: MakeRecipe
+) -> None:
+    names = {"recipe.toml", "run.json", "metrics.jsonl", "model.safetensors", "state-00000004.pt", "tensorboard"}
+    assert {p.name for p in finished.iterdir()} >= names
+    assert not list(finished.rglob("*.part"))
+    recipe, info = read_run(finished)
+    cache = MaskCache(masks)
+    assert recipe == tiny_recipe()
+    assert (info.data_set, info.fingerprint, info.label_set) == ("sysu", cache.fingerprint, "street")
+    assert (info.identities, info.selection, info.epoch) == (6, "last", 2)
+    assert open_images(finished, info, None).root.resolve() == figures.resolve()
+    assert (finished / info.masks).resolve() == masks.resolve()
+    model = load_model(finished).network
+    assert not model.training
+    assert model.config.identities == 6
+    assert model.config.parts == 4
+
+
+def test_every_step_has_a_row_whose_total_is_the_weighted_sum(finished: Path, tiny_recipe: MakeRecipe) -> None:
+    found, loss = rows(finished), tiny_recipe().loss
+    assert [(r["step"], r["epoch"]) for r in found] == [(1, 1), (2, 1), (3, 2), (4, 2)]
+    assert [r["alpha"] for r in found] == [1.0, 0.5, 0.0, 0.0]
+    for row in found:
+        weighted = (
+            loss.identity * row["id"] + loss.triplet * row["triplet"] + loss.parsing * row["parsing"]
+            + loss.shown * row["shown"] + loss.division * row["division"] + loss.icm * row["icm"]
+        )  # fmt: skip
+        assert row["total"] == pytest.approx(weighted, rel=1e-5)
+        assert min(row[name] for name in ("id", "triplet", "parsing", "shown", "division")) > 0
+        assert 0 <= row["accuracy"] <= 1
+
+
+def test_training_moves_the_weights_of_every_part(finished: Path, tiny_recipe: MakeRecipe) -> None:
+    trained = load_file(finished / "model.safetensors")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(tiny_recipe().seed)
+        fresh = CSCL(tiny_recipe().model.config(6, 4, load_model(finished).network.config.flipped)).state_dict()
+    assert trained.keys() == fresh.keys()
+    moved = {key.split(".")[0] for key in trained if not torch.equal(trained[key], fresh[key])}
+    assert moved >= {"backbone", "pam", "spam", "neck"}
+
+
+def test_two_runs_give_the_same_bytes(finished: Path, masks: Path, tiny_recipe: MakeRecipe, tmp_path: Path) -> None:
+    torch.rand(3)
+    before = torch.get_rng_state()
+    again = start(masks, tmp_path / "again", tiny_recipe())
+    for name in ("metrics.jsonl", "model.safetensors", "recipe.toml"):
+        assert (again / name).read_bytes() == (finished / name).read_bytes(), name
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_run_that_is_stopped_anywhere_and_resumed_gives_the_same_bytes(
+    finished: Path, masks: Path, tiny_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, recipe = tmp_path / "run", tiny_recipe()
+    fetch = Batches.__getitem__
+
+    def stopped_at_step_4(batches: Batches, number: int) -> dict[str, torch.Tensor]:
+        if number == 3:
+            raise KeyboardInterrupt
+        return fetch(batches, number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Batches, "__getitem__", stopped_at_step_4)
+        with pytest.raises(KeyboardInterrupt):
+            start(masks, run, recipe)
+    assert len(rows(run)) == 3
+    assert read_run(run)[1].epoch == 1
+
+    def stopped_before_saving(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for what in ("save_model", "save_state"):
+        with monkeypatch.context() as patch:
+            patch.setattr(pipelines.training.loop, what, stopped_before_saving)
+            with pytest.raises(KeyboardInterrupt):
+                start(masks, run, recipe, resume=True)
+    start(masks, run, recipe, resume=True)
+    for name in ("metrics.jsonl", "model.safetensors"):
+        assert (run / name).read_bytes() == (finished / name).read_bytes(), name
+    assert read_run(run)[1].epoch == 2
+
+
+def test_a_run_stopped_before_its_first_checkpoint_begins_again(
+    finished: Path, masks: Path, tiny_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipelines.training.loop, "save_model", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            start(masks, tmp_path / "run", tiny_recipe())
+    assert len(rows(tmp_path / "run")) == 2
+    start(masks, tmp_path / "run", tiny_recipe(), resume=True)
+    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == (finished / "metrics.jsonl").read_bytes()
+
+
+def test_resuming_a_finished_run_changes_nothing(run_copy: Path, masks: Path, tiny_recipe: MakeRecipe) -> None:
+    before = {name: (run_copy / name).read_bytes() for name in ("metrics.jsonl", "model.safetensors", "recipe.toml")}
+    start(masks, run_copy, tiny_recipe(), resume=True)
+    assert {name: (run_copy / name).read_bytes() for name in before} == before
+
+
+def test_resuming_with_another_recipe_or_other_masks_is_refused(
+    run_copy: Path, masks: Path, figures: Path, tiny_recipe: MakeRecipe, make_true_cache: Any, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=r"--resume: .*recipe\.toml says something else"):
+        start(masks, run_copy, tiny_recipe("train.learning_rate=0.5"), resume=True)
+    other = make_true_cache("sysu", figures, tmp_path / "masks.h5")
+    with pytest.raises(InputError, match=r"--resume: .* was trained on other masks than those of .*masks\.h5"):
+        start(other, run_copy, tiny_recipe(), resume=True)
+
+
+def test_a_truncated_state_falls_back_to_the_one_before_and_says_so(
+    run_copy: Path, finished: Path, masks: Path, tiny_recipe: MakeRecipe, capsys: pytest.CaptureFixture[str]
+) -> None:
+    last, before = run_copy / "state-00000004.pt", run_copy / "state-00000002.pt"
+    last.write_bytes(last.read_bytes()[:-1000])
+    start(masks, run_copy, tiny_recipe(), resume=True)
+    assert "state-00000004.pt cannot be read" in (said := capsys.readouterr().err)
+    assert "going on from the state before, step 2" in said
+    for name in ("metrics.jsonl", "model.safetensors"):
+        assert (run_copy / name).read_bytes() == (finished / name).read_bytes(), name
+    assert torch.load(last, weights_only=True)["step"] == 4
+    last.write_bytes(last.read_bytes()[:1000])
+    torch.save({"model": {}}, before)
+    with pytest.raises(CsclError, match=r"state-00000004\.pt cannot be read .*; .*2\.pt is no training state .*remove"):
+        start(masks, run_copy, tiny_recipe(), resume=True)
+
+
+def test_two_states_are_kept_and_none_from_further_on(run_copy: Path, masks: Path, tiny_recipe: MakeRecipe) -> None:
+    assert [p.name for p in sorted(run_copy.glob("state*"))] == ["state-00000002.pt", "state-00000004.pt"]
+    (run_copy / "state-00000004.pt").unlink()
+    for step in (1, 3, 9):
+        (run_copy / f"state-{step:08d}.pt").write_bytes(b"broken")
+    start(masks, run_copy, tiny_recipe(), resume=True)
+    assert [p.name for p in sorted(run_copy.glob("state*"))] == ["state-00000003.pt", "state-00000004.pt"]
+
+
+def test_a_log_that_lacks_rows_is_not_gone_on_with(run_copy: Path, masks: Path, tiny_recipe: MakeRecipe) -> None:
+    (run_copy / "metrics.jsonl").write_text("{}\n")
+    with pytest.raises(CsclError, match=r"metrics\.jsonl has 1 rows, but the run has done 4 steps"):
+        start(masks, run_copy, tiny_recipe(), resume=True)
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_ctrl_c_ends_the_step_saves_it_and_says_how_to_go_on(
+    finished: Path, masks: Path, tiny_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, fetch = tmp_path / "run", Batches.__getitem__
+    (tmp_path / "recipe.toml").write_text(tiny_recipe().to_toml())
+
+    def signalled_at_step_3(batches: Batches, step: int) -> dict[str, torch.Tensor]:
+        if step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return fetch(batches, step)
+
+    command = ["train", "--masks", str(masks), "--run", str(run), "--device", "cpu"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Batches, "__getitem__", signalled_at_step_3)
+        result = CliRunner().invoke(main, [*command, "--recipe", str(tmp_path / "recipe.toml")])
+    assert result.exit_code == 1
+    said = f"cscl: stopped after step 3 of 4, which is saved; `cscl train --masks {masks} --run {run} --resume` goes on"
+    assert said in result.stderr
+    assert len(rows(run)) == 3
+    assert (run / "state-00000003.pt").is_file()
+    assert CliRunner().invoke(main, [*command, "--resume"]).exit_code == 0
+    for name in ("metrics.jsonl", "model.safetensors"):
+        assert (run / name).read_bytes() == (finished / name).read_bytes(), name
+
+
+@pytest.mark.parametrize(("epochs", "steps", "kills"), [(2, 2, 2), pytest.param(4, 5, 8, marks=pytest.mark.slow)])
+def test_a_run_killed_at_random_steps_leaves_the_same_bytes(
+    masks: Path, tiny_recipe: MakeRecipe, tmp_path: Path, epochs: int, steps: int, kills: int
+) -> None:
+    recipe = tiny_recipe(f"train.epochs={epochs}", f"train.steps={steps}", "model.pam=false")
+    whole, run = start(masks, tmp_path / "whole", recipe), tmp_path / "run"
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(["pipelines.training.train"])
+    rng = random.Random(7)
+    for target in sorted(rng.sample(range(1, epochs * steps), kills)):
+        config = TrainConfig(masks, run, recipe, resume=run.exists(), device="cpu", progress=False)
+        process = server.Process(target=train, args=(config,))
+        process.start()
+        while process.is_alive() and rows_there(run) < target:
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0, 0.1))
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+    start(masks, run, recipe, resume=True)
+    for name in ("metrics.jsonl", "model.safetensors"):
+        assert (run / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+def rows_there(run: Path) -> int:
+    """Whole rows of a log that is being written."""
+    return (run / "metrics.jsonl").read_bytes().count(b"\n") if (run / "metrics.jsonl").exists() else 0
+
+
+def test_a_second_run_into_the_same_folder_is_refused(run_copy: Path, masks: Path, tiny_recipe: MakeRecipe) -> None:
+    before = {p: p.read_bytes() for p in run_copy.rglob("*") if p.is_file()}
+    with pytest.raises(InputError, match="already holds a run; give --resume"):
+        start(masks, run_copy, tiny_recipe())
+    assert {p: p.read_bytes() for p in run_copy.rglob("*") if p.is_file()} == before
+
+
+def test_what_cannot_start_leaves_no_run_behind(masks: Path, tiny_recipe: MakeRecipe, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    for options, said in (({"device": "abacus"}, "--device abacus"), ({"precision": "7"}, "--precision 7")):
+        with pytest.raises(InputError, match=said) as caught:
+            train(TrainConfig(masks, run, tiny_recipe(), progress=False, **options))  # type: ignore[arg-type]
+        assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match=r"wants 70 identities, but only 6 .*train\.identities"):
+        start(masks, run, tiny_recipe("train.identities=70"))
+    with pytest.raises(MissingError, match="there is no such file"):
+        start(masks, run, tiny_recipe("model.pretrained=none.pth"))
+    with pytest.raises(InputError, match="no part scheme 'reid5'"):
+        start(masks, run, tiny_recipe("data.scheme=reid5"))
+    with pytest.raises(MissingError, match=r"--resume: .* holds no run"):
+        start(masks, run, tiny_recipe(), resume=True)
+    assert not run.exists()
+    run.write_text("a file")
+    with pytest.raises(InputError, match="is a file"):
+        start(masks, run, tiny_recipe())
+
+
+def test_a_loss_that_is_no_number_stops_the_run_with_its_batch_saved(
+    masks: Path, figures: Path, tiny_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(
+        CsclError, match=r"step \d: the loss or its gradient is not finite .*lower train\.learning_rate"
+    ) as caught:
+        start(masks, run, tiny_recipe("train.learning_rate=1e30", "train.optimiser=sgd"))
+    file = run / "failed-batch.safetensors"
+    assert str(file) in str(caught.value)
+    with safe_open(file, "pt") as stored:
+        about = json.loads(stored.metadata()["cscl"])
+        batch = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
+    assert about["step"] == len(rows(run)) + 1
+    assert batch["images"].shape == (8, 3, 64, 32)
+    people = {r.name: r for r in open_data_set("sysu", figures).train()}
+    numbers = sorted({r.identity for r in people.values()})
+    shown = [people[name] for name in about["images"]]
+    assert [numbers.index(r.identity) for r in shown] == batch["identities"].tolist()
+    assert [r.modality == "infrared" for r in shown] == batch["infrared"].tolist()
+
+
+def test_agw_has_no_parts_and_no_losses_of_parts(masks: Path, tiny_recipe: MakeRecipe, tmp_path: Path) -> None:
+    run = start(masks, tmp_path / "agw", tiny_recipe("train.epochs=1", method="agw"))
+    for row in rows(run):
+        assert (row["parsing"], row["division"], row["icm"]) == (0, 0, 0)
+        assert row["total"] == pytest.approx(row["id"] + row["triplet"], rel=1e-6)
+    model = load_model(run).network
+    assert model.spam is None
+    assert len(model.pam) == 0
+    assert len(model.backbone.non_local) > 0
+
+
+def test_val_keeps_the_epoch_that_scores_best_on_people_it_did_not_train(
+    masks: Path, tiny_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    validated: list[set[int]] = []
+    biases: list[torch.Tensor] = []
+
+    def scripted(self: Validation, model: CSCL) -> dict[str, float]:
+        validated.append({r.identity for r in self.records})
+        biases.append(model.neck.classifier.weight.detach().clone())
+        return {"rank1": (0.1, 0.4, 0.3)[len(biases) - 1], "mAP": 0.2}
+
+    monkeypatch.setattr(Validation, "__call__", scripted)
+    recipe = tiny_recipe("data.select=val", "data.evaluate_every=1", "train.epochs=3", "train.steps=1")
+    run = start(masks, tmp_path / "val", recipe)
+    info = read_run(run)[1]
+    assert (info.epoch, info.selection, info.identities) == (2, "val", 5)
+    assert validated == [{6}] * 3
+    assert [row["rank1"] for row in rows(run)] == [0.1, 0.4, 0.3]
+    assert torch.equal(load_model(run).network.neck.classifier.weight, biases[1])
+
+
+def test_val_really_scores_when_it_is_due(
+    other_layouts: dict[str, tuple[Path, Path]], tiny_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    recipe = tiny_recipe("data.select=val", "data.evaluate_every=2", "train.epochs=3", "train.steps=1")
+    run = start(other_layouts["regdb"][1], tmp_path / "val", recipe)
+    assert [sorted({"rank1", "mAP"} & row.keys()) for row in rows(run)] == [[], ["mAP", "rank1"], ["mAP", "rank1"]]
+    best = max(rows(run)[1:], key=lambda row: row["rank1"] + row["mAP"])
+    assert read_run(run)[1].epoch == best["epoch"]
+    assert read_run(run)[1].identities == 4
+
+
+@pytest.mark.parametrize("name", ["regdb", "llcm"])
+def test_other_layouts_train_and_evaluate(
+    other_layouts: dict[str, tuple[Path, Path]], tiny_recipe: MakeRecipe, tmp_path: Path, name: str
+) -> None:
+    root, cache = other_layouts[name]
+    run = start(cache, tmp_path / "run", tiny_recipe("train.epochs=1", "train.steps=1"))
+    assert read_run(run)[1].identities == len({r.identity for r in open_data_set(name, root).train()})
+    result = evaluate(run, device="cpu", progress=False)
+    assert [r.protocol for r in result.results] == [p.name for p in open_data_set(name, root).protocols()]
+    assert all(0 < r.mAP <= 1 for r in result.results)
+    assert result.data_set == name
+
+
+def test_a_cache_of_another_data_set_is_refused(
+    other_layouts: dict[str, tuple[Path, Path]], figures: Path, tiny_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=r"regdb: .* looks like sysu"):
+        start(other_layouts["regdb"][1], tmp_path / "run", tiny_recipe(), root=figures)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_cache_without_a_data_set_says_how_to_import_it(
+    figures: Path, tiny_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    masks = str(tmp_path / "a.h5")
+    command = ["masks", "import", str(figures / "labels"), "--from", "png", "--labels", "street", "--out", masks]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 0, result.output
+    with pytest.raises(InputError, match=r"a\.h5 was imported without a data set.* again with --dataset, one of sysu"):
+        start(Path(masks), tmp_path / "run", tiny_recipe())
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_image_without_a_mask_ends_the_command_with_its_name(
+    figures: Path, make_true_cache: Any, tmp_path: Path
+) -> None:
+    lacking = ("cam1/0001/0001.jpg", "cam3/0002/0001.jpg")
+    cache = make_true_cache("sysu", figures, tmp_path / "masks.h5", images=lambda r: r.name not in lacking)
+    result = CliRunner().invoke(
+        main, ["train", "--masks", str(cache), "--run", str(tmp_path / "r"), "--recipe", "small"]
+    )
+    assert result.exit_code == 2
+    assert "has no mask of cam1/0001/0001.jpg and 1 more; run `cscl parse" in result.output
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_cache_that_is_moved_with_its_images_still_works(
+    figures: Path, make_true_cache: Any, tiny_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    old, new = tmp_path / "old", tmp_path / "far" / "new"
+    shutil.copytree(figures, old / "SYSU-MM01")
+    make_true_cache("sysu", old / "SYSU-MM01", old / "masks.h5")
+    new.parent.mkdir()
+    old.rename(new)
+    run = start(new / "masks.h5", new / "run", tiny_recipe("train.epochs=1", "train.steps=1"))
+    info = read_run(run)[1]
+    assert open_images(run, info, None).root == new / "SYSU-MM01"
+    new.rename(old)
+    assert open_images(old / "run", info, None).root == old / "SYSU-MM01"
+    (tmp_path / "link").symlink_to(old / "run")
+    assert open_images(tmp_path / "link", info, None).root == old / "SYSU-MM01"
+
+
+def test_the_command_trains_resumes_and_says_what_comes_next(
+    other_layouts: dict[str, tuple[Path, Path]], tmp_path: Path
+) -> None:
+    run = str(tmp_path / "run")
+    changes = ["data.size=[64,32]", "train.epochs=1", "train.steps=1", "train.identities=2", "train.images=2"]
+    command = ["train", "--masks", str(other_layouts["llcm"][1]), "--run", run, "--device", "cpu"]
+    given = [word for change in changes for word in ("--set", change)]
+    result = CliRunner().invoke(main, [*command, "--recipe", "small", "--method", "agw", *given])
+    assert result.exit_code == 0, result.output
+    assert f"cscl evaluate --run {run}" in result.output
+    assert read_recipe(Path(run) / "recipe.toml").method == "agw"
+    assert CliRunner().invoke(main, [*command, "--resume"]).exit_code == 0
+    assert CliRunner().invoke(main, [*command, "--recipe", "small"]).exit_code == 2
+
+
+def test_run_json_holds_no_absolute_path(finished: Path) -> None:
+    values = json.loads((finished / "run.json").read_text())
+    assert set(values) == {f.name for f in fields(RunInfo)}
+    assert not any(str(value).startswith("/") for value in values.values())
+
+
+def test_the_pattern_of_a_cache_is_kept_by_its_runs(
+    figures: Path, tiny_recipe: MakeRecipe, tmp_path: Path, tiny_weights: Path
+) -> None:
+    root = tmp_path / "own"
+    for light, camera in (("visible", 1), ("infrared", 3)):
+        for person in range(1, 5):
+            place = root / light / f"day{person % 2}" / f"p{person}"
+            place.mkdir(parents=True)
+            for picture in sorted(figures.glob(f"cam{camera}/*/*.jpg"))[person : person + 2]:
+                shutil.copy(picture, place / f"{picture.parent.name}.jpg")
+    (root / "test_id.txt").write_text("p4\n")
+    masks = ParseConfig(
+        "folder", root, tmp_path / "own.h5", ParserSpec(weights=tiny_weights), (64, 32), workers=0, progress=False,
+        pattern="*/{identity}/*",
+    )  # fmt: skip
+    parse(masks)
+    run = start(masks.index, tmp_path / "run", tiny_recipe("train.epochs=1", "train.steps=1", "data.min_confidence=0"))
+    info = read_run(run)[1]
+    assert (info.pattern, info.identities) == ("*/{identity}/*", 3)
+    assert [r.protocol for r in evaluate(run, device="cpu", progress=False).results] == ["infrared-to-visible"]
+    report = masks_info(masks.index)
+    assert report.pattern == "*/{identity}/*"
+    assert "people by --pattern */{identity}/*" in report.lines()[1]
