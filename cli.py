@@ -64,6 +64,8 @@ def main() -> None:
     """Human-part masks for visible-infrared person re-identification, and CSCL trained on them."""
     if not sys.stderr.isatty():  # a log file wants a line now and then, not a moving bar
         os.environ.setdefault("TQDM_MININTERVAL", "10")
+    if os.environ.get("RANK", "0") != "0":  # one of several processes of a training; the first alone shows progress
+        os.environ["TQDM_DISABLE"] = "1"
 
 
 def parser_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -133,7 +133,7 @@ def ours(work: Path, weights: Path, budget: Budget, seed: int) -> dict[str, floa
     ]  # fmt: skip
     recipe = read_recipe(Path("agw"), changes)
     train(TrainConfig(masks, run, recipe, resume=(run / "recipe.toml").exists(), device="cpu"))
-    found = evaluate(run, protocols=("all-single",), flip=False, device="cpu", progress=False).results[0]
+    found = evaluate(run, protocols=("all-single",), flip=False, device="cpu").results[0]
     return {"rank1": 100 * float(found.cmc[1]), "mAP": 100 * float(found.mAP), "chance": 100 * found.chance_rank1}
 
 

@@ -48,7 +48,7 @@ def main(masks: Path, out: Path, recipe: str, size: str, steps: int, page: Path 
     ]  # fmt: skip
     config = read_recipe(Path(recipe), changes)
     if not (run / "model.safetensors").exists() or len(rows_of(run)) < 8 * steps:
-        train(TrainConfig(masks, run, config, resume=(run / "recipe.toml").exists(), device="cpu", progress=False))
+        train(TrainConfig(masks, run, config, resume=(run / "recipe.toml").exists(), device="cpu"))
     text = "\n".join(table(rows_of(run), recipe, size))
     click.echo(text)
     if page is not None:

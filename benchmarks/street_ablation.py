@@ -181,7 +181,7 @@ def run(name: str, seed: int, epochs: int, out: Path, caches: Mapping[str, Path]
     folder = out / "runs" / f"{''.join(c if c.isalnum() else '-' for c in name)}-{epochs}-{seed}"
     resume = (folder / "recipe.toml").exists()
     masks = caches[row.masks]
-    train(TrainConfig(masks, folder, recipe_of(row, seed, epochs), resume=resume, device="cpu", progress=False))
+    train(TrainConfig(masks, folder, recipe_of(row, seed, epochs), resume=resume, device="cpu"))
     log = [json.loads(line) for line in (folder / "metrics.jsonl").open()]
     line: dict[str, Any] = {
         "row": name, "seed": seed, "epochs": epochs, "code": code(), "machine": machine(),
@@ -191,9 +191,7 @@ def run(name: str, seed: int, epochs: int, out: Path, caches: Mapping[str, Path]
     if row.masks == "built-in":
         line["mask_iou"] = score_masks(masks).to_json()["mIoU"]
     for level in LEVELS:
-        found = evaluate(
-            folder, out / level / "SYSU-MM01", [PROTOCOL], masks=caches[level], device="cpu", progress=False
-        )
+        found = evaluate(folder, out / level / "SYSU-MM01", [PROTOCOL], masks=caches[level], device="cpu")
         (result,) = found.results
         queries = read_result(folder / "evaluation.json")["queries"][PROTOCOL]
         line["levels"][level] = {

@@ -33,7 +33,7 @@ TRAIN, TEST, SHOTS = 32, 16, 2
 PROTOCOL = "all-single"
 
 
-def demo(out: Path, seed: int = 0, progress: bool = True) -> str:
+def demo(out: Path, seed: int = 0) -> str:
     """Run everything below `out` (replaced where a demo made it) and answer what came of it in a few lines."""
     began = time.monotonic()
     mark = out / "demo.json"
@@ -44,11 +44,11 @@ def demo(out: Path, seed: int = 0, progress: bool = True) -> str:
     out.mkdir(parents=True)
     mark.write_text(json.dumps({"seed": seed}) + "\n", encoding="utf-8")
     root, masks, run = out / "SYSU-MM01", out / "sysu_masks.h5", out / "run"
-    make_figures(root, train=TRAIN, test=TEST, shots=SHOTS, seed=seed, progress=progress)
-    parse(ParseConfig("sysu", root, masks, parser=ParserSpec(), size=SIZE, flip=False, progress=progress))
-    train(TrainConfig(masks, run, read_recipe(Path("demo"), [f"seed={seed}"]), device="cpu", progress=progress))
-    evaluation = evaluate(run, device="cpu", progress=progress)
-    scores = score_masks(masks, progress=progress)
+    make_figures(root, train=TRAIN, test=TEST, shots=SHOTS, seed=seed)
+    parse(ParseConfig("sysu", root, masks, parser=ParserSpec(), size=SIZE, flip=False))
+    train(TrainConfig(masks, run, read_recipe(Path("demo"), [f"seed={seed}"]), device="cpu"))
+    evaluation = evaluate(run, device="cpu")
+    scores = score_masks(masks)
     minutes = (time.monotonic() - began) / 60
     page = _page(out, root, masks, run, evaluation, scores, minutes)
     result = next(r for r in evaluation.results if r.protocol == PROTOCOL)

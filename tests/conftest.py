@@ -1,6 +1,9 @@
 """What several folders of tests share: a tiny drawn data set, a tiny parser, and caches of known masks."""
 
 import os
+
+os.environ["TQDM_DISABLE"] = "1"  # read when tqdm is imported
+
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -30,7 +33,7 @@ def ctrl_c() -> Iterator[None]:
 def tiny_figures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """24 drawn images in the layout of SYSU-MM01; copy it before changing it."""
     out = tmp_path_factory.mktemp("figures") / "SYSU-MM01"
-    return make_figures(out, train=2, test=2, shots=1, progress=False, workers=1)
+    return make_figures(out, train=2, test=2, shots=1, workers=1)
 
 
 @pytest.fixture(scope="session")

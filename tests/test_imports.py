@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.places import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 MAY_IMPORT = {
     "cli": {"pipelines", "parsing"},
     "pipelines": {"pipelines", "data", "cscl", "parsing"},

@@ -12,9 +12,7 @@ from tqdm import tqdm
 from parsing.images import read_image
 
 
-def load_images(
-    root: Path, names: Sequence[str], size: tuple[int, int], progress: bool = True, desc: str = "read images"
-) -> Tensor:
+def load_images(root: Path, names: Sequence[str], size: tuple[int, int], desc: str = "read images") -> Tensor:
     """Images (N, 3, H, W) uint8 in the order of `names`, stretched to `size`; UnreadableImageError names a bad one."""
     images = torch.empty((len(names), 3, *size), dtype=torch.uint8)
 
@@ -22,9 +20,7 @@ def load_images(
         images[number] = load_image(root / names[number], size)
 
     with ThreadPoolExecutor() as pool:
-        for _ in tqdm(
-            pool.map(load, range(len(names))), total=len(names), unit="image", desc=desc, disable=not progress
-        ):
+        for _ in tqdm(pool.map(load, range(len(names))), total=len(names), unit="image", desc=desc):
             continue
     return images
 

@@ -40,7 +40,7 @@ class Made:
         )
 
 
-def make_photos(ccp: Path, out: Path, overwrite: bool = False, progress: bool = True) -> Made:
+def make_photos(ccp: Path, out: Path, overwrite: bool = False) -> Made:
     """Write the photographs of the clone `ccp` to `out`, 512 high with labels and 384 high without.
 
     The split is that of the built-in parser: `val` scored it, `test` was not used, the rest trained it.
@@ -53,7 +53,6 @@ def make_photos(ccp: Path, out: Path, overwrite: bool = False, progress: bool = 
             total=len(clone.annotated) + len(clone.unannotated),
             unit="image",
             desc=f"making {out.name}",
-            disable=not progress,
         ) as bar,
     ):
         for folder in ("photos", "parts", "unlabelled"):

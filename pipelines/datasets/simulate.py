@@ -66,7 +66,6 @@ def make_figures(
     seed: int = 0,
     infrared: Infrared | None = None,
     overwrite: bool = False,
-    progress: bool = True,
     workers: int | None = None,
 ) -> Path:
     """Write the `figures` data set to `out`; `shots` counts images a camera.
@@ -82,7 +81,6 @@ def make_figures(
         Figures(seed, infrared),
         {"data_set": "figures", "infrared": infrared},
         overwrite,
-        progress,
         workers,
     )
 
@@ -98,7 +96,6 @@ def make_street(
     part: Part = "all",
     seed: int = 0,
     overwrite: bool = False,
-    progress: bool = True,
     workers: int | None = None,
     difficulty: str = STANDARD,
 ) -> Path:
@@ -121,7 +118,7 @@ def make_street(
         "photos": list(chosen),
         "difficulty": difficulty,
     }
-    return _make(out, size, filmer, about, overwrite, progress, workers)
+    return _make(out, size, filmer, about, overwrite, workers)
 
 
 def contact_sheet(root: Path, out_png: Path, rows: int = 4, columns: int = 2) -> Path:
@@ -162,7 +159,6 @@ def _make(
     filmer: Filmer,
     about: dict[str, Any],
     overwrite: bool,
-    progress: bool,
     workers: int | None,
 ) -> Path:
     out = Path(out)
@@ -173,7 +169,7 @@ def _make(
     batches = list(persons.values())
     with (
         written(out, planned, {**asdict(size), **about}, overwrite) as draft,
-        tqdm(total=len(planned.slots), unit="image", desc=f"making {out.name}", disable=not progress) as bar,
+        tqdm(total=len(planned.slots), unit="image", desc=f"making {out.name}") as bar,
     ):
         for done in _spread(draft, filmer, size.seed, batches, workers):
             bar.update(done)

@@ -64,7 +64,7 @@ class Agreement:
         return shown
 
 
-def compare(first: Path, second: Path, scheme: str | None = None, worst: int = 10, progress: bool = True) -> Agreement:
+def compare(first: Path, second: Path, scheme: str | None = None, worst: int = 10) -> Agreement:
     """Compare the masks of every image that both caches hold, found by name, at the size of the first.
 
     scheme: a part scheme to compare in; caches of different label sets need one. worst: how many images to name.
@@ -79,7 +79,7 @@ def compare(first: Path, second: Path, scheme: str | None = None, worst: int = 1
     tallies: dict[str, Tally] = {}
     agreed: list[tuple[float, str]] = []
     other_size = 0
-    for image in tqdm(shared, unit="image", desc="compare masks", disable=not progress):
+    for image in tqdm(shared, unit="image", desc="compare masks"):
         numbers = caches[0].number(image), caches[1].number(image)
         if not all(c.has_mask[n] for c, n in zip(caches, numbers, strict=True)):
             continue

@@ -35,14 +35,14 @@ class MaskCounts:
         return _share(parts, self.pixels[:, 1:].sum(1))
 
 
-def count_masks(cache: MaskCache, progress: bool = True) -> MaskCounts:
+def count_masks(cache: MaskCache) -> MaskCounts:
     """Read every mask once, in the order of the file."""
     classes = len(cache.labels)
     person = np.full(len(cache), np.nan)
     images, pixels = (np.zeros((len(MODALITIES), classes), np.int64) for _ in range(2))
     masks = np.zeros(len(MODALITIES), np.int64)
     numbers = np.flatnonzero(cache.has_mask).tolist()
-    for number in tqdm(numbers, unit="image", desc="count classes", disable=not progress):
+    for number in tqdm(numbers, unit="image", desc="count classes"):
         found = np.bincount(cache[number].ravel(), minlength=IGNORED + 1)
         known = found[:classes]
         person[number] = known[1:].sum() / found.sum()

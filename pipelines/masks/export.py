@@ -43,7 +43,6 @@ class ExportConfig:
     scheme: str | None = None
     workers: int | None = None
     overwrite: bool = False
-    progress: bool = True
 
     def __post_init__(self) -> None:
         if isinstance(self.size, tuple) and not (min(self.size) >= 1 and max(self.size) <= 8192):
@@ -235,7 +234,6 @@ def _write_all(
     tasks = [todo[start : start + TASK] for start in range(0, len(todo), TASK)]
     bar = tqdm(
         total=len(targets), initial=len(targets) - len(todo), unit="image", desc=f"export {writer.name}",
-        disable=not config.progress,
     )  # fmt: skip
     with bar, ThreadPoolExecutor(config.workers or os.cpu_count() or 1) as pool:
         futures = [pool.submit(task, numbers) for numbers in tasks]

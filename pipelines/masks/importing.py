@@ -62,7 +62,6 @@ class ImportConfig:
     as_stored: bool = False
     licence: str = "not stated: imported masks"
     overwrite: bool = False
-    progress: bool = True
 
     def __post_init__(self) -> None:
         check_size(self.size)
@@ -137,7 +136,7 @@ def _own_export(masks: Path) -> bool:
 
 def _survey(config: ImportConfig, pairs: list[_Pair], root: Path, pool: ThreadPoolExecutor) -> list[Seen]:
     found = pool.map(lambda p: look(p.record.name, p.mask, root / p.record.name, config.as_stored), pairs)
-    return list(tqdm(found, total=len(pairs), unit="mask", desc="look at masks", disable=not config.progress))
+    return list(tqdm(found, total=len(pairs), unit="mask", desc="look at masks"))
 
 
 def _preprocessing(
@@ -168,7 +167,7 @@ def _write_all(
     }
     with (
         writing_to(out, "cscl masks import"),
-        tqdm(total=len(pairs), unit="mask", desc="import", disable=not config.progress) as bar,
+        tqdm(total=len(pairs), unit="mask", desc="import") as bar,
     ):
         make_room(out, attributes, [pair.record for pair in pairs], config.overwrite)
         for path, rows in shards.items():

@@ -39,7 +39,6 @@ class ReportConfig:
     root: Path | None = None
     thumbnails: int = 300
     images: bool = True
-    progress: bool = True
 
 
 @dataclass(frozen=True)
@@ -56,10 +55,10 @@ def report(config: ReportConfig) -> ReportResult:
     _check_free(config.out)
     cache = MaskCache(config.file)
     root = config.root or cache.root
-    counts = count_masks(cache, config.progress)
+    counts = count_masks(cache)
     order = worst_first(cache, counts.person)
     chosen = sample(cache, order, config.thumbnails)
-    shown = cards(cache, root, chosen, counts.person, config.images, config.progress)
+    shown = cards(cache, root, chosen, counts.person, config.images)
     missing = sum(not card.image for card in shown) if config.images else 0
     try:
         with tempfile.TemporaryDirectory() as folder:

@@ -109,7 +109,7 @@ class Tally:
         return float(spearmanr(mious, confidences).statistic)
 
 
-def score_masks(path: Path, scheme: str | None = None, root: Path | None = None, progress: bool = True) -> MaskScores:
+def score_masks(path: Path, scheme: str | None = None, root: Path | None = None) -> MaskScores:
     """Compare a cache with `ROOT/labels/`, as `cscl data make` writes it.
 
     scheme: a part scheme; by default the street classes themselves, which only a cache of that label set has.
@@ -123,7 +123,7 @@ def score_masks(path: Path, scheme: str | None = None, root: Path | None = None,
         raise InputError(f"{path} holds {cache.labels.name} classes, the truth is in street classes: give --scheme")
     name, classes, tables = common_classes(("the truth", str(path)), (street, cache.labels), scheme)
     tallies: dict[str, Tally] = {}
-    for number, image in enumerate(tqdm(cache.names, unit="image", desc="score masks", disable=not progress)):
+    for number, image in enumerate(tqdm(cache.names, unit="image", desc="score masks")):
         if not cache.has_mask[number]:
             continue
         file = root / label_name(image)

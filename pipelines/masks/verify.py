@@ -36,7 +36,6 @@ class VerifyConfig:
     weights: Path | None = None
     device: str = "auto"
     workers: int | None = None
-    progress: bool = True
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ def verify(config: VerifyConfig) -> VerifyReport:
 
 
 def _look(config: VerifyConfig) -> tuple[Inspection, VerifyReport]:
-    with tqdm(unit="shard", desc="verify", disable=not config.progress) as bar:
+    with tqdm(unit="shard", desc="verify") as bar:
         found = inspect_cache(config.cache, bar.update)
     whole = found.whole.values()
     unmasked = tuple(n for c in whole for n in c.names[(c.status == Status.UNREADABLE) | (c.status == Status.FATAL)])
@@ -156,7 +155,7 @@ def _parse_again(config: VerifyConfig, found: Inspection, readable: Sequence[str
     )  # fmt: skip
     again_config = ParseConfig(
         found.attributes["data_set"], root, config.cache, parser, tuple(made_by["size"]), workers=config.workers,
-        probs=made_by["probs"], flip=made_by["flip"], pattern=found.attributes.get("pattern"), progress=config.progress,
+        probs=made_by["probs"], flip=made_by["flip"], pattern=found.attributes.get("pattern"),
     )  # fmt: skip
     parse(again_config, _images(config, found, root), again)
 

@@ -81,14 +81,13 @@ def legend_of(cache: MaskCache, classes: NDArray[np.bool_]) -> list[tuple[str, s
 
 
 def cards(
-    cache: MaskCache, root: Path, numbers: NDArray[np.int64], person: NDArray[np.float64], images: bool, progress: bool
+    cache: MaskCache, root: Path, numbers: NDArray[np.int64], person: NDArray[np.float64], images: bool
 ) -> list[Card]:
     """A card for each of `numbers`; without its image where that cannot be read, or where `images` are not wanted."""
     names = [cache.names[n] for n in numbers]
     with ThreadPoolExecutor() as pool:
         pictures = pool.map(lambda name: _picture(root, name), names) if images else iter([b""] * len(names))
-        bar = tqdm(zip(numbers.tolist(), pictures, strict=True), total=len(names), unit="image", desc="draw gallery",
-                   disable=not progress)  # fmt: skip
+        bar = tqdm(zip(numbers.tolist(), pictures, strict=True), total=len(names), unit="image", desc="draw gallery")
         return [_card(cache, number, picture, float(person[number])) for number, picture in bar]
 
 

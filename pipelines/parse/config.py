@@ -48,7 +48,6 @@ class ParseConfig:
     overwrite: bool = False
     limit: int | None = None
     pattern: str | None = None
-    progress: bool = True
 
     def __post_init__(self) -> None:
         check_size(self.size)

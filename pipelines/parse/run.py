@@ -49,9 +49,8 @@ def parse(config: ParseConfig, only: Iterable[str] | None = None, again: frozens
     """
     began = time.monotonic()
     data_set = open_data_set(config.dataset, config.root, pattern=config.pattern)
-    if config.progress:
-        for finding in data_set.findings():
-            tqdm.write(f"note: {finding.line()}", file=sys.stderr)
+    for finding in data_set.findings():
+        tqdm.write(f"note: {finding.line()}", file=sys.stderr)
     out, root = config.index, data_set.root.resolve()
     records = chosen(data_set.images, config.limit, only)
     if not config.elsewhere:
@@ -62,7 +61,7 @@ def parse(config: ParseConfig, only: Iterable[str] | None = None, again: frozens
         make_room(out, attributes, records, config.overwrite)
         tasks = plan_shards(config, root, records, attributes, lock)
         renamed = [t for t in tasks if rename_people(t.path, names_of(t), people_of(t.records), attributes)]
-        if renamed and config.progress:
+        if renamed:
             images = sum(len(t.records) for t in renamed)
             tqdm.write(
                 f"note: identities or cameras of {images} parsed images are others now; masks kept", file=sys.stderr
@@ -71,7 +70,6 @@ def parse(config: ParseConfig, only: Iterable[str] | None = None, again: frozens
         parsed = sum(len(t.records) for t in todo)
         with tqdm(
             total=len(records), initial=len(records) - parsed, unit="image", desc=f"parse {config.dataset}",
-            disable=not config.progress,
         ) as bar:  # fmt: skip
             if todo:
                 run_shards(todo, config, bar)

@@ -119,7 +119,6 @@ def compare_parsers(
     batch_size: int = 8,
     limit: int | None = None,
     worst: int = 5,
-    progress: bool = True,
 ) -> ParserAgreement:
     """Have both parse every image below a folder, or `limit` of them spread evenly, and compare the masks at `size`.
 
@@ -142,7 +141,7 @@ def compare_parsers(
     pixels = np.zeros((len(classes), len(classes)), np.int64)
     each: list[tuple[float, str]] = []
     seconds = [0.0, 0.0]
-    with tqdm(total=len(names), unit="image", desc="compare parsers", disable=not progress) as bar:
+    with tqdm(total=len(names), unit="image", desc="compare parsers") as bar:
         for start in range(0, len(names), batch_size):
             batch = {
                 name: image for name in names[start : start + batch_size] if (image := _read(images / name)) is not None

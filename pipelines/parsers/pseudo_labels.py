@@ -13,9 +13,7 @@ from data.photographs.library import Photos
 from parsing.parsers.street import StreetNetwork
 
 
-def pseudo_labelled(
-    network: nn.Module, config: StreetNetwork, photos: Photos, keep: float, progress: bool = True
-) -> list[Photo]:
+def pseudo_labelled(network: nn.Module, config: StreetNetwork, photos: Photos, keep: float) -> list[Photo]:
     """The unlabelled photographs with the network's answers as labels, in the order of their names.
 
     A photograph is parsed whole, which finds the person, and again in the person's box, which labels it. The share
@@ -23,7 +21,7 @@ def pseudo_labelled(
     """
     network.eval()
     found: list[tuple[float, int, Photo]] = []
-    bar = tqdm(photos.unlabelled, unit="photo", desc="pseudo-labels", disable=not progress)
+    bar = tqdm(photos.unlabelled, unit="photo", desc="pseudo-labels")
     for number, photo_id in enumerate(bar):
         image = reduced(photos.photo(photo_id, labelled=False), config.input_size[0])
         whole = (0.0, 0.0, float(image.width), float(image.height))

@@ -79,7 +79,6 @@ def score_parser(
     flip: bool = True,
     sheet: Path | None = None,
     seed: int = 0,
-    progress: bool = True,
 ) -> ParserScores:
     """Parse the person of every photograph of `part` in each spectrum; infrared is drawn from (seed, photo).
 
@@ -100,7 +99,7 @@ def score_parser(
     )
     tallies = {_condition(s, w): Tally(len(classes)) for w in (None, *widths) for s in SPECTRA}
     answered: dict[str, list[Answer]] = {s: [] for s in SPECTRA}
-    for number, photo_id in enumerate(tqdm(ids, unit="photo", desc="score parser", disable=not progress)):
+    for number, photo_id in enumerate(tqdm(ids, unit="photo", desc="score parser")):
         photo = load(library, photo_id, size[0])
         if photo is None:
             continue

@@ -78,7 +78,6 @@ def train_parser(
     init: Path | None = None,
     device: str = "auto",
     workers: int = 1,
-    progress: bool = True,
 ) -> Path:
     """Train on the `train` ids of `photos` and write `out` (.safetensors), with a log of losses beside it.
 
@@ -106,12 +105,12 @@ def train_parser(
     annotated = [photo for photo in loaded if photo is not None]
     if not annotated:
         raise InputError(f"{photos}: none of the {len(library.train)} training photographs shows a person")
-    trainer = _Trainer(network.to(device).to(memory_format=torch.channels_last), config, recipe, out, workers, progress)
+    trainer = _Trainer(network.to(device).to(memory_format=torch.channels_last), config, recipe, out, workers)
     trainer.fit(PersonCrops(annotated, (height, width), recipe.seed), recipe.epochs, recipe.learning_rate)
     used = 0
     if recipe.self_epochs and library.unlabelled:
         of_crops = replace(config, input_size=(height, width))
-        more = pseudo_labelled(trainer.network, of_crops, library, recipe.keep, progress)
+        more = pseudo_labelled(trainer.network, of_crops, library, recipe.keep)
         used = len(more)
         both = PersonCrops([*annotated, *more], (height, width), recipe.seed)
         trainer.fit(both, recipe.self_epochs, recipe.learning_rate / 2)
@@ -147,10 +146,10 @@ class _Trainer:
     """Trains one network, one cycle after the other, and writes its averaged weights after every epoch."""
 
     def __init__(
-        self, network: nn.Module, config: StreetNetwork, recipe: ParserRecipe, out: Path, workers: int, progress: bool
+        self, network: nn.Module, config: StreetNetwork, recipe: ParserRecipe, out: Path, workers: int
     ) -> None:
         self.network, self.config, self.recipe = network, config, recipe
-        self.out, self.workers, self.progress = out, workers, progress
+        self.out, self.workers = out, workers
         self.criterion = ParsingCriterion(recipe.dice)
         self.log: list[dict[str, Any]] = []
         self.began = time.monotonic()
@@ -163,7 +162,7 @@ class _Trainer:
         steps = len(crops) // batch_size
         step = self._stepper(epochs * steps, rate)
         averaged = AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
-        bar = tqdm(total=epochs * steps, unit="step", desc="train parser", disable=not self.progress)
+        bar = tqdm(total=epochs * steps, unit="step", desc="train parser")
         for epoch in range(first, first + epochs):
             crops.epoch = order.epoch = epoch
             total = 0.0

@@ -92,7 +92,6 @@ def evaluate(
     figures: bool = False,
     masks: Path | None = None,
     device: str = "auto",
-    progress: bool = True,
 ) -> Evaluation:
     """Embed every query and gallery image once, score each protocol, and write the result into `run`.
 
@@ -112,7 +111,7 @@ def evaluate(
     embedder = load_model(run, find_device(device))
     needed = {r.name: r for p in chosen for t in p.trials for r in (*t.query, *t.gallery)}
     records = list(needed.values())
-    embedded = embed(embedder, records, from_root(data_set.root, embedder.size), progress=progress, flip=flip)
+    embedded = embed(embedder, records, from_root(data_set.root, embedder.size), flip=flip)
     features = dict(zip(needed, embedded.double().numpy(), strict=True))
     results = tuple(score(p, features, rerank) for p in chosen)
     about = describe(info, recipe) | {
@@ -124,7 +123,7 @@ def evaluate(
     scheme, parsed = part_scheme(recipe.data.scheme), bool(part_names(recipe, embedder))
     # without parts to measure the run's own masks, and the size of every image, need not be read
     cache = _masks(run, info, masks, records, data_set.root) if parsed or masks is not None else None
-    parts = None if cache is None else measure_parts(embedder, records, data_set.root, cache, scheme, progress=progress)
+    parts = None if cache is None else measure_parts(embedder, records, data_set.root, cache, scheme)
     simulated = (data_set.root / "simulated.json").is_file()
     evaluation = Evaluation((run,), info.data_set, simulated, about, results, parts)
     name = "evaluation" + "-official" * (gallery == "official") + "-reranked" * rerank

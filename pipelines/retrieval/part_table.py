@@ -120,7 +120,7 @@ def first_other_image(records: Sequence[Record], root: Path, cache: MaskCache) -
 @torch.inference_mode()
 def measure_parts(
     embedder: Embedder, records: Sequence[Record], root: Path, cache: MaskCache, scheme: PartScheme,
-    batch_size: int = 64, progress: bool = True,
+    batch_size: int = 64,
 ) -> PartTable | None:  # fmt: skip
     """The table of the `records` that have a mask in the cache; None for a network without part attention, and where
     no image has a mask."""
@@ -132,7 +132,7 @@ def measure_parts(
     device = next(embedder.parameters()).device
     labels = part_masks(cache, known, scheme.table(cache.labels), embedder.size)
     load, found = from_root(root, embedder.size), []
-    with tqdm(total=len(known), unit="image", desc="parts", disable=not progress) as bar:
+    with tqdm(total=len(known), unit="image", desc="parts") as bar:
         for start in range(0, len(known), batch_size):
             batch = known[start : start + batch_size]
             images = torch.stack([load(r) for r in batch]).to(device)

@@ -46,7 +46,6 @@ class SearchConfig:
     flip: bool = True
     out: Path | None = None
     device: str = "auto"
-    progress: bool = True
 
 
 @dataclass(frozen=True)
@@ -161,7 +160,7 @@ def _embedded(
             unreadable[record.name] = str(error)
             return torch.zeros((3, *embedder.size), dtype=torch.uint8)
 
-    features = embed(embedder, records, read, progress=config.progress, flip=config.flip).double().numpy()
+    features = embed(embedder, records, read, flip=config.flip).double().numpy()
     good = [n for n, record in enumerate(records) if record.name not in unreadable]
     return [records[n] for n in good], features[good]
 

@@ -19,7 +19,6 @@ def embed(
     records: Sequence[Record],
     load: Callable[[Record], Tensor],
     batch_size: int = 64,
-    progress: bool = True,
     flip: bool = True,
 ) -> Tensor:
     """Embeddings (N, D), float32 on the CPU, each of length 1; `load` gives an image (3, *size) uint8."""
@@ -27,7 +26,7 @@ def embed(
     features = []
     with (
         ThreadPoolExecutor() as pool,
-        tqdm(total=len(records), unit="image", desc="embed", disable=not progress) as bar,
+        tqdm(total=len(records), unit="image", desc="embed") as bar,
     ):
         for start in range(0, len(records), batch_size):
             batch = records[start : start + batch_size]

@@ -40,7 +40,6 @@ def fit(
     info: RunInfo,
     validation: Validation | None = None,
     done: Mapping[str, Any] | None = None,
-    progress: bool = True,
 ) -> None:
     """Train `model` on `batches` from the start or, with the saved state `done`, from where it was left.
 
@@ -66,9 +65,7 @@ def fit(
         generator=torch.Generator(),  # else it draws from the global one
     )  # fmt: skip
     network.train()
-    bar = tqdm(
-        total=len(batches), initial=start, unit="step", desc=f"train {recipe.method}", disable=not (progress and first)
-    )
+    bar = tqdm(total=len(batches), initial=start, unit="step", desc=f"train {recipe.method}")
     log = RunLog(run, start) if first else None
     with StopRequest(impatient=fabric.world_size == 1) as stop, bar, log or nullcontext():
         for number, batch in enumerate(loader, start):

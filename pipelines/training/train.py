@@ -40,7 +40,6 @@ class TrainConfig:
     resume: bool = False
     device: str = "auto"
     precision: str = "auto"
-    progress: bool = True
 
 
 def train(config: TrainConfig) -> Path:
@@ -51,7 +50,6 @@ def train(config: TrainConfig) -> Path:
     """
     recipe, run = config.recipe, config.run
     fabric = make_fabric(config.device, config.precision)
-    progress = config.progress and fabric.is_global_zero
     done = _checked_run(config, fabric.is_global_zero)
     cache = MaskCache(config.masks)
     if done is not None and done["masks"] != cache.fingerprint:
@@ -73,7 +71,7 @@ def train(config: TrainConfig) -> Path:
     model = _model(recipe, identities, len(scheme), flipped, fresh=done is None)
 
     def load(wanted: tuple[Record, ...]) -> torch.Tensor:
-        return load_images(data_set.root, [r.name for r in wanted], recipe.data.size, progress)
+        return load_images(data_set.root, [r.name for r in wanted], recipe.data.size)
 
     masked = records
     if recipe.data.masks == "other":
@@ -110,7 +108,7 @@ def train(config: TrainConfig) -> Path:
         recipe.data.select,
         pattern=cache.pattern,
     )
-    fit(run, recipe, fabric, model, batches, info, validation, done, progress)
+    fit(run, recipe, fabric, model, batches, info, validation, done)
     return run
 
 

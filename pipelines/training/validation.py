@@ -35,7 +35,7 @@ class Validation:
         """rank1 and mAP in [0, 1]; the model is left in the mode that it was in."""
         training = model.training
         embedder = Embedder(model, self._size, MEAN, STD)
-        features = embed(embedder, self.records, lambda r: self._images[r.name], progress=False).double().numpy()
+        features = embed(embedder, self.records, lambda r: self._images[r.name]).double().numpy()
         model.train(training)
         result = score(self.protocol, {r.name: f for r, f in zip(self.records, features, strict=True)})
         return {"rank1": result.cmc[1], "mAP": result.mAP}

@@ -4,11 +4,10 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from support.places import ROOT
 
-ROOT = Path(__file__).parents[2]
 PEER = os.environ.get("CSCL_AGW_PEER")
 pytestmark = [
     pytest.mark.slow,

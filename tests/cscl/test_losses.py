@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from itertools import combinations
 from math import exp, log, log1p
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from support.places import ORACLES
 from torch import Tensor
 
 from cscl.losses import (
@@ -24,7 +24,7 @@ from cscl.losses import (
 )
 
 RNG = torch.Generator().manual_seed(7)
-ORACLE = Path(__file__).resolve().parents[2].parent / "shared" / "oracles" / "rerank_and_triplet.npz"
+ORACLE = ORACLES / "rerank_and_triplet.npz"
 
 
 def randn(*shape: int) -> Tensor:

@@ -1,15 +1,15 @@
 """CMC, mAP and mINP: public evaluators' answers, a slow version, ties, skips, short galleries, bad input."""
 
 from itertools import permutations
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from support.places import ORACLES
 
 from cscl.ranking import _BLOCK, chance, rank
 
-ORACLE = Path(__file__).resolve().parents[2].parent / "shared" / "oracles" / "evaluation.npz"
+ORACLE = ORACLES / "evaluation.npz"
 needs_oracle = pytest.mark.skipif(not ORACLE.exists(), reason="no shared/oracles beside the checkout")
 
 

@@ -1,14 +1,13 @@
 """Re-ranking: the public code's distances, a slow version, duplicates, bad input."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
+from support.places import ORACLES
 
 from cscl.rerank import k_reciprocal
 
-ORACLE = Path(__file__).resolve().parents[2].parent / "shared" / "oracles" / "rerank_and_triplet.npz"
+ORACLE = ORACLES / "rerank_and_triplet.npz"
 
 
 def features(seed, n_query=14, n_gallery=23, people=5):

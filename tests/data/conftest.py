@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from support.places import SHARED
 
 from data.photographs.library import Photos
 from data.simulators.pedestrians.simulator import draw, make_identity, make_shot
 from data.simulators.street.simulator import Street, people
 from parsing.labels import label_set
 
-SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 Plant = Callable[[Path, Iterable[str], Mapping[str, str]], Path]
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner
+from support.places import ROOT
 
 from cli import main
 from parsing import MaskCache
@@ -13,7 +14,7 @@ from parsing.labels import label_set
 from parsing.parsers.registry import PARSERS
 from parsing.schemes import part_scheme
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "parsers.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "parsers.md").read_text(encoding="utf-8")
 CODE = {kind: re.findall(rf"```{kind}\n(.*?)```", PAGE, re.DOTALL) for kind in ("python", "toml")}
 
 

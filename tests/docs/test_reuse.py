@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from support.places import ROOT
 
 from cli import main
 from data.registry import open_data_set
@@ -16,7 +17,7 @@ from parsing.exporters import EXPORTERS
 from parsing.exporters.paths import fill
 from pipelines.masks.export import ExportConfig, export
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "reuse.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "reuse.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
 RECIPES = {title: re.findall(r"```(bash|python)\n(.*?)```", text, re.DOTALL) for title, text in SECTIONS.items()}
 
@@ -30,7 +31,7 @@ def workplace(
     shutil.copytree(tiny_figures, "data/SYSU-MM01")
     names = [image.name for image in open_data_set("sysu", Path("data/SYSU-MM01")).images]
     cache = make_cache("lip", names, size=(96, 48), path=Path("data/sysu_masks.h5"))
-    export(ExportConfig(cache.path, "png", Path("schp_output"), palette=True, progress=False))
+    export(ExportConfig(cache.path, "png", Path("schp_output"), palette=True))
     return tmp_path
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support.places import ROOT
 from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
@@ -119,6 +120,6 @@ def test_reading_a_cache_loads_none_of_the_heavy_packages() -> None:
         "scipy",
     ]
     script = f"import sys, parsing; from parsing import MaskCache; print([m for m in {heavy} if m in sys.modules])"
-    root = Path(__file__).resolve().parents[2]
+    root = ROOT
     run = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"

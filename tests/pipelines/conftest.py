@@ -90,14 +90,14 @@ def tiny_recipe() -> Callable[..., Recipe]:
 def figures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """54 drawn images in the layout of SYSU-MM01, 6 people to train and 3 to test; copy it before changing it."""
     out = tmp_path_factory.mktemp("sysu") / "SYSU-MM01"
-    return make_figures(out, train=6, test=3, shots=1, progress=False, workers=1)
+    return make_figures(out, train=6, test=3, shots=1, workers=1)
 
 
 @pytest.fixture(scope="session")
 def masks(figures: Path) -> Path:
     """What `cscl parse` makes of `figures` with the built-in parser."""
     out = figures.parent / "sysu_masks.h5"
-    config = ParseConfig("sysu", figures, out, ParserSpec(), SIZE, workers=0, flip=False, progress=False)
+    config = ParseConfig("sysu", figures, out, ParserSpec(), SIZE, workers=0, flip=False)
     return parse(config).path
 
 
@@ -105,7 +105,7 @@ def masks(figures: Path) -> Path:
 def finished(masks: Path, tiny_recipe: Callable[..., Recipe], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that nobody disturbed; copy it before changing it."""
     run = tmp_path_factory.mktemp("runs") / "finished"
-    return train(TrainConfig(masks, run, tiny_recipe(), device="cpu", progress=False))
+    return train(TrainConfig(masks, run, tiny_recipe(), device="cpu"))
 
 
 @pytest.fixture
@@ -120,8 +120,6 @@ def other_layouts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[P
     folder = tmp_path_factory.mktemp("layouts")
     made = {}
     for name, train_people, shots in (("regdb", 6, 3), ("llcm", 3, 1)):
-        root = make_figures(
-            folder / name, layout=name, train=train_people, test=2, shots=shots, progress=False, workers=1
-        )
+        root = make_figures(folder / name, layout=name, train=train_people, test=2, shots=shots, workers=1)
         made[name] = root, true_cache(name, root, folder / f"{name}_masks.h5")
     return made

@@ -18,7 +18,7 @@ from pipelines.retrieval.evaluate import evaluate
 def test_the_page_shows_every_stage_and_says_that_it_is_a_simulation(
     figures: Path, masks: Path, finished: Path, tmp_path: Path
 ) -> None:
-    evaluation, scores = evaluate(finished, device="cpu", progress=False), score_masks(masks, progress=False)
+    evaluation, scores = evaluate(finished, device="cpu"), score_masks(masks)
     # the training run has no validation, so its curves are of losses alone
     page = _page(tmp_path, figures, masks, finished, evaluation, scores, minutes=1.5)
     html = page.read_text(encoding="utf-8")
@@ -64,7 +64,7 @@ def test_the_whole_demo_runs_in_minutes_and_is_far_above_chance(tmp_path: Path) 
     (out / "demo.json").write_text("{}")
     (out / "left from an older demo").write_text("")
     began = processor_seconds()
-    said = demo(out, progress=False)
+    said = demo(out)
     assert {p.name for p in out.iterdir()} == {
         "demo.json", "SYSU-MM01", "sysu_masks.h5", "sysu_masks.shards", "run", "pictures", "index.html",
     }  # fmt: skip

@@ -38,4 +38,4 @@ for pieces, training in ((1, True), (2, False)):
     found |= {f"buffer.{n}": b for n, b in model.named_buffers()} | {f"term.{n}": t for n, t in terms.items()}
     save_file({k: v.contiguous() for k, v in found.items()}, folder / f"{rank}-{pieces}.safetensors")
 torch.Tensor.float = single  # type: ignore[method-assign]
-train(TrainConfig(masks, folder / "run", recipe, device=device, progress=False))
+train(TrainConfig(masks, folder / "run", recipe, device=device))

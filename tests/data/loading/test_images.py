@@ -23,7 +23,7 @@ def root(tmp_path: Path) -> Path:
 
 def test_images_come_in_the_order_of_the_names(root: Path) -> None:
     names = ["c.png", "a.png", "deep/b.png", "a.png"] * 5
-    images = load_images(root, names, (16, 8), progress=False)
+    images = load_images(root, names, (16, 8))
     assert images.shape == (20, 3, 16, 8)
     assert images.dtype == torch.uint8
     for name, image in zip(names, images, strict=True):
@@ -42,7 +42,7 @@ def test_height_comes_before_width_and_pixels_keep_their_place(tmp_path: Path) -
 
 
 def test_no_images_are_an_empty_tensor(root: Path) -> None:
-    assert load_images(root, [], (16, 8), progress=False).shape == (0, 3, 16, 8)
+    assert load_images(root, [], (16, 8)).shape == (0, 3, 16, 8)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\xff\xd8\xff\xe0 no picture"])
@@ -50,4 +50,4 @@ def test_an_unreadable_image_is_named(root: Path, content: bytes | None) -> None
     if content is not None:
         (root / "bad.jpg").write_bytes(content)
     with pytest.raises(UnreadableImageError, match=r"bad\.jpg"):
-        load_images(root, ["a.png", "bad.jpg", "c.png"], (16, 8), progress=False)
+        load_images(root, ["a.png", "bad.jpg", "c.png"], (16, 8))

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.places import ROOT
 
 from parsing.cache.lock import LockedError, writing_to
 from parsing.errors import CsclError, InputError
@@ -97,7 +98,7 @@ def test_ctrl_c_while_it_is_taken_leaves_no_file(
 
 def test_a_killed_holder_holds_nothing(tmp_path: Path) -> None:
     index = tmp_path / "masks.h5"
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, index], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from support.places import ROOT
 
 from parsing.cache.sealed import SEAL_SIZE, file_hash, is_sealed, leftovers, was_ours, write_whole
 from parsing.errors import CsclError
@@ -96,7 +97,7 @@ except CsclError as error:
 
 def test_a_process_that_the_system_lets_write_no_more_ends_in_order(tmp_path: Path) -> None:
     path = tmp_path / "a.h5"
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", TOO_LARGE, path], env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert re.fullmatch(r".*a\.h5 could not be written: File too large; .*\n", done.stdout)

@@ -18,7 +18,7 @@ def exported(tmp_path: Path) -> Export:
 
     def run(cache: MaskCache, to: str, out: Path | None = None, **options: Any) -> Path:
         out = out or tmp_path / to
-        export(ExportConfig(cache.path, to, out, progress=False, workers=2, **options))
+        export(ExportConfig(cache.path, to, out, workers=2, **options))
         return out
 
     return run

@@ -11,6 +11,7 @@ import torch
 from numpy.lib.npyio import NpzFile
 from safetensors.torch import save_file
 from scipy import ndimage
+from support.places import ORACLES
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -21,7 +22,6 @@ from parsing.parsers.schp import SCHPParser, into_input, out_of_input, scale_of
 from parsing.parsers.schp_network import AbsoluteNorm, SCHPNetwork
 from parsing.parsers.sources import SCHP
 
-ORACLES = Path(__file__).resolve().parents[3].parent / "shared" / "oracles"
 Fused = tuple[Tensor, Tensor, Tensor]
 
 

@@ -126,7 +126,7 @@ def test_a_file_name_that_is_no_utf8_is_a_row_with_the_words_of_parse(tmp_path: 
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     with pytest.raises(InputError, match="is not UTF-8; rename it") as refused:
-        parse(ParseConfig("folder", tmp_path, tmp_path / "masks.h5", workers=0, progress=False))
+        parse(ParseConfig("folder", tmp_path, tmp_path / "masks.h5", workers=0))
     (row,) = check("folder", tmp_path).rows
     assert (row.ok, row.note) == (False, str(refused.value))
 

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 from scipy.io import savemat
+from support.places import SHARED
 
 from cli import main
 from data.photographs.ccp import CLASSES
@@ -18,7 +19,6 @@ from parsing.errors import InputError
 from parsing.resize import resize_labels
 from pipelines.datasets.photographs import make_photos
 
-SHARED = Path(__file__).resolve().parents[3].parent / "shared"
 SIZE = (120, 70)
 ANNOTATED = ("0001", "0007", "0013", "0536")
 """One each to train, to validate and to test, and one without a person."""
@@ -60,7 +60,7 @@ def digest(root: Path) -> dict[str, str]:
 
 
 def test_the_folder_opens_with_photos_parts_and_the_split(clone: Path, tmp_path: Path) -> None:
-    made = make_photos(clone, tmp_path / "out", progress=False)
+    made = make_photos(clone, tmp_path / "out")
     photos = Photos(made.out)
     assert (photos.train, photos.val, photos.unlabelled) == (("0001",), ("0007",), ("1005",))
     assert (made.test, made.left_out) == (("0013",), ("0536",))
@@ -74,11 +74,11 @@ def test_the_folder_opens_with_photos_parts_and_the_split(clone: Path, tmp_path:
 
 
 def test_twice_the_same_bytes_and_replaced_only_on_demand(clone: Path, tmp_path: Path) -> None:
-    first = digest(make_photos(clone, tmp_path / "out", progress=False).out)
+    first = digest(make_photos(clone, tmp_path / "out").out)
     with pytest.raises(InputError, match="--overwrite"):
-        make_photos(clone, tmp_path / "out", progress=False)
+        make_photos(clone, tmp_path / "out")
     (tmp_path / "out/photos/0001.jpg").unlink()
-    assert digest(make_photos(clone, tmp_path / "out", overwrite=True, progress=False).out) == first
+    assert digest(make_photos(clone, tmp_path / "out", overwrite=True).out) == first
     assert sorted(p.name for p in tmp_path.iterdir()) == ["clone", "out"]
 
 
@@ -87,9 +87,9 @@ def test_a_folder_of_somebody_else_is_never_replaced(clone: Path, tmp_path: Path
     mine.mkdir()
     (mine / "meta.json").write_text('{"train": [], "val": []}')
     with pytest.raises(InputError, match="mine"):
-        make_photos(clone, mine, overwrite=True, progress=False)
+        make_photos(clone, mine, overwrite=True)
     with pytest.raises(InputError, match="clone"):
-        make_photos(clone, clone, overwrite=True, progress=False)
+        make_photos(clone, clone, overwrite=True)
     assert (mine / "meta.json").read_text() == '{"train": [], "val": []}'
 
 

@@ -41,7 +41,7 @@ def two(make_cache: MakeCache, tmp_path: Path) -> Callable[..., tuple[Path, Path
 
 def test_a_cache_agrees_with_itself(make_cache: MakeCache) -> None:
     path = make_cache("lip").path
-    found = compare(path, path, progress=False)
+    found = compare(path, path)
     assert found.scores.mean("visible") == 1
     assert {value for _, value in found.worst} == {1.0}
     assert (found.only_first, found.only_second, found.unreadable, found.other_size) == (0, 0, 0, 0)
@@ -52,7 +52,7 @@ def test_iou_is_that_of_a_loop_and_the_same_whichever_comes_first(two: Callable,
     one, other = drawn(0, 8), drawn(1, 8)
     other[3] = one[3]
     paths = two({"masks": one}, {"masks": other})
-    found = compare(*paths, scheme, progress=False)
+    found = compare(*paths, scheme)
     table = np.arange(256) if scheme is None else part_scheme(scheme).table(label_set("street"))
     a, b = table[one], table[other]
 
@@ -64,15 +64,15 @@ def test_iou_is_that_of_a_loop_and_the_same_whichever_comes_first(two: Callable,
     assert [name for name, _ in found.worst] == [name for _, name in each]
     assert [value for _, value in found.worst] == pytest.approx([value for value, _ in each])
     assert found.worst[-1] == (NAMES[3], 1.0)
-    assert compare(*reversed(paths), scheme, progress=False).scores == found.scores
+    assert compare(*reversed(paths), scheme).scores == found.scores
 
 
 def test_other_label_sets_are_compared_in_a_scheme(two: Callable) -> None:
     lip, street = drawn(0, 20), drawn(1, 8)
     paths = two({"masks": lip, "labels": "lip"}, {"masks": street})
     with pytest.raises(InputError, match=r"holds lip classes, .* street ones: give a part scheme .* --scheme reid4"):
-        compare(*paths, progress=False)
-    found = compare(*paths, "reid4", progress=False)
+        compare(*paths)
+    found = compare(*paths, "reid4")
     scheme = part_scheme("reid4")
     heads = [scheme.table(label_set(n))[m] == 1 for n, m in (("lip", lip), ("street", street))]
     assert found.scores.classes == ("background", "head", "upper", "lower", "feet")
@@ -83,14 +83,14 @@ def test_masks_of_another_size_are_compared_at_that_of_the_first(two: Callable) 
     small = drawn(0, 8, (24, 12))
     paths = two({"masks": resize_labels(small, (48, 24))}, {"masks": small, "size": (24, 12)})
     for order in (paths, paths[::-1]):
-        assert compare(*order, progress=False).scores.mean("visible") == 1
+        assert compare(*order).scores.mean("visible") == 1
 
 
 def test_what_only_one_cache_knows_is_counted_and_left_out(two: Callable) -> None:
     masks = drawn(0, 8)
     status = [Status.OK, Status.UNREADABLE, *[Status.OK] * 3]
     paths = two({"masks": masks}, {"masks": masks[:5], "names": NAMES[:5], "status": status, "source": (90, 40)})
-    found = compare(*paths, worst=2, progress=False)
+    found = compare(*paths, worst=2)
     assert found.scores.images == {"visible": 4}
     assert (found.only_first, found.only_second, found.unreadable, found.other_size) == (1, 0, 1, 4)
     text = "\n".join(found.lines())
@@ -107,12 +107,12 @@ def test_what_either_side_ignores_does_not_count() -> None:
 def test_caches_without_a_common_image_are_refused(two: Callable) -> None:
     paths = two({}, {"names": ("x/1.jpg",)})
     with pytest.raises(InputError, match=r"share no image: the first are cam1/0001/0000.jpg and x/1.jpg"):
-        compare(*paths, progress=False)
+        compare(*paths)
 
 
 def test_caches_whose_common_images_have_no_masks_are_refused(two: Callable) -> None:
     with pytest.raises(InputError, match="none of their 6 shared images has a mask in both"):
-        compare(*two({"status": [Status.UNREADABLE] * 6}, {}), progress=False)
+        compare(*two({"status": [Status.UNREADABLE] * 6}, {}))
 
 
 def test_the_command_prints_a_table_and_strict_json(two: Callable) -> None:

@@ -20,7 +20,7 @@ def test_counts_are_those_of_a_loop(make_cache: Callable[..., MaskCache]) -> Non
     path = make_cache("lip", masks=masks, status=[0, Status.EMPTY, 0, 0, Status.UNREADABLE, 0, 0, 0]).path
     with h5py.File(path, "r+") as file:
         file["modality"][:] = MODALITY
-    counts = count_masks(MaskCache(path), progress=False)
+    counts = count_masks(MaskCache(path))
     assert counts.masks.tolist() == [4, 3]
     for modality, numbers in enumerate(([0, 1, 2, 3], [5, 6, 7])):
         chosen = masks[numbers]
@@ -37,6 +37,6 @@ def test_counts_are_those_of_a_loop(make_cache: Callable[..., MaskCache]) -> Non
 
 
 def test_a_modality_without_masks_has_no_shares(make_cache: Callable[..., MaskCache]) -> None:
-    counts = count_masks(make_cache("street"), progress=False)
+    counts = count_masks(make_cache("street"))
     assert np.isnan(counts.of_images()[1]).all()
     assert np.isnan(counts.of_person()[1]).all()

@@ -20,7 +20,7 @@ MakeCache = Callable[..., MaskCache]
 
 @pytest.fixture
 def config(make_cache: MakeCache, tmp_path: Path) -> ExportConfig:
-    return ExportConfig(make_cache("lip").path, "png", tmp_path / "out", progress=False, workers=2)
+    return ExportConfig(make_cache("lip").path, "png", tmp_path / "out", workers=2)
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -134,7 +134,7 @@ def test_file_names_that_repeat_between_folders_keep_all_of_them(
     assert (config.out / "masks/pifpaf_maskrcnn_filtering/cam3/0002/0001.npy").is_file()
     assert "file names repeat between folders" in " ".join(result.notes)
     cache = make_cache("lip", ["train/0001_c1.jpg", "query/0002_c2.jpg"], path=tmp_path / "market" / "masks.h5")
-    result = export(ExportConfig(cache.path, "bpbreid", tmp_path / "market" / "out", progress=False))
+    result = export(ExportConfig(cache.path, "bpbreid", tmp_path / "market" / "out"))
     assert (result.out / "masks/pifpaf_maskrcnn_filtering/train/0001_c1.npy").is_file()
     assert "repeat" not in " ".join(result.notes)
     with pytest.raises(InputError, match="would both be"):

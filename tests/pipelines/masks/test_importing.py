@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from support.places import SHARED
 
 from cli import main
 from data.registry import open_data_set
@@ -17,18 +18,14 @@ from parsing.resize import resize_labels
 from pipelines.masks.export import ExportConfig, export
 from pipelines.masks.importing import ImportConfig, import_masks
 
-SHARED = Path(__file__).resolve().parents[3].parent / "shared"
-
 
 @pytest.fixture
 def config(tiny_figures: Path, make_cache: Callable[..., MaskCache], tmp_path: Path) -> ImportConfig:
     """Masks of every image of the drawn data set as palette PNGs in its folders."""
     names = [image.name for image in open_data_set("sysu", tiny_figures).images]
     cache = make_cache("lip", names)
-    export(ExportConfig(cache.path, "png", tmp_path / "schp", palette=True, size=(60, 30), progress=False))
-    return ImportConfig(
-        tmp_path / "schp", "lip", "sysu", tiny_figures, tmp_path / "own" / "masks.h5", size=(60, 30), progress=False
-    )
+    export(ExportConfig(cache.path, "png", tmp_path / "schp", palette=True, size=(60, 30)))
+    return ImportConfig(tmp_path / "schp", "lip", "sysu", tiny_figures, tmp_path / "own" / "masks.h5", size=(60, 30))
 
 
 def test_masks_are_cached_with_their_images_identities_and_sizes(config: ImportConfig, tiny_figures: Path) -> None:
@@ -124,7 +121,7 @@ def photographs(root: Path, turn: int = 1, count: int = 3) -> ImportConfig:
             file.parent.mkdir(parents=True)
             Image.fromarray(np.full((*stored, 3), 99, np.uint8)).save(file, exif=exif)
     (root / "masks").mkdir()
-    return ImportConfig(root / "masks", "lip", "folder", root / "images", root / "m.h5", size=(60, 30), progress=False)
+    return ImportConfig(root / "masks", "lip", "folder", root / "images", root / "m.h5", size=(60, 30))
 
 
 def give(config: ImportConfig, masks: Sequence[np.ndarray]) -> ImportConfig:
@@ -186,7 +183,7 @@ def test_our_own_export_comes_back_from_the_size_that_it_was_stretched_to(tmp_pa
     config = give(photographs(tmp_path), [PERSON] * 6)
     import_masks(config)
     assert config.out is not None
-    export(ExportConfig(config.out, "png", tmp_path / "png", size=(60, 60), progress=False))
+    export(ExportConfig(config.out, "png", tmp_path / "png", size=(60, 60)))
     back = import_masks(replace(config, masks=tmp_path / "png", out=tmp_path / "back.h5"))
     assert np.array_equal(MaskCache(back.path)[0], PERSON)
 
@@ -199,7 +196,7 @@ def test_images_turned_by_exif_have_their_upright_size_and_masks_either_way(tmp_
     assert cache.source_size.tolist() == [[60, 30]] * 2
     assert np.array_equal(cache[0], PERSON)
     assert "2 images are turned by EXIF (the first is infrared/p0/cam1_0.jpg)" in result.notes[0]
-    export(ExportConfig(cache.path, "png", tmp_path / "png", size="source", progress=False))
+    export(ExportConfig(cache.path, "png", tmp_path / "png", size="source"))
     with Image.open(tmp_path / "png/visible/p0/cam1_0.png") as image:
         assert np.array_equal(np.array(image), PERSON)
     back = {5: 5, 6: 8, 7: 7, 8: 6}.get(turn, turn)  # from the upright image to the stored pixels
@@ -218,7 +215,7 @@ def test_images_turned_by_exif_have_their_upright_size_and_masks_either_way(tmp_
 def test_options_that_cannot_work_are_refused(tmp_path: Path) -> None:
     (tmp_path / "masks").mkdir()
     Image.fromarray(PERSON).save(tmp_path / "masks/a.PNG")
-    config = ImportConfig(tmp_path / "masks", "lip", out=tmp_path / "m.h5", fit="letterbox", progress=False)
+    config = ImportConfig(tmp_path / "masks", "lip", out=tmp_path / "m.h5", fit="letterbox")
     with pytest.raises(InputError, match="without the images' sizes; give --root"):
         import_masks(config)
     assert import_masks(replace(config, fit="same")).masks == 1
@@ -233,7 +230,7 @@ def test_schps_own_pngs_come_in_as_they_are(tmp_path: Path, labels: str) -> None
     (tmp_path / "schp" / "demo.png").write_bytes(answer.read_bytes())
     with Image.open(answer) as image:
         values = np.array(image)
-    config = ImportConfig(tmp_path / "schp", labels, out=tmp_path / "m.h5", size=(200, 300), progress=False)
+    config = ImportConfig(tmp_path / "schp", labels, out=tmp_path / "m.h5", size=(200, 300))
     cache = MaskCache(import_masks(config).path)
     assert np.array_equal(cache["demo.jpg"], resize_labels(values, (200, 300)))
     person = cache.parts("demo.jpg", "body")[0]
@@ -250,7 +247,7 @@ def test_hidden_files_are_no_masks_and_a_pattern_names_the_people_of_folder(tmp_
                 numbers = rng.integers(0, 8, (32, 16), dtype=np.uint8)
                 Image.fromarray(numbers).save(folder / modality / name)
         (tmp_path / "masks" / modality / "._a_1.png").write_bytes(b"of macOS")
-    given: dict[str, Any] = {"size": (32, 16), "progress": False}
+    given: dict[str, Any] = {"size": (32, 16)}
     plain = import_masks(ImportConfig(tmp_path / "masks", "street", out=tmp_path / "plain.h5", **given))
     assert plain.masks == 4
     named = ImportConfig(

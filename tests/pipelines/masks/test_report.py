@@ -1,7 +1,6 @@
 """`cscl masks report`: one file that needs no network, with everything a cache says and all names escaped."""
 
 import base64
-import importlib.util
 import json
 import os
 import re
@@ -16,6 +15,7 @@ import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from support.pages import Page
 
 from cli import main
 from parsing import InputError, MaskCache
@@ -24,19 +24,6 @@ from pipelines.masks.report import ReportConfig, report
 
 MakeCache = Callable[..., MaskCache]
 HOSTILE = "cam1/<script>alert(1)<\\/script>\"' onerror=x/0001.jpg"
-
-
-def page_parser() -> Any:
-    """The strict reader of pages that the tests of pages.py use."""
-    spec = importlib.util.spec_from_file_location("pages_tests", Path(__file__).with_name("test_pages.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.Page
-
-
-Page = page_parser()
 
 
 def read(path: Path) -> Any:
@@ -50,7 +37,7 @@ def shown(page: Any) -> list[dict[str, str]]:
 @pytest.fixture(scope="module")
 def whole(masks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("report")
-    return report(ReportConfig(masks, out, progress=False)).page
+    return report(ReportConfig(masks, out)).page
 
 
 def test_the_page_is_one_file_that_needs_no_network(whole: Path) -> None:
@@ -108,7 +95,7 @@ def test_the_gallery_has_every_image_worst_first_with_image_and_mask(whole: Path
 def test_names_are_escaped_everywhere(make_cache: MakeCache, tmp_path: Path) -> None:
     names = [HOSTILE, HOSTILE.replace("0001", "0002"), "cam1/ok.jpg"]
     path = make_cache("lip", names, status=[Status.OK, Status.EMPTY, Status.UNREADABLE]).path
-    result = report(ReportConfig(path, tmp_path / "out", progress=False))
+    result = report(ReportConfig(path, tmp_path / "out"))
     text = result.page.read_text(encoding="utf-8")
     assert "<script>alert" not in text
     assert unescape(text).count(HOSTILE) == 2  # of its card
@@ -119,7 +106,7 @@ def test_names_are_escaped_everywhere(make_cache: MakeCache, tmp_path: Path) -> 
 
 
 def test_images_that_are_gone_are_told_of_and_the_masks_stand_alone(make_cache: MakeCache, tmp_path: Path) -> None:
-    result = report(ReportConfig(make_cache("lip").path, tmp_path / "out", progress=False))
+    result = report(ReportConfig(make_cache("lip").path, tmp_path / "out"))
     assert (result.shown, result.missing) == (8, 8)
     page = read(result.page)
     assert "None of the images is where they are looked for, in SYSU-MM01" in page.text
@@ -133,14 +120,14 @@ def test_images_that_moved_are_found_with_root_and_left_out_when_told(
 ) -> None:
     shutil.copy(masks, tmp_path / "masks.h5")
     shutil.copytree(masks.with_suffix(".shards"), tmp_path / "masks.shards")
-    config = ReportConfig(tmp_path / "masks.h5", tmp_path / "out", thumbnails=12, progress=False)
+    config = ReportConfig(tmp_path / "masks.h5", tmp_path / "out", thumbnails=12)
     assert report(config).missing == 12
-    result = report(ReportConfig(config.file, config.out, figures, 12, progress=False))
+    result = report(ReportConfig(config.file, config.out, figures, 12))
     assert (result.shown, result.missing) == (12, 0)
     text = read(result.page).text
     assert "12 of 54 masks" in text
     assert "licence may forbid" in text
-    result = report(ReportConfig(config.file, config.out, figures, 12, images=False, progress=False))
+    result = report(ReportConfig(config.file, config.out, figures, 12, images=False))
     page = read(result.page)
     assert result.missing == 0
     assert "photo" not in [a.get("class") for _, a in page.tags]
@@ -151,7 +138,7 @@ def test_failures_are_listed_and_a_long_list_says_how_long(make_cache: MakeCache
     names = [f"a/{n:04d}.jpg" for n in range(250)]
     status = [Status.EMPTY] * 240 + [Status.UNREADABLE] * 10
     path = make_cache("street", names, status=status, size=(16, 16)).path
-    page = read(report(ReportConfig(path, tmp_path / "out", thumbnails=0, progress=False)).page)
+    page = read(report(ReportConfig(path, tmp_path / "out", thumbnails=0)).page)
     assert "10 images have no mask and 240 masks have nobody in them. The first 200 of these 250:" in page.text
     assert page.cells.count("unreadable image, no mask") == 10
     assert page.cells.count("nobody found") == 190 + 1  # and the heading of a column
@@ -160,7 +147,7 @@ def test_failures_are_listed_and_a_long_list_says_how_long(make_cache: MakeCache
 
 def test_a_cache_with_nothing_to_show_still_makes_a_page(make_cache: MakeCache, tmp_path: Path) -> None:
     path = make_cache("street", status=[Status.UNREADABLE] * 8).path
-    result = report(ReportConfig(path, tmp_path / "out", progress=False))
+    result = report(ReportConfig(path, tmp_path / "out"))
     assert result.shown == 0
     assert "8 images have no mask" in read(result.page).text
 
@@ -170,7 +157,7 @@ def test_identities_and_cameras_that_are_unknown_are_not_numbered(make_cache: Ma
     with h5py.File(path, "r+") as file:
         file["identity"][:] = -1
         file["camera"][:] = 0
-    page = read(report(ReportConfig(path, tmp_path / "out", progress=False)).page)
+    page = read(report(ReportConfig(path, tmp_path / "out")).page)
     assert "id -1" not in page.text
     assert "camera 0" not in page.text
     assert ("option", {"value": "0"}) in page.tags
@@ -180,15 +167,15 @@ def test_identities_and_cameras_that_are_unknown_are_not_numbered(make_cache: Ma
 def test_the_same_command_writes_the_same_page_and_never_over_somebody_elses(
     masks: Path, whole: Path, tmp_path: Path
 ) -> None:
-    again = report(ReportConfig(masks, whole.parent, progress=False))
-    copy = report(ReportConfig(masks, tmp_path / "copy", progress=False))
+    again = report(ReportConfig(masks, whole.parent))
+    copy = report(ReportConfig(masks, tmp_path / "copy"))
     assert again.page.read_bytes() == copy.page.read_bytes()
     (tmp_path / "theirs").mkdir()
     (tmp_path / "theirs" / "index.html").write_text("<html>theirs")
     with pytest.raises(InputError, match="is not a page of cscl; give another -o"):
-        report(ReportConfig(masks, tmp_path / "theirs", progress=False))
+        report(ReportConfig(masks, tmp_path / "theirs"))
     with pytest.raises(InputError, match="that is a file; give a folder"):
-        report(ReportConfig(masks, masks, progress=False))
+        report(ReportConfig(masks, masks))
 
 
 def test_the_command_says_where_the_page_is_and_what_it_lacks(make_cache: MakeCache, tmp_path: Path) -> None:

@@ -37,7 +37,6 @@ def parsed(tiny_figures: Path, tiny_weights: Path, tmp_path_factory: pytest.Temp
     shutil.copytree(tiny_figures, folder / "SYSU-MM01")
     config = ParseConfig(
         "sysu", folder / "SYSU-MM01", folder / "masks.h5", ParserSpec(weights=tiny_weights), (32, 16), workers=0,
-        progress=False,
     )  # fmt: skip
     parse(config)
     return config
@@ -48,9 +47,7 @@ def config(parsed: ParseConfig, tmp_path: Path) -> VerifyConfig:
     """To verify and repair a copy, which lies as its images do."""
     assert parsed.out is not None
     shutil.copytree(parsed.out.parent, tmp_path, dirs_exist_ok=True)
-    return VerifyConfig(
-        tmp_path / "masks.h5", repair=True, weights=parsed.parser.weights, device="cpu", workers=0, progress=False
-    )
+    return VerifyConfig(tmp_path / "masks.h5", repair=True, weights=parsed.parser.weights, device="cpu", workers=0)
 
 
 def hashes(index: Path) -> dict[str, str]:

@@ -1,44 +1,16 @@
 """The page: well-formed, self-contained, escaped, scores beside chance, simulated data said above them."""
 
 import base64
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 from PIL import Image
+from support.pages import Page
 
 from parsing.errors import InputError, MissingError
 from pipelines.pages.page import MEANINGS, Section, SummaryRow, Table, write_page
 
-VOID = {"meta", "img", "br", "hr", "link", "input"}
 HOSTILE = "<script>alert('x')</script> & \"ID\""
-
-
-class Page(HTMLParser):
-    """Reads a page: its text, its tags with attributes in order; every tag must be closed in order."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.open, self.tags, self.cells, self.text = [], [], [], ""
-        self.feed(html)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-        if tag in ("td", "th"):
-            self.cells.append("")
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if "style" not in self.open:
-            self.text += data
-        if {"td", "th"} & set(self.open):
-            self.cells[-1] += data
 
 
 @pytest.fixture

@@ -159,11 +159,11 @@ def street(tiny_figures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     meta = {"train": ids[:3], "val": ids[3:], "parts": label_set("street").classes}
     (photos / "meta.json").write_text(json.dumps(meta))
     out = tmp_path_factory.mktemp("street") / "SYSU-MM01"
-    return make_street(photos, out, train=2, test=2, shots=1, progress=False, workers=1)
+    return make_street(photos, out, train=2, test=2, shots=1, workers=1)
 
 
 def config(root: Path, out: Path, **options: Any) -> ParseConfig:
-    return ParseConfig("sysu", root, out, ParserSpec(**options), SIZE, workers=0, limit=2, progress=False)
+    return ParseConfig("sysu", root, out, ParserSpec(**options), SIZE, workers=0, limit=2)
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def small_shards() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def config(tiny_figures: Path, tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> ParseConfig:
     out = tmp_path_factory.mktemp("parsed") / "masks.h5"
-    return ParseConfig("sysu", tiny_figures, out, ParserSpec(weights=tiny_weights), SIZE, workers=0, progress=False)
+    return ParseConfig("sysu", tiny_figures, out, ParserSpec(weights=tiny_weights), SIZE, workers=0)
 
 
 @pytest.fixture(scope="module")
@@ -385,7 +385,7 @@ def own(config: ParseConfig, tiny_figures: Path, tmp_path: Path) -> ParseConfig:
 def test_what_a_data_set_leaves_out_is_said_once_before_parsing(
     own: ParseConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert parse(replace(own, progress=True)).unreadable == ()
+    assert parse(replace(own)).unreadable == ()
     notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
     assert notes == [
         "note: 2 identities: day1, day2",
@@ -406,7 +406,7 @@ def test_the_cache_remembers_the_pattern_and_another_renames_people_and_keeps_ma
     assert cache.fingerprint == before.fingerprint
     assert cache.camera.tolist() == [1, 2, 1, 2]
     assert np.array_equal(cache[:], before[:])
-    assert verify(VerifyConfig(own.out, progress=False)).sound
+    assert verify(VerifyConfig(own.out)).sound
     with pytest.raises(CacheError, match=r"was made with --pattern '\{camera\}/\{identity\}/\*'; give it again"):
         parse(own)
 
@@ -416,6 +416,6 @@ def test_a_damaged_cache_is_repaired_with_its_pattern(own: ParseConfig) -> None:
     parse(replace(own, pattern="*/{identity}/*"))
     before = hashes(own.out)
     (shard_folder(own.out) / "00000.h5").unlink()
-    mended = verify(VerifyConfig(own.out, repair=True, weights=own.parser.weights, workers=0, progress=False))
+    mended = verify(VerifyConfig(own.out, repair=True, weights=own.parser.weights, workers=0))
     assert mended.sound
     assert hashes(own.out) == before

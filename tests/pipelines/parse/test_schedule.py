@@ -18,6 +18,7 @@ from typing import Any
 import dask
 import pytest
 from distributed import Client, LocalCluster, Scheduler, SpecCluster, Worker
+from support.places import ROOT
 
 from data.records import Record
 from parsing import MaskCache
@@ -33,7 +34,6 @@ from pipelines.parse.schedule import _isolate
 from pipelines.parse.site import Site, check_writing, versions
 from pipelines.parse.task import ShardTask
 
-ROOT = Path(__file__).resolve().parents[3]
 DEADLY = """
 import os
 import parsing.images
@@ -59,7 +59,6 @@ def config(tiny_figures: Path, tiny_weights: Path, tmp_path: Path) -> ParseConfi
     """24 images in six shards."""
     return ParseConfig(
         "sysu", tiny_figures, tmp_path / "local" / "masks.h5", ParserSpec(weights=tiny_weights), (32, 16), workers=0,
-        progress=False,
     )  # fmt: skip
 
 

@@ -48,7 +48,7 @@ def setting(weights: Path, flip: bool = True) -> Setting:
 
 
 def test_a_parser_agrees_with_itself(images: Path, tiny_weights: Path) -> None:
-    found = compare_parsers(images, setting(tiny_weights), setting(tiny_weights), size=SIZE, progress=False)
+    found = compare_parsers(images, setting(tiny_weights), setting(tiny_weights), size=SIZE)
     assert (found.images, found.unreadable, found.pixels, found.mean) == (5, 1, 1, 1)
     assert {value for _, value in found.worst} == {1.0}
     assert found.first == found.first.__class__(
@@ -58,7 +58,7 @@ def test_a_parser_agrees_with_itself(images: Path, tiny_weights: Path) -> None:
 
 def test_two_parsers_are_counted_as_a_loop_counts_them(images: Path, tiny_weights: Path, other_weights: Path) -> None:
     settings = setting(tiny_weights), setting(other_weights, flip=False)
-    found = compare_parsers(images, *settings, size=SIZE, batch_size=2, worst=2, progress=False)
+    found = compare_parsers(images, *settings, size=SIZE, batch_size=2, worst=2)
     answers: list[list[np.ndarray]] = [[], []]
     for name in ("0.jpg", "2.jpg", "4.jpg", "deep/1.jpg", "deep/3.jpg"):
         image = read_image(images / name)
@@ -87,8 +87,8 @@ def test_parsers_of_two_label_sets_are_compared_in_a_part_scheme(
     network.eval().save_pretrained(tmp_path / "saved")
     other = Setting("smp", ParserSpec(f"smp:{tmp_path / 'saved'}", labels="pascal", input_size=SIZE))
     with pytest.raises(InputError, match=r"street holds street classes, smp pascal ones: give a part scheme"):
-        compare_parsers(images, setting(tiny_weights), other, size=SIZE, progress=False)
-    found = compare_parsers(images, setting(tiny_weights), other, "body", SIZE, limit=2, progress=False)
+        compare_parsers(images, setting(tiny_weights), other, size=SIZE)
+    found = compare_parsers(images, setting(tiny_weights), other, "body", SIZE, limit=2)
     assert (found.classes, found.scheme) == (("background", "foreground"), "body")
     assert found.images + found.unreadable == 2
 
@@ -96,12 +96,12 @@ def test_parsers_of_two_label_sets_are_compared_in_a_part_scheme(
 def test_folders_without_images_are_refused(tiny_weights: Path, tmp_path: Path) -> None:
     both = setting(tiny_weights), setting(tiny_weights)
     with pytest.raises(MissingError, match="none: there is no such folder"):
-        compare_parsers(tmp_path / "none", *both, progress=False)
+        compare_parsers(tmp_path / "none", *both)
     with pytest.raises(InputError, match="there is no image in this folder"):
-        compare_parsers(tmp_path, *both, progress=False)
+        compare_parsers(tmp_path, *both)
     (tmp_path / "bad.jpg").write_bytes(b"")
     with pytest.raises(InputError, match="none of 1 images can be read"):
-        compare_parsers(tmp_path, *both, progress=False)
+        compare_parsers(tmp_path, *both)
 
 
 def test_the_command_takes_each_parser_with_its_options(images: Path, tiny_weights: Path) -> None:

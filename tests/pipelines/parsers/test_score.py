@@ -39,32 +39,32 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_spectrum_is_scored_whole_and_at_each_width(photos: Path) -> None:
-    scores = score_parser(photos, ParserSpec(), size=(64, 32), widths=(16, 8), progress=False)
+    scores = score_parser(photos, ParserSpec(), size=(64, 32), widths=(16, 8))
     assert list(scores.iou) == [*SPECTRA, *(f"{s} {w}" for w in (16, 8) for s in SPECTRA)]
     assert scores.images == 5
     assert all(0 <= v <= 1 for values in scores.iou.values() for v in values)
-    again = score_parser(photos, ParserSpec(), size=(64, 32), widths=(16, 8), progress=False)
+    again = score_parser(photos, ParserSpec(), size=(64, 32), widths=(16, 8))
     assert again == scores
-    fewer = score_parser(photos, ParserSpec(), size=(64, 32), progress=False)
+    fewer = score_parser(photos, ParserSpec(), size=(64, 32))
     assert all(fewer.iou[s] == scores.iou[s] for s in SPECTRA)  # widths change nothing else
 
 
 def test_a_part_is_scored_apart_and_one_without_photographs_is_refused(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no photograph in test"):
-        score_parser(photos, ParserSpec(), "test", progress=False)
+        score_parser(photos, ParserSpec(), "test")
     meta = json.loads((photos / "meta.json").read_text())
     for name in ("photos", "parts"):
         (tmp_path / name).symlink_to(photos / name)
     meta["val"], meta["test"] = meta["val"][:2], meta["val"][2:]
     (tmp_path / "meta.json").write_text(json.dumps(meta))
-    scores = score_parser(tmp_path, ParserSpec(), "test", size=(64, 32), progress=False)
+    scores = score_parser(tmp_path, ParserSpec(), "test", size=(64, 32))
     assert (scores.part, scores.images) == ("test", 3)
 
 
 def test_a_border_leaves_out_what_lies_near_another_class(photos: Path) -> None:
     size = (64, 32)
     inner, library = ParserSpec(), Photos(photos)
-    counted = score_parser(photos, inner, size=size, border=2, progress=False)
+    counted = score_parser(photos, inner, size=size, border=2)
     tally = Tally(8)
     parser = find_parser(inner)
     for number, name in enumerate(library.val):
@@ -81,7 +81,7 @@ def test_a_border_leaves_out_what_lies_near_another_class(photos: Path) -> None:
     assert counted.iou["colour"] == pytest.approx(tuple(iou(tally.pixels)), abs=1e-3)  # one image at a time or four
     assert "within 2 of another true class left out" in counted.lines()[0]
     with pytest.raises(InputError, match=r"--border 64: no pixel"):
-        score_parser(photos, inner, size=size, border=64, progress=False)
+        score_parser(photos, inner, size=size, border=64)
 
 
 def test_the_command_prints_json_and_draws_a_sheet(photos: Path, tmp_path: Path) -> None:

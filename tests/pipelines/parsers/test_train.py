@@ -50,22 +50,20 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def trained(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("trained") / "new" / "street.safetensors"
-    return train_parser(photos, out, RECIPE, device="cpu", workers=0, progress=False)
+    return train_parser(photos, out, RECIPE, device="cpu", workers=0)
 
 
 def test_the_same_recipe_gives_the_same_bytes(photos: Path, trained: Path, tmp_path: Path) -> None:
     torch.rand(3)  # the global generator is elsewhere by now
-    again = train_parser(photos, tmp_path / "again.safetensors", RECIPE, device="cpu", workers=1, progress=False)
+    again = train_parser(photos, tmp_path / "again.safetensors", RECIPE, device="cpu", workers=1)
     assert again.read_bytes() == trained.read_bytes()
-    other = train_parser(
-        photos, tmp_path / "other.safetensors", replace(RECIPE, seed=1), device="cpu", workers=0, progress=False
-    )
+    other = train_parser(photos, tmp_path / "other.safetensors", replace(RECIPE, seed=1), device="cpu", workers=0)
     assert other.read_bytes() != trained.read_bytes()
 
 
 def test_training_leaves_the_global_generator_alone(photos: Path, tmp_path: Path) -> None:
     before = torch.get_rng_state()
-    train_parser(photos, tmp_path / "a.safetensors", replace(RECIPE, epochs=1), device="cpu", workers=0, progress=False)
+    train_parser(photos, tmp_path / "a.safetensors", replace(RECIPE, epochs=1), device="cpu", workers=0)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -88,7 +86,7 @@ def test_the_file_is_a_parser_and_the_log_beside_it_tells_how(trained: Path, pho
 def test_crops_may_be_smaller_than_the_input_and_not_larger(photos: Path, tmp_path: Path) -> None:
     def start(*size: int) -> Path:
         recipe = replace(RECIPE, network=replace(SMALL, input_size=(96, 64)), crop_size=size)
-        return train_parser(photos, tmp_path / "a.safetensors", recipe, device="cpu", workers=0, progress=False)
+        return train_parser(photos, tmp_path / "a.safetensors", recipe, device="cpu", workers=0)
 
     small, equal = (load_street(start(*size)) for size in ((64, 32), (96, 64)))
     assert small[1] == equal[1] == replace(SMALL, input_size=(96, 64))
@@ -107,7 +105,7 @@ def test_without_unlabelled_photographs_or_self_epochs_only_the_annotated_ones_t
     for file in (root / "unlabelled").iterdir():
         file.unlink()
     for given, recipe in ((root, RECIPE), (photos, replace(RECIPE, self_epochs=0))):
-        out = train_parser(given, tmp_path / "a.safetensors", recipe, device="cpu", workers=0, progress=False)
+        out = train_parser(given, tmp_path / "a.safetensors", recipe, device="cpu", workers=0)
         told = json.loads(out.with_suffix(".json").read_text())
         assert told["pseudo_labelled"] == 0
         assert len(told["log"]) == 2
@@ -126,7 +124,7 @@ def test_the_shipped_recipe_is_the_default_and_entries_can_be_changed(tmp_path: 
 
 def test_training_starts_from_the_weights_it_is_given(photos: Path, trained: Path, tmp_path: Path) -> None:
     still = replace(RECIPE, epochs=1, self_epochs=0, learning_rate=1e-12, network=StreetNetwork(), seed=5)
-    tuned = train_parser(photos, tmp_path / "t.safetensors", still, trained, "cpu", workers=0, progress=False)
+    tuned = train_parser(photos, tmp_path / "t.safetensors", still, trained, "cpu", workers=0)
     before, config, _ = load_street(trained)
     after, found, _ = load_street(tuned)
     assert found == config == SMALL  # the architecture is that of the weights
@@ -137,7 +135,7 @@ def test_training_starts_from_the_weights_it_is_given(photos: Path, trained: Pat
 @pytest.mark.parametrize("epochs", [1, 2, 10])
 def test_short_runs_of_any_length_end(photos: Path, tmp_path: Path, epochs: int) -> None:
     tiny = replace(RECIPE, epochs=epochs, self_epochs=0, batch_size=16, network=replace(SMALL, input_size=(32, 32)))
-    out = train_parser(photos, tmp_path / "a.safetensors", tiny, device="cpu", workers=0, progress=False)
+    out = train_parser(photos, tmp_path / "a.safetensors", tiny, device="cpu", workers=0)
     assert len(json.loads(out.with_suffix(".json").read_text())["log"]) == epochs
 
 
@@ -154,7 +152,7 @@ def test_the_loss_is_cross_entropy_plus_dice_and_least_for_the_truth() -> None:
 def test_a_loss_that_is_not_finite_stops_the_run(photos: Path, tmp_path: Path) -> None:
     wild = replace(RECIPE, epochs=3, learning_rate=1e30)
     with pytest.raises(CsclError, match=r"not finite in epoch .*learning rate"):
-        train_parser(photos, tmp_path / "a.safetensors", wild, device="cpu", workers=0, progress=False)
+        train_parser(photos, tmp_path / "a.safetensors", wild, device="cpu", workers=0)
 
 
 def test_what_cannot_be_used_is_refused_by_name(photos: Path, tmp_path: Path) -> None:
@@ -162,7 +160,7 @@ def test_what_cannot_be_used_is_refused_by_name(photos: Path, tmp_path: Path) ->
 
     def start(**changed: object) -> None:
         options = {"photos": photos, "out": out, "recipe": RECIPE, "device": "cpu", "workers": 0} | changed
-        train_parser(**options, progress=False)  # type: ignore[arg-type]
+        train_parser(**options)  # type: ignore[arg-type]
 
     with pytest.raises(MissingError, match="no photos in"):
         start(photos=tmp_path)
@@ -194,4 +192,4 @@ def test_photographs_without_people_are_refused(tmp_path: Path) -> None:
     for file in (root / "parts").iterdir():
         Image.new("L", (64, 96)).save(file)
     with pytest.raises(InputError, match="none of the 2 training photographs shows a person"):
-        train_parser(root, tmp_path / "a.safetensors", RECIPE, device="cpu", workers=0, progress=False)
+        train_parser(root, tmp_path / "a.safetensors", RECIPE, device="cpu", workers=0)

@@ -27,7 +27,7 @@ from pipelines.training.train import TrainConfig, train
 
 @pytest.fixture(scope="module")
 def evaluated(finished: Path) -> Evaluation:
-    return evaluate(finished, device="cpu", progress=False)
+    return evaluate(finished, device="cpu")
 
 
 def test_the_figures_are_those_of_the_stored_embeddings(evaluated: Evaluation, finished: Path, figures: Path) -> None:
@@ -104,8 +104,8 @@ def test_a_moved_run_finds_its_images_by_root_and_says_how_it_was_selected(
     info = json.loads((run_copy / "run.json").read_text())
     (run_copy / "run.json").write_text(json.dumps(info | {"selection": "val", "epoch": 1}))
     with pytest.raises(MissingError, match="there is no folder"):
-        evaluate(run_copy, device="cpu", progress=False)
-    found = evaluate(run_copy, root=figures, protocols=["indoor-single"], device="cpu", progress=False)
+        evaluate(run_copy, device="cpu")
+    found = evaluate(run_copy, root=figures, protocols=["indoor-single"], device="cpu")
     assert found.results == tuple(r for r in evaluated.results if r.protocol == "indoor-single")
     assert "selection val, epoch 1" in found.lines()[0]
     assert (found.about["selection"], found.about["epoch"]) == ("val", 1)
@@ -115,9 +115,9 @@ def test_reranked_figures_say_so(
     other_layouts: dict[str, tuple[Path, Path]], tiny_recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:
     recipe = tiny_recipe("train.epochs=1", "train.steps=1")
-    run = train(TrainConfig(other_layouts["llcm"][1], tmp_path / "run", recipe, device="cpu", progress=False))
-    plain = evaluate(run, device="cpu", progress=False)
-    found = evaluate(run, rerank=True, device="cpu", progress=False)
+    run = train(TrainConfig(other_layouts["llcm"][1], tmp_path / "run", recipe, device="cpu"))
+    plain = evaluate(run, device="cpu")
+    found = evaluate(run, rerank=True, device="cpu")
     files = {name: json.loads((run / f"{name}.json").read_text()) for name in ("evaluation", "evaluation-reranked")}
     assert files["evaluation"]["results"][0]["mAP"] == plain.results[0].mAP
     assert files["evaluation-reranked"]["results"][0]["mAP"] == found.results[0].mAP
@@ -151,9 +151,9 @@ def test_runs_of_several_splits_are_averaged_over_both_directions(
     runs = []
     for split in (1, 2):
         recipe = tiny_recipe(*short, f"data.split={split}")
-        runs.append(train(TrainConfig(cache, tmp_path / f"{split}", recipe, device="cpu", progress=False)))
+        runs.append(train(TrainConfig(cache, tmp_path / f"{split}", recipe, device="cpu")))
     out = tmp_path / "both.json"
-    mean = evaluate_runs(runs, out, device="cpu", progress=False)
+    mean = evaluate_runs(runs, out, device="cpu")
     each = [json.loads((run / "evaluation.json").read_text()) for run in runs]
     assert [r.protocol for r in mean.results] == ["visible-to-thermal", "thermal-to-visible"]
     for number, result in enumerate(mean.results):
@@ -164,7 +164,7 @@ def test_runs_of_several_splits_are_averaged_over_both_directions(
     assert mean.about["method"] == "cscl"
     assert "split 1 2" in mean.lines()[0]
     assert any("mean of 2 runs" in line for line in mean.lines())
-    again = evaluate_runs(runs, baseline=out, device="cpu", progress=False)
+    again = evaluate_runs(runs, baseline=out, device="cpu")
     assert again.comparison is not None
     assert again.comparison.differs == ()
     assert all(d.difference == 0 for d in again.comparison.differences)
@@ -195,10 +195,10 @@ def test_what_the_user_gets_wrong_ends_with_code_2(finished: Path, options: list
 
 def test_a_folder_that_is_no_finished_run_is_refused(run_copy: Path, figures: Path, tmp_path: Path) -> None:
     with pytest.raises(MissingError, match=r"is no run: it holds no run\.json"):
-        evaluate(tmp_path, device="cpu", progress=False)
+        evaluate(tmp_path, device="cpu")
     (run_copy / "model.safetensors").unlink()
     with pytest.raises(MissingError, match=r"holds no model\.safetensors"):
-        evaluate(run_copy, root=figures, device="cpu", progress=False)
+        evaluate(run_copy, root=figures, device="cpu")
 
 
 @pytest.mark.parametrize("kind", ["cut", "foreign", "other version"])
@@ -218,4 +218,4 @@ def test_weights_that_are_not_ours_are_refused(run_copy: Path, figures: Path, ki
 def test_a_damaged_run_json_is_named(run_copy: Path) -> None:
     (run_copy / "run.json").write_text('{"data_set": "sysu"')
     with pytest.raises(InputError, match=r"run\.json cannot be read"):
-        evaluate(run_copy, device="cpu", progress=False)
+        evaluate(run_copy, device="cpu")

@@ -34,7 +34,7 @@ def test_the_auc_is_the_share_of_pairs_in_order() -> None:
 def test_the_table_equals_a_loop_over_images_and_parts(finished: Path, figures: Path, masks: Path) -> None:
     embedder, cache, scheme = load_model(finished), MaskCache(masks), part_scheme("reid4")
     records = open_data_set("sysu", figures).images[::7]
-    table = measure_parts(embedder, records, figures, cache, scheme, batch_size=3, progress=False)
+    table = measure_parts(embedder, records, figures, cache, scheme, batch_size=3)
     assert table is not None
     assert (table.images, table.grid, table.masks) == (len(records), (4, 2), cache.fingerprint)
     labels = torch.from_numpy(np.stack([cache.part_labels(r.name, scheme) for r in records])).long()
@@ -63,7 +63,7 @@ def test_the_table_equals_a_loop_over_images_and_parts(finished: Path, figures: 
 
 
 def test_evaluate_writes_the_table_of_the_runs_own_masks(finished: Path, masks: Path) -> None:
-    found = evaluate(finished, protocols=["all-single"], device="cpu", progress=False)
+    found = evaluate(finished, protocols=["all-single"], device="cpu")
     assert found.parts is not None
     assert found.parts.masks == MaskCache(masks).fingerprint
     written = json.loads((finished / "evaluation.json").read_text())["parts"]
@@ -80,9 +80,9 @@ def test_masks_of_other_images_are_not_taken_for_these(
     for file in other.glob("cam*/*/*.jpg"):
         with Image.open(file) as picture:
             picture.resize((picture.width + 1, picture.height)).save(file)
-    assert evaluate(finished, other, ["all-single"], device="cpu", progress=False).parts is None
+    assert evaluate(finished, other, ["all-single"], device="cpu").parts is None
     with pytest.raises(InputError, match=r"masks.h5 is of other images: cam.* has another size in"):
-        evaluate(finished, other, ["all-single"], masks=masks, device="cpu", progress=False)
+        evaluate(finished, other, ["all-single"], masks=masks, device="cpu")
 
 
 def test_a_network_without_its_own_parsing_has_no_table(
@@ -91,8 +91,8 @@ def test_a_network_without_its_own_parsing_has_no_table(
     recipe = tiny_recipe(
         "train.epochs=1", "train.steps=1", "model.part_pooling=stripes", "loss.parsing=0", "model.pam=false"
     )
-    run = train(TrainConfig(masks, tmp_path / "stripes", recipe, device="cpu", progress=False))
-    assert evaluate(run, protocols=["all-single"], device="cpu", progress=False).parts is None
+    run = train(TrainConfig(masks, tmp_path / "stripes", recipe, device="cpu"))
+    assert evaluate(run, protocols=["all-single"], device="cpu").parts is None
 
 
 def test_several_tables_are_averaged_without_what_they_do_not_have() -> None:

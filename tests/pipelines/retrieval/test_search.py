@@ -79,7 +79,7 @@ def test_the_command_takes_images_and_folders_and_prints_a_list_or_json(
 def test_an_image_finds_itself_first_in_its_own_modality(finished: Path, gallery: Path, tmp_path: Path) -> None:
     config = SearchConfig(
         run=finished, queries=(gallery / "sub",), gallery=gallery, query_modality="visible",
-        gallery_modality="visible", top=1, out=tmp_path / "p.png", device="cpu", progress=False,
+        gallery_modality="visible", top=1, out=tmp_path / "p.png", device="cpu",
     )  # fmt: skip
     for query, matches in search(config).rankings:
         assert (matches[0].image, round(matches[0].similarity, 4)) == (query, 1)
@@ -108,7 +108,7 @@ def test_unreadable_images_are_left_out_named_and_end_with_1(
 
 def test_what_the_user_gets_wrong_is_named(finished: Path, gallery: Path, queries: list[Path], tmp_path: Path) -> None:
     def ask(**changes: object) -> None:
-        given = {"run": finished, "queries": (queries[0],), "gallery": gallery, "device": "cpu", "progress": False}
+        given = {"run": finished, "queries": (queries[0],), "gallery": gallery, "device": "cpu"}
         search(SearchConfig(**given | changes))  # type: ignore[arg-type]
 
     (tmp_path / "empty").mkdir()

@@ -3,11 +3,11 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from support.places import ORACLES
 
 from cscl.ranking import rank
 from cscl.rerank import k_reciprocal
@@ -15,7 +15,7 @@ from data.records import Modality, Protocol, Record, Skip, Trial
 from parsing.errors import InputError
 from pipelines.runs.scores import averaged, score, skipped, stacked
 
-ORACLE = Path(__file__).resolve().parents[3].parent / "shared" / "oracles" / "evaluation.npz"
+ORACLE = ORACLES / "evaluation.npz"
 
 
 def images(modality: Modality, people: Sequence[tuple[int, int]]) -> tuple[Record, ...]:

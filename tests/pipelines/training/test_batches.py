@@ -81,7 +81,7 @@ def test_a_batch_holds_the_sampled_images_with_their_own_masks(
     recipe = tiny_recipe(
         "augment.padding=0", "augment.flip=0", "augment.erase=0", "augment.exchange=0", "augment.grey=0"
     )
-    images = load_images(figures, [r.name for r in records], SIZE, progress=False)
+    images = load_images(figures, [r.name for r in records], SIZE)
     masks, sure = part_masks(cache, records, cache.table("reid4"), SIZE), confidences(cache, records, 0)
     sampler = IdentitySampler(records, 2, 2, seed=0)
     flipped = part_scheme("reid4").flipped(cache.labels)
@@ -101,7 +101,7 @@ def test_a_batch_holds_the_sampled_images_with_their_own_masks(
 def test_a_batch_is_the_same_whenever_it_is_asked_for(
     figures: Path, records: tuple[Record, ...], cache: MaskCache, tiny_recipe: Callable[..., Recipe]
 ) -> None:
-    images = load_images(figures, [r.name for r in records], SIZE, progress=False)
+    images = load_images(figures, [r.name for r in records], SIZE)
     masks, sure = part_masks(cache, records, cache.table("reid4"), SIZE), confidences(cache, records, 0)
     flipped = part_scheme("reid4").flipped(cache.labels)
 

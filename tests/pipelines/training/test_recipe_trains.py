@@ -27,7 +27,7 @@ SHORT = (
 def rows(request: pytest.FixtureRequest, masks: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     run = tmp_path_factory.mktemp("short") / "run"
     recipe = read_recipe(Path(request.param), SHORT)
-    train(TrainConfig(masks, run, recipe, device="cpu", progress=False))
+    train(TrainConfig(masks, run, recipe, device="cpu"))
     return [json.loads(line) for line in (run / "metrics.jsonl").open()]
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 from safetensors.torch import load_file, save_file
+from support.places import ROOT
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -156,9 +157,9 @@ def test_two_processes_compute_what_one_does(
     (tmp_path / "recipe.toml").write_text(recipe.to_toml())
     save_file(batch(), tmp_path / "batch.safetensors")
     save_file(network(recipe).state_dict(), tmp_path / "model.safetensors")
-    script = [str(Path(__file__).with_name("two_processes.py")), str(tmp_path), str(masks)]
+    script = [str(ROOT / "tests" / "support" / "two_processes.py"), str(tmp_path), str(masks)]
     script.append("cpu" if launcher is TORCHRUN else "auto")
-    there = os.pathsep.join(filter(None, [str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH")]))
+    there = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
         [*launcher, *script],
         env=os.environ | {"PYTHONPATH": there, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
@@ -182,7 +183,7 @@ def test_two_processes_compute_what_one_does(
     monkeypatch.undo()
 
     # A run: the first process alone wrote it, and it is the run of one process.
-    whole = train(TrainConfig(masks, tmp_path / "whole", recipe, device="cpu", progress=False))
+    whole = train(TrainConfig(masks, tmp_path / "whole", recipe, device="cpu"))
     logs = [[json.loads(line) for line in (r / "metrics.jsonl").open()] for r in (tmp_path / "run", whole)]
     assert [row["step"] for row in logs[0]] == [1, 2]
     for found_row, row in zip(*logs, strict=True):

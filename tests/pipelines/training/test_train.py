@@ -42,7 +42,7 @@ def rows(run: Path) -> list[dict[str, Any]]:
 
 
 def start(masks: Path, run: Path, recipe: Recipe, **options: Any) -> Path:
-    return train(TrainConfig(masks, run, recipe, device="cpu", progress=False, **options))
+    return train(TrainConfig(masks, run, recipe, device="cpu", **options))
 
 
 def test_a_run_leaves_its_files_and_says_what_it_was_trained_on(
@@ -228,7 +228,7 @@ def test_a_run_killed_at_random_steps_leaves_the_same_bytes(
     server.set_forkserver_preload(["pipelines.training.train"])
     rng = random.Random(7)
     for target in sorted(rng.sample(range(1, epochs * steps), kills)):
-        config = TrainConfig(masks, run, recipe, resume=run.exists(), device="cpu", progress=False)
+        config = TrainConfig(masks, run, recipe, resume=run.exists(), device="cpu")
         process = server.Process(target=train, args=(config,))
         process.start()
         while process.is_alive() and rows_there(run) < target:
@@ -258,7 +258,7 @@ def test_what_cannot_start_leaves_no_run_behind(masks: Path, tiny_recipe: MakeRe
     run = tmp_path / "run"
     for options, said in (({"device": "abacus"}, "--device abacus"), ({"precision": "7"}, "--precision 7")):
         with pytest.raises(InputError, match=said) as caught:
-            train(TrainConfig(masks, run, tiny_recipe(), progress=False, **options))  # type: ignore[arg-type]
+            train(TrainConfig(masks, run, tiny_recipe(), **options))  # type: ignore[arg-type]
         assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match=r"wants 70 identities, but only 6 .*train\.identities"):
         start(masks, run, tiny_recipe("train.identities=70"))
@@ -346,7 +346,7 @@ def test_other_layouts_train_and_evaluate(
     root, cache = other_layouts[name]
     run = start(cache, tmp_path / "run", tiny_recipe("train.epochs=1", "train.steps=1"))
     assert read_run(run)[1].identities == len({r.identity for r in open_data_set(name, root).train()})
-    result = evaluate(run, device="cpu", progress=False)
+    result = evaluate(run, device="cpu")
     assert [r.protocol for r in result.results] == [p.name for p in open_data_set(name, root).protocols()]
     assert all(0 < r.mAP <= 1 for r in result.results)
     assert result.data_set == name
@@ -435,14 +435,14 @@ def test_the_pattern_of_a_cache_is_kept_by_its_runs(
                 shutil.copy(picture, place / f"{picture.parent.name}.jpg")
     (root / "test_id.txt").write_text("p4\n")
     masks = ParseConfig(
-        "folder", root, tmp_path / "own.h5", ParserSpec(weights=tiny_weights), (64, 32), workers=0, progress=False,
+        "folder", root, tmp_path / "own.h5", ParserSpec(weights=tiny_weights), (64, 32), workers=0,
         pattern="*/{identity}/*",
     )  # fmt: skip
     parse(masks)
     run = start(masks.index, tmp_path / "run", tiny_recipe("train.epochs=1", "train.steps=1", "data.min_confidence=0"))
     info = read_run(run)[1]
     assert (info.pattern, info.identities) == ("*/{identity}/*", 3)
-    assert [r.protocol for r in evaluate(run, device="cpu", progress=False).results] == ["infrared-to-visible"]
+    assert [r.protocol for r in evaluate(run, device="cpu").results] == ["infrared-to-visible"]
     report = masks_info(masks.index)
     assert report.pattern == "*/{identity}/*"
     assert "people by --pattern */{identity}/*" in report.lines()[1]

@@ -1,0 +1,32 @@
+"""A strict reader of the HTML pages that the project writes."""
+
+from html.parser import HTMLParser
+
+VOID = {"meta", "img", "br", "hr", "link", "input"}
+
+
+class Page(HTMLParser):
+    """Reads a page: its text, its tags with attributes in order; every tag must be closed in order."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.open, self.tags, self.cells, self.text = [], [], [], ""
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag in ("td", "th"):
+            self.cells.append("")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.text += data
+        if {"td", "th"} & set(self.open):
+            self.cells[-1] += data
