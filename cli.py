@@ -161,7 +161,7 @@ def train(
     """Stage 2: train CSCL, or a baseline, on a mask cache."""
     from parsing import MaskCache
     from pipelines.recipes.reading import read_recipe
-    from pipelines.training.processes import is_first
+    from pipelines.training.launch import is_first
     from pipelines.training.train import TrainConfig
     from pipelines.training.train import train as start
 

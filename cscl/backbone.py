@@ -11,6 +11,8 @@ from torch import Tensor, nn
 BackboneName = Literal["resnet18", "resnet34", "resnet50", "efficientnet_lite0"]
 BACKBONES: tuple[str, ...] = get_args(BackboneName)
 STAGES = (1, 2, 3, 4)
+STRIDE = 16
+"""Pixels of the input per cell of the maps after stages 3 and 4."""
 NON_LOCAL_BLOCKS = {2: 2, 3: 3}
 """Non-local blocks by stage, one after each of its last residual blocks, as AGW places them."""
 

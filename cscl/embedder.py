@@ -134,7 +134,7 @@ class Embedder(nn.Module):
 
 
 def metadata(config: ModelConfig, size: tuple[int, int], mean: Sequence[float], std: Sequence[float]) -> dict[str, str]:
-    """What `load` needs beside the weights, for the header of model.safetensors; as in `Embedder`."""
+    """Return what `load` needs beside the weights, for the header of model.safetensors; as in `Embedder`."""
     about = {
         "format": FORMAT_VERSION,
         "model": asdict(config),
@@ -145,12 +145,12 @@ def metadata(config: ModelConfig, size: tuple[int, int], mean: Sequence[float], 
 
 
 def load(run: str | Path, device: str | torch.device = "cpu") -> Embedder:
-    """The embedder of a run's folder, or of its model.safetensors wherever that lies.
+    """Return the embedder of a run's folder, or of its model.safetensors wherever that lies.
 
     >>> model = load("runs/sysu-cscl")  # doctest: +SKIP
     >>> features = model.embed([Image.open("0001.jpg")], infrared=True)  # doctest: +SKIP
 
-    FileNotFoundError where there is none; ValueError for a file that `cscl train` of this version did not write.
+    FileNotFoundError if there is none; ValueError for a file that `cscl train` of this version did not write.
     """
     file = Path(run)
     if not file.is_file():

@@ -11,7 +11,7 @@ from .losses import distances
 
 
 class Centers(NamedTuple):
-    """centers: (2, I, D), visible and infrared mean of each identity of the batch, 0 where it is not seen.
+    """centers: (2, I, D), visible and infrared mean of each identity of the batch, 0 if it is not seen.
 
     seen: (2, I) bool; of: (B,) the row 0..I-1 of each image's identity.
     """
@@ -77,7 +77,7 @@ def hetero_center_triplet(
 
 
 def _nearest_other(centers: Tensor, seen: Tensor) -> Tensor:
-    """(2, I): distance of each center to the nearest one of another identity, inf where there is none."""
+    """(2, I): distance of each center to the nearest one of another identity, inf if there is none."""
     count = seen.shape[1]
     identity = torch.arange(2 * count, device=seen.device) % count
     excluded = (identity[:, None] == identity[None]) | ~seen.flatten()

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from .spam import IGNORED
 
+LABEL_STRIDE = 4
+
 
 def distances(a: Tensor, b: Tensor) -> Tensor:
     """Euclidean distances (N, M) of a (N, D) to b (M, D); exact, with gradient 0 between equal rows."""
@@ -50,14 +52,14 @@ def _pairs(identities: Tensor, seen: Tensor | None) -> tuple[Tensor, Tensor]:
 
 
 def _weighted(values: Tensor, scores: Tensor, chosen: Tensor) -> Tensor:
-    """Row sums of values (N, M), weighted by the softmax of the chosen scores, as AGW forms it."""
+    """Return row sums of values (N, M), weighted by the softmax of the chosen scores, as AGW forms it."""
     scores = scores * chosen
     weights = (scores - scores.amax(1, keepdim=True)).exp() * chosen
     return (values * weights).sum(1) / (weights.sum(1) + 1e-6)
 
 
 def hard_triplet(features: Tensor, identities: Tensor, seen: Tensor | None = None, margin: float = 0.3) -> Tensor:
-    """The batch-hard triplet (Hermans et al., 2017) on features (B, D).
+    """Return the batch-hard triplet (Hermans et al., 2017) on features (B, D).
 
     mean_i relu(margin + furthest same - nearest other). Who takes no part: as in `weighted_triplet`.
     """
@@ -69,8 +71,16 @@ def hard_triplet(features: Tensor, identities: Tensor, seen: Tensor | None = Non
 
 
 def _mean_where(chosen: Tensor, values: Tensor) -> Tensor:
-    """Mean of the chosen values (N,); 0 with gradient 0 where there are none."""
+    """Return the mean of the chosen values (N,); 0 with gradient 0 if there are none."""
     return values.masked_fill(~chosen, 0).sum() / chosen.sum().clamp(min=1)
+
+
+def label_targets(part_labels: Tensor) -> Tensor:
+    """Return part labels (B, H, W) of the input's size as the parsing loss compares them: (B, H/4, W/4), long.
+
+    The nearest pixel is taken, since labels cannot be averaged; a quarter is finer than any map of logits.
+    """
+    return part_labels[:, LABEL_STRIDE // 2 :: LABEL_STRIDE, LABEL_STRIDE // 2 :: LABEL_STRIDE].long()
 
 
 def parsing(logits: Tensor, part_labels: Tensor, confidence: Tensor | None = None, balance: float = 1.0) -> Tensor:
@@ -103,7 +113,7 @@ def parsing(logits: Tensor, part_labels: Tensor, confidence: Tensor | None = Non
 
 
 def _relative(confidence: Tensor) -> Tensor:
-    """c / mean c of a batch (B,); 0 where no mask is trusted."""
+    """c / mean c of a batch (B,); 0 if no mask is trusted."""
     return confidence / confidence.mean().clamp(min=1e-6)
 
 
@@ -122,7 +132,7 @@ def part_visibility(logits: Tensor, part_labels: Tensor, confidence: Tensor | No
 
 
 def attention_overlap(attention: Tensor) -> Tensor:
-    """Mean over images and pairs q<r of <P_q, P_r> / sqrt(|P_q| |P_r|), P (B, Q, H, W), |P_q| its area."""
+    """Return the mean over images and pairs q<r of <P_q, P_r> / sqrt(|P_q| |P_r|), P (B, Q, H, W), |P_q| its area."""
     maps = attention.flatten(2)
     area = maps.sum(2)
     overlap = maps @ maps.transpose(1, 2) / (area[:, :, None] * area[:, None] + 1e-6).sqrt()
@@ -136,13 +146,13 @@ def separation(attention: Tensor) -> Tensor:
 
 
 def feature_overlap(parts: Tensor, allowed: float = 0.2) -> Tensor:
-    """Mean over images and pairs q<r of max(0, cos(f_q, f_r) - allowed)^2, f (B, Q, C)."""
+    """Return the mean over images and pairs q<r of max(0, cos(f_q, f_r) - allowed)^2, f (B, Q, C)."""
     unit = F.normalize(parts, dim=2, eps=1e-6)
     return _pair_mean(F.relu(unit @ unit.transpose(1, 2) - allowed).square())
 
 
 def _pair_mean(values: Tensor) -> Tensor:
-    """Mean of values (B, Q, Q) over the batch and the pairs q<r; 0 where there is one part alone."""
+    """Mean of values (B, Q, Q) over the batch and the pairs q<r; 0 if there is one part alone."""
     pairs = list(combinations(range(values.shape[1]), 2))
     if not pairs:
         return values.sum() * 0

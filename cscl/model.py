@@ -25,23 +25,18 @@ def _choose(what: str, given: str, choices: tuple[str, ...]) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelConfig:
-    """What to build; without `pam` and `spam` a baseline (GeM, BNNeck), with `non_local` AGW's network.
+class ModelOptions:
+    """What a recipe chooses of the network; without `pam` and `spam` it is a baseline (GeM, BNNeck).
 
-    identities: training identities, the classifiers' outputs. parts: Q, without background.
-    flipped: what a left-right flip does to the Q+1 classes: class c becomes flipped[c]; empty where no class
-        has a side. Used for the cached masks of the flipped image in `CSCL.embed`.
-    part_pooling: what SPAM pools under, its own parsing or a control without masks (`SPAM`). pulled: let the losses
-        that are not about P pull at it.
-    tau: v_q reaches 1 where part q covers this share of the image; 0.01 is about what half a pair of feet covers.
-    non_local_channels: in which the non-local blocks compare cells, 0 for half of theirs.
+    part_pooling: what SPAM pools under, its own parsing or a control without masks (`SPAM`).
+    pulled: let the losses that are not about P pull at it.
+    non_local, non_local_channels: AGW's blocks, and the channels in which they compare cells, 0 for half of theirs.
     gem_learned: whether GeM's exponent is learned, from 3.
+    part_dim: channels of a part's feature.
+    tau: v_q reaches 1 if part q covers this share of the image; 0.01 is about what half a pair of feet covers.
     """
 
-    identities: int
     backbone: BackboneName = "resnet50"
-    parts: int = 4
-    flipped: tuple[int, ...] = ()
     pam: bool = True
     pam_gate: PamGate = "parsing"
     spam: bool = True
@@ -57,17 +52,36 @@ class ModelConfig:
         _choose("backbone", self.backbone, BACKBONES)
         _choose("pam_gate", self.pam_gate, PAM_GATES)
         _choose("part_pooling", self.part_pooling, PART_POOLINGS)
-        for name in ("identities", "parts", "part_dim"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)}; give at least 1")
+        if self.part_dim < 1:
+            raise ValueError(f"part_dim = {self.part_dim}; give at least 1")
         if self.non_local_channels < 0:
             raise ValueError(f"non_local_channels = {self.non_local_channels}; give at least 0")
         if not 0 < self.tau <= 1:
             raise ValueError(f"tau = {self.tau}; give a share of the map's cells, above 0 and at most 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig(ModelOptions):
+    """A network to build: what a recipe chooses, and what the data decides.
+
+    identities: training identities, the classifiers' outputs. parts: Q, without background.
+    flipped: what a left-right flip does to the Q+1 classes: class c becomes flipped[c]; empty if no class
+        has a side. Used for the cached masks of the flipped image in `CSCL.embed`.
+    """
+
+    identities: int
+    parts: int = 4
+    flipped: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("identities", "parts"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} = {getattr(self, name)}; give at least 1")
         if self.flipped and sorted(self.flipped) != list(range(self.parts + 1)):
             raise ValueError(
                 f"flipped = {self.flipped} does not permute the classes 0..{self.parts}; "
-                "leave it empty where no class has a side"
+                "leave it empty if no class has a side"
             )
 
 
@@ -98,7 +112,7 @@ class Output:
         return [self.feature, self.necked, self.logits, *self.pam_logits.values(), *parts]
 
     def like(self, tensors: Sequence[Tensor]) -> "Output":
-        """The same with other tensors, such as those of several batches joined."""
+        """Return the same with other tensors, such as those of several batches joined."""
         feature, necked, logits, *rest = tensors
         heads = dict(zip(self.pam_logits, rest, strict=False))
         parts = None
@@ -174,7 +188,7 @@ class CSCL(nn.Module):
         alpha: Tensor | None = None,
         flip: bool = True,
     ) -> Tensor:
-        """The embedding for retrieval, (B, `embedding_dim`), float32, of length 1; compare by cosine.
+        """Return the embedding for retrieval, (B, `embedding_dim`), float32, of length 1; compare by cosine.
 
         With `flip` the mean over the image and its mirror image. Needs eval mode (ValueError).
         """
@@ -295,9 +309,9 @@ class TotalLoss:
             if heads and part_labels is not None:
                 each = [parsing(logits.float(), part_labels, confidence, c.balance) for logits in heads]
                 terms["parsing"] = torch.stack(each).sum()  # a mean would leave SPAM's head a quarter of the weight
-            told = None if output.parts is None else output.parts.shown
-            if c.shown and told is not None and part_labels is not None:
-                terms["shown"] = part_visibility(told.float(), part_labels, confidence, self.tau)
+            shown = None if output.parts is None else output.parts.shown
+            if c.shown and shown is not None and part_labels is not None:
+                terms["shown"] = part_visibility(shown.float(), part_labels, confidence, self.tau)
             if c.division and output.parts is not None:
                 division = DIVISION_FORMS[c.division_form]
                 terms["division"] = division(output.parts.attention[:, 1:].float(), output.parts.pooled.float())

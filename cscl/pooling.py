@@ -42,7 +42,7 @@ def weighted_sum(features: Tensor, weights: Tensor) -> Tensor:
 
 
 def normalised_weights(masks: Tensor, eps: float = 1e-6) -> Tensor:
-    """mask / (sum_hw mask + eps) for soft masks (B, K, H, W), float32: cells add up to 1, or to 0 where none is."""
+    """mask / (sum_hw mask + eps) for soft masks (B, K, H, W), float32: cells add up to 1, or to 0 if none is."""
     masks = masks.float()
     return masks / (masks.sum((2, 3), keepdim=True) + eps)
 

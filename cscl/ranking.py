@@ -21,8 +21,8 @@ class Scores:
 
     cmc: (K,) cmc[k-1] is Rank-k; K counts the gallery's identities (deduplicated) or images.
     valid, left_out: queries with and without a match in their gallery.
-    average_precision, inverse_negative_penalty: (Nq,) per query, NaN where it was left out.
-    first_hit: (Nq,) rank of the first match from 1, as the CMC counts it; 0 where the query was left out.
+    average_precision, inverse_negative_penalty: (Nq,) per query, NaN if it was left out.
+    first_hit: (Nq,) rank of the first match from 1, as the CMC counts it; 0 if the query was left out.
     Without a valid query, `cmc`, `mAP` and `mINP` are NaN.
     """
 
@@ -195,5 +195,5 @@ def _checked(
 
 
 def _array(values: Array) -> NDArray:
-    """The values as a numpy array; a tensor may be on any device."""
+    """Return the values as a numpy array; a tensor may be on any device."""
     return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)

@@ -20,7 +20,7 @@ def k_reciprocal(
     k2: int = K2,
     weight: float = WEIGHT,
 ) -> NDArray[np.float64]:
-    """Distances (Nq, Ng) from the plain ones and from the neighbours that two images share.
+    """Return distances (Nq, Ng) from the plain ones and from the neighbours that two images share.
 
     The plain ones are squared Euclidean, squared once more: the function the field re-ranks with squares what
     it is given, and is given squared distances. That moves the weights, not the neighbours.
@@ -111,7 +111,7 @@ def _nearest(distances: NDArray[np.float32], k: int) -> NDArray[np.int64]:
 
 
 def _relation(rows: NDArray, columns: NDArray, n: int) -> sparse.csr_array:
-    """The (n, n) boolean matrix that is true at these pairs."""
+    """Return the (n, n) boolean matrix that is true at these pairs."""
     return sparse.csr_array((np.ones(len(rows), dtype=bool), (rows, columns)), shape=(n, n))
 
 

@@ -6,10 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .backbone import STRIDE
 from .neck import BNNeck
 from .pooling import normalised_weights, resize_distribution, weighted_sum
 
 IGNORED = 255
+"""The part label of a pixel that says nothing."""
 """The label of pixels that no class claims."""
 PartPooling = Literal["parsing", "stripes", "global"]
 PART_POOLINGS: tuple[str, ...] = get_args(PartPooling)
@@ -22,7 +24,7 @@ class PartFeatures(NamedTuple):
     foreground: f_fg (B, C); pooled: f_q (B, Q, C); projected: f_q after its linear layer (B, Q, D).
     foreground_necked, necked, foreground_logits, part_logits: after the BNNeck and its classifier, (B, C),
     (B, Q, D), (B, identities), (B, Q, identities).
-    visibility: v_q (B, Q) in [0, 1], without gradient; shown: the logits (B, Q) of the head that tells it, None where
+    visibility: v_q (B, Q) in [0, 1], without gradient; shown: the logits (B, Q) of the head that tells it, None if
     parts are not parsed.
     """
 
@@ -87,12 +89,12 @@ class SPAM(nn.Module):
             attention = logits.float().softmax(1)
             weights = normalised_weights(_foreground_first(attention if self.pulled else attention.detach()))
             own = attention[:, 1:].detach()
-            told = [
+            described = [
                 weighted_sum(normed, normalised_weights(own)),
                 own.mean((2, 3))[:, :, None],
                 own.amax((2, 3))[:, :, None],
             ]
-            shown = self.shown(torch.cat(told, 2))
+            shown = self.shown(torch.cat(described, 2))
             visibility = shown.detach().sigmoid()
         else:
             logits = shown = None
@@ -128,7 +130,7 @@ class SPAM(nn.Module):
         )
 
     def _fixed(self, features: Tensor) -> Tensor:
-        """The attention (B, Q+1, H, W) of a control, no background: bands from the top, or 1/Q everywhere."""
+        """Return the attention (B, Q+1, H, W) of a control, no background: bands from the top, or 1/Q everywhere."""
         height, width = features.shape[2:]
         if self.pooling == "global":
             bands = torch.full((self.parts, height), 1 / self.parts, device=features.device)
@@ -169,8 +171,10 @@ def alpha_schedule(progress: float, guided: float) -> float:
     return max(0.0, 1.0 - progress / guided) if guided else 0.0
 
 
-def mask_distribution(part_labels: Tensor, parts: int, size: tuple[int, int]) -> Tensor:
-    """M: part labels (B, h, w), 0..parts or 255, resized by area to a distribution (B, parts+1, *size).
+def mask_distribution(part_labels: Tensor, parts: int, size: tuple[int, int] | None = None) -> Tensor:
+    """Return M: part labels (B, h, w), 0..parts or 255, resized by area to a distribution (B, parts+1, *size).
+
+    size: None for the grid that the network pools on if the labels have the size of its input.
 
     Ignored pixels count for no class: a cell is the distribution of its labelled pixels, one without any is
     background, so that nothing is pooled there.
@@ -185,6 +189,8 @@ def mask_distribution(part_labels: Tensor, parts: int, size: tuple[int, int]) ->
             f"part labels hold {int(part_labels[unknown][0])}, which is neither in 0..{parts} nor {IGNORED}; "
             "regroup the labels into this part scheme first"
         )
+    if size is None:
+        size = (part_labels.shape[1] // STRIDE, part_labels.shape[2] // STRIDE)
     share = F.interpolate(one_hot.float(), size=size, mode="area")
     labelled = share.sum(1, keepdim=True)
     distribution = share / labelled.clamp(min=torch.finfo(share.dtype).tiny)

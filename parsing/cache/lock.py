@@ -1,4 +1,4 @@
-"""The lock of a mask cache: one run writes to it at a time, and a killed one leaves nothing to clear away."""
+"""The lock of a mask cache or of a run's folder: one process writes at a time, a killed one leaves nothing to clear."""
 
 import errno
 import fcntl
@@ -20,7 +20,7 @@ OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class LockedError(CsclError):
-    """Another run is writing to the cache."""
+    """Another process is writing to the cache or the run."""
 
 
 @dataclass(frozen=True)
@@ -42,18 +42,26 @@ class Lock:
 
 
 @contextmanager
-def writing_to(index: Path, purpose: str) -> Iterator[Lock]:
-    """Make the folders of the cache `index` and hold its lock; `purpose` says in one word or two what for.
+def writing_to(subject: Path, purpose: str, folder: Path | None = None) -> Iterator[Lock]:
+    """Hold the lock of a cache (`subject` is its index) or a run's folder: the file `SUBJECT.lock` beside it.
 
-    LockedError says who holds it. InputError where the place cannot be written to, CsclError where it is full.
+    purpose: who writes, as `cscl parse`, for the message to others.
+    folder: made, and tried whether it can be written to; None for the folder of the index's shards.
+
+    Raises:
+        LockedError: says who holds it.
+        InputError: the folder cannot be written to.
+        CsclError: the disk is full.
+
     A Ctrl-C while the lock is taken waits for that and leaves no file behind.
     """
+    folder = folder or subject.with_suffix(".shards")
     since = time.strftime("%Y-%m-%d %H:%M:%S")
     line = f"{purpose}, process {os.getpid()} on {socket.gethostname()}, since {since}, {secrets.token_hex(8)}\n"
     held = None
     try:
         with StopRequest(impatient=False) as stop:
-            held = _hold(index, line)
+            held = _hold(subject, folder, line)
         if stop.asked:
             raise KeyboardInterrupt
         yield Lock(held[0].absolute(), line)
@@ -62,19 +70,18 @@ def writing_to(index: Path, purpose: str) -> Iterator[Lock]:
             _give_back(*held)
 
 
-def _hold(index: Path, line: str) -> tuple[Path, int]:
-    """The lock's path, and its open file with our line in it."""
-    path = index.with_name(f"{index.name}.lock")
+def _hold(subject: Path, folder: Path, line: str) -> tuple[Path, int]:
+    """Return the lock's path, and its open file with our line in it."""
+    path = subject.with_name(f"{subject.name}.lock")
     try:
-        folder = index.with_suffix(".shards")
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f"00000.h5.{secrets.token_hex(4)}.part"
         probe.touch()
         probe.unlink()
-        file = _take(path, index)
+        file = _take(path, subject)
         if file is None:  # no flock here
             path = path.with_suffix(".held")
-            file = _create(path, index)
+            file = _create(path, subject)
         try:
             os.ftruncate(file, 0)
             os.pwrite(file, line.encode(), 0)
@@ -83,7 +90,7 @@ def _hold(index: Path, line: str) -> tuple[Path, int]:
             raise
     except OSError as error:
         kind = CsclError if error.errno in OUT_OF_SPACE else InputError
-        raise kind(f"{index}: {index.parent} cannot be written to ({error.strerror})") from error
+        raise kind(f"{subject}: {subject.parent} cannot be written to ({error.strerror})") from error
     return path, file
 
 
@@ -92,7 +99,7 @@ def _give_back(path: Path, file: int) -> None:
     os.close(file)
 
 
-def _take(path: Path, index: Path) -> int | None:
+def _take(path: Path, subject: Path) -> int | None:
     """The open file under an flock, which the system gives back when its process ends; None where there is none."""
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -106,7 +113,7 @@ def _take(path: Path, index: Path) -> int | None:
         except BlockingIOError:
             holder = _first_line(path)
             os.close(file)
-            raise LockedError(f"{index} is being written to by {holder}; wait for it or stop it") from None
+            raise LockedError(f"{subject} is being written to by {holder}; wait for it or stop it") from None
         except OSError as error:
             os.close(file)
             if error.errno not in NO_FLOCK:
@@ -115,7 +122,7 @@ def _take(path: Path, index: Path) -> int | None:
             return None
 
 
-def _create(path: Path, index: Path) -> int:
+def _create(path: Path, subject: Path) -> int:
     """The open file, created by us alone; one that a dead process of this machine left is replaced."""
     while True:
         try:
@@ -127,7 +134,7 @@ def _create(path: Path, index: Path) -> int:
                 path.unlink(missing_ok=True)
                 continue
             raise LockedError(
-                f"{index} is being written to by {holder}; wait for it or stop it (this file system has no locks: "
+                f"{subject} is being written to by {holder}; wait for it or stop it (this file system has no locks: "
                 f"if it is gone, delete {path})"
             ) from None
 

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
 from ..labels import label_set
+from .answers import Reading, noise, recognise
 from .base import IMAGENET_MEAN, IMAGENET_STD, NetworkParser, Size
 from .weights import content_hash
 
@@ -25,9 +27,9 @@ class Description:
 
 
 class DescribedParser(NetworkParser):
-    """A network of normalised images (B, 3, *input_size) to logits (B, C, h, w), stored in `files`.
+    """A network of normalised images (B, 3, *input_size) to scores of the label set's classes, stored in `files`.
 
-    InputError where it does not take such images, or does not answer a map of each class of the label set.
+    `answers.recognise` says which answers are understood; InputError for others, or if it does not take such images.
     """
 
     def __init__(
@@ -37,30 +39,21 @@ class DescribedParser(NetworkParser):
         self.labels, self.input_size = label_set(given.labels), given.input_size
         super().__init__(network, given.mean, given.std, device, given.channels)
         self.weights_hash = content_hash(files)
-        self._check_answer()
+        self.reading = self._recognise()
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        return super().preprocessing | ({"answer": self.reading.stated} if self.reading.stated else {})
+
+    def forward(self, batch: Tensor) -> Tensor:
+        return self.reading.logits(super().forward(batch))
 
     @torch.inference_mode()
-    def _check_answer(self) -> None:
-        empty = torch.zeros(1, 3, *self.input_size, dtype=torch.uint8, device=self.device)
+    def _recognise(self) -> Reading:
         height, width = self.input_size
         try:
-            answer = self.forward(empty)
+            answer = super().forward(noise(self.input_size, self.device))
         except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
             reason = (str(error).strip() or repr(error)).splitlines()[-1]
             raise InputError(f"{self.name} does not take an image of --input {height}x{width}: {reason}") from error
-        found = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
-        classes = self.labels.classes
-        if not isinstance(answer, Tensor) or answer.ndim != 4 or answer.shape[:2] != (1, len(classes)):
-            raise InputError(
-                f"{self.name} answers {found}, but --labels {self.labels.name} needs (1, {len(classes)}, h, w)"
-                f"{_missing(classes, found)}"
-            )
-
-
-def _missing(classes: tuple[str, ...], found: tuple[int, ...] | str) -> str:
-    """Which classes an answer of shape (1, C, h, w) has no channel for, or how many channels have no class."""
-    if isinstance(found, str) or len(found) != 4:
-        return ""
-    if found[1] < len(classes):
-        return f": no channel for {', '.join(classes[found[1] :])}"
-    return f": {found[1] - len(classes)} channels have no class"
+        return recognise(self.name, answer, self.labels)

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from ..errors import InputError, MissingError, first_line
 from .described import DescribedParser, Description
 
+INPUT_TYPES = {"tensor(float)": torch.float32, "tensor(float16)": torch.float16}
+
 
 class ExportedParser(DescribedParser):
     """A file that holds the whole network. kind: `torchscript` or `onnx`."""
@@ -37,7 +39,10 @@ def _script(file: Path, device: torch.device) -> nn.Module:
 
 
 class OnnxNetwork(nn.Module):
-    """An ONNX file run by onnxruntime, called as a network of torch: (B, 3, H, W) to its first output."""
+    """An ONNX file run by onnxruntime, called as a network of torch: (B, 3, H, W) to its output, or a list of several.
+
+    Images are given in the type (float32, float16), the layout and the batches that the file declares.
+    """
 
     def __init__(self, file: Path, device: torch.device) -> None:
         super().__init__()
@@ -59,16 +64,31 @@ class OnnxNetwork(nn.Module):
             raise InputError(
                 f"{file} takes {len(given)} inputs ({', '.join(i.name for i in given)}); a parser takes one"
             )
-        self.input = given[0].name
-        self.one_by_one = given[0].shape[:1] == [1]
+        self.input, shape = given[0].name, given[0].shape
+        if given[0].type not in INPUT_TYPES:
+            raise InputError(
+                f"{file} takes {given[0].type}; a parser takes normalised images, {' or '.join(INPUT_TYPES)}"
+            )
+        self.type = INPUT_TYPES[given[0].type]
+        self.batch = shape[0] if shape and isinstance(shape[0], int) else None
+        self.channels_last = len(shape) == 4 and shape[3] == 3 and shape[1] != 3
 
-    def forward(self, images: Tensor) -> Tensor:
-        batches = images.split(1) if self.one_by_one else (images,)
+    def forward(self, images: Tensor) -> Tensor | list[Tensor]:
+        given = (images.permute(0, 2, 3, 1) if self.channels_last else images).contiguous().cpu().to(self.type)
+        answers = [self._run(piece) for piece in given.split(self.batch or len(given))]
+        outputs = [torch.cat(each).to(images.device) for each in zip(*answers, strict=True)]
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    def _run(self, images: Tensor) -> list[Tensor]:
+        """Return each output for these images, filled up to the batch that the file was exported with."""
+        count = len(images)
+        if self.batch is not None and count < self.batch:
+            images = torch.cat([images, images[-1:].expand(self.batch - count, *images.shape[1:])])
         try:
-            answers = [self.session.run(None, {self.input: b.cpu().numpy()})[0] for b in batches]
+            answers = self.session.run(None, {self.input: images.numpy()})
         except Exception as error:
             raise ValueError(first_line(error)) from error
-        return torch.cat([torch.from_numpy(answer) for answer in answers]).to(images.device)
+        return [torch.from_numpy(answer)[:count] for answer in answers]
 
 
 def onnx_files(file: Path) -> list[Path]:

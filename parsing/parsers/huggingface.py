@@ -128,7 +128,7 @@ def match_labels(model: str, names: list[str], chosen: str | None) -> tuple[Labe
     if "background" not in spelt:
         raise InputError(
             f"hf:{model} has no class called background ({', '.join(spelt[:6])}, ...); "
-            f"give --labels NAME, one of {', '.join(LABEL_SETS)}"
+            f"give --labels NAME, one of {', '.join(LABEL_SETS)}, or a TOML file with its {len(names)} classes in order"
         )
     order = [spelt.index("background"), *(i for i, name in enumerate(spelt) if name != "background")]
     return sided(Path(model).name, [spelt[i] for i in order]), order

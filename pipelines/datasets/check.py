@@ -14,7 +14,7 @@ from parsing.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class CheckRow:
-    """One thing counted; `published` is None where the authors gave no number; `note` names what is wrong."""
+    """One thing counted; `published` is None if the authors gave no number; `note` names what is wrong."""
 
     what: str
     published: int | None
@@ -40,7 +40,7 @@ class CheckReport:
         return {**asdict(self), "rows": [asdict(row) for row in self.rows], "ok": self.ok}
 
     def lines(self) -> list[str]:
-        """A table, one row a line, with what differs marked and a verdict at the end."""
+        """Return a table, one row a line, with what differs marked and a verdict at the end."""
         cells = [("", "published", "found", "", "")]
         cells += [
             (row.what, _number(row.published), _number(row.found), "ok" if row.ok else "DIFFERS", row.note)
@@ -64,7 +64,7 @@ class CheckReport:
 def check(dataset: str, root: Path | None = None, pattern: str | None = None) -> CheckReport:
     """Count the data set `dataset` below `root` (or where it is usually kept); `pattern` as of `open_data_set`.
 
-    Raises InputError where the folder is not the data set's; a list that cannot be used is a row.
+    Raises InputError if the folder is not the data set's; a list that cannot be used is a row.
     """
     place = find_root(dataset, root)
     kind = data_set(dataset)

@@ -32,7 +32,7 @@ class Made:
     left_out: tuple[str, ...]
 
     def line(self) -> str:
-        """What was made, in one line."""
+        """Return what was made, in one line."""
         nobody = f"; without a person and left out: {', '.join(self.left_out)}" if self.left_out else ""
         return (
             f"{self.out}: photographs with street classes, {len(self.train)} to train, {len(self.val)} to validate, "
@@ -86,7 +86,7 @@ def make_photos(ccp: Path, out: Path, overwrite: bool = False) -> Made:
 
 
 def _size(photo: NDArray[np.uint8], height: int) -> tuple[int, int]:
-    """The size (H, W) of the photograph at this height."""
+    """Return the size (H, W) of the photograph at this height."""
     return height, max(round(photo.shape[1] * height / photo.shape[0]), 1)
 
 

@@ -206,7 +206,7 @@ def _film(draft: Path, filmer: Filmer, seed: int, slots: Sequence[Slot]) -> int:
 
 
 def _strip(root: Path, slots: Sequence[Slot]) -> NDArray[np.uint8]:
-    """One person: two visible images, the parts of the first, two infrared ones, the parts of the first."""
+    """Return one person: two visible images, the parts of the first, two infrared ones, the parts of the first."""
     tile = (66, 156)
     street = label_set("street")
     tiles = []

@@ -24,11 +24,11 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def curves(metrics: Path | Rows, out_png: Path) -> Path:
-    """One small chart for each loss, for the learning rates and for the accuracy, over the steps.
+    """Return one small chart for each loss, for the learning rates and for the accuracy, over the steps.
 
     metrics: a JSON-lines file or its rows. A row has `step` and any of LOSSES, keys that begin with `lr`, and
         ACCURACIES in [0, 1]; a key may be missing in some rows. Other keys are left alone.
-    InputError where nothing can be drawn or a line is no JSON object with a step.
+    InputError if nothing can be drawn or a line is no JSON object with a step.
     """
     rows = _read(metrics) if isinstance(metrics, Path) else metrics
     keys = {key for row in rows for key, value in row.items() if _is_number(value)}
@@ -105,7 +105,7 @@ def cmc_curve(cmcs: Mapping[str, ArrayLike], out_png: Path, ranks: int = 20) -> 
 
 
 def histograms(values: Mapping[str, ArrayLike], out_png: Path, quantity: str, bins: int = 40) -> Path:
-    """How the values (N,) in [0, 1] of each group are spread: one line of bins a group, in % of its values.
+    """Return how the values (N,) in [0, 1] of each group are spread: one line of bins a group, in % of its values.
 
     quantity: what the values are. The legend has each group's median; a group without values is left out.
     """
@@ -192,7 +192,7 @@ def embedding_map(
 
 
 def _read(path: Path) -> Rows:
-    """The rows of a JSON-lines file; InputError names the line that is none."""
+    """Return the rows of a JSON-lines file; InputError names the line that is none."""
     if not path.is_file():
         raise MissingError(f"no metrics at {path}; a training run writes them")
     rows = []
@@ -223,7 +223,7 @@ def _moving_mean(values: NDArray[np.float64], width: int) -> NDArray[np.float64]
 
 
 def _figure(across: int, down: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
-    """A figure of its own, without pyplot's global state, and its axes; size in inches each."""
+    """Return a figure of its own, without pyplot's global state, and its axes; size in inches each."""
     figure = Figure(figsize=(across * size[0], down * size[1]), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     axes = list(figure.subplots(down, across, squeeze=False).flat)

@@ -25,7 +25,7 @@ BOX = (160, 192)
 
 @dataclass(frozen=True)
 class Card:
-    """One image. image: a JPEG, empty where it is missing or not wanted; mask: a PNG of the same size, `size`
+    """One image. image: a JPEG, empty if it is missing or not wanted; mask: a PNG of the same size, `size`
     (width, height), transparent where nobody is. person: share of the mask, in [0, 1]."""
 
     name: str
@@ -83,7 +83,7 @@ def legend_of(cache: MaskCache, classes: NDArray[np.bool_]) -> list[tuple[str, s
 def cards(
     cache: MaskCache, root: Path, numbers: NDArray[np.int64], person: NDArray[np.float64], images: bool
 ) -> list[Card]:
-    """A card for each of `numbers`; without its image where that cannot be read, or where `images` are not wanted."""
+    """A card for each of `numbers`; without its image if that cannot be read, or where `images` are not wanted."""
     names = [cache.names[n] for n in numbers]
     with ThreadPoolExecutor() as pool:
         pictures = pool.map(lambda name: _picture(root, name), names) if images else iter([b""] * len(names))
@@ -92,7 +92,7 @@ def cards(
 
 
 def _picture(root: Path, name: str) -> bytes:
-    """The image `name`, small, as a JPEG; nothing where it cannot be read."""
+    """Return the image `name`, small, as a JPEG; nothing if it cannot be read."""
     try:
         image = Image.fromarray(read_image(root / relative_path(name)))
     except UnreadableImageError:
@@ -134,6 +134,6 @@ def _layer(labels: NDArray[np.uint8], size: tuple[int, int], colours: NDArray[np
 
 
 def _fitted(size: tuple[int, int]) -> tuple[int, int]:
-    """The size (width, height), shrunk to fit BOX; never enlarged."""
+    """Return the size (width, height), shrunk to fit BOX; never enlarged."""
     scale = min(1.0, BOX[0] / size[0], BOX[1] / size[1])
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))

@@ -75,7 +75,7 @@ def write_page(
 
     lead: a sentence or two on what this is. protocol: what the headline is measured on: gallery rule, number
         of trials, re-ranked or not, selected on what.
-    simulated: not empty where the data are made up: what they are. It stands above the numbers.
+    simulated: not empty if the data are made up: what they are. It stands above the numbers.
     facts: settings and figures of the run, in order. subject: what the headline's values are of.
     gallery: pictures to look through, below the sections.
     All texts are escaped. MissingError for a picture that is not there; InputError for one of another kind, a
@@ -111,7 +111,7 @@ def write_page(
 
 
 def _shown(row: SummaryRow) -> dict[str, str]:
-    """A headline row as the template shows it: shares in per cent, the bar's and the mark's width in CSS."""
+    """Return a headline row as the template shows it: shares in per cent, the bar's and the mark's width in CSS."""
     for share in (row.value, row.chance):
         if share is not None and not (math.isnan(share) or 0 <= share <= 1):
             raise InputError(f"{row.name} must be a share in [0, 1], got {share:g}")
@@ -129,7 +129,7 @@ def _per_cent(share: float) -> str:
 
 
 def _embedded(section: Section) -> dict[str, object]:
-    """The section as the template shows it, its picture as a data URI."""
+    """Return the section as the template shows it, its picture as a data URI."""
     table = section.table
     if table and any(len(row) != len(table.columns) for row in table.rows):
         raise InputError(f"section {section.title!r}: every row of its table must have {len(table.columns)} cells")
@@ -152,5 +152,5 @@ def _data_uri(picture: Path) -> str:
 
 
 def _inline(data: bytes, kind: str) -> str:
-    """A file's content as a data URI."""
+    """Return a file's content as a data URI."""
     return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"

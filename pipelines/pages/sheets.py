@@ -81,7 +81,7 @@ def palette(classes: Sequence[str]) -> Pixels:
 
 
 def overlay(image: Pixels, labels: NDArray[np.number], classes: Sequence[str], colours: Pixels | None = None) -> Pixels:
-    """The image (H, W, 3) with its parts tinted and outlined; background and ignored pixels stay as they are.
+    """Return the image (H, W, 3) with its parts tinted and outlined; background and ignored pixels stay as they are.
 
     labels (h, w) are stretched to the image, as a cache holds them at the parser's size; so are probabilities
     (C, h, w), which tint by as much as they say and outline nothing. colours: (C, 3), the palette unless given.
@@ -109,7 +109,7 @@ def overlay(image: Pixels, labels: NDArray[np.number], classes: Sequence[str], c
 
 
 def _tinted(image: Pixels, shares: NDArray[np.number], colours: Pixels) -> Pixels:
-    """The image mixed with each part's colour by the part's share (C, h, w) of every pixel, background first."""
+    """Return the image mixed with each part's colour by the part's share (C, h, w) of every pixel, background first."""
     size = (image.shape[1], image.shape[0])
     mixed = image.astype(np.float64)
     for share, colour in zip(shares[1:], colours[1:], strict=True):
@@ -153,8 +153,8 @@ def mask_sheet(items: Iterable[MaskItem], out_png: Path, classes: Sequence[str],
 
 
 def ranked_gallery(rows: Iterable[RankedRow], out_png: Path, top: int = 10, parts: Sequence[str] = ()) -> Path:
-    """Each query and its nearest `top` gallery images: green frame and tick for the same person, red frame
-    and cross for another, grey where an identity is unknown; camera and identity below each image.
+    """Return each query and its nearest `top` gallery images: green frame and tick for the same person, red frame
+    and cross for another, grey if an identity is unknown; camera and identity below each image.
 
     parts: names of the Q parts of the shots' attention, which is then shown below each image, over the image."""
     rows = list(rows)
@@ -208,13 +208,13 @@ def ranked_gallery(rows: Iterable[RankedRow], out_png: Path, top: int = 10, part
 
 
 def _mixed(colour: Colour, end: int, share: float) -> Colour:
-    """The colour moved by this share towards black (end 0) or white (255)."""
+    """Return the colour moved by this share towards black (end 0) or white (255)."""
     red, green, blue = (round(value * (1 - share) + end * share) for value in colour)
     return red, green, blue
 
 
 def _captions(shot: Shot) -> list[str]:
-    """The lines below an image: identity, camera and similarity as far as they are known, then its name."""
+    """Return the lines below an image: identity, camera and similarity as far as they are known, then its name."""
     known = f"id {shot.identity}  " * (shot.identity >= 0) + f"cam {shot.camera}" * (shot.camera > 0)
     known += f"cos {shot.similarity:.2f}" if shot.similarity is not None else ""
     return [line for line in (known.strip(), shot.name) if line]
@@ -252,7 +252,7 @@ def _mark(draw: ImageDraw.ImageDraw, corner: tuple[int, int], right: bool) -> No
 
 
 def _fitted(text: str, width: int) -> str:
-    """The text, its front cut off where it is wider than `width` pixels: names differ at their ends."""
+    """Return the text, its front cut off if it is wider than `width` pixels: names differ at their ends."""
     if _font(12).getlength(text) <= width:
         return text
     while text and _font(12).getlength("…" + text) > width:

@@ -23,7 +23,7 @@ class Annotated(Photos):
         self._told = False
 
     def photo(self, photo_id: str, labelled: bool = True) -> NDArray[np.uint8]:
-        """The photograph (H, W, 3) in RGB, upright."""
+        """Return the photograph (H, W, 3) in RGB, upright."""
         path = self._path(photo_id, labelled)
         if not path.is_file():
             raise MissingError(f"{path} is named in meta.json but missing")
@@ -33,7 +33,7 @@ class Annotated(Photos):
             raise InputError(f"photograph cannot be read: {error}") from error
 
     def parts(self, photo_id: str) -> NDArray[np.uint8]:
-        """Its street classes (H, W), upright; InputError where they are clearly of another shape."""
+        """Its street classes (H, W), upright; InputError if they are clearly of another shape."""
         path, street = self.root / "parts" / f"{photo_id}.png", label_set("street")
         if not path.is_file():
             raise MissingError(f"{path} is named in meta.json but missing")
@@ -49,7 +49,7 @@ class Annotated(Photos):
         return self.root / ("photos" if labelled else "unlabelled") / f"{photo_id}.jpg"
 
     def _as_photo(self, photo_id: str, path: Path, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The labels, turned with the photograph where their size tells that they lie on it as it is stored."""
+        """Return the labels, turned with the photograph where their size tells that they lie on it as it is stored."""
         try:
             stored, turn = orientation(self._path(photo_id, labelled=True))
         except UnreadableImageError:

@@ -35,7 +35,7 @@ class ParserList:
         return [asdict(row) for row in self.rows]
 
     def lines(self) -> list[str]:
-        """A table, then licence and source of each."""
+        """Return a table, then licence and source of each."""
         cells = [("parser", "label set", "classes", "input", "weights", "")]
         cells += [
             (r.name, r.labels, str(len(r.classes) or "-"), r.input, r.weights, r.needs and f"needs {r.needs}")

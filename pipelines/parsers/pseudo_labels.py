@@ -14,7 +14,7 @@ from parsing.parsers.street import StreetNetwork
 
 
 def pseudo_labelled(network: nn.Module, config: StreetNetwork, photos: Photos, keep: float) -> list[Photo]:
-    """The unlabelled photographs with the network's answers as labels, in the order of their names.
+    """Return the unlabelled photographs with the network's answers as labels, in the order of their names.
 
     A photograph is parsed whole, which finds the person, and again in the person's box, which labels it. The share
     `keep` with the highest confidence (mean probability of the winning class over the person) is answered.

@@ -66,7 +66,7 @@ class ParserRecipe:
 
 
 def read_parser_recipe(source: Path | None = None, changes: Sequence[str] = ()) -> ParserRecipe:
-    """A recipe from a TOML file (None: the shipped one, `street`), then each `a.b=c`."""
+    """Return a recipe from a TOML file (None: the shipped one, `street`), then each `a.b=c`."""
     recipe: ParserRecipe = build(ParserRecipe, change(read_values(source, "street", "parsers"), changes))
     return recipe
 
@@ -185,7 +185,7 @@ class _Trainer:
         self.network.load_state_dict(averaged.module.state_dict())
 
     def _stepper(self, total: int, rate: float) -> Callable[[Tensor, Tensor], float]:
-        """One step on a batch, answering its loss; `total` of them make the cycle."""
+        """Take one step on a batch and return its loss; `total` of them make the cycle."""
         recipe, network, config = self.recipe, self.network, self.config
         device = next(network.parameters()).device
         encoder = [p for n, p in network.named_parameters() if n.startswith("encoder.")]

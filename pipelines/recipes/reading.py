@@ -9,44 +9,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import tomli_w
 
-from cscl.backbone import BackboneName
-from cscl.model import LossConfig, ModelConfig
-from cscl.pam import PamGate
-from cscl.spam import PartPooling
+from cscl.model import LossConfig, ModelConfig, ModelOptions
 from data.loading.transforms import AugmentConfig
 from parsing.errors import InputError, MissingError
 
-_BASELINE: dict[str, Any] = {
-    "model.pam": False,
-    "model.spam": False,
-    "loss.parsing": 0.0,
-    "loss.shown": 0.0,
-    "loss.division": 0.0,
-    "loss.icm": 0.0,
-}
-METHODS: dict[str, dict[str, Any]] = {
-    "cscl": {},
-    "baseline": _BASELINE,
-    "agw": {
-        **_BASELINE,
-        "model.non_local": True,
-        "model.non_local_channels": 1,
-        "model.gem_learned": False,
-        "loss.smoothing": 0.0,
-        "augment.fill": "black",
-        "augment.erase": 0.0,
-        "augment.exchange": 0.0,
-        "augment.grey": 0.0,
-        "train.decay": "all",
-        "train.clip": 0.0,
-        "train.warmup_by": "epoch",
-    },
-}
-"""What a method changes in a recipe: the baseline is the same code with CSCL's parts off; AGW is the published one."""
+Method = Literal["cscl", "baseline", "agw"]
+METHODS: tuple[str, ...] = get_args(Method)
+"""`cscl` is the defaults; what another one changes is its file in `pipelines/recipes/methods/`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,31 +48,17 @@ class DataRecipe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelRecipe:
+class ModelRecipe(ModelOptions):
     """pretrained: true for ImageNet weights, false for none, `street` for the built-in parser's encoder (with
-    backbone = efficientnet_lite0), or a file of weights of the backbone.
+    backbone = efficientnet_lite0), or a file of weights of the backbone. The rest is `cscl.model.ModelOptions`.
     """
 
-    backbone: BackboneName = "resnet50"
     pretrained: bool | str = True
-    pam: bool = True
-    pam_gate: PamGate = "parsing"
-    spam: bool = True
-    part_pooling: PartPooling = "parsing"
-    pulled: bool = False
-    non_local: bool = False
-    non_local_channels: int = 0
-    gem_learned: bool = True
-    part_dim: int = 512
-    tau: float = 0.01
-
-    def __post_init__(self) -> None:
-        self.config(identities=1, parts=1, flipped=())  # refuses what the network would
 
     def config(self, identities: int, parts: int, flipped: tuple[int, ...]) -> ModelConfig:
-        """The network for a data set of so many training identities and a scheme of so many parts."""
-        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "pretrained"}
-        return ModelConfig(identities=identities, parts=parts, flipped=flipped, **values)
+        """Return the network for a data set of so many training identities and a scheme of so many parts."""
+        chosen = {f.name: getattr(self, f.name) for f in fields(ModelOptions)}
+        return ModelConfig(identities=identities, parts=parts, flipped=flipped, **chosen)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +124,7 @@ def _at_least(least: int, recipe: Any, *names: str) -> None:
 class Recipe:
     """Everything that decides the weights beside the data; docs/method.md explains the terms."""
 
-    method: Literal["cscl", "baseline", "agw"] = "cscl"
+    method: Method = "cscl"
     seed: int = 0
     data: DataRecipe = field(default_factory=DataRecipe)
     model: ModelRecipe = field(default_factory=ModelRecipe)
@@ -178,7 +137,7 @@ class Recipe:
             raise InputError(f"seed = {self.seed}; give a whole number of at least 0, below 2^63")
 
     def to_toml(self) -> str:
-        """The recipe with every default spelt out."""
+        """Return the recipe with every default spelt out."""
         return tomli_w.dumps(dataclasses.asdict(self))
 
 
@@ -188,31 +147,52 @@ def shipped(folder: str = ".") -> list[str]:
 
 
 def read_recipe(source: Path | None = None, changes: Sequence[str] = (), method: str | None = None) -> Recipe:
-    """A recipe from a file or the name of a shipped one (None: `cscl`), then `method`, then each `a.b=c`.
+    """Read a recipe from a file or by the name of a shipped one (None: `cscl`).
 
-    A recipe's own method gives what the recipe does not say; another `method` replaces what the methods differ in.
-    InputError names the key that is unknown or whose value is of the wrong kind.
+    Of a key that is said more than once the last counts: the file of the recipe's own method, the recipe, the file of
+    `method` if it is another one, then each `a.b=c` of `changes`.
+
+    Raises:
+        InputError: names the key that is unknown or whose value is of the wrong kind.
+        MissingError: there is no such recipe.
     """
-    values = read_values(source, "cscl")
-    own = values.get("method", "cscl")
-    name = method or own
-    for one in (own, name):
-        if not isinstance(one, str) or one not in METHODS:
-            raise InputError(f"there is no method {one!r}; choose one of {', '.join(METHODS)}")
-    values["method"] = name
-    if name != own:
-        for key in {**METHODS[own], **METHODS[name]}:
-            _drop(values, key)
-    for key, value in METHODS[name].items():
-        _put(values, key, value, replace=False)
+    said = read_values(source, "cscl")
+    own = said.get("method", "cscl")
+    values = read_method(own)
+    _update(values, said)
+    if method not in (None, own):
+        _update(values, read_method(method))
+    values["method"] = method or own
     if any(change.partition("=")[0].strip() == "method" for change in changes):
         raise InputError("--set method=...: use --method, which sets what the method needs")
     recipe: Recipe = build(Recipe, change(values, changes))
     return recipe
 
 
+def read_method(name: Any) -> dict[str, Any]:
+    """Return what a method sets, by section: its file, and the default of everything else that a method's file sets."""
+    if name not in METHODS:
+        raise InputError(f"there is no method {name!r}; choose one of {', '.join(METHODS)}")
+    defaults = dataclasses.asdict(Recipe())
+    set_by = {each: read_values(None, each, "methods") for each in shipped("methods")}
+    values: dict[str, Any] = {}
+    for section, said in (item for one in set_by.values() for item in one.items()):
+        _update(values, {section: {key: defaults[section][key] for key in said}})
+    _update(values, set_by.get(name, {}))
+    return values
+
+
+def _update(values: dict[str, Any], later: Mapping[str, Any]) -> None:
+    """Put what `later` says into `values`, section by section."""
+    for key, value in later.items():
+        if isinstance(value, dict) and isinstance(values.get(key), dict):
+            values[key] = {**values[key], **value}
+        else:
+            values[key] = value
+
+
 def read_values(source: Path | None, default: str, folder: str = ".") -> dict[str, Any]:
-    """The values of a TOML file, or of a shipped recipe by name (None: `default`); `folder` as for `shipped`."""
+    """Return the values of a TOML file, or of a shipped recipe by name (None: `default`); `folder` as for `shipped`."""
     name = str(source or default)
     if name in shipped(folder):
         return tomllib.loads((files(__package__) / folder / f"{name}.toml").read_text(encoding="utf-8"))
@@ -234,20 +214,13 @@ def change(values: dict[str, Any], changes: Sequence[str]) -> dict[str, Any]:
     return values
 
 
-def _drop(values: dict[str, Any], key: str) -> None:
-    section, _, last = key.partition(".")
-    if isinstance(values.get(section), dict):
-        values[section].pop(last, None)
-
-
-def _put(values: dict[str, Any], key: str, value: Any, replace: bool = True) -> None:
+def _put(values: dict[str, Any], key: str, value: Any) -> None:
     *sections, last = key.split(".")
     for section in sections:
         values = values.setdefault(section, {})
         if not isinstance(values, dict):
             raise InputError(f"{key}: {section} is a value, not a section of the recipe")
-    if replace or last not in values:
-        values[last] = value
+    values[last] = value
 
 
 def _value(text: str) -> Any:

@@ -32,7 +32,7 @@ MAY_DIFFER = ("seed", "data.split")
 class Evaluation:
     """Results by protocol, and what is to be said with every figure of them.
 
-    runs: one, or those over which the results are means; about: of the first, with a list where they differ.
+    runs: one, or those over which the results are means; about: of the first, with a list if they differ.
     parts: how well the network's parts fit the cached masks; None without parts, or without masks of these images.
     """
 
@@ -138,7 +138,7 @@ def evaluate(
 
 
 def _masks(run: Path, info: RunInfo, masks: Path | None, records: Sequence[Record], root: Path) -> MaskCache | None:
-    """The cache `masks`, or the one that the run was trained on where it still is and is of these images."""
+    """Return the cache `masks`, or the one that the run was trained on where it still is and is of these images."""
     if masks is not None:
         cache = MaskCache(masks)
         if other := first_other_image(records, root, cache):
@@ -201,7 +201,7 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _said(value: Any, digits: int | None = None) -> str:
-    """A value of `about` in a line."""
+    """Return a value of `about` in a line."""
     if isinstance(value, list):
         return " ".join(_said(v, digits) for v in value)
     if isinstance(value, dict):

@@ -49,7 +49,7 @@ class _Graph(nn.Module):
 def export(run: Path, out: Path | None = None, flip: bool = True) -> Exported:
     """Write the embedder of `run` to `out` (None: model.onnx in the run) for batches of any size.
 
-    Its metadata say what goes in and what comes out. InputError where the [onnx] extra is missing; CsclError, and no
+    Its metadata say what goes in and what comes out. InputError if the [onnx] extra is missing; CsclError, and no
     file, where onnxruntime answers something else than torch.
     """
     out = out or run / "model.onnx"
@@ -80,7 +80,7 @@ def export(run: Path, out: Path | None = None, flip: bool = True) -> Exported:
 
 
 def _about(embedder: Embedder, flip: bool) -> dict[str, str]:
-    """The file's metadata: a JSON text for each input and output and for what is done in between."""
+    """Return the file's metadata: a JSON text for each input and output and for what is done in between."""
     height, width = embedder.size
     about = {
         "images": f"uint8 RGB (batch, 3, {height}, {width}), stretched to this size by bilinear interpolation",
@@ -109,7 +109,7 @@ def _trace(graph: _Graph, file: Path) -> None:
 
 
 def _difference(runtime: Any, file: Path, graph: _Graph) -> float:
-    """The largest difference between onnxruntime and torch on random images, over batches of several sizes."""
+    """Return the largest difference between onnxruntime and torch on random images, over batches of several sizes."""
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = runtime.InferenceSession(str(file), options, ["CPUExecutionProvider"])

@@ -20,7 +20,7 @@ from parsing.images import orientation
 from parsing.schemes import PartScheme
 
 from ..runs.embed import from_root
-from ..training.batches import part_masks
+from ..training.batches import read_part_labels
 
 MOST = 2000
 """Images that are measured at the most, spread over those given."""
@@ -33,7 +33,7 @@ class PartRow:
     inside: the mean share of the attention's mass that lies inside the part; ideal: the same of the mask itself,
     resized to the attention's grid. iou: of the attention's labels with the mask's, over all images.
     auc: the chance that an image which shows the part has a higher visibility v_q than one which does not, ties
-    counting half; None where all or no images show it. visibility: the mean v_q where it is shown, and where not.
+    counting half; None if all or no images show it. visibility: the mean v_q where it is shown, and where not.
     """
 
     part: str
@@ -46,7 +46,7 @@ class PartRow:
 
     @property
     def ratio(self) -> float | None:
-        """Inside over ideal; None where no mask shows the part."""
+        """Inside over ideal; None if no mask shows the part."""
         return self.inside / self.ideal if self.ideal else None
 
 
@@ -88,7 +88,7 @@ def _per_cent(value: float | None) -> str:
 
 
 def averaged_parts(tables: Sequence[PartTable]) -> PartTable | None:
-    """The mean over several runs of what `measure_parts` found; None where there is none."""
+    """Return the mean over several runs of what `measure_parts` found; None if there is none."""
     if not tables:
         return None
 
@@ -108,7 +108,7 @@ def averaged_parts(tables: Sequence[PartTable]) -> PartTable | None:
 
 def first_other_image(records: Sequence[Record], root: Path, cache: MaskCache) -> str | None:
     """The name of the first of the records whose image below `root` has another size than the one that was parsed;
-    None where all agree: names alone do not tell that a cache is of these images."""
+    None if all agree: names alone do not tell that a cache is of these images."""
     for record in records:
         if record.name in cache and (root / record.name).is_file():
             parsed = cache.source_size[cache.number(record.name)].tolist()
@@ -130,7 +130,7 @@ def measure_parts(
         return None
     known = known[:: -(-len(known) // MOST)]
     device = next(embedder.parameters()).device
-    labels = part_masks(cache, known, scheme.table(cache.labels), embedder.size)
+    labels = read_part_labels(cache, known, scheme.table(cache.labels), embedder.size)
     load, found = from_root(root, embedder.size), []
     with tqdm(total=len(known), unit="image", desc="parts") as bar:
         for start in range(0, len(known), batch_size):
@@ -176,7 +176,7 @@ def _row(
     name: str, inside: NDArray[Any], ideal: NDArray[Any], area: NDArray[Any], visibility: NDArray[Any],
     counts: NDArray[Any], tau: float,
 ) -> PartRow:  # fmt: skip
-    """A part's row from what `_of_batch` found of it, each (N,); counts: intersection and union in pixels."""
+    """Return a part's row from what `_of_batch` found of it, each (N,); counts: intersection and union in pixels."""
     shown = area >= tau
 
     def mean(values: NDArray[Any]) -> float | None:
@@ -196,7 +196,7 @@ def _row(
 def area_under_curve(scores: NDArray[Any], positive: NDArray[np.bool_]) -> float | None:
     """ROC-AUC of scores (N,) for positive (N,): the chance that a positive one scores higher, ties counting half.
 
-    None where all or none are positive.
+    None if all or none are positive.
     """
     there, not_there = scores[positive], np.sort(scores[~positive])
     if not len(there) or not len(not_there):

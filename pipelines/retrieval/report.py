@@ -100,7 +100,7 @@ def draw_figures(
 
 
 def part_names(recipe: Recipe, embedder: Embedder) -> tuple[str, ...]:
-    """Names of the network's Q parts; none for a network without part attention."""
+    """Return names of the network's Q parts; none for a network without part attention."""
     spam = embedder.network.spam
     return () if spam is None or spam.pooling != "parsing" else part_scheme(recipe.data.scheme).parts
 
@@ -115,7 +115,7 @@ def rankings(
     rerank: bool = False,
     queries: int = 6,
 ) -> Path:
-    """The first trial's ranking of queries spread over the test people, with the attention to `parts`."""
+    """Return the first trial's ranking of queries spread over the test people, with the attention to `parts`."""
     trial = protocol.trials[0]
     # Every query is ranked, even if few are drawn: re-ranking sees them all.
     ranked = distances(protocol, trial, features, rerank)

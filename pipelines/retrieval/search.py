@@ -98,7 +98,7 @@ class SearchResult:
 def search(config: SearchConfig) -> SearchResult:
     """Embed queries and gallery, rank the gallery for each query, draw the nearest with the network's part attention.
 
-    Images that cannot be read are left out and named in the result. InputError where no query or no gallery image is
+    Images that cannot be read are left out and named in the result. InputError if no query or no gallery image is
     left, MissingError for a path that is not there.
     """
     if config.top < 1:
@@ -132,7 +132,7 @@ def search(config: SearchConfig) -> SearchResult:
 
 
 def _records(path: Path, modality: Modality, option: str, others: list[str]) -> list[Record]:
-    """The image, or those below the folder in the order of their names; nobody's identity is known.
+    """Return the image, or those below the folder in the order of their names; nobody's identity is known.
 
     Files in the folder that are no image go to `others`.
     """
@@ -173,7 +173,7 @@ def _draw(
     picture: Path,
     across: int,
 ) -> None:
-    """The picture of the rankings, with the attention of SPAM over each image where the network has one."""
+    """The picture of the rankings, with the attention of SPAM over each image if the network has one."""
 
     def shot(path: str, modality: Modality, similarity: float | None = None) -> Shot:
         image = read_image(Path(path))

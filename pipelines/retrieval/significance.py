@@ -107,7 +107,7 @@ def _differences(protocol: str, identities: NDArray[np.int64], values: NDArray[n
 
 
 def result_text(about: Mapping[str, Any], results: Sequence[Result]) -> str:
-    """A result file: readable JSON, then what each query scored, one line a protocol."""
+    """Return a result file: readable JSON, then what each query scored, one line a protocol."""
     head = json.dumps(about, indent=1)
     queries = ",\n".join(
         f"  {json.dumps(r.protocol)}: "
@@ -119,7 +119,7 @@ def result_text(about: Mapping[str, Any], results: Sequence[Result]) -> str:
 
 
 def read_result(file: Path) -> dict[str, Any]:
-    """What `result_text` made of an evaluation."""
+    """Return what `result_text` made of an evaluation."""
     if not file.is_file():
         raise MissingError(f"--baseline: there is no {file}; give the evaluation.json of another run")
     try:
@@ -143,6 +143,6 @@ def _per_query(stored: Mapping[str, Any], file: Path) -> PerQuery:
 
 
 def _short(value: Any) -> str:
-    """A value in a line: hashes by their first digits."""
+    """Return a value in a line: hashes by their first digits."""
     text = str(value)
     return f"{text[:12]}..." if len(text) > 40 else text

@@ -38,5 +38,5 @@ def embed(
 
 
 def from_root(root: Path, size: tuple[int, int]) -> Callable[[Record], Tensor]:
-    """A loader for `embed` that reads image files below `root`."""
+    """Return a loader for `embed` that reads image files below `root`."""
     return lambda record: load_image(root / record.name, size)

@@ -78,8 +78,8 @@ def save_state(run: Path, model: CSCL, optimiser: Any, step: int, best: float, i
 
 
 def read_state(run: Path) -> tuple[Mapping[str, Any] | None, tuple[str, ...]]:
-    """The last state that `save_state` wrote whole, None where a run was stopped before its first; and what was wrong
-    with each later one. CsclError where none can be read."""
+    """The last state that `save_state` wrote whole, None if a run was stopped before its first; and what was wrong
+    with each later one. CsclError if none can be read."""
     wrong: list[str] = []
     for file in reversed(_states(run)):
         try:
@@ -97,7 +97,7 @@ def read_state(run: Path) -> tuple[Mapping[str, Any] | None, tuple[str, ...]]:
 
 
 def _states(run: Path) -> list[Path]:
-    """The training states of a run, by step."""
+    """Return the training states of a run, by step."""
     return sorted(run.glob("state-*.pt"))
 
 
@@ -123,7 +123,7 @@ def read_run(run: Path) -> tuple[Recipe, RunInfo]:
 
 
 def open_images(run: Path, info: RunInfo, root: Path | None, permutations: Path | None = None) -> DataSet:
-    """The data set a run was trained on, where it lay then or below `root`."""
+    """Return the data set a run was trained on, where it lay then or below `root`."""
     place = root or Path(os.path.normpath(run.resolve() / info.root))
     return open_data_set(info.data_set, place, permutations, info.pattern)
 
@@ -136,7 +136,7 @@ def part_count(info: RunInfo, recipe: Recipe) -> int:
 
 
 def describe(info: RunInfo, recipe: Recipe) -> dict[str, Any]:
-    """What a figure of this run has to say about it."""
+    """Return what a figure of this run has to say about it."""
     return {
         "method": recipe.method,
         "backbone": recipe.model.backbone,

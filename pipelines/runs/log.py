@@ -15,7 +15,7 @@ from .folder import write_file
 
 
 class RunLog:
-    """Goes on after `start` rows and drops what was logged after them; CsclError where there are fewer."""
+    """Goes on after `start` rows and drops what was logged after them; CsclError if there are fewer."""
 
     def __init__(self, run: Path, start: int) -> None:
         metrics = run / "metrics.jsonl"

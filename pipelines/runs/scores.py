@@ -35,7 +35,7 @@ class Result:
     """Means over the trials of one protocol, in [0, 1], with their deviation over the trials for Rank-1 and mAP.
 
     runs: trained networks over which these are averaged once more; the deviations are then those over the runs.
-    seeds: of the galleries, one a trial; empty where they are not drawn.
+    seeds: of the galleries, one a trial; empty if they are not drawn.
     curve: the CMC from Rank-1 to Rank-20.
     """
 
@@ -64,7 +64,7 @@ class Result:
 def score(protocol: Protocol, features: Mapping[str, NDArray[np.float64]], rerank: bool = False) -> Result:
     """Average the protocol's trials; `features` are unit embeddings (D,) by image name, compared by cosine.
 
-    rerank: k-reciprocal distances instead; InputError where there are too few images for their neighbourhoods.
+    rerank: k-reciprocal distances instead; InputError if there are too few images for their neighbourhoods.
     """
     rows, chances, each = [], [], []
     for trial in protocol.trials:
@@ -111,7 +111,7 @@ def _per_query(trials: Sequence[Trial], scores: Sequence[Scores]) -> PerQuery:
 
 
 def mean_by_query(names: NDArray[Any], identities: NDArray[np.int64], values: NDArray[np.float64]) -> PerQuery:
-    """Rows of values (N, 3) averaged by the image's name (N)."""
+    """Return rows of values (N, 3) averaged by the image's name (N)."""
     found, first, of = np.unique(names, return_index=True, return_inverse=True)
     sums = np.zeros((len(found), values.shape[1]))
     np.add.at(sums, of, values)
@@ -143,7 +143,7 @@ def averaged(results: Sequence[Result]) -> Result:
 def distances(
     protocol: Protocol, trial: Trial, features: Mapping[str, NDArray[np.float64]], rerank: bool = False
 ) -> Features:
-    """Distances (Nq, Ng) of a trial as `score` ranks them, infinite where a query does not see a gallery image."""
+    """Return distances (Nq, Ng) of a trial as `score` ranks them, infinite if a query does not see a gallery image."""
     found = _distances(protocol, trial, features, rerank)
     hidden = skipped(protocol.skip, trial)
     return found if hidden is None else np.where(hidden, np.inf, found)
@@ -165,7 +165,7 @@ def stacked(records: Sequence[Record], features: Mapping[str, NDArray[np.float64
 
 
 def skipped(rule: Skip, trial: Trial) -> NDArray[np.bool_] | None:
-    """Which gallery images (Nq, Ng) a query does not see under a rule of `data.records.Protocol`."""
+    """Return which gallery images (Nq, Ng) a query does not see under a rule of `data.records.Protocol`."""
     cameras = [np.array([r.camera for r in side]) for side in (trial.query, trial.gallery)]
     if rule == "sysu-same-place":
         return (cameras[0] == 3)[:, None] & (cameras[1] == 2)

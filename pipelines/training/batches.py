@@ -20,18 +20,18 @@ from ..recipes.reading import Recipe
 class Batches(Dataset[dict[str, Tensor]]):
     """Batch number `i` of the run, made of nothing but the seed and `i`.
 
-    images (N, 3, H, W) uint8, masks (N, H, W) uint8 of parts, confidence (N) in [0, 1]: those of `records`.
+    images (N, 3, H, W) uint8, part_labels (N, H, W) uint8, confidence (N) in [0, 1]: those of `records`.
     steps: batches an epoch. flipped: what mirroring does to the parts.
     process: (number, count) of the process that these are for, which gets `identities / count` whole people of each
         batch, all their images together with `train.accumulate` pieces of whole people one after the other.
-    InputError where the people of a batch cannot be dealt out evenly.
+    InputError if the people of a batch cannot be dealt out evenly.
     """
 
     def __init__(
         self,
         records: Sequence[Record],
         images: Tensor,
-        masks: Tensor,
+        part_labels: Tensor,
         confidence: Tensor,
         sampler: IdentitySampler,
         steps: int,
@@ -50,7 +50,7 @@ class Batches(Dataset[dict[str, Tensor]]):
         self._slots = slots[number * pieces : (number + 1) * pieces].flatten()
         """Of this process in the whole batch."""
         self.records = records
-        self.images, self.masks, self.confidence = images, masks, confidence
+        self.images, self.part_labels, self.confidence = images, part_labels, confidence
         self.sampler, self.steps, self.seed = sampler, steps, recipe.seed
         self.infrared = torch.tensor([r.modality == "infrared" for r in records])
         numbers = {identity: n for n, identity in enumerate(sorted({r.identity for r in records}))}
@@ -62,11 +62,11 @@ class Batches(Dataset[dict[str, Tensor]]):
         return self.total
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
-        """images (B, 3, H, W) and parts (B, H, W) uint8; infrared, identities from 0, and confidence (B)."""
+        """images (B, 3, H, W) and part_labels (B, H, W) uint8; infrared, identities from 0, and confidence (B)."""
         return self._take(number, self._slots)
 
     def whole(self, number: int) -> tuple[dict[str, Tensor], list[str]]:
-        """The batch of all processes, and its images' names."""
+        """Return the batch of all processes, and its images' names."""
         slots = torch.arange(2 * self.sampler.identities * self.sampler.images)
         return self._take(number, slots), [self.records[row].name for row in self._rows(number).tolist()]
 
@@ -76,12 +76,14 @@ class Batches(Dataset[dict[str, Tensor]]):
     def _take(self, number: int, slots: Tensor) -> dict[str, Tensor]:
         rows = self._rows(number)[slots]
         moved = [
-            self.transform(self.images[row], self.masks[row], bool(self.infrared[row]), _seed(self.seed, number, slot))
+            self.transform(
+                self.images[row], self.part_labels[row], bool(self.infrared[row]), _seed(self.seed, number, slot)
+            )
             for slot, row in zip(slots.tolist(), rows.tolist(), strict=True)
         ]
         return {
             "images": torch.stack([image for image, _ in moved]),
-            "parts": torch.stack([mask for _, mask in moved]),
+            "part_labels": torch.stack([mask for _, mask in moved]),
             "infrared": self.infrared[rows],
             "identities": self.identities[rows],
             "confidence": self.confidence[rows],
@@ -89,12 +91,12 @@ class Batches(Dataset[dict[str, Tensor]]):
 
 
 def _seed(*numbers: int) -> int:
-    """A seed for torch out of several numbers."""
+    """Return a seed for torch out of several numbers."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def with_masks(records: Sequence[Record], cache: MaskCache) -> tuple[Record, ...]:
-    """The records whose image could be read; InputError where one is not in the cache."""
+    """Return the records whose image could be read; InputError if one is not in the cache."""
     lacking = [r.name for r in records if r.name not in cache]
     if lacking:
         raise InputError(
@@ -104,8 +106,10 @@ def with_masks(records: Sequence[Record], cache: MaskCache) -> tuple[Record, ...
     return tuple(r for r in records if cache.has_mask[cache.number(r.name)])
 
 
-def part_masks(cache: MaskCache, records: Sequence[Record], table: NDArray[np.uint8], size: tuple[int, int]) -> Tensor:
-    """Part labels (N, H, W) uint8 at the network's input size, read once; nearest where the cache has another."""
+def read_part_labels(
+    cache: MaskCache, records: Sequence[Record], table: NDArray[np.uint8], size: tuple[int, int]
+) -> Tensor:
+    """Return part labels (N, H, W) uint8 at the network's input size, read once; nearest if the cache has another."""
     labels = torch.from_numpy(table[cache.preload(r.name for r in records)])
     if tuple(labels.shape[1:]) == size:
         return labels
@@ -128,6 +132,6 @@ def of_others(records: Sequence[Record], seed: int) -> tuple[int, ...]:
 
 
 def confidences(cache: MaskCache, records: Sequence[Record], least: float) -> Tensor:
-    """Confidence (N) of the masks in [0, 1], float32; 0 where it is below `least`."""
+    """Confidence (N) of the masks in [0, 1], float32; 0 if it is below `least`."""
     found = torch.from_numpy(cache.confidence[[cache.number(r.name) for r in records]])
     return torch.where(found < least, 0.0, found)

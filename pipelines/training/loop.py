@@ -26,7 +26,7 @@ from ..runs.log import RunLog
 from .batch_norm import share_batch_norm
 from .batches import Batches
 from .optimiser import learning_rate, make_optimiser
-from .processes import any_process, tell
+from .processes import any_process, broadcast
 from .step import take_gradients
 from .validation import Validation, is_due
 
@@ -45,7 +45,7 @@ def fit(
 
     Writes metrics.jsonl, the state and model.safetensors into `run`: the last weights, or with `validation` those of
     the epoch that it scores best (Rank-1 + mAP). Of several processes the first alone writes, validates and shows.
-    KeyboardInterrupt where a signal asked to stop, after the state of that step is saved; CsclError where the loss or
+    KeyboardInterrupt if a signal asked to stop, after the state of that step is saved; CsclError if the loss or
     its gradient is no number any more, after the batch is saved.
     """
     start, best = 0, -1.0
@@ -75,7 +75,7 @@ def fit(
                 group["lr"] = group["base"] * rate
             alpha = alpha_schedule(number / len(batches), recipe.train.guided)
             optimiser.zero_grad(set_to_none=True)
-            terms, told = take_gradients(network, criterion, batch, alpha, recipe, fabric)
+            terms, measured = take_gradients(network, criterion, batch, alpha, recipe, fabric)
             if not bool(torch.isfinite(terms["total"])):
                 raise _not_finite(run, number, terms, batches, first)
             norm = fabric.clip_gradients(
@@ -88,16 +88,16 @@ def fit(
             row: dict[str, Any] = {"step": number + 1, "epoch": epoch + 1}
             row |= {name: float(value) for name, value in terms.items()}
             row |= {"lr": recipe.train.learning_rate * rate, "alpha": alpha, "gradient": float(norm)}
-            row |= told | model.scalars()
+            row |= measured | model.scalars()
             last = step + 1 == batches.steps
             kept = last and validation is None
             if last and validation is not None and is_due(epoch, recipe):
-                found = tell(fabric, validation(model) if first else None)
+                found = broadcast(fabric, validation(model) if first else None)
                 row |= found
                 kept = found["rank1"] + found["mAP"] > best
                 best = max(best, found["rank1"] + found["mAP"])
             bar.update()
-            bar.set_postfix(epoch=epoch + 1, loss=f"{row['total']:.2f}", accuracy=f"{told['accuracy']:.2f}")
+            bar.set_postfix(epoch=epoch + 1, loss=f"{row['total']:.2f}", accuracy=f"{measured['accuracy']:.2f}")
             stopped = any_process(fabric, stop.asked) and number + 1 < len(batches)
             if log is not None:
                 log.row(row)

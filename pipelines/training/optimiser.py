@@ -40,7 +40,7 @@ def make_optimiser(model: CSCL, recipe: TrainRecipe) -> torch.optim.Optimizer:
 
 
 def parameter_kinds(model: CSCL) -> list[tuple[str, nn.Parameter]]:
-    """Every trained parameter with what it is: `backbone`, `neck` (and its classifier), `scalar` or `module`."""
+    """Return every trained parameter with what it is: `backbone`, `neck` (and its classifier), `scalar` or `module`."""
     necks = {name for name, module in model.named_modules() if isinstance(module, BNNeck)}
 
     def kind(name: str, parameter: nn.Parameter) -> str:

@@ -1,4 +1,4 @@
-"""The device and the processes that a training runs on: one, or those that `torchrun` or `fabric run` started."""
+"""The device and the processes of a training: one, or those that `torchrun`, `fabric run` or `srun` started."""
 
 import os
 from collections.abc import Mapping
@@ -6,21 +6,22 @@ from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
 from torch import Tensor
 
 from parsing.errors import InputError
 
 from ..devices import find_device
-
-
-def is_first() -> bool:
-    """Whether this process is the one that writes and speaks."""
-    return os.environ.get("RANK", "0") == "0"
+from .launch import join_srun
 
 
 def make_fabric(device: str, precision: str) -> Fabric:
-    """Lightning Fabric, its processes connected. device: `auto`, `cpu`, `cuda`, `cuda:1`; precision: `auto` is bf16
-    on CUDA. What was given to `fabric run` goes before `auto`; InputError where the two disagree."""
+    """Return Lightning Fabric with its processes connected: those of `torchrun`, `fabric run` or `srun`, else one.
+
+    device: `auto`, `cpu`, `cuda`, `cuda:1`. precision: `auto` is bf16 on CUDA.
+    What was given to `fabric run` goes before `auto`; InputError if the two disagree.
+    """
+    join_srun()
     given = {name: os.environ.get(f"LT_{name}") for name in ("ACCELERATOR", "PRECISION")}
     by_fabric = os.environ.get("LT_CLI_USED") == "1"
     here, everywhere = (int(os.environ.get(name, "1")) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
@@ -28,6 +29,8 @@ def make_fabric(device: str, precision: str) -> Fabric:
         device = {"gpu": "cuda"}.get(given["ACCELERATOR"], given["ACCELERATOR"])
     found = torch.device(find_device(device))
     options: dict[str, Any] = {"accelerator": found.type}
+    if not by_fabric and "TORCHELASTIC_RUN_ID" not in os.environ:
+        options["plugins"] = LightningEnvironment()  # else Fabric would read the job's SLURM variables by its own rules
     if by_fabric:
         options["accelerator"] = "auto" if given["ACCELERATOR"] in ("auto", "gpu") else found.type
     elif here > 1 or everywhere > 1:
@@ -63,13 +66,13 @@ def gather(fabric: Fabric, values: Tensor) -> Tensor:
 
 
 def any_process(fabric: Fabric, here: bool) -> bool:
-    """Whether it is so in any process; every one of them has to ask."""
+    """Return whether it is so in any process; every one of them has to ask."""
     if fabric.world_size == 1:
         return here
     total = fabric.all_reduce(torch.tensor(float(here), device=fabric.device), reduce_op="sum")
     return bool(total)
 
 
-def tell(fabric: Fabric, values: Mapping[str, float] | None) -> dict[str, float]:
-    """What the first process found, in every process."""
+def broadcast(fabric: Fabric, values: Mapping[str, float] | None) -> dict[str, float]:
+    """Return what the first process found, in every process."""
     return dict(fabric.broadcast(dict(values or {})) if fabric.world_size > 1 else values or {})

@@ -8,6 +8,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from cscl.losses import label_targets
 from cscl.model import Output, TotalLoss
 from cscl.spam import mask_distribution
 from data.loading.transforms import normalise
@@ -45,7 +46,7 @@ def take_gradients(
     answers = [torch.cat(each).detach().requires_grad_() for each in zip(*(o.tensors() for o in outputs), strict=True)]
     whole: Output = outputs[0].like([gather(fabric, answer) for answer in answers])
     known = {name: gather(fabric, batch[name]) for name in ("identities", "infrared", "confidence")}
-    targets = gather(fabric, batch["parts"][:, 2::4, 2::4]).long() if whole.parsing_logits else None
+    targets = gather(fabric, label_targets(batch["part_labels"])) if whole.parsing_logits else None
     terms = criterion(whole, known["identities"], known["infrared"], targets, known["confidence"])
     if terms["total"].requires_grad:
         terms["total"].backward()
@@ -59,12 +60,12 @@ def take_gradients(
             found = zip(output.tensors(), gradients, strict=True)
             fabric.backward(torch.stack([(tensor * each[number]).sum() for tensor, each in found]).sum())
     right = whole.logits.detach().argmax(1) == known["identities"]
-    told = {"accuracy": float(right.float().mean())}
+    measured = {"accuracy": float(right.float().mean())}
     if whole.parts is not None:
         guided = known["confidence"] >= recipe.train.guide_confidence
-        told["guide"] = alpha * float(guided.float().mean())
-        told["visibility"] = float(whole.parts.visibility.detach().mean())
-    return {name: value.detach() for name, value in terms.items()}, told
+        measured["guide"] = alpha * float(guided.float().mean())
+        measured["visibility"] = float(whole.parts.visibility.detach().mean())
+    return {name: value.detach() for name, value in terms.items()}, measured
 
 
 def _pieces(batch: Mapping[str, Tensor], count: int) -> list[dict[str, Tensor]]:
@@ -76,8 +77,7 @@ def _inputs(piece: Mapping[str, Tensor], alpha: float, classes: int | None, leas
     """What the network takes for a piece of the batch; classes: Q where masks of a confidence of `least` guide it."""
     masks = guide = None
     if classes is not None:
-        parts = piece["parts"].long()
-        masks = mask_distribution(parts, classes, (parts.shape[1] // 16, parts.shape[2] // 16))
+        masks = mask_distribution(piece["part_labels"].long(), classes)
         guide = alpha * (piece["confidence"] >= least).float()
     return normalise(piece["images"]), piece["infrared"], masks, guide
 

@@ -3,11 +3,13 @@
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning_fabric import Fabric
 from tqdm import tqdm
 
 from cscl.model import CSCL
@@ -15,13 +17,14 @@ from data.loading.images import load_images
 from data.loading.sampler import IdentitySampler
 from data.records import Record
 from data.registry import DATA_SETS, open_data_set
+from parsing.cache.lock import writing_to
 from parsing.cache.reader import MaskCache
 from parsing.errors import InputError, MissingError
 from parsing.schemes import part_scheme
 
 from ..recipes.reading import Recipe, read_recipe
 from ..runs.folder import RunInfo, read_state, write_file
-from .batches import Batches, confidences, of_others, part_masks, with_masks
+from .batches import Batches, confidences, of_others, read_part_labels, with_masks
 from .loop import fit
 from .pretrained import backbone_weights
 from .processes import make_fabric
@@ -45,11 +48,19 @@ class TrainConfig:
 def train(config: TrainConfig) -> Path:
     """Train and write the run's folder; see pipelines/runs/folder.py for what lies there.
 
-    The data set and its root come from the cache. Raises InputError where an image has no mask in it, or
-    no mask shows a part. Nothing is written before the first step can be taken.
+    The data set and its root come from the cache. Raises InputError if an image has no mask in it, or
+    no mask shows a part. Nothing is written before the first step can be taken. LockedError if another process trains
+    into the same folder.
     """
-    recipe, run = config.recipe, config.run
     fabric = make_fabric(config.device, config.precision)
+    run = config.run
+    with writing_to(run, "cscl train", folder=run.parent) if fabric.is_global_zero else nullcontext():
+        _train(config, fabric)
+    return run
+
+
+def _train(config: TrainConfig, fabric: Fabric) -> None:
+    recipe, run = config.recipe, config.run
     done = _checked_run(config, fabric.is_global_zero)
     cache = MaskCache(config.masks)
     if done is not None and done["masks"] != cache.fingerprint:
@@ -76,44 +87,43 @@ def train(config: TrainConfig) -> Path:
     masked = records
     if recipe.data.masks == "other":
         masked = tuple(records[n] for n in of_others(records, recipe.seed))
-    parts = part_masks(cache, masked, scheme.table(cache.labels), recipe.data.size)
+    part_labels = read_part_labels(cache, masked, scheme.table(cache.labels), recipe.data.size)
     trust = confidences(cache, masked, recipe.data.min_confidence)
     if recipe.loss.parsing or recipe.loss.shown:  # a baseline learns nothing from masks
-        notes = check_usable(cache, masked, parts, trust, scheme.name)
+        notes = check_usable(cache, masked, part_labels, trust, scheme.name)
         for note in notes if fabric.is_global_zero else ():
             tqdm.write(f"note: {note}", file=sys.stderr)
     validation = Validation(chosen_on, load(chosen_on), data_set.skip) if recipe.data.select == "val" else None
     batches = Batches(
         records,
-        load(records),
-        parts,
-        trust,
-        sampler,
-        recipe.train.steps or sampler.steps,
-        recipe,
-        flipped,
-        (fabric.global_rank, fabric.world_size),
+        images=load(records),
+        part_labels=part_labels,
+        confidence=trust,
+        sampler=sampler,
+        steps=recipe.train.steps or sampler.steps,
+        recipe=recipe,
+        flipped=flipped,
+        process=(fabric.global_rank, fabric.world_size),
     )
     fabric.barrier()  # all have looked at the folder
     if fabric.is_global_zero:
         run.mkdir(parents=True, exist_ok=True)
         write_file(run / "recipe.toml", recipe.to_toml().encode())
     info = RunInfo(
-        cache.data_set,
-        os.path.relpath(data_set.root.resolve(), run.resolve()),
-        os.path.relpath(config.masks.resolve(), run.resolve()),
-        cache.fingerprint,
-        cache.labels.name,
-        identities,
-        recipe.data.select,
+        data_set=cache.data_set,
+        root=os.path.relpath(data_set.root.resolve(), run.resolve()),
+        masks=os.path.relpath(config.masks.resolve(), run.resolve()),
+        fingerprint=cache.fingerprint,
+        label_set=cache.labels.name,
+        identities=identities,
+        selection=recipe.data.select,
         pattern=cache.pattern,
     )
-    fit(run, recipe, fabric, model, batches, info, validation, done)
-    return run
+    fit(run, recipe=recipe, fabric=fabric, model=model, batches=batches, info=info, validation=validation, done=done)
 
 
 def _model(recipe: Recipe, identities: int, parts: int, flipped: tuple[int, ...], fresh: bool) -> CSCL:
-    """The network at its start; not `fresh`, it waits for the weights of the run that goes on."""
+    """Return the network at its start; not `fresh`, it waits for the weights of the run that goes on."""
     with torch.random.fork_rng(devices=[]):  # networks are drawn before weights are put into them
         torch.default_generator.manual_seed(recipe.seed)
         model = CSCL(recipe.model.config(identities, parts, flipped))
@@ -127,7 +137,7 @@ def _model(recipe: Recipe, identities: int, parts: int, flipped: tuple[int, ...]
 
 
 def _checked_run(config: TrainConfig, speak: bool) -> Mapping[str, Any] | None:
-    """The saved state to go on from, or None for a new run; refuses to overwrite one or to change its recipe."""
+    """Return the saved state to go on from, or None for a new run; refuses to overwrite one or to change its recipe."""
     run, recipe = config.run, config.run / "recipe.toml"
     if run.exists() and not run.is_dir():
         raise InputError(f"--run {run} is a file; give a folder")

@@ -16,9 +16,9 @@ AT_ONCE = 1024
 def check_usable(
     cache: MaskCache, records: Sequence[Record], parts: Tensor, confidence: Tensor, scheme: str
 ) -> tuple[str, ...]:
-    """InputError where no mask can teach a part; notes of a modality of which none can.
+    """InputError if no mask can teach a part; notes of a modality of which none can.
 
-    parts: (N, H, W) uint8 of the `records`, in the part scheme called `scheme`; confidence: (N), 0 where a mask is
+    parts: (N, H, W) uint8 of the `records`, in the part scheme called `scheme`; confidence: (N), 0 if a mask is
     not to be used.
     """
     shown = torch.cat([((some > 0) & (some != IGNORED)).flatten(1).any(1) for some in parts.split(AT_ONCE)])

@@ -51,5 +51,5 @@ def held_out(data_set: DataSet, records: Sequence[Record]) -> tuple[tuple[Record
 
 
 def is_due(epoch: int, recipe: Recipe) -> bool:
-    """Whether the end of an epoch (from 0) is one at which to validate; the last one always is."""
+    """Return whether the end of an epoch (from 0) is one at which to validate; the last one always is."""
     return (epoch + 1) % recipe.data.evaluate_every == 0 or epoch + 1 == recipe.train.epochs

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from cscl.model import CSCL, TotalLoss
 from pipelines.recipes.reading import read_recipe
 from pipelines.training.batch_norm import share_batch_norm
-from pipelines.training.processes import gather, make_fabric, tell
+from pipelines.training.processes import broadcast, gather, make_fabric
 from pipelines.training.step import take_gradients
 from pipelines.training.train import TrainConfig, train
 
@@ -19,7 +19,7 @@ device = sys.argv[3]
 fabric = make_fabric(device, "64-true")
 rank, world = fabric.global_rank, fabric.world_size
 assert gather(fabric, torch.tensor([rank == 1])).tolist() == [False, True]
-assert tell(fabric, {"rank1": 0.5} if rank == 0 else None) == {"rank1": 0.5}
+assert broadcast(fabric, {"rank1": 0.5} if rank == 0 else None) == {"rank1": 0.5}
 recipe = read_recipe(folder / "recipe.toml")
 single, torch.Tensor.float = torch.Tensor.float, torch.Tensor.double  # type: ignore[method-assign]
 for pieces, training in ((1, True), (2, False)):

@@ -1,6 +1,7 @@
 """`torchscript:` and `onnx:`: exported networks answer as the network they were exported from."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -109,7 +110,7 @@ def test_what_does_not_fit_is_refused_by_name(tmp_path: Path, kind: str) -> None
     file = exported(kind, tmp_path)
     with pytest.raises(
         InputError,
-        match=rf"{kind}:{file.name} answers \(1, 7, 12, 6\), but --labels atr needs \(1, 18.*for dress, belt",
+        match=rf"{kind}:{file.name} answers \(1, 7, 12, 6\), but --labels atr needs scores of shape \(1, 18.*for dress, belt",
     ):
         ExportedParser(kind, file, Description("atr", SIZE))
     with pytest.raises(InputError, match="no label set 'clothes'"):
@@ -134,3 +135,106 @@ def test_without_onnxruntime_it_says_what_to_install(tmp_path: Path, monkeypatch
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
     with pytest.raises(InputError, match=r'needs onnxruntime: pip install "cscl\[onnx\]"'):
         ExportedParser("onnx", file, Description("pascal", SIZE))
+
+
+class Variant(nn.Module):
+    """`Halving` as other people export it: with a softmax, channels last, among other outputs, and the like."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__()
+        self.halving, self.what = Halving(), what
+
+    def forward(self, x: Tensor):  # type: ignore[no-untyped-def]
+        logits = self.halving(x)
+        if self.what == "softmax":
+            return logits.softmax(1)
+        if self.what == "sigmoid":
+            return logits.sigmoid()
+        if self.what == "argmax":
+            return logits.argmax(1)
+        if self.what == "channels last":
+            return logits.permute(0, 2, 3, 1)
+        return {"edges": logits[:, :2], "out": logits, "aux": logits * 2}
+
+
+def variant(what: str, folder: Path) -> ExportedParser:
+    file = folder / "variant.pt"
+    network = torch.jit.trace(Variant(what).eval(), torch.zeros(1, 3, *SIZE), strict=False)
+    torch.jit.save(network, str(file))
+    return ExportedParser("torchscript", file, Description("pascal", SIZE, (0.1, 0.2, 0.3), (0.5, 0.6, 0.7)))
+
+
+@pytest.mark.parametrize(
+    ("what", "stated"),
+    [
+        ("softmax", {"probabilities": True}),
+        ("channels last", {"channels_last": True}),
+        ("several outputs", {"output": "out"}),
+    ],
+)
+def test_a_network_that_answers_otherwise_gives_the_same_probabilities(
+    tmp_path: Path, what: str, stated: dict[str, object]
+) -> None:
+    parser = variant(what, tmp_path)
+    batch = torch.stack([parser.prepare(image) for image in images(2)])
+    found, _ = parser.parse(batch, [SIZE, SIZE], SIZE, flip=False)
+    wanted = nn.functional.interpolate(expected(), SIZE, mode="bilinear").softmax(1)
+    torch.testing.assert_close(parser.forward(batch).softmax(1), expected().softmax(1), atol=1e-5, rtol=1e-4)
+    if what != "softmax":  # enlarged as logarithms of probabilities: the same up to a constant a pixel, not at edges
+        torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
+    assert parser.preprocessing["answer"] == stated
+
+
+def test_plain_logits_keep_the_fingerprint_that_they_had(tmp_path: Path) -> None:
+    parser = ExportedParser("torchscript", exported("torchscript", tmp_path), Description("pascal", SIZE))
+    assert "answer" not in parser.preprocessing
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("sigmoid", r"in \[0, 1\] that do not add up to 1 .* without the sigmoid"),
+        ("argmax", r"answers \(1, 12, 6\), class numbers; .* needs scores of shape \(1, 7, h, w\): .* argmax"),
+    ],
+)
+def test_an_answer_without_scores_is_refused(tmp_path: Path, what: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        variant(what, tmp_path)
+
+
+def onnx_variant(folder: Path, half: bool = False, batch: int | str = "n", last: bool = False) -> Path:
+    """`Halving` in ONNX with another type, batch or layout of its input, and a second output before the logits."""
+    onnx = pytest.importorskip("onnx", reason='needs pip install "cscl[onnx]"')
+    pytest.importorskip("onnxruntime", reason='needs pip install "cscl[onnx]"')
+    from onnx import TensorProto, helper, numpy_helper
+
+    network, kind = Halving().eval(), np.float16 if half else np.float32
+    tensors = {"w": network.conv.weight, "b": network.conv.bias}
+    weights = [numpy_helper.from_array(t.detach().numpy().astype(kind), name) for name, t in tensors.items()]
+    nodes = [
+        *([helper.make_node("Transpose", ["image"], ["planes"], perm=[0, 3, 1, 2])] if last else []),
+        helper.make_node("Conv", ["planes" if last else "image", "w", "b"], ["logits"], strides=[2, 2], pads=[1] * 4),
+        helper.make_node("ReduceMax", ["logits"], ["best"], axes=[1], keepdims=1),
+    ]
+    number = TensorProto.FLOAT16 if half else TensorProto.FLOAT
+    shape = [batch, *SIZE, 3] if last else [batch, 3, *SIZE]
+    answers = [
+        helper.make_tensor_value_info(name, number, [batch, channels, SIZE[0] // 2, SIZE[1] // 2])
+        for name, channels in (("best", 1), ("logits", 7))
+    ]
+    given = helper.make_tensor_value_info("image", number, shape)
+    graph = helper.make_graph(nodes, "halving", [given], answers, weights)
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), folder / "variant.onnx"
+    )
+    return folder / "variant.onnx"
+
+
+@pytest.mark.parametrize("form", [{"half": True}, {"batch": 4}, {"last": True}, {"half": True, "batch": 1}])
+def test_an_onnx_file_is_given_what_it_declares(tmp_path: Path, form: dict[str, Any]) -> None:
+    file = onnx_variant(tmp_path, **form)
+    parser = ExportedParser("onnx", file, Description("pascal", SIZE, (0.1, 0.2, 0.3), (0.5, 0.6, 0.7)))
+    with torch.inference_mode():
+        found = parser.forward(torch.stack([parser.prepare(image) for image in images(2)]))
+    torch.testing.assert_close(found, expected(), atol=3e-2 if form.get("half") else 1e-4, rtol=1e-3)
+    assert parser.preprocessing["answer"] == {"output": 1}

@@ -16,7 +16,7 @@ from parsing.cache.reader import MaskCache
 from parsing.errors import InputError
 from parsing.schemes import part_scheme
 from pipelines.recipes.reading import Recipe
-from pipelines.training.batches import Batches, confidences, of_others, part_masks, with_masks
+from pipelines.training.batches import Batches, confidences, of_others, read_part_labels, with_masks
 
 SIZE = (64, 32)
 
@@ -46,7 +46,7 @@ def test_an_image_that_the_cache_lacks_is_named(records: tuple[Record, ...], cac
 
 def test_masks_come_in_the_order_of_the_records_and_in_parts(records: tuple[Record, ...], cache: MaskCache) -> None:
     shuffled = [records[i] for i in np.random.default_rng(0).permutation(len(records))]
-    found = part_masks(cache, shuffled, cache.table("reid4"), SIZE)
+    found = read_part_labels(cache, shuffled, cache.table("reid4"), SIZE)
     assert found.shape == (len(records), *SIZE)
     for record, mask in zip(shuffled, found, strict=True):
         assert np.array_equal(mask.numpy(), cache.part_labels(record.name, "reid4"))
@@ -56,7 +56,7 @@ def test_masks_come_in_the_order_of_the_records_and_in_parts(records: tuple[Reco
 def test_masks_of_another_size_take_the_nearest_pixel(
     records: tuple[Record, ...], cache: MaskCache, size: tuple[int, int]
 ) -> None:
-    found = part_masks(cache, records[:2], cache.table("reid4"), size)
+    found = read_part_labels(cache, records[:2], cache.table("reid4"), size)
     whole = cache.part_labels(records[0].name, "reid4")
     for y in range(size[0]):
         for x in range(size[1]):
@@ -82,7 +82,7 @@ def test_a_batch_holds_the_sampled_images_with_their_own_masks(
         "augment.padding=0", "augment.flip=0", "augment.erase=0", "augment.exchange=0", "augment.grey=0"
     )
     images = load_images(figures, [r.name for r in records], SIZE)
-    masks, sure = part_masks(cache, records, cache.table("reid4"), SIZE), confidences(cache, records, 0)
+    masks, sure = read_part_labels(cache, records, cache.table("reid4"), SIZE), confidences(cache, records, 0)
     sampler = IdentitySampler(records, 2, 2, seed=0)
     flipped = part_scheme("reid4").flipped(cache.labels)
     batches = Batches(records, images, masks, sure, sampler, 3, recipe, flipped)
@@ -92,7 +92,7 @@ def test_a_batch_holds_the_sampled_images_with_their_own_masks(
         batch, rows = batches[number], sampler.batch(number // 3, number % 3)
         for slot, row in enumerate(rows.tolist()):
             assert torch.equal(batch["images"][slot], images[row])
-            assert torch.equal(batch["parts"][slot], masks[row])
+            assert torch.equal(batch["part_labels"][slot], masks[row])
             assert bool(batch["infrared"][slot]) == (records[row].modality == "infrared")
             assert ordered[int(batch["identities"][slot])] == records[row].identity
             assert batch["confidence"][slot] == sure[row]
@@ -102,7 +102,7 @@ def test_a_batch_is_the_same_whenever_it_is_asked_for(
     figures: Path, records: tuple[Record, ...], cache: MaskCache, tiny_recipe: Callable[..., Recipe]
 ) -> None:
     images = load_images(figures, [r.name for r in records], SIZE)
-    masks, sure = part_masks(cache, records, cache.table("reid4"), SIZE), confidences(cache, records, 0)
+    masks, sure = read_part_labels(cache, records, cache.table("reid4"), SIZE), confidences(cache, records, 0)
     flipped = part_scheme("reid4").flipped(cache.labels)
 
     def make(seed: int) -> Batches:

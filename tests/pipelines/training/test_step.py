@@ -15,6 +15,7 @@ from support.places import ROOT
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from cscl.losses import label_targets
 from cscl.model import CSCL, TotalLoss
 from cscl.spam import mask_distribution
 from data.loading.transforms import normalise
@@ -52,12 +53,12 @@ def batch(pieces: int = 1) -> dict[str, Tensor]:
     rng = torch.Generator().manual_seed(1)
     made = {
         "images": torch.randint(0, 256, (16, 3, 64, 32), generator=rng, dtype=torch.uint8),
-        "parts": torch.randint(0, 5, (16, 64, 32), generator=rng, dtype=torch.uint8),
+        "part_labels": torch.randint(0, 5, (16, 64, 32), generator=rng, dtype=torch.uint8),
         "infrared": torch.arange(16) >= 8,
         "identities": torch.arange(16) % 8 // 2,
         "confidence": torch.rand(16, generator=rng),
     }
-    made["parts"][:, :8] = 255
+    made["part_labels"][:, :8] = 255
     order = torch.arange(16).view(2, pieces, -1).transpose(0, 1).flatten()
     return {name: value[order] for name, value in made.items()}
 
@@ -65,10 +66,10 @@ def batch(pieces: int = 1) -> dict[str, Tensor]:
 def plain(model: CSCL, recipe: Recipe, alpha: float) -> dict[str, Tensor]:
     """The terms of L for the batch at once, backward through the network and the losses together."""
     b = batch()
-    masks = mask_distribution(b["parts"].long(), 4, (4, 2)) if recipe.model.spam else None
+    masks = mask_distribution(b["part_labels"].long(), 4, (4, 2)) if recipe.model.spam else None
     guide = alpha * (b["confidence"] >= recipe.train.guide_confidence) if recipe.model.spam else None
     output = model(normalise(b["images"]), b["infrared"], masks, guide)
-    targets = b["parts"][:, 2::4, 2::4].long() if output.parsing_logits else None
+    targets = label_targets(b["part_labels"]) if output.parsing_logits else None
     terms = TotalLoss(recipe.loss)(output, b["identities"], b["infrared"], targets, b["confidence"])
     terms["total"].backward()
     return terms
@@ -114,7 +115,7 @@ def test_each_image_enters_the_running_statistics_once_and_norms_see_their_piece
     take_gradients(fabric.setup_module(model), TotalLoss(recipe.loss), batch(2), 0.4, recipe, fabric)
     b = batch(2)
     for rows in (slice(0, 8), slice(8, 16)):
-        masks = mask_distribution(b["parts"][rows].long(), 4, (4, 2))
+        masks = mask_distribution(b["part_labels"][rows].long(), 4, (4, 2))
         other(normalise(b["images"][rows]), b["infrared"][rows], masks, 0.4 * (b["confidence"][rows] >= 0.5))
     for name, value in other.named_buffers():
         torch.testing.assert_close(dict(model.named_buffers())[name], value)

@@ -1,0 +1,80 @@
+"""Processes that SLURM started: several of `srun` train together; a job without `srun` is one process."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from support.places import ROOT
+
+from pipelines.training.launch import first_host, join_srun
+
+TASK = {
+    "SLURM_JOB_ID": "4711", "SLURM_STEP_ID": "2", "SLURM_STEP_NUM_TASKS": "3", "SLURM_STEP_TASKS_PER_NODE": "2,1",
+    "SLURM_STEP_NODELIST": "gpu[07,09]", "SLURM_NODEID": "1", "SLURM_PROCID": "2", "SLURM_LOCALID": "0",
+    "SLURM_NTASKS": "3",
+}  # fmt: skip
+SUM = """
+import torch
+from pipelines.training.processes import gather, make_fabric
+fabric = make_fabric("cpu", "auto")
+print(fabric.world_size, gather(fabric, torch.tensor([fabric.global_rank])).tolist())
+"""
+
+
+def test_a_task_of_srun_gets_the_variables_of_torchrun() -> None:
+    environment = dict(TASK)
+    assert join_srun(environment)
+    assert {name: environment[name] for name in environment if name not in TASK} == {
+        "RANK": "2", "LOCAL_RANK": "0", "NODE_RANK": "1", "WORLD_SIZE": "3", "LOCAL_WORLD_SIZE": "1",
+        "MASTER_ADDR": "gpu07", "MASTER_PORT": str(15000 + (4711 * 7 + 2) % 20000),
+    }  # fmt: skip
+
+
+def test_an_address_that_is_set_is_kept() -> None:
+    environment = TASK | {"MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "29500"}
+    assert join_srun(environment)
+    assert (environment["MASTER_ADDR"], environment["MASTER_PORT"]) == ("10.0.0.1", "29500")
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        {"SLURM_JOB_ID": "1", "SLURM_NTASKS": "4", "SLURM_PROCID": "0"},  # in a batch script, without srun
+        TASK | {"SLURM_STEP_NUM_TASKS": "1"},
+        TASK | {"TORCHELASTIC_RUN_ID": "none"},  # srun torchrun ...: torchrun has said it already
+        TASK | {"LT_CLI_USED": "1"},
+    ],
+)
+def test_what_is_no_task_among_several_of_srun_is_left_alone(environment: dict[str, str]) -> None:
+    given = dict(environment)
+    assert not join_srun(environment)
+    assert environment == given
+
+
+@pytest.mark.parametrize(
+    ("nodes", "host"),
+    [("gpu3", "gpu3"), ("gpu[3-5]", "gpu3"), ("n[003,7],login", "n003"), ("a,b", "a"), ("rack-1-n[2]", "rack-1-n2")],
+)
+def test_the_first_host_of_a_node_list(nodes: str, host: str) -> None:
+    assert first_host(nodes) == host
+
+
+def start(environment: dict[str, str]) -> subprocess.Popen[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "MASTER_"))}
+    return subprocess.Popen(
+        [sys.executable, "-c", SUM], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=clean | environment | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+def test_two_tasks_of_srun_train_together_and_a_bare_job_is_one_process() -> None:
+    node = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_TASKS_PER_NODE": "2", "SLURM_STEP_NODELIST": "localhost"}
+    port = {"SLURM_JOB_ID": str(os.getpid())}
+    tasks = [start(TASK | node | port | {"SLURM_NODEID": "0", "SLURM_PROCID": n, "SLURM_LOCALID": n}) for n in "01"]
+    bare = start({"SLURM_JOB_ID": "1", "SLURM_NTASKS": "4", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"})
+    for process, said in ((tasks[0], "2 [0, 1]\n"), (tasks[1], "2 [0, 1]\n"), (bare, "1 [0]\n")):
+        out, error = process.communicate(timeout=300)
+        assert process.returncode == 0, error
+        assert out == said
