@@ -1,0 +1,217 @@
+"""The readers that `fuzz.py` tries, each with a small valid file: `TARGETS[name]` is (make, read)."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from scipy.io import savemat
+
+from cscl.model import CSCL, ModelConfig
+from data.photographs.library import Photos
+from data.readers.sysu import SYSU
+from data.registry import open_data_set
+from parsing import MaskCache, label_set, part_scheme
+from parsing.cache.index import shard_folder
+from parsing.images import orientation, read_image
+from parsing.importers.label_values import read_labels
+from parsing.parsers.street import load_street
+from parsing.parsers.weights import read_tensors
+from parsing.weights import __file__ as weights
+from pipelines.masks.importing import ImportConfig, import_masks
+from pipelines.masks.info import info as masks_info
+from pipelines.masks.verify import VerifyConfig, verify
+from pipelines.recipes.reading import read_recipe
+from pipelines.retrieval.significance import read_result
+from pipelines.runs.folder import RunInfo, load_model, read_run, read_state, save_model
+
+RNG = np.random.default_rng(0)
+SIZE = (48, 24)
+
+
+def picture(path: Path, **options: Any) -> Path:
+    """An image of noise, large enough for every decoder's header."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(RNG.integers(0, 256, (*SIZE, 3), dtype=np.uint8)).save(path, **options)
+    return path
+
+
+def thermal(folder: Path) -> Path:
+    path = folder / "thermal.tif"
+    Image.fromarray((29315 + RNG.integers(0, 1500, SIZE)).astype(np.uint16)).save(path)
+    return path
+
+
+def label_png(path: Path, palette: bool) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(RNG.integers(0, 7, SIZE).astype(np.uint8), "P" if palette else "L")
+    if palette:
+        image.putpalette([v for n in range(7) for v in (n * 30, 255 - n * 30, n)])
+    image.save(path)
+    return path
+
+
+def cache(folder: Path) -> Path:
+    """The index of a cache of four imported masks."""
+    for number in range(4):
+        label_png(folder / "masks" / f"{number}.png", palette=False)
+    done = import_masks(ImportConfig(folder / "masks", "lip", out=folder / "masks.h5", size=SIZE))
+    return done.path
+
+
+def read_cache(index: Path) -> None:
+    """Everything that a user does with a cache."""
+    found = MaskCache(index)
+    for name in found.names:
+        found.parts(name, "reid4")
+    found.preload(found.names)
+    masks_info(index).lines()
+
+
+def shard(folder: Path) -> Path:
+    return shard_folder(cache(folder)) / "00000.h5"
+
+
+def read_shard(file: Path) -> None:
+    index = file.parent.with_name("masks.h5")
+    verify(VerifyConfig(index)).lines()
+    read_cache(index)
+
+
+def text(name: str, content: str) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+        return path
+
+    return make
+
+
+def run(folder: Path) -> RunInfo:
+    """A run's folder without its training: weights of a small baseline, recipe, run.json."""
+    info = RunInfo("sysu", "../SYSU-MM01", "../masks.h5", "0" * 64, "pascal", 3, "last")
+    config = ModelConfig(identities=3, backbone="efficientnet_lite0", pam=False, spam=False)
+    save_model(folder, CSCL(config), SIZE, info)
+    (folder / "recipe.toml").write_text(read_recipe(Path("small")).to_toml())
+    return info
+
+
+def state(folder: Path) -> Path:
+    path = folder / "state-00000002.pt"
+    torch.save({"model": {"w": torch.ones(3)}, "optimiser": {}, "step": 2, "best": 0.5, "masks": "0"}, path)
+    return path
+
+
+def within_run(name: str) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        run(folder)
+        return folder / name
+
+    return make
+
+
+def data_set(name: str, changed: str) -> Callable[[Path], Path]:
+    """A data set of six people in the layout of a real one; its list `changed` is what is changed."""
+
+    def make(folder: Path) -> Path:
+        from pipelines.datasets.simulate import make_figures
+
+        root = make_figures(folder / name, layout=name, train=3, test=3, shots=1, workers=1)  # type: ignore[arg-type]
+        return root / changed
+
+    return make
+
+
+def read_data_set(name: str, up: int) -> Callable[[Path], None]:
+    def read(file: Path) -> None:
+        found = open_data_set(name, file.parents[up])
+        found.findings()
+        found.train(1)
+        found.protocols(split=1)
+        found.counts()
+
+    return read
+
+
+def folder_set(folder: Path) -> Path:
+    for modality in ("visible", "infrared"):
+        for person in ("1", "2", "3"):
+            picture(folder / "set" / modality / person / "c1" / "a.jpg")
+    return text("set/test_id.txt", "2,3\n")(folder)
+
+
+def permutations(folder: Path) -> Path:
+    data_set("sysu", "exp/test_id.txt")(folder)
+    cells = np.empty((6, 1), object)
+    for camera in range(6):
+        people = np.empty((533, 1), object)
+        for person in range(533):
+            people[person, 0] = np.tile(np.arange(1, 3, dtype=np.uint8), (10, 1))
+        cells[camera, 0] = people
+    path = folder / "sysu" / "exp" / "rand_perm_cam.mat"
+    savemat(path, {"rand_perm_cam": cells})
+    return path
+
+
+def photos(folder: Path) -> Path:
+    picture(folder / "photos" / "0001.jpg")
+    label_png(folder / "parts" / "0001.png", palette=False)
+    meta = {"parts": label_set("street").classes, "train": ["0001"], "val": [], "test": []}
+    return text("meta.json", json.dumps(meta))(folder)
+
+
+def read_photos(file: Path) -> None:
+    found = Photos(file.parent)
+    for photo_id in found.train:
+        found.photo(photo_id)
+        found.parts(photo_id)
+
+
+def own_weights(folder: Path) -> Path:
+    path = folder / "street.safetensors"
+    path.write_bytes((Path(weights).parent / "street.safetensors").read_bytes())
+    return path
+
+
+def images(file: Path) -> None:
+    read_image(file)
+    orientation(file)
+
+
+LABELS = (
+    'name = "mine"\nclasses = ["background", "left arm", "right arm", "hat"]\nswaps = [["left arm", "right arm"]]\n'
+)
+SCHEME = 'name = "two"\nparts = ["top", "bottom"]\n[pascal]\ntop = ["head", "torso"]\nbottom = ["upper-legs"]\n'
+
+TARGETS: dict[str, tuple[Callable[[Path], Path], Callable[[Path], Any]]] = {
+    "index": (cache, read_cache),
+    "shard": (shard, read_shard),
+    "png": (lambda d: picture(d / "a.png"), images),
+    "jpeg": (lambda d: picture(d / "a.jpg", exif=Image.Exif()), images),
+    "tiff16": (thermal, images),
+    "webp": (lambda d: picture(d / "a.webp"), images),
+    "gif": (lambda d: picture(d / "a.gif"), images),
+    "bmp": (lambda d: picture(d / "a.bmp"), images),
+    "label-png": (lambda d: label_png(d / "a.png", palette=False), lambda f: read_labels(f, label_set("pascal"))),
+    "palette-png": (lambda d: label_png(d / "a.png", palette=True), lambda f: read_labels(f, label_set("pascal"))),
+    "label-set": (text("own.toml", LABELS), lambda f: label_set(str(f))),
+    "part-scheme": (text("own.toml", SCHEME), lambda f: part_scheme(str(f)).table(label_set("pascal"))),
+    "recipe": (lambda d: text("r.toml", read_recipe(Path("agw")).to_toml())(d), read_recipe),
+    "run-json": (within_run("run.json"), lambda f: read_run(f.parent)),
+    "run-recipe": (within_run("recipe.toml"), lambda f: read_run(f.parent)),
+    "model": (within_run("model.safetensors"), lambda f: load_model(f.parent)),
+    "state": (state, lambda f: read_state(f.parent)),
+    "street-weights": (own_weights, load_street),
+    "tensors": (state, read_tensors),
+    "result": (text("evaluation.json", '{"about": {}, "results": [], "queries": []}'), read_result),
+    "sysu-list": (data_set("sysu", "exp/test_id.txt"), read_data_set("sysu", 1)),
+    "regdb-list": (data_set("regdb", "idx/train_visible_1.txt"), read_data_set("regdb", 1)),
+    "llcm-list": (data_set("llcm", "idx/train_vis.txt"), read_data_set("llcm", 1)),
+    "folder-list": (folder_set, read_data_set("folder", 0)),
+    "permutations": (permutations, lambda f: SYSU(f.parents[1], f).protocols("official")),
+    "photos": (photos, read_photos),
+}
