@@ -31,7 +31,8 @@ import torch
 from agw_weights import carry_over, draw_weights, peer_modules, renamed
 from torch import Tensor, nn
 
-from cscl.model import CSCL, TotalLoss
+from cscl.model import CSCL
+from cscl.total_loss import TotalLoss
 from pipelines.recipes.reading import read_recipe
 
 IDENTITIES, PEOPLE, IMAGES, SIZE = 5, 4, 2, (64, 32)

@@ -16,7 +16,8 @@ import click
 import torch
 from page import machine
 
-from cscl.model import CSCL, TotalLoss
+from cscl.model import CSCL
+from cscl.total_loss import TotalLoss
 from pipelines.recipes.reading import Recipe, read_recipe
 from pipelines.training.optimiser import make_optimiser
 from pipelines.training.processes import make_fabric

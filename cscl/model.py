@@ -1,27 +1,21 @@
-"""The CSCL network and its total loss (Total of docs/method.md): L = L_id + L_tri + 0.35 L_par + ..."""
+"""The CSCL network: backbone, PAM, SPAM, pooling and necks, and the embedding for retrieval (docs/method.md)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Literal, cast
+from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .backbone import BACKBONES, STAGES, Backbone, BackboneName
-from .icm import ICM_FORMS
-from .losses import DIVISION_FORMS, hard_triplet, parsing, part_identity, part_visibility, weighted_triplet
+from .choices import choose
 from .neck import BNNeck
 from .pam import G_BOUNDS, PAM, PAM_GATES, PamGate
 from .pooling import GEM_BOUNDS, GeM
 from .spam import PART_POOLINGS, SPAM, PartFeatures, PartPooling
 
 PAM_STAGES = (2, 3, 4)
-
-
-def _choose(what: str, given: str, choices: tuple[str, ...]) -> None:
-    if given not in choices:
-        raise ValueError(f"{what} = {given!r} is not known; choose one of {', '.join(choices)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +43,9 @@ class ModelOptions:
     tau: float = 0.01
 
     def __post_init__(self) -> None:
-        _choose("backbone", self.backbone, BACKBONES)
-        _choose("pam_gate", self.pam_gate, PAM_GATES)
-        _choose("part_pooling", self.part_pooling, PART_POOLINGS)
+        choose("backbone", self.backbone, BACKBONES)
+        choose("pam_gate", self.pam_gate, PAM_GATES)
+        choose("part_pooling", self.part_pooling, PART_POOLINGS)
         if self.part_dim < 1:
             raise ValueError(f"part_dim = {self.part_dim}; give at least 1")
         if self.non_local_channels < 0:
@@ -124,14 +118,15 @@ class Output:
     @property
     def embedding(self) -> Tensor:
         """[f_g ; f_fg ; v_q f_q] after their necks, each L2-normalised before its v_q: (B, D), float32."""
-        pieces = [_unit(self.necked)]
+        pieces = [unit(self.necked)]
         if self.parts is not None:
-            parts = self.parts.visibility[:, :, None] * _unit(self.parts.necked)
-            pieces += [_unit(self.parts.foreground_necked), parts.flatten(1)]
+            parts = self.parts.visibility[:, :, None] * unit(self.parts.necked)
+            pieces += [unit(self.parts.foreground_necked), parts.flatten(1)]
         return torch.cat(pieces, 1)
 
 
-def _unit(x: Tensor) -> Tensor:
+def unit(x: Tensor) -> Tensor:
+    """Return x in float32, scaled to length 1 along its last dimension."""
     return F.normalize(x.float(), dim=-1, eps=1e-6)
 
 
@@ -198,7 +193,7 @@ class CSCL(nn.Module):
         if flip:
             mirrored = None if masks is None else self.flip_masks(masks)
             embedding = (embedding + self(images.flip(3), infrared, mirrored, alpha).embedding) / 2
-        return _unit(embedding)
+        return unit(embedding)
 
     def flip_masks(self, masks: Tensor) -> Tensor:
         """Masks (B, Q+1, h, w) of the mirror image, with the classes that have a side swapped."""
@@ -230,129 +225,3 @@ class CSCL(nn.Module):
             raise ValueError(f"masks have shape {tuple(masks.shape)}; give ({batch}, {classes}, h, w)")
         if alpha is not None and alpha.shape != (batch,):
             raise ValueError(f"alpha has shape {tuple(alpha.shape)}; give ({batch},)")
-
-
-@dataclass(frozen=True, kw_only=True)
-class LossConfig:
-    """Weights (0 leaves a term out) and forms of the terms of L.
-
-    part_identity, part_triplet: weights of the mean over the parts beside 1 of the global feature, inside L_id and
-    L_tri. shown: of the visibility head's loss. balance: of L_par between the classes, see `losses.parsing`.
-    smoothing: of the identity labels. margin: of ICM and HcTri. triplet_margin: of the hard triplet alone.
-    """
-
-    identity: float = 1.0
-    part_identity: float = 1.0
-    triplet: float = 1.0
-    part_triplet: float = 1.0
-    parsing: float = 0.35
-    shown: float = 0.35
-    balance: float = 0.25
-    division: float = 0.5
-    icm: float = 0.0
-    smoothing: float = 0.1
-    triplet_form: Literal["weighted", "hard"] = "weighted"
-    triplet_margin: float = 0.3
-    division_form: Literal["attention", "features", "both", "mpanet"] = "attention"
-    icm_form: Literal["icm", "hc", "hctri"] = "icm"
-    margin: float = 0.3
-
-    def __post_init__(self) -> None:
-        _choose("triplet_form", self.triplet_form, ("weighted", "hard"))
-        _choose("division_form", self.division_form, tuple(DIVISION_FORMS))
-        _choose("icm_form", self.icm_form, tuple(ICM_FORMS))
-        for name in (f.name for f in fields(self) if not f.name.endswith("_form")):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise ValueError(f"{name} = {getattr(self, name)}; give a number of at least 0")
-        if self.balance > 1:
-            raise ValueError(f"balance = {self.balance}; give a number from 0 (pixels) to 1 (classes)")
-        if self.smoothing >= 1:
-            raise ValueError(f"smoothing = {self.smoothing}; give less than 1")
-
-
-class TotalLoss:
-    """L and its terms, in float32 also under autocast. tau: of `ModelConfig`."""
-
-    def __init__(self, config: LossConfig, tau: float = 0.01) -> None:
-        self.config, self.tau = config, tau
-
-    def __call__(
-        self,
-        output: Output,
-        identities: Tensor,
-        infrared: Tensor,
-        part_labels: Tensor | None = None,
-        confidence: Tensor | None = None,
-    ) -> dict[str, Tensor]:
-        """`total` and, before their weights and 0 where left out, id, triplet, parsing, shown, division and icm.
-
-        identities: (B,) long, 0..identities-1; infrared: (B,) bool.
-        part_labels: (B, h, w), 0..Q or 255 (ignored), at a quarter of the input or finer; None without masks.
-        confidence: c (B,) in [0, 1], None for 1.
-        """
-        c, zero = self.config, output.logits.new_zeros((), dtype=torch.float32)
-        weights = {
-            "id": c.identity,
-            "triplet": c.triplet,
-            "parsing": c.parsing,
-            "shown": c.shown,
-            "division": c.division,
-            "icm": c.icm,
-        }
-        terms = dict.fromkeys(weights, zero)
-        with torch.autocast(output.logits.device.type, enabled=False):
-            if c.identity:
-                terms["id"] = self._identity(output, identities)
-            if c.triplet:
-                terms["triplet"] = self._triplet(output, identities)
-            heads = output.parsing_logits if c.parsing and part_labels is not None else []
-            if heads and part_labels is not None:
-                each = [parsing(logits.float(), part_labels, confidence, c.balance) for logits in heads]
-                terms["parsing"] = torch.stack(each).sum()  # a mean would leave SPAM's head a quarter of the weight
-            shown = None if output.parts is None else output.parts.shown
-            if c.shown and shown is not None and part_labels is not None:
-                terms["shown"] = part_visibility(shown.float(), part_labels, confidence, self.tau)
-            if c.division and output.parts is not None:
-                division = DIVISION_FORMS[c.division_form]
-                terms["division"] = division(output.parts.attention[:, 1:].float(), output.parts.pooled.float())
-            if c.icm:
-                terms["icm"] = self._icm(output, identities, infrared)
-            total = torch.stack([weights[name] * terms[name] for name in weights]).sum()
-        return {"total": total, **terms}
-
-    def _identity(self, output: Output, identities: Tensor) -> Tensor:
-        """L_id: cross-entropy of the global and the foreground classifier and, weighted, the visible parts' mean."""
-        smoothing = self.config.smoothing
-        loss = F.cross_entropy(output.logits.float(), identities, label_smoothing=smoothing)
-        if (parts := output.parts) is not None:
-            loss = loss + F.cross_entropy(parts.foreground_logits.float(), identities, label_smoothing=smoothing)
-            each = part_identity(parts.part_logits.float(), parts.visibility, identities, smoothing)
-            loss = loss + self.config.part_identity * each
-        return loss
-
-    def _triplet(self, output: Output, identities: Tensor) -> Tensor:
-        """L_tri of f_g and, weighted, the mean of the parts', each among the images that show it."""
-        loss = self._one_triplet(output.feature.float(), identities)
-        if (parts := output.parts) is not None and self.config.part_triplet:
-            seen = (parts.visibility >= 0.5).unbind(1)
-            each = zip(parts.projected.float().unbind(1), seen, strict=True)
-            mean = torch.stack([self._one_triplet(feature, identities, shown) for feature, shown in each]).mean()
-            loss = loss + self.config.part_triplet * mean
-        return loss
-
-    def _one_triplet(self, feature: Tensor, identities: Tensor, seen: Tensor | None = None) -> Tensor:
-        if self.config.triplet_form == "weighted":
-            return weighted_triplet(feature, identities, seen)
-        return hard_triplet(feature, identities, seen, self.config.triplet_margin)
-
-    def _icm(self, output: Output, identities: Tensor, infrared: Tensor) -> Tensor:
-        """L_icm of f_g and the mean of the parts', in which an image counts by what it shows of the part.
-
-        Of features of length 1: their own lengths, 60 and more at first, would drown the margin and all other terms.
-        """
-        icm, margin = ICM_FORMS[self.config.icm_form], self.config.margin
-        loss = icm(_unit(output.feature), identities, infrared, margin, None)
-        if (parts := output.parts) is not None:
-            each = zip(_unit(parts.projected).unbind(1), parts.visibility.unbind(1), strict=True)
-            loss = loss + torch.stack([icm(f, identities, infrared, margin, v) for f, v in each]).mean()
-        return loss

@@ -13,7 +13,8 @@ from typing import Any, Literal, get_args
 
 import tomli_w
 
-from cscl.model import LossConfig, ModelConfig, ModelOptions
+from cscl.model import ModelConfig, ModelOptions
+from cscl.total_loss import LossConfig
 from data.loading.transforms import AugmentConfig
 from parsing.errors import InputError, MissingError
 

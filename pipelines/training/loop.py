@@ -15,8 +15,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from cscl.model import CSCL, TotalLoss
+from cscl.model import CSCL
 from cscl.spam import alpha_schedule
+from cscl.total_loss import TotalLoss
 from parsing.errors import CsclError
 from parsing.stopping import StopRequest, ignore_signals
 

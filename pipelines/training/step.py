@@ -9,8 +9,9 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from cscl.losses import label_targets
-from cscl.model import Output, TotalLoss
+from cscl.model import Output
 from cscl.spam import mask_distribution
+from cscl.total_loss import TotalLoss
 from data.loading.transforms import normalise
 
 from ..recipes.reading import Recipe

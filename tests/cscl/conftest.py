@@ -1,12 +1,19 @@
-"""What the tests of the network share: running a piece in bf16 beside its float32 self."""
+"""What the tests of the network share: the same weights at the start, and running a piece in bf16 beside float32."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 import torch
 from torch import Tensor
 
 Near = Callable[..., None]
+
+
+@pytest.fixture(autouse=True)
+def same_initial_weights() -> Iterator[None]:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
 
 
 @pytest.fixture

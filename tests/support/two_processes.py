@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from cscl.model import CSCL, TotalLoss
+from cscl.model import CSCL
+from cscl.total_loss import TotalLoss
 from pipelines.recipes.reading import read_recipe
 from pipelines.training.batch_norm import share_batch_norm
 from pipelines.training.processes import broadcast, gather, make_fabric

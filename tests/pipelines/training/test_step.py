@@ -16,8 +16,9 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from cscl.losses import label_targets
-from cscl.model import CSCL, TotalLoss
+from cscl.model import CSCL
 from cscl.spam import mask_distribution
+from cscl.total_loss import TotalLoss
 from data.loading.transforms import normalise
 from pipelines.recipes.reading import Recipe
 from pipelines.training.batch_norm import SharedBatchNorm, share_batch_norm
