@@ -15,6 +15,7 @@ import resource
 import shutil
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ SECONDS = 20
 MEMORY = 1 << 30
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 INTERESTING = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 0x7FFFFFFFFFFFFFFF, (1 << 64) - 1)
-WORDS = (b"../../x", b"/etc/passwd", b"\xff\xfe", b"\x00", b"nan", b"1e999", b"-1", b"[" * 300, b'"', b"=", b"\r\n",
+WORDS = (b"../../x", b"/etc/passwd", b"\xff\xfe", b"\x00", b"nan", b"1e999", b"-1", b"[" * 2000, b'"', b"=", b"\r\n",
          b"{", "\u202e\u00e9".encode(), b"9" * 400, b"0001,", b"C:\\x")  # fmt: skip
 
 
@@ -139,12 +140,15 @@ def run_target(name: str, out: Path, numbers: Sequence[int], seed: int) -> dict[
             results: Any = context.SimpleQueue()
             child = context.Process(target=try_inputs, args=(name, folder, left, seed, results))
             child.start()
-            before = len(left)
+            before, heard = len(left), time.monotonic()
             while child.is_alive() or not results.empty():
                 if results.empty():
                     child.join(0.02)
+                    if time.monotonic() - heard > 2 * SECONDS and len(left) < before:
+                        child.kill()  # within a library that does not let Python's alarm through
                     continue
                 number, finding = results.get()
+                heard = time.monotonic()
                 left.remove(number)
                 bar.update()
                 if finding:
@@ -152,7 +156,8 @@ def run_target(name: str, out: Path, numbers: Sequence[int], seed: int) -> dict[
             if left:
                 if len(left) == before and child.exitcode == 1:
                     raise click.ClickException(f"{name}: its valid file cannot be read, see above")
-                found[left.pop(0)] = f"the process ended with {child.exitcode}"
+                ended = "killed: it hung" if child.exitcode == -signal.SIGKILL else f"ended with {child.exitcode}"
+                found[left.pop(0)] = f"the process was {ended}"
                 bar.update()
     return found
 
