@@ -124,7 +124,7 @@ def read_result(file: Path) -> dict[str, Any]:
         raise MissingError(f"--baseline: there is no {file}; give the evaluation.json of another run")
     try:
         found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, or nested without end
         raise InputError(f"--baseline {file} is no JSON: {error}") from error
     if not isinstance(found, dict) or not {"about", "results", "queries"} <= set(found):
         raise InputError(f"--baseline {file} is no result of `cscl evaluate` of this version; evaluate that run again")

@@ -117,7 +117,7 @@ def read_run(run: Path) -> tuple[Recipe, RunInfo]:
         raise MissingError(f"{run} is no run: it holds no run.json; `cscl train --run {run}` makes one")
     try:
         info = RunInfo(**json.loads((run / "run.json").read_text(encoding="utf-8")))
-    except (json.JSONDecodeError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise InputError(f"{run / 'run.json'} cannot be read: {error}") from error
     return read_recipe(run / "recipe.toml"), info
 
