@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import CsclError, InputError
+from ..files import probe_folder
 from ..stopping import StopRequest
+from .index import shard_folder, shard_name
 
 NO_FLOCK = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -66,11 +68,9 @@ def _hold(index: Path, line: str) -> tuple[Path, int]:
     """The lock's path, and its open file with our line in it."""
     path = index.with_name(f"{index.name}.lock")
     try:
-        folder = index.with_suffix(".shards")
+        folder = shard_folder(index)
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f"00000.h5.{secrets.token_hex(4)}.part"
-        probe.touch()
-        probe.unlink()
+        probe_folder(folder, shard_name(0))
         file = _take(path, index)
         if file is None:  # no flock here
             path = path.with_suffix(".held")

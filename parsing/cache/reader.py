@@ -1,6 +1,5 @@
 """Reading a mask cache: by name, by number or by slice, as labels, as parts, or as probabilities."""
 
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Sequence
@@ -17,15 +16,10 @@ from ..labels import LabelSet
 from ..resize import resize_maps
 from ..schemes import PartScheme, part_scheme
 from .index import shard_folder
+from .provenance import fingerprint, labels_of
 from .shard import Status, read_columns
 
 Key = str | int
-
-
-def fingerprint(made_by: dict[str, Any]) -> tuple[str, str]:
-    """Canonical JSON of what made a cache, and its SHA-256: two caches may be mixed where it is the same."""
-    text = json.dumps(made_by, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return text, hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
 class MaskCache:
@@ -61,11 +55,7 @@ class MaskCache:
             self.made_by: dict[str, Any] = json.loads(attributes["made_by"])
             if fingerprint(self.made_by)[1] != self.fingerprint:
                 raise CacheError(f"{self.path}: its fingerprint does not fit what it says it was made by; parse again")
-            self.labels = LabelSet(
-                self.made_by["labels"]["name"],
-                tuple(self.made_by["labels"]["classes"]),
-                tuple((a, b) for a, b in self.made_by["labels"]["swaps"]),
-            )
+            self.labels: LabelSet = labels_of(self.made_by)
             self.size: tuple[int, int] = (self.made_by["size"][0], self.made_by["size"][1])
             with h5py.File(self.path, "r") as index:
                 self._shards = [Path(p).name for p in index["shards/path"].asstr()[:]]  # never leaves our folder

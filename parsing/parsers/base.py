@@ -16,7 +16,6 @@ from ..labels import LabelSet
 from .confidence import winners
 
 Size = tuple[int, int]
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CHANNELS = ("rgb", "bgr")
 
 

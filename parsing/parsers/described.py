@@ -3,13 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
+from ..images import IMAGENET_MEAN, IMAGENET_STD
 from ..labels import label_set
-from .base import IMAGENET_MEAN, IMAGENET_STD, NetworkParser, Size
+from .base import NetworkParser, Size
+from .registry import ParserSpec
 from .weights import content_hash
 
 
@@ -22,6 +25,22 @@ class Description:
     mean: Sequence[float] = IMAGENET_MEAN
     std: Sequence[float] = IMAGENET_STD
     channels: str = "rgb"
+
+
+def describe(spec: ParserSpec) -> Description:
+    """Return the description in a spec, with mean and std in [0, 1].
+
+    Raises:
+        InputError: if it lacks label set or input size, which a file does not say.
+    """
+    if spec.labels is None or spec.input_size is None:
+        raise InputError(f"--parser {spec.name}: say what it answers and takes, with --labels NAME --input HxW")
+    values = {"mean": spec.mean, "std": spec.std}
+    scale = 255 if any(v > 1 for vs in values.values() if vs is not None for v in vs) else 1
+    given: dict[str, Any] = {k: tuple(v / scale for v in vs) for k, vs in values.items() if vs is not None}
+    if spec.channels is not None:
+        given["channels"] = spec.channels
+    return Description(spec.labels, spec.input_size, **given)
 
 
 class DescribedParser(NetworkParser):

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError, MissingError, first_line
-from .described import DescribedParser, Description
+from .described import DescribedParser, Description, describe
+from .registry import ParserSpec
 
 
 class ExportedParser(DescribedParser):
@@ -23,6 +24,11 @@ class ExportedParser(DescribedParser):
         files = onnx_files(file) if kind == "onnx" else [file]
         network = (OnnxNetwork if kind == "onnx" else _script)(file, torch.device(device))
         super().__init__(f"{kind}:{file.name}", network, files, given, device)
+
+
+def build(spec: ParserSpec) -> ExportedParser:
+    """Load an exported file."""
+    return ExportedParser(spec.name.partition(":")[0], Path(spec.place), describe(spec), spec.device)
 
 
 def _script(file: Path, device: torch.device) -> nn.Module:

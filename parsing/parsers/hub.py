@@ -7,8 +7,8 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from ..cache.sealed import file_hash
 from ..errors import CsclError, InputError, MissingError, first_line
+from ..files import file_hash
 
 PATIENCE = float(os.environ.get("HF_HUB_ETAG_TIMEOUT") or 2.5)
 """Seconds that the hub has to answer before it counts as out of reach; the hub's own setting, where there is one."""

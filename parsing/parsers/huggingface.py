@@ -10,9 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import InputError
+from ..errors import InputError, first_line
 from ..labels import LABEL_SETS, LabelSet, label_set, sided
 from .base import Parser, Size
+from .registry import ParserSpec
 from .sources import HUB_MODELS, hf_files
 from .weights import content_hash
 
@@ -53,11 +54,10 @@ class HuggingFaceParser(Parser):
                 folder, output_loading_info=True, dtype=torch.float32, **options
             )
         except Exception as error:  # transformers raises whatever the model's files make it raise
-            lines = str(error).strip().splitlines() or [type(error).__name__]
             trust = (
                 "; to run the code that comes with it, name it with --remote-code too" if "remote" in str(error) else ""
             )
-            raise InputError(f"hf:{model} cannot be loaded by transformers: {lines[0][:300]}{trust}") from error
+            raise InputError(f"hf:{model} cannot be loaded by transformers: {first_line(error)}{trust}") from error
         for problem in ("missing_keys", "mismatched_keys"):
             if report[problem]:
                 raise InputError(
@@ -102,6 +102,11 @@ class HuggingFaceParser(Parser):
                 "image; give --input HxW to stretch images to that"
             )
         return tall[-2], tall[-1]
+
+
+def build(spec: ParserSpec) -> HuggingFaceParser:
+    """Load a model of the hub or of a folder."""
+    return HuggingFaceParser(spec.place, spec.device, spec.labels, spec.input_size, spec.remote_code)
 
 
 def match_labels(model: str, names: list[str], chosen: str | None) -> tuple[LabelSet, list[int]]:

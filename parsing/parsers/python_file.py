@@ -6,12 +6,18 @@ from pathlib import Path
 
 import torch
 
-from ..cache.sealed import file_hash
 from ..errors import InputError, MissingError
+from ..files import file_hash
 from .base import Parser
+from .registry import ParserSpec
 
 ATTRIBUTES = ("labels", "licence", "weights_hash", "input_size", "device")
 """What an adapter must set; its name is that of its file, and its hash gets the file's own mixed in."""
+
+
+def build(spec: ParserSpec) -> Parser:
+    """Build the parser of a Python file."""
+    return own_parser(Path(spec.place), spec.weights, spec.device)
 
 
 def own_parser(file: Path, weights: Path | None = None, device: str | torch.device = "cpu") -> Parser:

@@ -11,13 +11,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..images import IMAGENET_MEAN, IMAGENET_STD
 from ..labels import label_set
 from .base import Parser, Size
+from .registry import ParserSpec
 from .schp_network import SCHPNetwork
 from .sources import SCHP, SCHP_LICENCE, schp_file
 from .weights import content_hash, load_strictly, read_tensors
 
-MEAN, STD = (0.406, 0.456, 0.485), (0.225, 0.224, 0.229)
+MEAN, STD = IMAGENET_MEAN[::-1], IMAGENET_STD[::-1]
 """Of blue, green, red, in [0, 1]."""
 
 
@@ -78,6 +80,11 @@ class SCHPParser(Parser):
         both = [out_of_input(source, self.input_size, given, size) for source in sources]
         rows, columns = (torch.from_numpy(np.stack(m)).to(logits)[:, None] for m in zip(*both, strict=True))
         return rows @ logits @ columns.mT
+
+
+def build(spec: ParserSpec) -> SCHPParser:
+    """Load a published network."""
+    return SCHPParser(spec.name, spec.weights, spec.device, spec.narrow, spec.bf16)
 
 
 def scale_of(source: Size, input_size: Size) -> float:

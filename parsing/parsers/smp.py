@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from ..errors import InputError, MissingError
-from .described import DescribedParser, Description
+from .described import DescribedParser, Description, describe
+from .registry import ParserSpec
 from .weights import load_strictly, read_tensors
 
 FILES = ("config.json", "model.safetensors")
@@ -26,6 +27,11 @@ class SmpParser(DescribedParser):
             if not file.is_file():
                 raise MissingError(f"smp:{folder}: there is no {file.name}; give a folder that save_pretrained wrote")
         super().__init__(f"smp:{folder.name}", _network(*files), files, given, device)
+
+
+def build(spec: ParserSpec) -> SmpParser:
+    """Load a saved model."""
+    return SmpParser(Path(spec.place), describe(spec), spec.device)
 
 
 def _network(config: Path, weights: Path) -> nn.Module:

@@ -12,16 +12,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from ..errors import InputError, MissingError
+from ..errors import InputError, MissingError, first_line
+from ..files import write_file
 from ..labels import label_set
 from .base import NetworkParser, Size
 from .folding import fold_batch_norms, fold_segformer
+from .registry import ParserSpec
+from .sources import STREET_LICENCE
 
 BUILT_IN = Path(__file__).parents[1] / "weights" / "street.safetensors"
-LICENCE = (
-    "weights MIT (cscl); trained on Clothing Co-Parsing photographs, Apache-2.0 (Yang, Luo and Lin, CVPR 2014), from "
-    "the ImageNet weights of EfficientNet-Lite0, Apache-2.0"
-)
 FORMAT = "cscl-street-2"
 
 
@@ -54,7 +53,7 @@ class StreetParser(NetworkParser):
     """`street`, from the package or (`file`) as `cscl parser train` wrote it."""
 
     labels = label_set("street")
-    licence = LICENCE
+    licence = STREET_LICENCE
 
     def __init__(self, file: Path | None = None, device: str | torch.device = "cpu") -> None:
         self.name = "street"
@@ -67,13 +66,20 @@ class StreetParser(NetworkParser):
         return super().forward(batch.contiguous(memory_format=torch.channels_last))
 
 
+def build(spec: ParserSpec) -> StreetParser:
+    """Load `street`."""
+    return StreetParser(spec.weights, spec.device)
+
+
 def save_street(network: nn.Module, config: StreetNetwork, file: Path) -> None:
-    """Write the network in half precision, with what rebuilds it in the metadata."""
+    """Write the network in half precision, with what rebuilds it in the metadata.
+
+    Raises:
+        OSError: if the disk is full or the place cannot be written to.
+    """
     tensors = {k: v.half().contiguous() if v.is_floating_point() else v for k, v in network.state_dict().items()}
     metadata = {"format": FORMAT, "network": json.dumps(asdict(config), sort_keys=True)}
-    temporary = file.with_name(file.name + ".part")
-    temporary.write_bytes(_sorted_header(save(tensors, metadata)))
-    temporary.replace(file)
+    write_file(file, _sorted_header(save(tensors, metadata)))
 
 
 def _sorted_header(content: bytes) -> bytes:
@@ -120,6 +126,7 @@ def load_street(file: Path) -> tuple[nn.Module, StreetNetwork, str]:
             network = config.build()
         network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in tensors.items()})
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{file} holds other weights than it says ({reason}); give it again, or train anew") from error
+        raise InputError(
+            f"{file} holds other weights than it says ({first_line(error)}); give it again, or train anew"
+        ) from error
     return network, config, hashlib.sha256(file.read_bytes()).hexdigest()

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ..cache.sealed import file_hash
 from ..errors import InputError, MissingError, first_line
+from ..files import file_hash
 
 WRAPPERS = ("module.", "model.")
 """What DataParallel and wrapping classes put before every name of a stored tensor."""
