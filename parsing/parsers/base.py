@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,32 @@ Size = tuple[int, int]
 CHANNELS = ("rgb", "bgr")
 
 
+@dataclass(frozen=True)
+class ParserInfo:
+    """What a cache records of a parser.
+
+    Attributes:
+        name: as given to `--parser`.
+        labels: its label set.
+        licence: of its weights.
+        weights_hash: SHA-256 of the weights, which tells two parsers of one name apart.
+        preprocessing: all that is done to an image before the network, as JSON.
+    """
+
+    name: str
+    labels: LabelSet
+    licence: str
+    weights_hash: str
+    preprocessing: dict[str, Any]
+
+
 class Parser(ABC):
     """A human parser. An adapter sets the attributes and writes `prepare` and `forward`.
 
-    name: as given to `--parser`. labels: its label set. licence: of its weights, kept in every cache.
-    weights_hash: SHA-256 of the weights, which tells two parsers of one name apart.
-    input_size: (height, width) that `prepare` makes and `forward` takes.
+    Attributes:
+        name, labels, licence, weights_hash: see `ParserInfo`.
+        input_size: (height, width) that `prepare` makes and `forward` takes.
+        device: where `forward` computes.
     """
 
     name: str
@@ -38,6 +59,11 @@ class Parser(ABC):
     @abstractmethod
     def preprocessing(self) -> dict[str, Any]:
         """All that is done to an image before the network, as JSON: a part of the cache's fingerprint."""
+
+    @property
+    def info(self) -> ParserInfo:
+        """What a cache records of this parser."""
+        return ParserInfo(self.name, self.labels, self.licence, self.weights_hash, self.preprocessing)
 
     @abstractmethod
     def prepare(self, image: NDArray[np.uint8]) -> Tensor:
@@ -74,6 +100,17 @@ class Parser(ABC):
         return self.restore(logits, sources, size).softmax(1), agreement
 
 
+def stretching(input_size: Size, mean: Sequence[float], std: Sequence[float], channels: str = "rgb") -> dict[str, Any]:
+    """Return the preprocessing of a `NetworkParser`."""
+    return {
+        "resize": "antialiased bilinear",
+        "input": list(input_size),
+        "channels": channels,
+        "mean": tuple(mean),
+        "std": tuple(std),
+    }
+
+
 class NetworkParser(Parser):
     """A parser whose input is the image stretched to `input_size` and normalised by `mean` and `std` of [0, 1].
 
@@ -100,13 +137,7 @@ class NetworkParser(Parser):
 
     @property
     def preprocessing(self) -> dict[str, Any]:
-        return {
-            "resize": "antialiased bilinear",
-            "input": list(self.input_size),
-            "channels": self.channels,
-            "mean": self.mean,
-            "std": self.std,
-        }
+        return stretching(self.input_size, self.mean, self.std, self.channels)
 
     def prepare(self, image: NDArray[np.uint8]) -> Tensor:
         height, width = self.input_size

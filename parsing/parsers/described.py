@@ -27,7 +27,7 @@ class Description:
     channels: str = "rgb"
 
 
-def describe(spec: ParserSpec) -> Description:
+def description_of(spec: ParserSpec) -> Description:
     """Return the description in a spec, with mean and std in [0, 1].
 
     Raises:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError, MissingError, first_line
-from .described import DescribedParser, Description, describe
+from .described import DescribedParser, Description, description_of
 from .registry import ParserSpec
 
 
@@ -28,7 +28,7 @@ class ExportedParser(DescribedParser):
 
 def build(spec: ParserSpec) -> ExportedParser:
     """Load an exported file."""
-    return ExportedParser(spec.name.partition(":")[0], Path(spec.place), describe(spec), spec.device)
+    return ExportedParser(spec.name.partition(":")[0], Path(spec.place), description_of(spec), spec.device)
 
 
 def _script(file: Path, device: torch.device) -> nn.Module:

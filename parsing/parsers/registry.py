@@ -20,7 +20,7 @@ from .sources import (
 )
 
 if TYPE_CHECKING:  # a command's help reads the table, and torch takes seconds to load
-    from .base import Parser
+    from .base import Parser, ParserInfo
 
 DESCRIPTION = ("labels", "input_size", "mean", "std", "channels")
 """Fields of a spec that describe a file which does not describe itself."""
@@ -234,6 +234,21 @@ def find_parser(spec: ParserSpec) -> "Parser":
     # imported here and not above: an adapter with a missing extra must not be in the way of the others
     parser: Parser = import_module(f".{backend.module}", __package__).build(spec)
     return parser
+
+
+def describe_parser(spec: ParserSpec) -> "ParserInfo":
+    """Return what a cache records of a parser, if possible without loading its network.
+
+    Raises:
+        InputError, MissingError: as `find_parser`: whatever would keep the parser from being loaded is found here.
+    """
+    backend = find_backend(spec.name)
+    check_options(backend, spec)
+    read_info = getattr(import_module(f".{backend.module}", __package__), "read_info", None)
+    if read_info is None:  # only running such a network shows whether it answers as it should
+        return find_parser(replace(spec, device="cpu")).info
+    info: ParserInfo = read_info(spec)
+    return info
 
 
 def check_options(backend: Backend, spec: ParserSpec) -> None:

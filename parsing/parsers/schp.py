@@ -13,11 +13,11 @@ from torch import Tensor
 
 from ..images import IMAGENET_MEAN, IMAGENET_STD
 from ..labels import label_set
-from .base import Parser, Size
+from .base import Parser, ParserInfo, Size
 from .registry import ParserSpec
 from .schp_network import SCHPNetwork
 from .sources import SCHP, SCHP_LICENCE, schp_file
-from .weights import content_hash, load_strictly, read_tensors
+from .weights import check_fit, content_hash, load_strictly, read_tensors
 
 MEAN, STD = IMAGENET_MEAN[::-1], IMAGENET_STD[::-1]
 """Of blue, green, red, in [0, 1]."""
@@ -52,14 +52,7 @@ class SCHPParser(Parser):
 
     @property
     def preprocessing(self) -> dict[str, Any]:
-        return {
-            "resize": "bilinear affine, zero outside",
-            "input": list(self.input_size),
-            "channels": "bgr",
-            "mean": MEAN,
-            "std": STD,
-            "precision": "bfloat16" if self.bf16 else "float32",
-        }
+        return _preprocessing(self.input_size, self.bf16)
 
     def prepare(self, image: NDArray[np.uint8]) -> Tensor:
         rows, columns = into_input((image.shape[0], image.shape[1]), self.input_size)
@@ -80,6 +73,32 @@ class SCHPParser(Parser):
         both = [out_of_input(source, self.input_size, given, size) for source in sources]
         rows, columns = (torch.from_numpy(np.stack(m)).to(logits)[:, None] for m in zip(*both, strict=True))
         return rows @ logits @ columns.mT
+
+
+def _preprocessing(input_size: Size, bf16: bool) -> dict[str, Any]:
+    return {
+        "resize": "bilinear affine, zero outside",
+        "input": list(input_size),
+        "channels": "bgr",
+        "mean": MEAN,
+        "std": STD,
+        "precision": "bfloat16" if bf16 else "float32",
+    }
+
+
+def read_info(spec: ParserSpec) -> ParserInfo:
+    """Return what a cache records of the parser, without its network; the file is checked as in loading.
+
+    Raises:
+        InputError, MissingError: as loading does.
+    """
+    published, file = SCHP[spec.name], spec.weights or schp_file(spec.name)
+    labels = label_set(published.labels)
+    with torch.device("meta"):  # names and shapes alone
+        wanted = SCHPNetwork(len(labels)).state_dict()
+    check_fit(wanted, read_tensors(file), file, spec.name)
+    input_size = published.narrow if spec.narrow else published.input_size
+    return ParserInfo(spec.name, labels, SCHP_LICENCE, content_hash([file]), _preprocessing(input_size, spec.bf16))
 
 
 def build(spec: ParserSpec) -> SCHPParser:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ..errors import InputError, MissingError
-from .described import DescribedParser, Description, describe
+from .described import DescribedParser, Description, description_of
 from .registry import ParserSpec
 from .weights import load_strictly, read_tensors
 
@@ -31,7 +31,7 @@ class SmpParser(DescribedParser):
 
 def build(spec: ParserSpec) -> SmpParser:
     """Load a saved model."""
-    return SmpParser(Path(spec.place), describe(spec), spec.device)
+    return SmpParser(Path(spec.place), description_of(spec), spec.device)
 
 
 def _network(config: Path, weights: Path) -> nn.Module:

@@ -46,11 +46,27 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
 
 
 def load_strictly(network: nn.Module, tensors: Mapping[str, Tensor], file: Path, what: str) -> None:
-    """Put `tensors` into `network`; InputError where one is missing, too many or of another shape.
-
-    Counters of batches, which only training reads, may be too many. what: what the file should have been.
-    """
+    """Put `tensors` into `network`; arguments and errors as `check_fit`."""
     wanted = network.state_dict()
+    given = check_fit(wanted, tensors, file, what)
+    network.load_state_dict({name: tensor.to(wanted[name].dtype) for name, tensor in given.items()})
+
+
+def check_fit(wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor], file: Path, what: str) -> dict[str, Tensor]:
+    """Compare names and shapes of tensors with those of a network, which may be on the `meta` device.
+
+    Args:
+        wanted: the network's state dict.
+        tensors: what was read. Counters of batches, which only training reads, may be too many.
+        file: where they were read, for errors.
+        what: what the file should have been, for errors.
+
+    Returns:
+        The tensors that the network takes.
+
+    Raises:
+        InputError: if one is missing, foreign or of another shape.
+    """
     given = {k: v for k, v in tensors.items() if k in wanted or not k.endswith(".num_batches_tracked")}
     missing = [k for k in wanted if k not in given]
     foreign = [k for k in given if k not in wanted]
@@ -66,7 +82,7 @@ def load_strictly(network: nn.Module, tensors: Mapping[str, Tensor], file: Path,
                 f"{file} is no {what}: {name} is {tuple(given[name].shape)}, not {tuple(tensor.shape)}; "
                 f"give the weights of {what}"
             )
-    network.load_state_dict({name: tensor.to(wanted[name].dtype) for name, tensor in given.items()})
+    return given
 
 
 def content_hash(files: Sequence[Path]) -> str:

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ from parsing.cache.lock import writing_to
 from parsing.cache.provenance import Provenance, cache_attributes
 from parsing.cache.reader import MaskCache
 from parsing.cache.shard import Status, StoredFile, rename_people
-from parsing.parsers.base import Parser
-from parsing.parsers.registry import find_parser
+from parsing.parsers.base import ParserInfo
+from parsing.parsers.registry import describe_parser
 
 from ..devices import find_device
 from .config import ParseConfig
@@ -59,7 +59,7 @@ def parse(config: ParseConfig, only: Iterable[str] | None = None, again: frozens
     records = choose_records(data_set.images, config.limit, only)
     if not config.elsewhere:
         find_device(config.parser.device)  # refuse a wrong one now
-    parser = find_parser(replace(config.parser, device="cpu"))  # for what it says of itself
+    parser = describe_parser(config.parser)
     with writing_to(out, "cscl parse") as lock:
         attributes = _attributes(config, root, parser)
         whole = make_room(out, attributes, [r.name for r in records], config.overwrite)
@@ -98,7 +98,7 @@ def _rename_people(whole: Mapping[str, StoredFile], tasks: Sequence[ShardTask]) 
     return renamed
 
 
-def _attributes(config: ParseConfig, root: Path, parser: Parser) -> dict[str, Any]:
+def _attributes(config: ParseConfig, root: Path, parser: ParserInfo) -> dict[str, Any]:
     """Return the attributes of every file of the cache."""
     provenance = Provenance(
         parser=parser.name,
