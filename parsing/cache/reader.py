@@ -126,7 +126,7 @@ class MaskCache:
         chosen = part_scheme(scheme) if isinstance(scheme, str) else scheme
         numbers = np.arange(1, len(chosen) + 1, dtype=np.uint8)[:, None]
         if not (self.made_by["probs"] if soft is None else soft):
-            return (self.part_labels(key, chosen)[..., None, :, :] == numbers[..., None]).astype(np.float32)
+            return np.equal(self.part_labels(key, chosen)[..., None, :, :], numbers[..., None]).astype(np.float32)
         probs = self.probs(key)
         *batch, classes, height, width = probs.shape
         members = (self.table(chosen)[:classes] == numbers).astype(np.float32) / 255
@@ -159,7 +159,8 @@ class MaskCache:
         if isinstance(key, slice):
             return self._gather(what, np.arange(len(self))[key])
         if isinstance(key, str | int | np.integer):
-            return self._gather(what, np.array([self.number(key)]))[0]
+            one: NDArray[np.uint8] = self._gather(what, np.array([self.number(key)]))[0]
+            return one
         return self._gather(what, np.array([self.number(k) for k in key], np.int64))
 
     def _gather(self, what: str, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:

@@ -146,4 +146,5 @@ class NetworkParser(Parser):
 
     def forward(self, batch: Tensor) -> Tensor:
         ordered = batch.flip(1) if self.channels == "bgr" else batch
-        return self.network((ordered.float() - self._mean) / self._std)
+        logits: Tensor = self.network((ordered.float() - self._mean) / self._std)
+        return logits

@@ -1,6 +1,7 @@
 """`torchscript:FILE` and `onnx:FILE`: networks exported from elsewhere, with their label set and input given beside."""
 
 import warnings
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -34,10 +35,10 @@ def build(spec: ParserSpec) -> ExportedParser:
 def _script(file: Path, device: torch.device) -> nn.Module:
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore", r".*torch\.jit", FutureWarning
-            )  # told who wrote the file, not who reads it
-            return torch.jit.load(file, map_location=device)
+            # meant for whoever wrote the file, not for whoever reads it
+            warnings.filterwarnings("ignore", r".*torch\.jit", FutureWarning)
+            load: Callable[..., nn.Module] = torch.jit.load
+            return load(file, map_location=device)
     except (RuntimeError, ValueError, OSError) as error:
         raise InputError(f"{file} is no TorchScript file (torch.jit.save writes one): {first_line(error)}") from error
 
@@ -69,7 +70,7 @@ class OnnxNetwork(nn.Module):
         self.one_by_one = given[0].shape[:1] == [1]
 
     def forward(self, images: Tensor) -> Tensor:
-        batches = images.split(1) if self.one_by_one else (images,)
+        batches = torch.split(images, 1) if self.one_by_one else (images,)
         try:
             answers = [self.session.run(None, {self.input: b.cpu().numpy()})[0] for b in batches]
         except Exception as error:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +43,10 @@ class HuggingFaceParser(Parser):
     ) -> None:
         trusted = remote_code == model
         folder, weights = hf_files(model, trusted)
-        import transformers  # takes seconds: only when there is something to load
-        from transformers.utils.logging import disable_progress_bar, set_verbosity_error
-
-        disable_progress_bar()  # a bar for a file read in a second, in every worker
-        set_verbosity_error()  # what it warns of, weights that do not fit, is an error here
+        transformers: Any = import_module("transformers")  # takes seconds: only when there is something to load
+        logging: Any = import_module("transformers.utils.logging")
+        logging.disable_progress_bar()  # a bar for a file read in a second, in every worker
+        logging.set_verbosity_error()  # what it warns of, weights that do not fit, is an error here
         options = {"local_files_only": True, "trust_remote_code": trusted}
         try:
             processor = transformers.AutoImageProcessor.from_pretrained(folder, **options)
@@ -86,7 +86,8 @@ class HuggingFaceParser(Parser):
         }
 
     def prepare(self, image: NDArray[np.uint8]) -> Tensor:
-        return self.processor(images=image, return_tensors="pt", **self._resize)["pixel_values"][0]
+        prepared: Tensor = self.processor(images=image, return_tensors="pt", **self._resize)["pixel_values"][0]
+        return prepared
 
     def forward(self, batch: Tensor) -> Tensor:
         logits: Tensor = self.network(pixel_values=batch).logits

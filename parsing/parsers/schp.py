@@ -64,7 +64,7 @@ class SCHPParser(Parser):
         images = (batch.flip(1).float() / 255 - self._mean) / self._std
         precision = torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
         with precision:
-            fusion, _, _ = self.network(images.contiguous(memory_format=torch.channels_last))
+            fusion: Tensor = self.network(images.contiguous(memory_format=torch.channels_last))[0]
         return fusion
 
     def restore(self, logits: Tensor, sources: Sequence[Size], size: Size) -> Tensor:
@@ -140,5 +140,6 @@ def out_of_input(
 
 
 def interpolation(positions: NDArray[np.floating[Any]], samples: int) -> NDArray[np.float64]:
-    """Linear interpolation at `positions` among `samples` values as a matrix (positions, samples), zero outside."""
-    return np.maximum(0, 1 - np.abs(positions[:, None] - np.arange(samples)))
+    """Return linear interpolation at `positions` among `samples` values, zero outside: (positions, samples)."""
+    matrix: NDArray[np.float64] = np.maximum(0, 1 - np.abs(positions[:, None] - np.arange(samples)))
+    return matrix

@@ -80,7 +80,8 @@ class PyramidPooling(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         size = (x.shape[-2], x.shape[-1])
-        return self.bottleneck(torch.cat([*(resize(stage(x), size) for stage in self.stages), x], 1))
+        fused: Tensor = self.bottleneck(torch.cat([*(resize(stage(x), size) for stage in self.stages), x], 1))
+        return fused
 
 
 class EdgeBranch(nn.Module):

@@ -43,11 +43,12 @@ class StreetNetwork:
     def build(self) -> nn.Module:
         """Return the network with weights drawn at random: (B, 3, *input_size) to logits (B, 8, *input_size)."""
         try:
-            return smp.create_model(
+            network: nn.Module = smp.create_model(
                 self.architecture, self.encoder, encoder_weights=None, classes=len(label_set("street")), **self.options
             )
         except (KeyError, ValueError, TypeError, RuntimeError) as error:
             raise InputError(f"segmentation-models-pytorch cannot build {self}: {error}") from error
+        return network
 
 
 class StreetParser(NetworkParser):
@@ -95,7 +96,7 @@ def is_street(file: Path) -> bool:
     """Return whether `file` says that `save_street` wrote it, in this version or another."""
     try:
         with safe_open(file, "pt") as stored:
-            return (stored.metadata() or {}).get("format", "").startswith("cscl-street-")
+            return str((stored.metadata() or {}).get("format")).startswith("cscl-street-")
     except (SafetensorError, OSError):
         return False
 
