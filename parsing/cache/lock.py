@@ -36,7 +36,7 @@ class Lock:
     line: str
 
     def seen(self) -> bool:
-        """Whether the file is there with our line."""
+        """Return whether the file is there with our line."""
         try:
             return self.path.read_text(encoding="utf-8") == self.line
         except (OSError, UnicodeDecodeError):
@@ -45,10 +45,18 @@ class Lock:
 
 @contextmanager
 def writing_to(index: Path, purpose: str) -> Iterator[Lock]:
-    """Make the folders of the cache `index` and hold its lock; `purpose` says in one word or two what for.
+    """Make the folders of the cache `index` and hold its lock for the block.
 
-    LockedError says who holds it. InputError where the place cannot be written to, CsclError where it is full.
     A Ctrl-C while the lock is taken waits for that and leaves no file behind.
+
+    Args:
+        index: the cache's index file.
+        purpose: what the lock is for, in a word or two; other runs show it.
+
+    Raises:
+        LockedError: if another run holds the lock; it names that run.
+        InputError: if the place cannot be written to.
+        CsclError: if the disk is full.
     """
     since = time.strftime("%Y-%m-%d %H:%M:%S")
     line = f"{purpose}, process {os.getpid()} on {socket.gethostname()}, since {since}, {secrets.token_hex(8)}\n"
@@ -65,7 +73,7 @@ def writing_to(index: Path, purpose: str) -> Iterator[Lock]:
 
 
 def _hold(index: Path, line: str) -> tuple[Path, int]:
-    """The lock's path, and its open file with our line in it."""
+    """Return the lock's path, and its open file with our line in it."""
     path = index.with_name(f"{index.name}.lock")
     try:
         folder = shard_folder(index)
@@ -93,7 +101,7 @@ def _give_back(path: Path, file: int) -> None:
 
 
 def _take(path: Path, index: Path) -> int | None:
-    """The open file under an flock, which the system gives back when its process ends; None where there is none."""
+    """Return the open file under an flock, which ends with its process; None if the file system has no flock."""
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
@@ -116,7 +124,7 @@ def _take(path: Path, index: Path) -> int | None:
 
 
 def _create(path: Path, index: Path) -> int:
-    """The open file, created by us alone; one that a dead process of this machine left is replaced."""
+    """Return the open file, created by us alone; one that a dead process of this machine left is replaced."""
     while True:
         try:
             return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
@@ -133,7 +141,7 @@ def _create(path: Path, index: Path) -> int:
 
 
 def _first_line(path: Path) -> str:
-    """What a lock says of its holder, without the token."""
+    """Return the holder that a lock names, without the token."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").rpartition(",")[0] or "another run"
     except OSError:

@@ -67,25 +67,33 @@ class Parser(ABC):
 
     @abstractmethod
     def prepare(self, image: NDArray[np.uint8]) -> Tensor:
-        """One image (H, W, 3) uint8 RGB as the network takes it, (3, *input_size); runs in a thread pool."""
+        """Return one image (H, W, 3) uint8 RGB as the network takes it, (3, *input_size); called in a thread pool."""
 
     @abstractmethod
     def forward(self, batch: Tensor) -> Tensor:
-        """Class logits (B, C, h, w) of prepared images (B, 3, *input_size) on the parser's device."""
+        """Return class logits (B, C, h, w) of prepared images (B, 3, *input_size) on the parser's device."""
 
     def restore(self, logits: Tensor, sources: Sequence[Size], size: Size) -> Tensor:
-        """Logits (B, C, h, w) of the network put back over the whole of each image, as (B, C, *size).
+        """Put logits (B, C, h, w) of the network back over the whole of each image, as (B, C, *size).
 
-        sources: (height, width) of the images as they were; a parser that stretches to its input needs none.
+        Args:
+            logits: what `forward` returned.
+            sources: (height, width) of the images as they were; a parser that stretches to its input needs none.
+            size: (height, width) of the result.
         """
         return F.interpolate(logits, size, mode="bilinear", align_corners=False)
 
     @torch.inference_mode()
     def parse(self, batch: Tensor, sources: Sequence[Size], size: Size, flip: bool = True) -> tuple[Tensor, Tensor]:
-        """Class probabilities (B, C, *size) of prepared images, and their flip agreement (B) in [0, 1].
+        """Return class probabilities (B, C, *size) of prepared images, and their flip agreement (B) in [0, 1].
 
-        With `flip`, logits are averaged with those of the mirrored image, left and right classes swapped back.
-        The agreement is the share of the foreground that both label alike, 1 without `flip`.
+        The agreement is the share of the foreground that the image and its mirror image label alike, 1 without `flip`.
+
+        Args:
+            batch: (B, 3, *input_size), of `prepare`.
+            sources: (height, width) of the images as they were.
+            size: (height, width) of the result.
+            flip: average the logits with those of the mirrored image, left and right classes exchanged.
         """
         batch = batch.to(self.device)
         logits = self.forward(batch).float()
@@ -112,9 +120,16 @@ def stretching(input_size: Size, mean: Sequence[float], std: Sequence[float], ch
 
 
 class NetworkParser(Parser):
-    """A parser whose input is the image stretched to `input_size` and normalised by `mean` and `std` of [0, 1].
+    """A parser whose input is the image stretched to `input_size` and normalised by mean and standard deviation.
 
-    channels: the order in which the network takes red, green and blue; `mean` and `std` are in that order too.
+    Args:
+        network: normalised images (B, 3, *input_size) to class logits (B, C, h, w).
+        mean, std: three values each, of pixels in [0, 1], in the order of `channels`.
+        device: where it computes.
+        channels: the order in which the network takes red, green and blue.
+
+    Raises:
+        InputError: if channels, mean or std cannot be used.
     """
 
     def __init__(

@@ -46,7 +46,8 @@ def description_of(spec: ParserSpec) -> Description:
 class DescribedParser(NetworkParser):
     """A network of normalised images (B, 3, *input_size) to logits (B, C, h, w), stored in `files`.
 
-    InputError where it does not take such images, or does not answer a map of each class of the label set.
+    Raises:
+        InputError: if it does not take such images, or does not answer with a map of each class of the label set.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class DescribedParser(NetworkParser):
 
 
 def _missing(classes: tuple[str, ...], found: tuple[int, ...] | str) -> str:
-    """Which classes an answer of shape (1, C, h, w) has no channel for, or how many channels have no class."""
+    """Return which classes an answer of shape (1, C, h, w) has no channel for, or how many channels have no class."""
     if isinstance(found, str) or len(found) != 4:
         return ""
     if found[1] < len(classes):

@@ -79,7 +79,7 @@ class OnnxNetwork(nn.Module):
 
 
 def onnx_files(file: Path) -> list[Path]:
-    """The file and those beside it that hold its tensors; InputError where one is missing or lies elsewhere."""
+    """Return the file and those beside it that hold its tensors; MissingError if one is missing or lies elsewhere."""
     onnx = _needed("onnx")
     try:
         graph = onnx.load(file, load_external_data=False).graph

@@ -21,16 +21,22 @@ from .weights import content_hash
 STATED = (
     "do_resize", "size", "resample", "do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std",
 )  # fmt: skip
-"""What of an image processor's settings decides its answer, where it neither crops nor pads."""
+"""The settings of an image processor that decide its answer, if it neither crops nor pads."""
 
 
 class HuggingFaceParser(Parser):
     """A model of the hub, or of a folder that `save_pretrained` wrote.
 
-    labels: name of the label set, or its TOML file; else that of a known model, or the one that the config's id2label
-    spells, or one made of it. input_size: stretch images to this, where the image processor itself would crop or keep
-    the aspect. remote_code: the same ORG/NAME or DIR again, to run the Python files that come with the model; never
-    otherwise.
+    Args:
+        model: ORG/NAME, or the folder.
+        device: where it computes.
+        labels: name of the label set, or its TOML file; None for that of a known model, or the one that the config's
+            id2label spells, or one made of it.
+        input_size: stretch images to this, if the image processor itself would crop or keep the aspect.
+        remote_code: the same ORG/NAME or DIR again, to run the Python files that come with the model; never otherwise.
+
+    Raises:
+        InputError, MissingError: if it cannot be loaded, or crops its images.
     """
 
     def __init__(
@@ -94,7 +100,7 @@ class HuggingFaceParser(Parser):
         return logits if self.order == list(range(logits.shape[1])) else logits[:, self.order]
 
     def _input_size(self, model: str) -> Size:
-        """The size that images of any aspect come out as; InputError where there is no such one."""
+        """Return the size to which images of any aspect are stretched; InputError if there is no such size."""
         tall, wide = (self.prepare(np.zeros((*size, 3), np.uint8)).shape for size in ((96, 48), (48, 96)))
         settings = {} if self._resize else self.processor.to_dict()
         if tall != wide or settings.get("do_center_crop") or settings.get("do_pad"):
@@ -111,10 +117,13 @@ def build(spec: ParserSpec) -> HuggingFaceParser:
 
 
 def match_labels(model: str, names: list[str], chosen: str | None) -> tuple[LabelSet, list[int]]:
-    """The label set of a model whose classes are called `names`, and the channel that holds each of its classes.
+    """Return the label set of a model whose classes are called `names`, and the channel of each of its classes.
 
     >>> match_labels("me/parser", ["Hat", "Background"], None)[1]
     [1, 0]
+
+    Raises:
+        InputError: if the classes do not fit the `chosen` label set, or none of them is the background.
     """
     spelt = [re.sub(r"[\s_]+", "-", name.strip().lower()) for name in names]
     if chosen is not None:
@@ -148,7 +157,7 @@ def _resizing(size: Size | None) -> dict[str, Any]:
 
 
 def _licence(card: Path, model: str) -> str:
-    """What the model's card says, in the first lines that are for machines."""
+    """Return the licence in a model card's header."""
     if card.is_file() and (found := re.search(r"^license(?:_name)?: *(\S.*)$", card.read_text("utf-8"), re.MULTILINE)):
         return f"{found[1].strip()} (model card of {model})"
     return "not stated; see the page of the model"

@@ -21,7 +21,7 @@ def build(spec: ParserSpec) -> Parser:
 
 
 def own_parser(file: Path, weights: Path | None = None, device: str | torch.device = "cpu") -> Parser:
-    """What `build(weights, device)` of the file returns; the file's code runs with all rights of this process."""
+    """Return the parser that `build(weights, device)` of the file makes; its code runs with all rights of ours."""
     if not file.is_file():
         raise MissingError(f"python:{file}: there is no such file")
     found = spec_from_file_location(f"cscl_parser_{file.stem}", file)

@@ -68,7 +68,7 @@ class SCHPParser(Parser):
         return fusion
 
     def restore(self, logits: Tensor, sources: Sequence[Size], size: Size) -> Tensor:
-        """Up to the input (corners aligned), back through the affine, then to `size`: one product along each axis."""
+        """Map logits to the input (corners aligned), back through the affine, then to `size`, axis by axis."""
         given = (logits.shape[2], logits.shape[3])
         both = [out_of_input(source, self.input_size, given, size) for source in sources]
         rows, columns = (torch.from_numpy(np.stack(m)).to(logits)[:, None] for m in zip(*both, strict=True))
@@ -107,7 +107,7 @@ def build(spec: ParserSpec) -> SCHPParser:
 
 
 def scale_of(source: Size, input_size: Size) -> float:
-    """Source pixels to one input pixel: the box of the whole image, its short side widened to the input's aspect."""
+    """Return source pixels per input pixel: the image's box, its short side widened to the input's aspect."""
     height, width = source[0] - 1, source[1] - 1
     widened = max(width, height * input_size[1] / input_size[0], 1)
     return widened / (input_size[1] - 1)
@@ -115,7 +115,7 @@ def scale_of(source: Size, input_size: Size) -> float:
 
 @lru_cache(maxsize=64)
 def into_input(source: Size, input_size: Size) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The affine from image to input, which neither turns nor shears, as a matrix of rows and one of columns."""
+    """Return the affine from image to input, without rotation or shear, as a matrix of rows and one of columns."""
     scale = scale_of(source, input_size)
     rows, columns = (
         interpolation((np.arange(m) - (m - 1) / 2) * scale + (n - 1) / 2, n).astype(np.float32)
@@ -128,7 +128,7 @@ def into_input(source: Size, input_size: Size) -> tuple[NDArray[np.float32], NDA
 def out_of_input(
     source: Size, input_size: Size, given: Size, size: Size
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """From logits of shape `given` to the input, to the image, to `size`, as a matrix of rows and one of columns."""
+    """Return the map from logits of shape `given` to the input, to the image, to `size`, as `into_input` does."""
     scale = scale_of(source, input_size)
     matrices = []
     for n, m, g, s in zip(source, input_size, given, size, strict=True):

@@ -35,7 +35,7 @@ def build(spec: ParserSpec) -> SmpParser:
 
 
 def _network(config: Path, weights: Path) -> nn.Module:
-    """The saved architecture, with every tensor of the file: built here, so that nothing is downloaded or skipped."""
+    """Build the saved architecture with every tensor of the file, so that nothing is downloaded or skipped."""
     try:
         options: dict[str, Any] = json.loads(config.read_text(encoding="utf-8"))
         kind = options.pop("_model_class")

@@ -85,7 +85,7 @@ def save_street(network: nn.Module, config: StreetNetwork, file: Path) -> None:
 
 
 def _sorted_header(content: bytes) -> bytes:
-    """The same safetensors file with its header's keys sorted: the library writes metadata in no fixed order."""
+    """Return the same safetensors file with its header's keys sorted: the library writes metadata in no fixed order."""
     size = int.from_bytes(content[:8], "little")
     header = json.dumps(json.loads(content[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)

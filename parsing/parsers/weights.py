@@ -1,4 +1,4 @@
-"""Weights of parsers: read as tensors alone, loaded strictly, told apart by SHA-256."""
+"""Weights of parsers: read as tensors alone, loaded strictly, identified by SHA-256."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -17,10 +17,13 @@ WRAPPERS = ("module.", "model.")
 
 
 def read_tensors(file: Path) -> dict[str, Tensor]:
-    """The named tensors of a .safetensors file or of a checkpoint of torch, whose pickle may hold tensors alone.
+    """Return the named tensors of a .safetensors file or of a checkpoint of torch, whose pickle may hold tensors alone.
 
-    A checkpoint's `state_dict` is taken where it has one; a prefix `module.` or `model.` that all names share is cut
-    off. MissingError without a file; InputError, naming it, where it is truncated or holds something else.
+    A checkpoint's `state_dict` is taken if it has one; a prefix `module.` or `model.` that all names share is cut off.
+
+    Raises:
+        MissingError: if there is no such file.
+        InputError: if it is truncated or holds something else; it names the file.
     """
     if not file.is_file():
         raise MissingError(f"no weights file {file}")
@@ -86,7 +89,7 @@ def check_fit(wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor], file:
 
 
 def content_hash(files: Sequence[Path]) -> str:
-    """SHA-256 of one file, or of the names and hashes of several, in the order given."""
+    """Return the SHA-256 of one file, or of the names and hashes of several, in the order given."""
     if len(files) == 1:
         return file_hash(files[0])
     return hashlib.sha256("".join(f"{f.name} {file_hash(f)}\n" for f in files).encode("utf-8")).hexdigest()
