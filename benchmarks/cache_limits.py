@@ -28,15 +28,11 @@ from PIL import Image
 from tqdm import tqdm
 
 from data.simulators.layouts import label_name
-from parsing import MaskCache
-from parsing.cache.index import build_index, shard_folder
-from parsing.cache.reader import fingerprint
-from parsing.cache.shard import FORMAT_VERSION, Columns, Status, write_shard
-from parsing.labels import label_set
+from parsing import CacheWriter, MaskCache
+from parsing.cache.index import shard_folder
 from pipelines.datasets.simulate import make_figures
 
 SIZE = (288, 144)
-SHARD = 1024
 
 
 class Nothing(torch.nn.Module):
@@ -48,29 +44,12 @@ class Nothing(torch.nn.Module):
 
 def write_cache(index: Path, masks: np.ndarray, images: int) -> None:
     """A cache of `images` masks, those of `masks` (N, 288, 144) in turn."""
-    labels = label_set("street")
-    made_by = {
-        "parser": "truth", "weights": "0" * 64, "preprocessing": {}, "size": list(SIZE), "flip": False, "probs": False,
-        "labels": {"name": labels.name, "classes": labels.classes, "swaps": labels.swaps},
-    }  # fmt: skip
-    text, digest = fingerprint(made_by)
-    attributes = {
-        "format_version": FORMAT_VERSION, "fingerprint": digest, "made_by": text, "data_set": "sysu", "root": ".",
-        "licence": "none",
-    }  # fmt: skip
-    shard_folder(index).mkdir(parents=True)
-    shards = []
-    for start in tqdm(range(0, images, SHARD), unit="shard", desc="write"):
-        rows = np.arange(start, min(start + SHARD, images))
-        columns = Columns(
-            np.array([f"cam1/{n // 20:04d}/{n % 20:04d}.jpg" for n in rows], dtype=object),
-            np.full(len(rows), Status.OK, np.uint8), np.ones(len(rows), np.float32),
-            np.tile(np.array([SIZE], np.int32), (len(rows), 1)), (rows // 20).astype(np.int32),
-            np.ones(len(rows), np.int32), np.zeros(len(rows), np.uint8),
-        )  # fmt: skip
-        shards.append(shard_folder(index) / f"{start // SHARD:05d}.h5")
-        write_shard(shards[-1], masks[rows % len(masks)], columns, attributes)
-    build_index(index, shards)
+    with CacheWriter(
+        index, labels="street", size=SIZE, parser="truth", weights="0" * 64, data_set="sysu", licence="none",
+    ) as cache:  # fmt: skip
+        for n in tqdm(range(images), unit="mask", desc="write"):
+            name = f"cam1/{n // 20:04d}/{n % 20:04d}.jpg"
+            cache.add(name, masks[n % len(masks)], identity=n // 20, camera=1, source_size=SIZE)
 
 
 def drawn_masks(folder: Path) -> tuple[Path, np.ndarray]:

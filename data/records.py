@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from parsing.modality import Modality as Modality
+
 from .words import endings, listed
 
-Modality = Literal["visible", "infrared"]
 Skip = Literal["nothing", "sysu-same-place", "same-identity-and-camera"]
 
 

@@ -18,5 +18,5 @@ class CacheError(InputError):
 
 
 def first_line(error: BaseException) -> str:
-    """What another library's error says, cut to the first line of it, or its name where it says nothing."""
+    """Return the first line of an error's message, at most 200 characters; its class name if the message is empty."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

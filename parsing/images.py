@@ -10,6 +10,8 @@ from PIL import ExifTags, Image, ImageFile, ImageOps
 
 from .errors import CsclError
 
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of red, green and blue, in [0, 1]: the input of most networks that were trained on photographs."""
 MOST_PIXELS = 100_000_000
 NO_PICTURES = ("MPEG", "EPS")
 """Formats that Pillow names but does not decode by itself."""

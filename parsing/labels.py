@@ -34,7 +34,7 @@ class LabelSet:
         return len(self.classes)
 
     def index(self, name: str) -> int:
-        """Index of the class `name`; InputError names the classes there are."""
+        """Return the index of the class `name`; InputError names the classes there are."""
         try:
             return self.classes.index(name)
         except ValueError:
@@ -93,10 +93,13 @@ LABEL_SETS: dict[str, LabelSet] = {
 
 
 def label_set(name: str) -> LabelSet:
-    """The label set called `name`, or the one in the TOML file that `name` is a path to.
+    """Return the label set called `name`, or the one in the TOML file that `name` is a path to.
 
     The file: `name = "..."` and `classes = ["background", ...]`; the sides are read from the names (`parsing.sides`),
-    or said with `swaps = [["one class", "its mirror image"], ...]`. InputError lists the known ones.
+    or given with `swaps = [["one class", "its mirror image"], ...]`.
+
+    Raises:
+        InputError: if there is none; it lists the known ones.
     """
     if name in LABEL_SETS:
         return LABEL_SETS[name]
@@ -121,7 +124,7 @@ def _pair(swap: object) -> tuple[str, str]:
 
 
 def own_file(what: str, name: str, known: Iterable[str]) -> Path:
-    """The TOML file that `name` is a path to, of a `what` that is not one of the `known` ones."""
+    """Return the TOML file that `name` is a path to, of a `what` that is not one of the `known` ones."""
     if not name.endswith(".toml"):
         raise InputError(f"no {what} {name!r}; there are {', '.join(known)}, or give a .toml file")
     file = Path(name)
@@ -131,12 +134,13 @@ def own_file(what: str, name: str, known: Iterable[str]) -> Path:
 
 
 def sided(name: str, classes: Sequence[str], swaps: Iterable[tuple[str, str]] | None = None) -> LabelSet:
-    """The label set of these classes, in which a flip swaps the `swaps`, or else what the names say are sides.
-
-    InputError names a class of one side that has none on the other.
+    """Return the label set of these classes; a flip exchanges the `swaps`, or else the sides that the names show.
 
     >>> sided("mine", ["background", "Left arm", "arm_right"]).swaps
     ((1, 2),)
+
+    Raises:
+        InputError: if a class of one side has none on the other; it names the class.
     """
     if swaps is None:
         return LabelSet(name, tuple(classes), mirrored(name, classes))

@@ -7,9 +7,11 @@ from numpy.typing import NDArray
 
 
 def resize_maps(maps: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Soft maps (..., h, w) at (..., *size): bilinear where a side grows, the mean of the area where it shrinks."""
+    """Resize soft maps (..., h, w) to (..., *size): bilinear if a side grows, the mean of the area if it shrinks."""
     height, width = size
-    return np.matmul(np.matmul(_weights(maps.shape[-2], height), maps), _weights(maps.shape[-1], width).T)
+    rows, columns = _weights(maps.shape[-2], height), _weights(maps.shape[-1], width)
+    resized: NDArray[np.float32] = np.matmul(np.matmul(rows, maps), columns.T)
+    return resized
 
 
 Box = tuple[float, float, float, float]
@@ -17,8 +19,10 @@ Box = tuple[float, float, float, float]
 
 
 def resize_labels(labels: NDArray[np.uint8], size: tuple[int, int], box: Box | None = None) -> NDArray[np.uint8]:
-    """Labels (..., h, w), or what of them lies in `box`, at (..., *size): each pixel is the one nearest to its centre,
-    so no class is made up."""
+    """Resize labels (..., h, w), or the part of them in `box`, to (..., *size).
+
+    Each pixel is the one nearest to its centre, so that no class is made up.
+    """
     top, left, height, width = box or (0, 0, *labels.shape[-2:])
     rows, columns = (
         (start + (np.arange(new) + 0.5) * old / new).astype(np.int64).clip(0, last - 1)
@@ -29,7 +33,7 @@ def resize_labels(labels: NDArray[np.uint8], size: tuple[int, int], box: Box | N
 
 @lru_cache(maxsize=32)
 def _weights(old: int, new: int) -> NDArray[np.float32]:
-    """Matrix (new, old), rows sum to 1, that resizes one side of a map."""
+    """Return the matrix (new, old), rows sum to 1, that resizes one side of a map."""
     weights = np.zeros((new, old), np.float32)
     rows = np.arange(new)
     if new >= old:  # pixel centres are at half numbers, beyond the outermost the map is constant

@@ -38,7 +38,7 @@ class PartScheme:
         return len(self.parts)
 
     def table(self, labels: LabelSet) -> NDArray[np.uint8]:
-        """Look-up table (256,) from class to part; 255 stays 255. InputError names the part that has no class."""
+        """Return the look-up table (256,), class to part; 255 stays 255. InputError names a part without a class."""
         if labels.name not in self.groups:
             known, key = ", ".join(self.groups), _toml_key(labels.name)
             raise InputError(
@@ -61,7 +61,7 @@ class PartScheme:
         return table
 
     def flipped(self, labels: LabelSet) -> tuple[int, ...]:
-        """Permutation (Q+1) of background and parts under a left-right flip, from what it does to the classes."""
+        """Return the permutation (Q+1) of background and parts under a left-right flip, from that of the classes."""
         table = self.table(labels)
         turned: dict[int, int] = {}
         for one, other in enumerate(labels.flipped):
@@ -133,7 +133,7 @@ def _split(groups: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
 
 
 def _merged(groups: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    """reid4 out of reid6: arms with upper, legs with lower (SPReID's grouping)."""
+    """Return reid4 made of reid6: arms with upper, legs with lower (SPReID's grouping)."""
     joined = {
         "head": groups["head"],
         "upper": f"{groups['upper']} {groups['arms']}",

@@ -36,7 +36,7 @@ Side = tuple[str, tuple[str, ...]]
 def mirrored(name: str, classes: Sequence[str]) -> tuple[tuple[int, int], ...]:
     """Pairs (left, right) of class numbers, in the order of the left ones; `name` is the label set's.
 
-    `left-arm`, `Left arm`, `arm_left`, `LeftArm`, `leftarm`, `L-arm` and `larm` are all the left arm. InputError where
+    `left-arm`, `Left arm`, `arm_left`, `LeftArm`, `leftarm`, `L-arm` and `larm` are all the left arm. InputError if
     a side lacks its partner or two classes are the same side of the same part: a flip would then have no answer.
 
     >>> mirrored("mine", ["background", "R-arm", "arm left"])
@@ -68,7 +68,7 @@ _ANSWER = 'swaps = [["one class", "its mirror image"]] in its TOML file, or swap
 
 
 def side_of(spelt: str) -> Side | None:
-    """The side and the part that a class name says; None where it says none, or both."""
+    """Return side and part of a class name; None if it names no side, or both."""
     words = [word.lower() for word in _WORD.findall(spelt)]
     sides, rest = [], []
     for word in words:

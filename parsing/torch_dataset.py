@@ -19,21 +19,26 @@ Joint = Callable[[Any, tv_tensors.Mask], tuple[Any, Any]]
 
 
 class WithMasks(Dataset[tuple[Any, ...]]):
-    """`dataset[i]` with its mask put in second place: (image, mask, label, ...).
+    """`dataset[i]` with its mask inserted in second place: (image, mask, label, ...).
 
     >>> data = WithMasks(ImageFolder("data/SYSU-MM01/cam1"), MaskCache("data/sysu_masks.h5"), transform=v2.Compose([
     ...     v2.RandomHorizontalFlip(), v2.Resize((288, 144)), v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]))
     >>> image, mask, label = data[0]              # (3, 288, 144), (4, 288, 144), int
 
-    mask: tv_tensors.Mask as large as the image; parts (Q, H, W) float32 in [0, 1] of `scheme`, or the classes
-    (H, W) uint8 of `cache.labels` where scheme is None. transform: called with (image, mask), as torchvision's
-    transforms.v2 are, so that both move together. A mirrored image of a label set with sides has its left and right
-    classes exchanged: `cache.labels.flipped`.
+    The mask is a tv_tensors.Mask as large as the image. A mirrored image of a label set with sides has its left and
+    right classes exchanged: `cache.labels.flipped`.
 
-    paths: of the images, in the order of `dataset`; None takes them from its `samples` or `imgs`, as torchvision's
-    have. Below `cache.root`, or names of the cache as they are. Raises InputError where an image has no mask, and
-    where `dataset` has a transform of its own, since a mask cannot follow what that does; move it here, or vouch
-    with aligned=True that it moves nothing.
+    Args:
+        dataset: a data set of (image, label, ...).
+        cache: the masks.
+        paths: of the images, in the order of `dataset`, below `cache.root` or as the cache names them; None takes them
+            from its `samples` or `imgs`, as torchvision's data sets have.
+        scheme: a part scheme for parts (Q, H, W) float32 in [0, 1]; None for classes (H, W) uint8 of `cache.labels`.
+        transform: called with (image, mask), as torchvision's transforms.v2 are, so that both move together.
+        aligned: accept a transform of `dataset`'s own, which moves nothing.
+
+    Raises:
+        InputError: if an image has no mask, or `dataset` has a transform of its own, which the mask could not follow.
     """
 
     def __init__(
@@ -85,7 +90,7 @@ class WithMasks(Dataset[tuple[Any, ...]]):
         return torch.from_numpy(self.cache.parts(name, self.scheme))
 
     def _name(self, path: str | os.PathLike[str]) -> str:
-        """The cache's name of an image file; where it has none, the path below the data set's folder."""
+        """Return the cache's name of an image file; the path below the data set's folder if it has none."""
         name = Path(path).as_posix()
         folder, file = os.path.split(path)
         for place in (folder, os.path.realpath(folder)):  # as given, then with links followed
@@ -96,7 +101,7 @@ class WithMasks(Dataset[tuple[Any, ...]]):
 
 
 def _size(image: Any) -> tuple[int, int]:
-    """(height, width) of a tensor (..., H, W), an array (H, W, C) or a PIL image."""
+    """Return (height, width) of a tensor (..., H, W), an array (H, W, C) or a PIL image."""
     if isinstance(image, Tensor):
         return int(image.shape[-2]), int(image.shape[-1])
     if hasattr(image, "shape"):
@@ -105,7 +110,7 @@ def _size(image: Any) -> tuple[int, int]:
 
 
 def _resized(mask: Tensor, size: tuple[int, int]) -> Tensor:
-    """Classes (H, W) to the nearest, parts (Q, H, W) bilinear."""
+    """Resize classes (H, W) to the nearest, parts (Q, H, W) bilinearly."""
     if mask.shape[-2:] == size:
         return mask
     if mask.dim() == 2:

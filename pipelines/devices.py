@@ -2,7 +2,7 @@
 
 import torch
 
-from parsing.errors import InputError
+from parsing.errors import InputError, first_line
 
 
 def find_device(name: str) -> str:
@@ -12,5 +12,5 @@ def find_device(name: str) -> str:
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise InputError(f"--device {name} cannot be used: {str(error).splitlines()[0]}; try --device cpu") from error
+        raise InputError(f"--device {name} cannot be used: {first_line(error)}; try --device cpu") from error
     return name

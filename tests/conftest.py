@@ -7,15 +7,15 @@ os.environ["TQDM_DISABLE"] = "1"  # read when tqdm is imported
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from parsing.cache.index import build_index, shard_folder
-from parsing.cache.reader import MaskCache, fingerprint
-from parsing.cache.shard import FORMAT_VERSION, Columns, Status, write_shard
+from parsing.cache.builder import OneImage, ShardBuilder
+from parsing.cache.index import finish_cache, shard_folder, shard_name
+from parsing.cache.provenance import Provenance, cache_attributes
+from parsing.cache.reader import MaskCache
 from parsing.labels import label_set
 from parsing.parsers.street import StreetNetwork, save_street
 from pipelines.datasets.simulate import make_figures
@@ -84,36 +84,25 @@ def make_cache(tmp_path: Path) -> Callable[..., MaskCache]:
         source: tuple[int, int] = (100, 40),
     ) -> MaskCache:
         path = path or tmp_path / "data" / "masks.h5"
-        shard_folder(path).mkdir(parents=True)
         found = label_set(labels)
         masks = bars(len(names), *size, len(found)) if masks is None else masks
-        made_by: dict[str, Any] = {
-            "parser": "test", "weights": "0" * 64, "preprocessing": {}, "size": list(size), "flip": False,
-            "probs": probs,
-            "labels": {"name": found.name, "classes": list(found.classes), "swaps": [list(s) for s in found.swaps]},
-        }  # fmt: skip
-        text, digest = fingerprint(made_by)
-        attributes = {
-            "format_version": FORMAT_VERSION, "fingerprint": digest, "made_by": text, "data_set": "sysu",
-            "root": os.path.relpath(path.parent / "SYSU-MM01", path.parent), "licence": "MIT",
-        }  # fmt: skip
+        chances = shares(masks, len(found)) if probs else None
+        provenance = Provenance("test", "0" * 64, found, size, probs=probs)
+        root = path.parent / "SYSU-MM01"
+        attributes = cache_attributes(path, provenance, data_set="sysu", root=root, licence="MIT")
         written = []
+        shard_folder(path).mkdir(parents=True)
         for start in range(0, len(names), 5):
             rows = slice(start, start + 5)
-            count = len(names[rows])
-            columns = Columns(
-                np.array(names[rows], dtype=object),
-                np.array(status or [Status.OK] * len(names), np.uint8)[rows],
-                np.full(count, 0.9, np.float32),
-                np.tile(np.array([source], np.int32), (count, 1)),
-                np.arange(count, dtype=np.int32),
-                np.ones(count, np.int32),
-                np.zeros(count, np.uint8),
-            )
-            written.append(shard_folder(path) / f"{start // 5:05d}.h5")
-            chances = shares(masks[rows], len(found)) if probs else None
-            write_shard(written[-1], masks[rows], columns, attributes, chances)
-        build_index(path, written)
+            images = [OneImage(name, number, 1) for number, name in enumerate(names[rows])]
+            shard = ShardBuilder(images, size, provenance.probs_shape)
+            trust = np.full(len(images), 0.9, np.float32)
+            small = None if chances is None else chances[rows]
+            shard.put(range(len(images)), masks[rows], [source] * len(images), trust, small)
+            if status is not None:
+                shard.status[:] = status[rows]
+            written.append(shard.write(shard_folder(path) / shard_name(len(written)), attributes))
+        finish_cache(path, written)
         return MaskCache(path)
 
     return make

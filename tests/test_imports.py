@@ -84,6 +84,15 @@ def test_the_cache_is_imported_inside_a_repository_with_packages_of_our_names(fo
     assert done.stdout.strip() == "[]"
 
 
+def test_the_writer_and_the_table_of_parsers_are_imported_without_torch() -> None:
+    code = (
+        f"import sys, parsing.parsers.registry, parsing.cache.writer; print([m for m in {HEAVY} if m in sys.modules])"
+    )
+    done = within(ROOT, code)
+    assert done.stderr == ""
+    assert done.stdout.strip() == "[]"
+
+
 def test_the_foreign_packages_would_have_been_imported(foreign: Path) -> None:
     assert "the foreign data was imported" in within(foreign, "import data").stderr
 

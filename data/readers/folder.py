@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import ClassVar
 
 from parsing.errors import InputError, MissingError
+from parsing.modality import MODALITIES
 
-from ..records import DataSet, Finding, Modality, Protocol, Record, Trial
+from ..records import DataSet, Finding, Protocol, Record, Trial
 from ..words import listed
 from .listing import cameras_of, list_below, read_words, require
 from .naming import DISTRACTORS, alike, by_level, by_pattern, recurring
 
-MODALITIES: tuple[Modality, ...] = ("visible", "infrared")
 TEST_LIST = "test_id.txt"
 
 
@@ -32,7 +32,7 @@ class Folder(DataSet):
         "    visible/0002_c1s1_000451.jpg ...                 (or flat, named as Market-1501's; else --pattern)\n"
         "    test_id.txt                                      (to evaluate: names of people to test, one a line)"
     )
-    parts = MODALITIES
+    parts: ClassVar[tuple[str, ...]] = MODALITIES
 
     def __init__(self, root: Path, pattern: str | None = None) -> None:
         super().__init__(root)

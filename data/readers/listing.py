@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from parsing.errors import InputError, MissingError
 from parsing.images import image_suffixes
+from parsing.modality import MODALITIES
 
 from ..records import DataSet
 from ..words import is_text, printable
@@ -16,7 +17,7 @@ SIGNS = {
     "sysu": ("cam1", "cam3"),
     "regdb": ("Visible", "Thermal"),
     "llcm": ("test_vis", "test_nir"),
-    "folder": ("visible", "infrared"),
+    "folder": MODALITIES,
 }
 """Folders that together give a data set away."""
 

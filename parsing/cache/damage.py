@@ -8,18 +8,20 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ..errors import CacheError, MissingError
-from .index import SHARD_NAME, orphans, shard_folder, shards_of
-from .sealed import file_hash, is_sealed
-from .shard import Columns, OtherVersionError, read_columns
+from ..errors import CacheError, MissingError, first_line
+from .index import SHARD_NAME, orphans, shard_folder, shard_name, shards_of
+from .shard import Columns, OtherVersionError, StoredFile, read_columns, read_stored
 
 
 @dataclass(frozen=True)
 class Damage:
-    """One file that is not as it should be. kind: `shard` must be parsed again, `index` rebuilt, `leftover` removed;
-    `unfinished` needs the command that began it.
+    """One file that is not as it should be.
 
-    masks: how many it costs; 0 where it costs none or nobody can tell.
+    Attributes:
+        kind: `shard` must be parsed again, `index` rebuilt, `leftover` removed; `unfinished` needs the command that
+            began it.
+        what: the damage, to be read after the path.
+        masks: how many masks are lost; 0 if none are or the number is unknown.
     """
 
     path: Path
@@ -30,48 +32,51 @@ class Damage:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a cache's files hold. attributes: what the whole ones say of the cache, None where none is whole.
+    """The content of a cache's files.
 
-    expected: names of its images as far as a whole index knows them, shard by shard. whole: columns of the whole
-    shards by file name.
+    Attributes:
+        attributes: those of the whole files, None if no file is whole.
+        expected: columns of each shard by file name, as a whole index says; None without one.
+        whole: the whole shards by file name.
     """
 
     index: Path
     damage: tuple[Damage, ...]
     attributes: Mapping[str, Any] | None
     expected: Mapping[str, Columns] | None
-    whole: Mapping[str, Columns]
+    whole: Mapping[str, StoredFile]
 
 
 def inspect_cache(index: Path, counted: Callable[[int], object] = lambda shards: None) -> Inspection:
-    """Read every file of the cache; `counted` is told of each shard that is done.
+    """Read every file of the cache once; call `counted` with 1 after each shard.
 
-    MissingError where there is no such cache, OtherVersionError for one of another format.
+    Raises:
+        MissingError: if there is no such cache.
+        OtherVersionError: if it is of another format.
     """
     present = shards_of(index)
     if not index.is_file() and not present:
         raise MissingError(f"no mask cache at {index}; `cscl parse --dataset NAME --out {index}` makes one")
     damage: list[Damage] = []
     attributes, expected, hashes = _read_index(index, damage)
-    names = sorted(expected) if expected is not None else [f"{i:05d}.h5" for i in range(_last(present) + 1)]
-    whole: dict[str, Columns] = {}
+    names = sorted(expected) if expected is not None else list(map(shard_name, range(_last(present) + 1)))
+    whole: dict[str, StoredFile] = {}
     for name in names:
         path = shard_folder(index) / name
         masks = len(expected[name]) if expected is not None else 0
         if not path.is_file():
             damage.append(Damage(path, "shard", f"is missing{_of(masks)}", masks))
-        elif (wrong := _broken(path)) is not None:
-            damage.append(Damage(path, "shard", wrong, masks))
+        elif (stored := read_stored(path)) is None:
+            damage.append(Damage(path, "shard", _harm(path), masks))
         else:
-            columns, found = read_columns(path)
-            attributes = attributes or found
-            if found != attributes:
+            attributes = attributes or stored.attributes
+            if stored.attributes != attributes:
                 damage.append(Damage(path, "shard", "belongs to another cache", masks))
-            elif expected is not None and not np.array_equal(columns.names, expected[name].names):
+            elif expected is not None and not np.array_equal(stored.columns.names, expected[name].names):
                 damage.append(Damage(path, "shard", "holds other images than the index says", masks))
             else:
-                whole[name] = columns
-                if expected is not None and hashes[name] != file_hash(path):
+                whole[name] = stored
+                if expected is not None and hashes[name] != stored.sha256:
                     damage.append(Damage(index, "index", f"was made of another {name} than is there"))
         counted(1)
     for path in present:
@@ -84,42 +89,46 @@ def inspect_cache(index: Path, counted: Callable[[int], object] = lambda shards:
 def _read_index(
     index: Path, damage: list[Damage]
 ) -> tuple[Mapping[str, Any] | None, Mapping[str, Columns] | None, Mapping[str, str]]:
-    """Attributes, columns and SHA-256 of its shards by file name; nothing where it is damaged."""
+    """Return attributes, and columns and SHA-256 of its shards by file name; nothing if it is damaged."""
     if not index.is_file():
         damage.append(Damage(index, "index", "is missing, and with it how many shards there were"))
         return None, None, {}
-    try:
-        columns, attributes = read_columns(index)
-        if not is_sealed(index):
-            raise CacheError(f"{index} was changed since it was written")
-        with h5py.File(index, "r") as file:
-            names = [Path(p).name for p in file["shards/path"].asstr()[:]]
-            counts, hashes = file["shards/count"][:], file["shards/sha256"].asstr()[:]
-    except OtherVersionError:
-        raise
-    except CacheError as error:
-        damage.append(Damage(index, "index", str(error).removeprefix(f"{index} ")))
+    stored = read_stored(index)
+    if stored is None:
+        damage.append(Damage(index, "index", _index_harm(index)))
         return None, None, {}
+    with h5py.File(index, "r") as file:
+        names = [Path(p).name for p in file["shards/path"].asstr()[:]]
+        counts, hashes = file["shards/count"][:], file["shards/sha256"].asstr()[:]
     starts = np.concatenate([[0], np.cumsum(counts)])
-    pieces = {name: columns.rows(slice(a, b)) for name, a, b in zip(names, starts[:-1], starts[1:], strict=True)}
-    return attributes, pieces, dict(zip(names, hashes, strict=True))
+    pieces = {name: stored.columns.rows(slice(a, b)) for name, a, b in zip(names, starts[:-1], starts[1:], strict=True)}
+    return stored.attributes, pieces, dict(zip(names, hashes, strict=True))
 
 
 def _last(shards: list[Path]) -> int:
     return max((int(p.stem) for p in shards if SHARD_NAME.fullmatch(p.name)), default=-1)
 
 
-def _broken(path: Path) -> str | None:
-    """What is wrong with a shard that is there; None where every byte is as written."""
-    if is_sealed(path):
-        return None
+def _index_harm(index: Path) -> str:
+    """Describe the damage of an index that is there."""
+    try:
+        read_columns(index)
+    except OtherVersionError:
+        pass  # noise: `read_stored` has raised for a version that can be believed
+    except CacheError as error:
+        return str(error).removeprefix(f"{index} ")
+    return "was changed since it was written"
+
+
+def _harm(path: Path) -> str:
+    """Describe the damage of a shard that is there."""
     try:
         with h5py.File(path, "r") as file:
             labels = file["labels"]
             lost = sum(not _readable(labels, row) for row in range(len(labels)))
             total = len(labels)
     except (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
-        return f"cannot be read ({(str(error) or type(error).__name__).splitlines()[0]})"
+        return f"cannot be read ({first_line(error)})"
     return f"was changed since it was written: {lost} of its {total} masks cannot be read"
 
 

@@ -1,71 +1,91 @@
 """The index of a mask cache: one file over all shards, made from them and from nothing else."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 
 from ..errors import CacheError
-from .sealed import file_hash, leftovers, write_whole
-from .shard import Columns, read_columns
+from ..files import leftovers
+from .sealed import write_whole
+from .shard import Columns, StoredFile
 
 SHARD_NAME = re.compile(r"\d{5}\.h5")
-"""How shards are called; what else lies in their folder is not ours."""
+"""The names of shards; other files in their folder are not ours."""
+
+
+def shard_name(number: int) -> str:
+    """Return the file name of the shard of this number, from 0."""
+    return f"{number:05d}.h5"
 
 
 def shard_folder(index: Path) -> Path:
-    """The folder of shards beside an index: `sysu_masks.h5` -> `sysu_masks.shards`."""
+    """Return the folder of shards beside an index: `sysu_masks.h5` -> `sysu_masks.shards`."""
     return index.with_suffix(".shards")
 
 
 def shards_of(index: Path) -> list[Path]:
-    """The files in the folder of shards that are called as shards are."""
+    """Return the files in the folder of shards that are named as shards are, sorted."""
     return sorted(path for path in shard_folder(index).glob("*.h5") if SHARD_NAME.fullmatch(path.name))
 
 
 def orphans(index: Path) -> list[Path]:
-    """Temporary files that killed runs left beside the index and in the folder of shards."""
+    """Return the temporary files that killed runs left beside the index and in the folder of shards."""
     folder = shard_folder(index)
     beside = leftovers(index.parent, re.compile(re.escape(index.name)))
     return beside + (leftovers(folder, SHARD_NAME) if folder.is_dir() else [])
 
 
-def build_index(index: Path, shards: list[Path]) -> None:
-    """Write `index` over `shards` (in order), with a virtual `labels` so that plain h5py reads every mask."""
-    read = [read_columns(path) for path in shards]
-    if not read:
+def build_index(index: Path, shards: Sequence[StoredFile]) -> None:
+    """Write `index` over `shards` (in order), with a virtual `labels` so that plain h5py reads every mask.
+
+    Raises:
+        CacheError: if there is no shard, or the shards are of different caches.
+        CsclError: if the disk is full or the place cannot be written to.
+    """
+    if not shards:
         raise CacheError(f"{index}: there is no shard to index")
-    attributes: dict[str, Any] = read[0][1]
-    for path, (_, found) in zip(shards, read, strict=True):
-        if found != attributes:
-            raise CacheError(f"{path} belongs to another cache than {shards[0]}")
-    counts = np.array([len(columns) for columns, _ in read])
-    columns = Columns.joined([c for c, _ in read])
+    first = shards[0]
+    for shard in shards:
+        if shard.attributes != first.attributes:
+            raise CacheError(f"{shard.path} belongs to another cache than {first.path}")
+    counts = np.array([len(shard) for shard in shards])
+    columns = Columns.joined([shard.columns for shard in shards])
 
     def fill(file: h5py.File) -> None:
-        file.attrs.update(attributes)
+        file.attrs.update(sorted(first.attributes.items()))  # one order, whether read or just written: same bytes
         columns.write(file)
         text = h5py.string_dtype("utf-8")
-        relative = [f"{shard_folder(index).name}/{path.name}" for path in shards]
+        relative = [f"{shard_folder(index).name}/{shard.path.name}" for shard in shards]
         file.create_dataset("shards/path", data=relative, dtype=text, track_times=False)
         file.create_dataset("shards/count", data=counts, track_times=False)
-        file.create_dataset("shards/sha256", data=[file_hash(p) for p in shards], dtype=text, track_times=False)
+        file.create_dataset("shards/sha256", data=[s.sha256 for s in shards], dtype=text, track_times=False)
         file.create_dataset("shard", data=np.repeat(np.arange(len(shards)), counts), track_times=False)
         file.create_dataset("row", data=np.concatenate([np.arange(n) for n in counts]), track_times=False)
-        for name in ("labels", "probs"):
-            with h5py.File(shards[0], "r") as first:
-                if name not in first:
-                    continue
-                shape = first[name].shape[1:]
+        with h5py.File(first.path, "r") as stored:
+            shapes = {name: stored[name].shape[1:] for name in ("labels", "probs") if name in stored}
+        for name, shape in shapes.items():
             _create_virtual(file, name, relative, counts.tolist(), shape)
 
     write_whole(index, fill)
 
 
+def finish_cache(index: Path, shards: Sequence[StoredFile]) -> None:
+    """Write the index over `shards`, then remove the shards and temporary files that earlier runs left beside them.
+
+    Raises:
+        CacheError, CsclError: as `build_index`.
+    """
+    build_index(index, shards)
+    kept = {shard.path.name for shard in shards}
+    for stale in (*(path for path in shards_of(index) if path.name not in kept), *orphans(index)):
+        stale.unlink(missing_ok=True)
+
+
 def _create_virtual(file: h5py.File, name: str, paths: list[str], counts: list[int], shape: tuple[int, ...]) -> None:
-    """The rows of data set `name` (n, *shape) in all `paths`, as one; without the times that h5py's own would keep."""
+    """Join the rows of data set `name` (n, *shape) in all `paths`; without the times that h5py's call would keep."""
     layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     layout.set_layout(h5py.h5d.VIRTUAL)
     layout.set_obj_track_times(False)

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import CsclError, InputError
+from ..files import probe_folder
 from ..stopping import StopRequest
+from .index import shard_folder, shard_name
 
 NO_FLOCK = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -34,7 +36,7 @@ class Lock:
     line: str
 
     def seen(self) -> bool:
-        """Whether the file is there with our line."""
+        """Return whether the file is there with our line."""
         try:
             return self.path.read_text(encoding="utf-8") == self.line
         except (OSError, UnicodeDecodeError):
@@ -43,19 +45,21 @@ class Lock:
 
 @contextmanager
 def writing_to(subject: Path, purpose: str, folder: Path | None = None) -> Iterator[Lock]:
-    """Hold the lock of a cache (`subject` is its index) or a run's folder: the file `SUBJECT.lock` beside it.
-
-    purpose: who writes, as `cscl parse`, for the message to others.
-    folder: made, and tried whether it can be written to; None for the folder of the index's shards.
-
-    Raises:
-        LockedError: says who holds it.
-        InputError: the folder cannot be written to.
-        CsclError: the disk is full.
+    """Hold the lock of a cache or a run for the block: the file `SUBJECT.lock` beside it.
 
     A Ctrl-C while the lock is taken waits for that and leaves no file behind.
+
+    Args:
+        subject: a cache's index file, or a run's folder.
+        purpose: what the lock is for, in a word or two; other processes show it.
+        folder: what is made, and tried whether it can be written to; None for the folder of the cache's shards.
+
+    Raises:
+        LockedError: if another process holds the lock; it names that process.
+        InputError: if the place cannot be written to.
+        CsclError: if the disk is full.
     """
-    folder = folder or subject.with_suffix(".shards")
+    folder = folder or shard_folder(subject)
     since = time.strftime("%Y-%m-%d %H:%M:%S")
     line = f"{purpose}, process {os.getpid()} on {socket.gethostname()}, since {since}, {secrets.token_hex(8)}\n"
     held = None
@@ -75,9 +79,7 @@ def _hold(subject: Path, folder: Path, line: str) -> tuple[Path, int]:
     path = subject.with_name(f"{subject.name}.lock")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f"00000.h5.{secrets.token_hex(4)}.part"
-        probe.touch()
-        probe.unlink()
+        probe_folder(folder, shard_name(0))
         file = _take(path, subject)
         if file is None:  # no flock here
             path = path.with_suffix(".held")
@@ -100,7 +102,7 @@ def _give_back(path: Path, file: int) -> None:
 
 
 def _take(path: Path, subject: Path) -> int | None:
-    """The open file under an flock, which the system gives back when its process ends; None where there is none."""
+    """Return the open file under an flock, which ends with its process; None if the file system has no flock."""
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
@@ -123,7 +125,7 @@ def _take(path: Path, subject: Path) -> int | None:
 
 
 def _create(path: Path, subject: Path) -> int:
-    """The open file, created by us alone; one that a dead process of this machine left is replaced."""
+    """Return the open file, created by us alone; one that a dead process of this machine left is replaced."""
     while True:
         try:
             return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
@@ -140,7 +142,7 @@ def _create(path: Path, subject: Path) -> int:
 
 
 def _first_line(path: Path) -> str:
-    """What a lock says of its holder, without the token."""
+    """Return the holder that a lock names, without the token."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").rpartition(",")[0] or "another run"
     except OSError:

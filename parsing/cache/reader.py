@@ -1,6 +1,5 @@
 """Reading a mask cache: by name, by number or by slice, as labels, as parts, or as probabilities."""
 
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Sequence
@@ -17,32 +16,36 @@ from ..labels import LabelSet
 from ..resize import resize_maps
 from ..schemes import PartScheme, part_scheme
 from .index import shard_folder
+from .provenance import fingerprint, labels_of
 from .shard import Status, read_columns
 
 Key = str | int
 
 
-def fingerprint(made_by: dict[str, Any]) -> tuple[str, str]:
-    """Canonical JSON of what made a cache, and its SHA-256: two caches may be mixed where it is the same."""
-    text = json.dumps(made_by, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return text, hashlib.sha256(text.encode("utf-8")).hexdigest()
-
-
 class MaskCache:
-    """The masks that `cscl parse` wrote, read from its index file and the shards beside it.
+    """The masks of a cache, read from its index file and the shards beside it.
 
     >>> cache = MaskCache("data/sysu_masks.h5")
     >>> cache["cam1/0001/0001.jpg"]                 # (H, W) uint8, classes of cache.labels
-    >>> cache.parts("cam1/0001/0001.jpg", "reid4")  # (4, H, W) float32, one map a part
+    >>> cache.parts("cam1/0001/0001.jpg", "reid4")  # (4, H, W) float32, one map per part
 
-    Files are opened when first needed, once a process, so a cache survives fork and pickling. Raises
-    MissingError where there is no file, CacheError where it is damaged or of another version.
+    Files are opened when first needed, once per process, so that a cache survives fork and pickling.
 
-    names: image names in the data set, in order. status, confidence, source_size, identity, camera, modality:
-    arrays in the same order (`parsing.cache.shard.Columns`). has_mask: (N,), False where no image could be
-    parsed. size: (H, W) of the masks. labels: their label set.
-    data_set, root: where the images are; pattern: how their paths name identity and camera, None where the data set
-    knows. made_by: parser, weights, preprocessing, size; fingerprint: its hash.
+    Attributes:
+        names: image names in the data set, in order.
+        status, confidence, source_size, identity, camera, modality: arrays in the same order, see
+            `parsing.cache.shard.Columns`.
+        has_mask: (N) bool, False if the image could not be parsed.
+        size: (H, W) of the masks.
+        labels: their label set.
+        data_set, root: name and folder of the images' data set.
+        pattern: how their paths name identity and camera; None if the data set knows.
+        made_by: parser, weights, preprocessing and size, see `parsing.cache.provenance.Provenance`.
+        fingerprint: the hash of `made_by`.
+
+    Raises:
+        MissingError: if there is no such file.
+        CacheError: if it is damaged, of another version or no index of a cache.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -61,11 +64,7 @@ class MaskCache:
             self.made_by: dict[str, Any] = json.loads(attributes["made_by"])
             if fingerprint(self.made_by)[1] != self.fingerprint:
                 raise CacheError(f"{self.path}: its fingerprint does not fit what it says it was made by; parse again")
-            self.labels = LabelSet(
-                self.made_by["labels"]["name"],
-                tuple(self.made_by["labels"]["classes"]),
-                tuple((a, b) for a, b in self.made_by["labels"]["swaps"]),
-            )
+            self.labels: LabelSet = labels_of(self.made_by)
             self.size: tuple[int, int] = (self.made_by["size"][0], self.made_by["size"][1])
             with h5py.File(self.path, "r") as index:
                 self._shards = [Path(p).name for p in index["shards/path"].asstr()[:]]  # never leaves our folder
@@ -102,7 +101,11 @@ class MaskCache:
         return f"MaskCache({str(self.path)!r}: {len(self)} masks, {self.labels.name}, {height}x{width})"
 
     def number(self, key: Key) -> int:
-        """The row of an image, by name or (also negative) number; KeyError and IndexError as for dict and list."""
+        """Return the row of an image, by name or (also negative) number.
+
+        Raises:
+            KeyError, IndexError: if there is none, as for dict and list.
+        """
         if isinstance(key, str):
             if key not in self._numbers:
                 raise KeyError(f"{key} is not in {self.path} ({len(self)} images, the first is {self.names[0]})")
@@ -112,31 +115,41 @@ class MaskCache:
         return int(key) % len(self)
 
     def __getitem__(self, key: Key | slice | Sequence[Key]) -> NDArray[np.uint8]:
-        """Labels (H, W) of one image, (N, H, W) of a slice or a sequence of names or numbers."""
+        """Return labels (H, W) of one image, (N, H, W) of a slice or a sequence of names or numbers."""
         return self._read("labels", key)
 
     def probs(self, key: Key | slice | Sequence[Key]) -> NDArray[np.uint8]:
-        """Class probabilities (C, h, w), or (N, C, h, w), in 1/255 at a quarter of the size; CacheError without."""
+        """Return class probabilities in 1/255 at a quarter of the size: (C, H // 4, W // 4), or (N, C, H // 4, W // 4).
+
+        Raises:
+            CacheError: if the cache holds none.
+        """
         if not self.made_by["probs"]:
             raise CacheError(f"{self.path} holds no probabilities; parse with --probs")
         return self._read("probs", key)
 
     def part_labels(self, key: Key | slice | Sequence[Key], scheme: str | PartScheme = "reid4") -> NDArray[np.uint8]:
-        """Labels regrouped to a part scheme: 0 background, 1..Q; shaped as `cache[key]`."""
+        """Return labels regrouped to a part scheme: 0 background, 1..Q parts; shaped as `cache[key]`."""
         return self.table(scheme)[self[key]]
 
     def parts(
         self, key: Key | slice | Sequence[Key], scheme: str | PartScheme = "reid4", soft: bool | None = None
     ) -> NDArray[np.float32]:
-        """One map a part in [0, 1]: (Q, H, W), or (N, Q, H, W); without background.
+        """Return one map per part in [0, 1], without background: (Q, H, W), or (N, Q, H, W).
 
-        Where the cache has probabilities, the sum of those of the part's classes, bilinear from a quarter of the
-        size; else 0 and 1 from the labels. soft: True insists on probabilities (CacheError), False on labels.
+        Args:
+            key: an image, a slice or a sequence of images.
+            scheme: a part scheme or its name.
+            soft: True for the sum of the probabilities of each part's classes, bilinear from a quarter of the size;
+                False for 0 and 1 from the labels; None for soft maps if the cache has probabilities.
+
+        Raises:
+            CacheError: if `soft` is True and the cache holds no probabilities.
         """
         chosen = part_scheme(scheme) if isinstance(scheme, str) else scheme
         numbers = np.arange(1, len(chosen) + 1, dtype=np.uint8)[:, None]
         if not (self.made_by["probs"] if soft is None else soft):
-            return (self.part_labels(key, chosen)[..., None, :, :] == numbers[..., None]).astype(np.float32)
+            return np.equal(self.part_labels(key, chosen)[..., None, :, :], numbers[..., None]).astype(np.float32)
         probs = self.probs(key)
         *batch, classes, height, width = probs.shape
         members = (self.table(chosen)[:classes] == numbers).astype(np.float32) / 255
@@ -144,11 +157,11 @@ class MaskCache:
         return resize_maps(maps.reshape(*batch, len(chosen), height, width), self.size).clip(0, 1)
 
     def table(self, scheme: str | PartScheme) -> NDArray[np.uint8]:
-        """Look-up table (256,) from this cache's classes to the parts of `scheme`."""
+        """Return the look-up table (256,) from this cache's classes to the parts of `scheme`."""
         return (part_scheme(scheme) if isinstance(scheme, str) else scheme).table(self.labels)
 
     def preload(self, keys: Iterable[Key] | None = None) -> NDArray[np.uint8]:
-        """Labels (N, H, W) of `keys`, or of every image, read once in the order of the file.
+        """Return labels (N, H, W) of `keys`, or of every image, read once in the order of the file.
 
         The array is plain memory: processes forked later (a DataLoader's workers) share it.
         """
@@ -169,7 +182,8 @@ class MaskCache:
         if isinstance(key, slice):
             return self._gather(what, np.arange(len(self))[key])
         if isinstance(key, str | int | np.integer):
-            return self._gather(what, np.array([self.number(key)]))[0]
+            one: NDArray[np.uint8] = self._gather(what, np.array([self.number(key)]))[0]
+            return one
         return self._gather(what, np.array([self.number(k) for k in key], np.int64))
 
     def _gather(self, what: str, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:

@@ -1,8 +1,6 @@
 """HDF5 files that are written whole or not at all, under a seal that shows any later damage."""
 
 import hashlib
-import os
-import re
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -10,19 +8,22 @@ from pathlib import Path
 import h5py
 
 from ..errors import CsclError
+from ..files import write_file
 
 SEAL_SIZE = 512
 """Bytes before the HDF5 content, in what HDF5 calls its user block: text with the SHA-256 of the content."""
 BEGINNING = b"cscl sha256 "
-TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.part")
-"""What follows a file's name while it is written."""
+BLOCK = 1 << 20
+"""Bytes that are read and hashed at a time."""
 
 
-def write_whole(path: Path, fill: Callable[[h5py.File], None]) -> None:
-    """Create the HDF5 file `path` by `fill(file)`: made in memory, written under a temporary name, synced, renamed.
+def write_whole(path: Path, fill: Callable[[h5py.File], None]) -> str:
+    """Create the HDF5 file `path` by `fill(file)`, in memory first, and return the SHA-256 of the file.
 
-    Two writers of one file do not meet, and a writer that is killed leaves a temporary file and the old `path`.
-    CsclError where the disk is full or the place cannot be written to.
+    Two writers of one file do not meet; a writer that is killed leaves the old `path` and a temporary file.
+
+    Raises:
+        CsclError: if the disk is full or the place cannot be written to.
     """
     # in memory first: HDF5 itself cannot let go of a file that a full disk did not take
     with h5py.File(
@@ -31,50 +32,37 @@ def write_whole(path: Path, fill: Callable[[h5py.File], None]) -> None:
         fill(made)
         made.flush()
         content = made.id.get_file_image()
-    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
+    seal = _seal(hashlib.sha256(content).hexdigest())
     try:
-        try:
-            with open(temporary, "xb") as file:
-                file.write(_seal(hashlib.sha256(content).hexdigest()))
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_file(path, seal, content)
     except OSError as error:
         raise CsclError(
             f"{path} could not be written: {error.strerror or error}; once that is mended, the same command goes on"
         ) from error
+    whole = hashlib.sha256(seal)
+    whole.update(content)
+    return whole.hexdigest()
 
 
-def is_sealed(path: Path) -> bool:
-    """Whether `path` is there and every byte is as it was written."""
+def sealed_hash(path: Path) -> str | None:
+    """Return the SHA-256 of the file `path`; None unless it is there and every byte is as it was written."""
+    content = hashlib.sha256()
     try:
         with open(path, "rb") as file:
-            return file.read(SEAL_SIZE) == _seal(hashlib.file_digest(file, "sha256").hexdigest())
+            seal = file.read(SEAL_SIZE)
+            whole = hashlib.sha256(seal)
+            while block := file.read(BLOCK):
+                content.update(block)
+                whole.update(block)
     except OSError:  # not there, or on a part of a disk that cannot be read any more
-        return False
+        return None
+    return whole.hexdigest() if seal == _seal(content.hexdigest()) else None
 
 
 def was_ours(path: Path) -> bool:
-    """Whether a file that may be damaged begins as those of `write_whole` do."""
+    """Return whether a file that may be damaged begins as those of `write_whole` do."""
     with open(path, "rb") as file:
         return file.read(len(BEGINNING)) == BEGINNING
-
-
-def leftovers(folder: Path, name: re.Pattern[str]) -> list[Path]:
-    """Temporary files in `folder` that killed writers of files called `name` left behind."""
-    found = ((path, TEMPORARY.search(path.name)) for path in folder.iterdir())
-    return sorted(
-        path for path, end in found if end and end.end() == len(path.name) and name.fullmatch(path.name[: end.start()])
-    )
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _seal(digest: str) -> bytes:

@@ -1,6 +1,6 @@
 """One shard of a mask cache: written whole or not at all, and checked before it is believed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import IntEnum
 from pathlib import Path
@@ -10,14 +10,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CacheError
-from .sealed import is_sealed, write_whole
-
-FORMAT_VERSION = 1
-MODALITIES = ("visible", "infrared")
-ATTRIBUTES = ("fingerprint", "made_by", "data_set", "root", "licence")
-"""What every shard and index says of itself, as text, beside its `format_version`; and `pattern` where the
-data set was read by one."""
+from ..errors import CacheError, first_line
+from .provenance import ATTRIBUTES, FORMAT_VERSION
+from .sealed import sealed_hash, was_ours, write_whole
 
 
 class OtherVersionError(CacheError):
@@ -25,7 +20,7 @@ class OtherVersionError(CacheError):
 
 
 class Status(IntEnum):
-    """What became of an image: parsed; not a readable image; nobody found in it; whatever parsed it was killed."""
+    """How parsing an image ended: with a mask; no readable image; a mask of nobody; all its processes were killed."""
 
     OK = 0
     UNREADABLE = 1
@@ -35,10 +30,15 @@ class Status(IntEnum):
 
 @dataclass(frozen=True)
 class Columns:
-    """What is known of each of N images beside its mask.
+    """What a cache holds of each of N images beside its mask, one array (N, ...) per column.
 
-    status: Status. confidence: in [0, 1]. source_size: (height, width) of the image file, 0 where unreadable.
-    identity, camera: the data set's numbers. modality: index into MODALITIES.
+    Attributes:
+        names: path of the image below the data set's folder, with forward slashes.
+        status: Status.
+        confidence: in [0, 1].
+        source_size: (N, 2), height and width of the image file in pixels, 0 if it is unreadable.
+        identity, camera: the data set's numbers; -1 and 0 if unknown.
+        modality: index into `parsing.modality.MODALITIES`.
     """
 
     names: NDArray[np.object_]
@@ -58,15 +58,16 @@ class Columns:
         return len(self.names)
 
     def rows(self, rows: slice) -> "Columns":
-        """Some of the rows."""
+        """Return some of the rows."""
         return Columns(*(getattr(self, f.name)[rows] for f in fields(Columns)))
 
     @staticmethod
     def joined(pieces: "list[Columns]") -> "Columns":
-        """The rows of all pieces, in order."""
+        """Return the rows of all pieces, in order."""
         return Columns(*(np.concatenate([getattr(p, f.name) for p in pieces]) for f in fields(Columns)))
 
     def write(self, group: h5py.Group) -> None:
+        """Create a data set per column."""
         for field in fields(self):
             values = getattr(self, field.name)
             kind = h5py.string_dtype("utf-8") if field.name == "names" else values.dtype
@@ -74,6 +75,7 @@ class Columns:
 
     @staticmethod
     def read(group: h5py.Group) -> "Columns":
+        """Read the data sets that `write` made."""
         names = np.array(group["names"].asstr()[:], dtype=object)
         return Columns(names, *(group[f.name][:] for f in fields(Columns)[1:]))
 
@@ -84,8 +86,15 @@ def write_shard(
     columns: Columns,
     attributes: Mapping[str, Any],
     probs: NDArray[np.uint8] | None = None,
-) -> None:
-    """Write labels (N, H, W), optional probabilities (N, C, h, w) in 1/255, the columns and the attributes."""
+) -> str:
+    """Write labels (N, H, W), the columns, the attributes and probabilities (N, C, h, w) in 1/255, if any.
+
+    Returns:
+        The SHA-256 of the file.
+
+    Raises:
+        CsclError: if the disk is full or the place cannot be written to.
+    """
 
     def fill(file: h5py.File) -> None:
         file.attrs.update(attributes)
@@ -97,11 +106,16 @@ def write_shard(
                     shuffle=False, fletcher32=True, track_times=False,
                 )  # fmt: skip
 
-    write_whole(path, fill)
+    return write_whole(path, fill)
 
 
 def read_columns(path: Path) -> tuple[Columns, dict[str, Any]]:
-    """Columns and attributes of a shard or an index; CacheError where the file is no such thing."""
+    """Return columns and attributes of a shard or an index, without a look at its seal.
+
+    Raises:
+        OtherVersionError: if it is of another format version.
+        CacheError: if it is damaged or something else.
+    """
     try:
         with h5py.File(path, "r") as file:
             attributes = dict(file.attrs)
@@ -118,43 +132,63 @@ def read_columns(path: Path) -> tuple[Columns, dict[str, Any]]:
     except CacheError:
         raise
     except (OSError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        raise CacheError(f"{path} is damaged or no mask cache: {str(error).splitlines()[0]}") from error
+        raise CacheError(f"{path} is damaged or no mask cache: {first_line(error)}") from error
 
 
-def shard_fits(path: Path, names: NDArray[np.object_], attributes: Mapping[str, Any]) -> bool:
-    """Whether an undamaged shard of exactly these names and attributes lies at `path`."""
-    if (whole := _undamaged(path)) is None:
-        return False
-    columns, found = whole
-    return found == dict(attributes) and np.array_equal(columns.names, names)
+@dataclass(frozen=True)
+class StoredFile:
+    """A shard or an index every byte of which is as it was written, with the SHA-256 of the file."""
+
+    path: Path
+    columns: Columns
+    attributes: Mapping[str, Any]
+    sha256: str
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    def fits(self, names: Sequence[str], attributes: Mapping[str, Any]) -> bool:
+        """Return whether it holds exactly the images of these names, in this order, and these attributes."""
+        return dict(self.attributes) == dict(attributes) and self.columns.names.tolist() == list(names)
 
 
-def _undamaged(path: Path) -> tuple[Columns, dict[str, Any]] | None:
-    """What `read_columns` answers of an undamaged shard; None where there is none."""
-    if not is_sealed(path):
+def read_stored(path: Path) -> StoredFile | None:
+    """Read columns and attributes of a shard or an index; None if there is none or a byte of it has changed.
+
+    The seal is checked first: what a damaged file says of its parser, its version or its images may be noise.
+
+    Raises:
+        OtherVersionError: for a file of another format version, whose seal may be another too.
+    """
+    if not path.is_file():
+        return None
+    digest = sealed_hash(path)
+    if digest is None and was_ours(path):
         return None
     try:
-        return read_columns(path)
+        columns, attributes = read_columns(path)
+    except OtherVersionError:
+        raise
     except CacheError:
         return None
+    return None if digest is None else StoredFile(path, columns, attributes, digest)
 
 
 def rename_people(
-    path: Path, names: NDArray[np.object_], people: Mapping[str, NDArray[Any]], attributes: Mapping[str, Any]
-) -> bool:
-    """Give a whole shard of exactly these names the columns of `people`, identity, camera and modality; masks stay.
+    stored: StoredFile, people: Mapping[str, NDArray[Any]], attributes: Mapping[str, Any]
+) -> StoredFile | None:
+    """Write a shard again with other columns `people` (identity, camera and modality); the masks stay.
 
-    False, and nothing is done, where it has them already, or where more than those and the pattern would change.
+    Returns:
+        The new shard; None, with nothing done, if it has them already, or if more than them and the pattern would
+        change.
     """
-    if (whole := _undamaged(path)) is None:
-        return False
-    columns, found = whole
-    if found | {"pattern": None} != dict(attributes) | {"pattern": None} or not np.array_equal(columns.names, names):
-        return False
-    same = all(np.array_equal(getattr(columns, column), values) for column, values in people.items())
-    if same and found == dict(attributes):
-        return False
-    with h5py.File(path, "r") as file:
+    if {**stored.attributes, "pattern": None} != {**attributes, "pattern": None}:
+        return None
+    same = all(np.array_equal(getattr(stored.columns, column), values) for column, values in people.items())
+    if same and dict(stored.attributes) == dict(attributes):
+        return None
+    with h5py.File(stored.path, "r") as file:
         labels, probs = file["labels"][:], file["probs"][:] if "probs" in file else None
-    write_shard(path, labels, replace(columns, **people), attributes, probs)
-    return True
+    columns = replace(stored.columns, **people)
+    return StoredFile(stored.path, columns, attributes, write_shard(stored.path, labels, columns, attributes, probs))

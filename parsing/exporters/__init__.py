@@ -20,7 +20,7 @@ EXPORTERS: dict[str, type[Exporter]] = {
 
 
 def exporter(name: str) -> type[Exporter]:
-    """The exporter called `name`; InputError lists the names there are."""
+    """Return the exporter called `name`; InputError lists the names there are."""
     if name not in EXPORTERS:
         raise InputError(f"no exporter {name!r}; there are {', '.join(EXPORTERS)}")
     return EXPORTERS[name]

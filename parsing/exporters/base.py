@@ -35,7 +35,7 @@ class FileOptions:
 
 
 class Exporter(ABC):
-    """Turns masks of `cache` into files; a subclass says where they go and writes `encode`."""
+    """Makes files of the masks of `cache`; a subclass has their paths and writes `encode`."""
 
     name: ClassVar[str]
     reader: ClassVar[str]
@@ -43,7 +43,7 @@ class Exporter(ABC):
     path: ClassVar[str]
     """Where the mask of an image goes, as `paths.fill` takes it."""
     full_path: ClassVar[str | None] = None
-    """The same with all of an image's folders, for data sets that repeat file names; None where `path` has them."""
+    """The same with all of an image's folders, for data sets that repeat file names; None if `path` has them."""
     default_size: ClassVar[SizeRule] = "masks"
     soft: ClassVar[bool] = False
     """Whether probabilities make the files better."""
@@ -59,16 +59,16 @@ class Exporter(ABC):
 
     @abstractmethod
     def encode(self, number: int, target: PurePosixPath) -> bytes:
-        """The file `target` for image `number` of the cache."""
+        """Return the content of file `target` for image `number` of the cache."""
 
     def notes(self) -> list[str]:
-        """What the user should know of these files."""
+        """Return what the user should know of these files."""
         if self.soft and not self.cache.made_by["probs"]:
             return ["hard 0/1 masks: this cache holds no probabilities, `cscl parse --probs` makes one that does"]
         return []
 
     def size_of(self, number: int) -> Size:
-        """(height, width) of the file for image `number`."""
+        """Return (height, width) of the file for image `number`."""
         if self.size == "masks":
             return self.cache.size
         if self.size == "source":
@@ -77,12 +77,12 @@ class Exporter(ABC):
         return self.size
 
     def labels(self, number: int, scheme: PartScheme | None = None) -> NDArray[np.uint8]:
-        """Classes, or parts of `scheme`, at the file's size."""
+        """Return classes, or parts of `scheme`, at the file's size."""
         found = self.cache[number] if scheme is None else self.cache.part_labels(number, scheme)
         return resize_labels(found, self.size_of(number))
 
     def maps(self, number: int, scheme: PartScheme) -> NDArray[np.float32]:
-        """Parts (Q, H, W) in [0, 1] at the file's size, soft where the cache has probabilities."""
+        """Return parts (Q, H, W) in [0, 1] at the file's size, soft if the cache has probabilities."""
         return resize_maps(self.cache.parts(number, scheme), self.size_of(number))
 
 
@@ -102,7 +102,7 @@ class PartIdExporter(Exporter):
 
 
 def missing_parts(cache: MaskCache, scheme: PartScheme) -> list[str]:
-    """A note of the parts that the cache's label set has no class for; InputError where none is known."""
+    """Return a note of the parts that the cache's label set has no class for; InputError if none has a class."""
     present = set(scheme.table(cache.labels).tolist())
     absent = [part for number, part in enumerate(scheme.parts, 1) if number not in present]
     if not absent:
@@ -111,7 +111,7 @@ def missing_parts(cache: MaskCache, scheme: PartScheme) -> list[str]:
 
 
 def png(labels: NDArray[np.uint8], palette: bool) -> bytes:
-    """Labels (H, W) as a PNG: grey values, or the same values with PASCAL VOC's colours as a palette."""
+    """Return labels (H, W) as a PNG: grey values, or the same values with PASCAL VOC's colours as a palette."""
     image = Image.fromarray(labels)
     if palette:
         image.putpalette(voc_colours())
@@ -121,7 +121,7 @@ def png(labels: NDArray[np.uint8], palette: bool) -> bytes:
 
 
 def npy(array: NDArray[np.float32]) -> bytes:
-    """An array as the bytes of a .npy file."""
+    """Return an array as the bytes of a .npy file."""
     file = io.BytesIO()
     np.save(file, np.ascontiguousarray(array), allow_pickle=False)
     return file.getvalue()

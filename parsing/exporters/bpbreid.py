@@ -22,7 +22,7 @@ _FOREARM = ("lower-arm", "lower-arms", "hand", "hands", "glove")
 
 
 def _groups(labels: LabelSet, parts: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-    """Classes of head, torso and of every limb: left, right, and of no side."""
+    """Return the classes of head, torso and of every limb: left, right, and of no side."""
     groups: dict[str, tuple[str, ...]] = {"head": parts["head"], "torso": parts["upper"]}
     for part, limb in _LIMBS.items():
         for name in parts[part]:
@@ -48,7 +48,7 @@ class BpbreidExporter(Exporter):
     One file serves every grouping whose parts hold these channels once: full, one, two_v, three_v, four, four_no,
     four_v, five, five_v, six, six_new, eight and eight_v. A label set lacks what pose has, so the torso is halved at
     the height of its middle, arms that are not halved by class likewise, and limbs without a side fall to the side
-    of the person's middle: the left limb is on the image's right where the person faces the camera, as the classes
+    of the person's middle: the left limb is on the image's right if the person faces the camera, as the classes
     with sides tell, and otherwise by assumption.
     """
 
@@ -105,7 +105,7 @@ class KprExporter(BpbreidExporter):
 
 
 def _middle(weight: NDArray[np.float32], axis: int) -> float:
-    """Mean row (axis 0) or column (axis 1) of the pixels of a map, from 0 to its side; half of it where empty."""
+    """Return the mean row (axis 0) or column (axis 1) of the pixels of a map; half of its side if it is empty."""
     sums = weight.sum(1 - axis)
     total = float(sums.sum())
     return float((sums * (np.arange(len(sums)) + 0.5)).sum() / total) if total else len(sums) / 2

@@ -13,7 +13,7 @@ FIELDS = (
 
 
 def relative_path(name: str) -> PurePosixPath:
-    """`name` as a path below some folder; InputError for an absolute one, `..`, and anything else that leads out."""
+    """Return `name` as a path below some folder; InputError for an absolute one, `..`, and all else that leads out."""
     path = PurePosixPath(name)
     if (
         path.is_absolute()
@@ -28,7 +28,7 @@ def relative_path(name: str) -> PurePosixPath:
 
 
 def fill(template: str, name: str, root: str) -> PurePosixPath:
-    """The path that `template` makes of the image `name` of the data set in folder `root` (`FIELDS`).
+    """Return the path that `template` makes of the image `name` of the data set in folder `root` (`FIELDS`).
 
     >>> fill("masks/{1}/{stem}.npy", "cam1/0001/0007.jpg", "SYSU-MM01")
     PurePosixPath('masks/0001/0007.npy')

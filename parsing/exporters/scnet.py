@@ -74,7 +74,7 @@ class ScnetExporter(PartIdExporter):
     """Palette PNGs as large as the image.
 
     The loader blacks out the image's clothes by indexing it with the ids, so the sizes must agree, and resizes the
-    picture as it is, which leaves ids whole only where it has a palette.
+    picture as it is, which leaves ids whole only if it has a palette.
     """
 
     name = "scnet"

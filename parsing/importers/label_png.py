@@ -19,7 +19,7 @@ _SCALED = {"L;2": 85, "L;4": 17}
 
 
 class Key(NamedTuple):
-    """What a pixel says: a number, with its colour where a palette gives each its own; or a colour alone."""
+    """The value of a pixel: a number, with its colour if a palette gives each number its own; or a colour alone."""
 
     number: int | None
     colour: Colour | None
@@ -39,9 +39,11 @@ class LabelPng:
 
 
 def read_label_png(path: Path) -> LabelPng:
-    """A grey PNG of 1 to 16 bits, one with a palette, or RGB; upright by its own EXIF orientation.
+    """Read a grey PNG of 1 to 16 bits, one with a palette, or RGB; upright by its own EXIF orientation.
 
-    Raises MissingError, and InputError for what is no label map: another mode, see-through pixels, too many colours.
+    Raises:
+        MissingError: if there is no such file.
+        InputError: if it is no label map: another mode, see-through pixels, too many colours.
     """
     try:
         with warnings.catch_warnings():
@@ -74,7 +76,7 @@ def read_label_png(path: Path) -> LabelPng:
 
 
 def _palette(image: Image.Image) -> NDArray[np.uint8] | None:
-    """RGB (256, 3) of a picture with a palette; black where it says nothing."""
+    """Return RGB (256, 3) of a picture with a palette; black for numbers without a colour."""
     if image.mode != "P":
         return None
     said = np.array(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)[:256]
@@ -96,7 +98,7 @@ def _of_colours(path: Path, values: NDArray[np.uint8]) -> LabelPng:
 
 
 def _distinct(values: NDArray[np.generic]) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
-    """The values that occur, and which of them each pixel is."""
+    """Return the values that occur, and the index of the value of each pixel."""
     if values.dtype not in (np.uint8, np.bool_):
         found, pixels = np.unique(values, return_inverse=True)
         return found.astype(np.int64), pixels.reshape(values.shape)

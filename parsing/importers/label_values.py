@@ -27,12 +27,12 @@ class Reading:
     notes: tuple[str, ...] = ()
 
     def of(self, png: LabelPng) -> NDArray[np.uint8]:
-        """Classes (H, W)."""
+        """Return classes (H, W)."""
         return np.array([self.classes[key] for key in png.keys], np.uint8)[png.pixels]
 
 
 def read_labels(path: Path, labels: LabelSet) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-    """Classes (H, W) of one label PNG, understood on its own (255: ignored), and what the user should know of it."""
+    """Return classes (H, W) of one label PNG, read on its own (255: ignored), and what the user should know of it."""
     png = read_label_png(path)
     reading = understand({key: path for key in png.keys}, labels)
     return reading.of(png), reading.notes
@@ -41,12 +41,19 @@ def read_labels(path: Path, labels: LabelSet) -> tuple[NDArray[np.uint8], tuple[
 def understand(
     where: Mapping[Key, Path], labels: LabelSet, values: Mapping[int, int] | None = None, numbers: bool = False
 ) -> Reading:
-    """How to read the files in which these keys occur; `where`: the first file of each.
+    """Decide what the keys of somebody's files mean.
 
-    Numbers are classes, 255 is ignored. Where all colours are of a palette that is known for the label set, they
-    decide instead: an editor may have changed the order. values: the class of a number, where it is another one;
-    with it, or with `numbers`, colours decide nothing. InputError for what is no class, and where the palettes of two
-    files contradict each other.
+    Numbers are classes, 255 is ignored. If all colours are of a palette that is known for the label set, they decide
+    instead: an editor may have changed the order.
+
+    Args:
+        where: the first file of each key that occurs.
+        labels: the label set of the masks.
+        values: the classes of numbers that are other ones; with it, colours decide nothing.
+        numbers: colours decide nothing.
+
+    Raises:
+        InputError: for what is no class, and if the palettes of two files contradict each other.
     """
     coloured = {key: path for key, path in where.items() if key.colour is not None}
     palette = None if values is not None or numbers else _palette(coloured, labels)
@@ -62,7 +69,7 @@ def understand(
 
 
 def _palette(coloured: Iterable[Key], labels: LabelSet) -> Palette | None:
-    """The known palette of all these colours: one in its own order, or else the likeliest."""
+    """Return the known palette of all these colours: one in its own order, or else the likeliest."""
     known = known_palettes(labels) if coloured else []
     for palette in known:
         if all(palette.classes.get(_rgb(key), -1) == key.number for key in coloured):
@@ -99,7 +106,7 @@ def _class(key: Key, path: Path, palette: Palette | None, labels: LabelSet, valu
 
 
 def _told(coloured: Mapping[Key, Path], classes: Mapping[Key, int], palette: Palette) -> tuple[str, ...]:
-    """What reading by colour changed."""
+    """Return a note of what reading by colour changed."""
     for key, path in coloured.items():
         if key.number is not None and key.number != classes[key]:
             return (
@@ -113,7 +120,7 @@ def _told(coloured: Mapping[Key, Path], classes: Mapping[Key, int], palette: Pal
 
 
 def _doubts(coloured: Mapping[Key, Path], labels: LabelSet) -> tuple[str, ...]:
-    """A note of palettes that are not known; InputError where two files have another colour for the same number."""
+    """Return a note of unknown palettes; InputError if two files have another colour for the same number."""
     first: dict[int, tuple[Colour, Path]] = {}
     for key, path in coloured.items():
         if key.number is None:
@@ -134,7 +141,7 @@ def _doubts(coloured: Mapping[Key, Path], labels: LabelSet) -> tuple[str, ...]:
 
 
 def parse_values(texts: Iterable[str], labels: LabelSet) -> dict[int, int] | None:
-    """`255=1`, `255=person`, `128-255=person` as the class of each number; None where nothing is said.
+    """Read `255=1`, `255=person`, `128-255=person` as the class of each number; None without any.
 
     >>> parse_values(["254-255=hat"], LABEL_SETS["lip"])  # doctest: +SKIP
     {254: 1, 255: 1}

@@ -16,14 +16,14 @@ _LIP = (
 
 @dataclass(frozen=True)
 class Palette:
-    """Whose it is, in words, and the class of each colour."""
+    """A name to show for it, and the class of each colour."""
 
     name: str
     classes: Mapping[Colour, int]
 
 
 def voc_colours() -> Sequence[int]:
-    """RGB of the 256 labels as PASCAL VOC, and SCHP after it, colours them: bits of the label dealt to channels."""
+    """Return RGB of the 256 labels as PASCAL VOC and SCHP colour them: bits of the label dealt to the channels."""
     return [
         sum((label >> (3 * bit + channel) & 1) << (7 - bit) for bit in range(3))
         for label in range(256)
@@ -32,7 +32,7 @@ def voc_colours() -> Sequence[int]:
 
 
 def known_palettes(labels: LabelSet) -> list[Palette]:
-    """Those that masks of a label set may be painted in, the likeliest first."""
+    """Return the palettes that masks of a label set may be painted in, the likeliest first."""
     flat = voc_colours()
     numbers = (*range(len(labels)), IGNORED)
     voc = {(flat[3 * n], flat[3 * n + 1], flat[3 * n + 2]): n for n in numbers}

@@ -14,7 +14,7 @@ Size = tuple[int, int]
 
 
 def same_aspect(mask: Size, image: Size) -> bool:
-    """Whether two (height, width) are one shape, but for rounding to whole pixels."""
+    """Return whether two (height, width) are one shape, but for rounding to whole pixels."""
     one, other = mask[0] * image[1], mask[1] * image[0]
     return max(one, other) < TOLERANCE * min(one, other) or (
         abs(mask[1] - image[1] * mask[0] / image[0]) <= 1 or abs(mask[0] - image[0] * mask[1] / image[1]) <= 1
@@ -22,7 +22,7 @@ def same_aspect(mask: Size, image: Size) -> bool:
 
 
 def image_box(mask: Size, image: Size, fit: Fit) -> Box | None:
-    """What of a mask of this size shows the image; None for all of it."""
+    """Return the part of a mask of this size that shows the image; None for all of it."""
     if fit not in ("letterbox", "corner"):
         return None
     scale = min(mask[0] / image[0], mask[1] / image[1])

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,16 +17,35 @@ from ..labels import LabelSet
 from .confidence import winners
 
 Size = tuple[int, int]
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CHANNELS = ("rgb", "bgr")
+
+
+@dataclass(frozen=True)
+class ParserInfo:
+    """What a cache records of a parser.
+
+    Attributes:
+        name: as given to `--parser`.
+        labels: its label set.
+        licence: of its weights.
+        weights_hash: SHA-256 of the weights, which tells two parsers of one name apart.
+        preprocessing: all that is done to an image before the network, as JSON.
+    """
+
+    name: str
+    labels: LabelSet
+    licence: str
+    weights_hash: str
+    preprocessing: dict[str, Any]
 
 
 class Parser(ABC):
     """A human parser. An adapter sets the attributes and writes `prepare` and `forward`.
 
-    name: as given to `--parser`. labels: its label set. licence: of its weights, kept in every cache.
-    weights_hash: SHA-256 of the weights, which tells two parsers of one name apart.
-    input_size: (height, width) that `prepare` makes and `forward` takes.
+    Attributes:
+        name, labels, licence, weights_hash: see `ParserInfo`.
+        input_size: (height, width) that `prepare` makes and `forward` takes.
+        device: where `forward` computes.
     """
 
     name: str
@@ -40,27 +60,40 @@ class Parser(ABC):
     def preprocessing(self) -> dict[str, Any]:
         """All that is done to an image before the network, as JSON: a part of the cache's fingerprint."""
 
+    @property
+    def info(self) -> ParserInfo:
+        """What a cache records of this parser."""
+        return ParserInfo(self.name, self.labels, self.licence, self.weights_hash, self.preprocessing)
+
     @abstractmethod
     def prepare(self, image: NDArray[np.uint8]) -> Tensor:
-        """One image (H, W, 3) uint8 RGB as the network takes it, (3, *input_size); runs in a thread pool."""
+        """Return one image (H, W, 3) uint8 RGB as the network takes it, (3, *input_size); called in a thread pool."""
 
     @abstractmethod
     def forward(self, batch: Tensor) -> Tensor:
-        """Class logits (B, C, h, w) of prepared images (B, 3, *input_size) on the parser's device."""
+        """Return class logits (B, C, h, w) of prepared images (B, 3, *input_size) on the parser's device."""
 
     def restore(self, logits: Tensor, sources: Sequence[Size], size: Size) -> Tensor:
-        """Logits (B, C, h, w) of the network put back over the whole of each image, as (B, C, *size).
+        """Put logits (B, C, h, w) of the network back over the whole of each image, as (B, C, *size).
 
-        sources: (height, width) of the images as they were; a parser that stretches to its input needs none.
+        Args:
+            logits: what `forward` returned.
+            sources: (height, width) of the images as they were; a parser that stretches to its input needs none.
+            size: (height, width) of the result.
         """
         return F.interpolate(logits, size, mode="bilinear", align_corners=False)
 
     @torch.inference_mode()
     def parse(self, batch: Tensor, sources: Sequence[Size], size: Size, flip: bool = True) -> tuple[Tensor, Tensor]:
-        """Class probabilities (B, C, *size) of prepared images, and their flip agreement (B) in [0, 1].
+        """Return class probabilities (B, C, *size) of prepared images, and their flip agreement (B) in [0, 1].
 
-        With `flip`, logits are averaged with those of the mirrored image, left and right classes swapped back.
-        The agreement is the share of the foreground that both label alike, 1 without `flip`.
+        The agreement is the share of the foreground that the image and its mirror image label alike, 1 without `flip`.
+
+        Args:
+            batch: (B, 3, *input_size), of `prepare`.
+            sources: (height, width) of the images as they were.
+            size: (height, width) of the result.
+            flip: average the logits with those of the mirrored image, left and right classes exchanged.
         """
         batch = batch.to(self.device)
         logits = self.forward(batch).float()
@@ -75,10 +108,28 @@ class Parser(ABC):
         return self.restore(logits, sources, size).softmax(1), agreement
 
 
-class NetworkParser(Parser):
-    """A parser whose input is the image stretched to `input_size` and normalised by `mean` and `std` of [0, 1].
+def stretching(input_size: Size, mean: Sequence[float], std: Sequence[float], channels: str = "rgb") -> dict[str, Any]:
+    """Return the preprocessing of a `NetworkParser`."""
+    return {
+        "resize": "antialiased bilinear",
+        "input": list(input_size),
+        "channels": channels,
+        "mean": tuple(mean),
+        "std": tuple(std),
+    }
 
-    channels: the order in which the network takes red, green and blue; `mean` and `std` are in that order too.
+
+class NetworkParser(Parser):
+    """A parser whose input is the image stretched to `input_size` and normalised by mean and standard deviation.
+
+    Args:
+        network: normalised images (B, 3, *input_size) to class logits (B, C, h, w).
+        mean, std: three values each, of pixels in [0, 1], in the order of `channels`.
+        device: where it computes.
+        channels: the order in which the network takes red, green and blue.
+
+    Raises:
+        InputError: if channels, mean or std cannot be used.
     """
 
     def __init__(
@@ -101,13 +152,7 @@ class NetworkParser(Parser):
 
     @property
     def preprocessing(self) -> dict[str, Any]:
-        return {
-            "resize": "antialiased bilinear",
-            "input": list(self.input_size),
-            "channels": self.channels,
-            "mean": self.mean,
-            "std": self.std,
-        }
+        return stretching(self.input_size, self.mean, self.std, self.channels)
 
     def prepare(self, image: NDArray[np.uint8]) -> Tensor:
         height, width = self.input_size
@@ -116,4 +161,5 @@ class NetworkParser(Parser):
 
     def forward(self, batch: Tensor) -> Tensor:
         ordered = batch.flip(1) if self.channels == "bgr" else batch
-        return self.network((ordered.float() - self._mean) / self._std)
+        logits: Tensor = self.network((ordered.float() - self._mean) / self._std)
+        return logits

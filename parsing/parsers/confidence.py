@@ -11,9 +11,9 @@ LAYOUT = ("head", "upper", "lower", "feet")
 
 
 def winners(probabilities: Tensor) -> tuple[Tensor, Tensor]:
-    """The highest of the class probabilities (B, C, H, W) and its class, the first of equals: (B, H, W) each.
+    """Return the highest of the class probabilities (B, C, H, W) and its class, the first of equals: (B, H, W) each.
 
-    What `max(1)` answers, several times as fast on a CPU, where it reads the classes one by one.
+    The same as `max(1)`, several times as fast on a CPU, as it reads the classes one by one.
     """
     top, classes = probabilities[:, 0].clone(), torch.zeros_like(probabilities[:, 0], dtype=torch.uint8)
     for number in range(1, probabilities.shape[1]):
@@ -24,16 +24,22 @@ def winners(probabilities: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def confidence(probabilities: Tensor, top: Tensor, classes: Tensor, agreement: Tensor, labels: LabelSet) -> Tensor:
-    """Confidence (B) in [0, 1] of class probabilities (B, C, H, W) with flip agreement (B); 0 for an empty mask.
+    """Return the confidence (B) in [0, 1] of a batch of masks; 0 for an empty mask.
 
-    top, classes: their `winners`. The product of the flip agreement, of the IoU that the answer should have if the
-    probabilities were right (`expected_iou`), and of how plausible the layout is (`layout`).
+    It is the product of the flip agreement, of the IoU that the answer should have if the probabilities were right
+    (`expected_iou`), and of how plausible the layout is (`layout`).
+
+    Args:
+        probabilities: (B, C, H, W).
+        top, classes: their `winners`.
+        agreement: (B), flip agreement.
+        labels: the label set.
     """
     return (expected_iou(probabilities, top, classes) * layout(classes, labels)).cpu() * agreement
 
 
 def expected_iou(probabilities: Tensor, top: Tensor, classes: Tensor) -> Tensor:
-    """IoU (B) of masks (B, H, W) with the class probabilities (B, C, H, W) that they come from, in [0, 1].
+    """Return the IoU (B) in [0, 1] that masks (B, H, W) should have if the class probabilities (B, C, H, W) are right.
 
     The mean over the classes of the mask of sum(p * answer) / sum(p + answer - p * answer); 0 for an empty mask.
     """

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
+from ..images import IMAGENET_MEAN, IMAGENET_STD
 from ..labels import label_set
 from .answers import Reading, noise, recognise
-from .base import IMAGENET_MEAN, IMAGENET_STD, NetworkParser, Size
+from .base import NetworkParser, Size
+from .registry import ParserSpec
 from .weights import content_hash
 
 
@@ -26,10 +28,27 @@ class Description:
     channels: str = "rgb"
 
 
+def description_of(spec: ParserSpec) -> Description:
+    """Return the description in a spec, with mean and std in [0, 1].
+
+    Raises:
+        InputError: if it lacks label set or input size, which a file does not say.
+    """
+    if spec.labels is None or spec.input_size is None:
+        raise InputError(f"--parser {spec.name}: say what it answers and takes, with --labels NAME --input HxW")
+    values = {"mean": spec.mean, "std": spec.std}
+    scale = 255 if any(v > 1 for vs in values.values() if vs is not None for v in vs) else 1
+    given: dict[str, Any] = {k: tuple(v / scale for v in vs) for k, vs in values.items() if vs is not None}
+    if spec.channels is not None:
+        given["channels"] = spec.channels
+    return Description(spec.labels, spec.input_size, **given)
+
+
 class DescribedParser(NetworkParser):
     """A network of normalised images (B, 3, *input_size) to scores of the label set's classes, stored in `files`.
 
-    `answers.recognise` says which answers are understood; InputError for others, or if it does not take such images.
+    Raises:
+        InputError: if it does not take such images, or gives no answer that `answers.recognise` understands.
     """
 
     def __init__(

@@ -1,6 +1,7 @@
 """`torchscript:FILE` and `onnx:FILE`: networks exported from elsewhere, with their label set and input given beside."""
 
 import warnings
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError, MissingError, first_line
-from .described import DescribedParser, Description
+from .described import DescribedParser, Description, description_of
+from .registry import ParserSpec
 
 INPUT_TYPES = {"tensor(float)": torch.float32, "tensor(float16)": torch.float16}
 
@@ -27,13 +29,18 @@ class ExportedParser(DescribedParser):
         super().__init__(f"{kind}:{file.name}", network, files, given, device)
 
 
+def build(spec: ParserSpec) -> ExportedParser:
+    """Load an exported file."""
+    return ExportedParser(spec.name.partition(":")[0], Path(spec.place), description_of(spec), spec.device)
+
+
 def _script(file: Path, device: torch.device) -> nn.Module:
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore", r".*torch\.jit", FutureWarning
-            )  # told who wrote the file, not who reads it
-            return torch.jit.load(file, map_location=device)
+            # meant for whoever wrote the file, not for whoever reads it
+            warnings.filterwarnings("ignore", r".*torch\.jit", FutureWarning)
+            load: Callable[..., nn.Module] = torch.jit.load
+            return load(file, map_location=device)
     except (RuntimeError, ValueError, OSError) as error:
         raise InputError(f"{file} is no TorchScript file (torch.jit.save writes one): {first_line(error)}") from error
 
@@ -69,13 +76,13 @@ class OnnxNetwork(nn.Module):
             raise InputError(
                 f"{file} takes {given[0].type}; a parser takes normalised images, {' or '.join(INPUT_TYPES)}"
             )
-        self.type = INPUT_TYPES[given[0].type]
+        self.dtype = INPUT_TYPES[given[0].type]
         self.batch = shape[0] if shape and isinstance(shape[0], int) else None
         self.channels_last = len(shape) == 4 and shape[3] == 3 and shape[1] != 3
 
     def forward(self, images: Tensor) -> Tensor | list[Tensor]:
-        given = (images.permute(0, 2, 3, 1) if self.channels_last else images).contiguous().cpu().to(self.type)
-        answers = [self._run(piece) for piece in given.split(self.batch or len(given))]
+        given = (images.permute(0, 2, 3, 1) if self.channels_last else images).contiguous().cpu().to(self.dtype)
+        answers = [self._run(piece) for piece in torch.split(given, self.batch or len(given))]
         outputs = [torch.cat(each).to(images.device) for each in zip(*answers, strict=True)]
         return outputs[0] if len(outputs) == 1 else outputs
 
@@ -92,7 +99,7 @@ class OnnxNetwork(nn.Module):
 
 
 def onnx_files(file: Path) -> list[Path]:
-    """The file and those beside it that hold its tensors; InputError where one is missing or lies elsewhere."""
+    """Return the file and those beside it that hold its tensors; MissingError if one is missing or lies elsewhere."""
     onnx = _needed("onnx")
     try:
         graph = onnx.load(file, load_external_data=False).graph

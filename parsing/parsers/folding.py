@@ -45,7 +45,7 @@ class FoldedSegformerDecoder(nn.Module):
 
     It maps each stage's features to D channels, resizes them to the largest, and maps all of them, joined, to D
     channels. The two maps are linear and resizing commutes with them, so that here each stage has one map, of their
-    product, at its own size where that is smaller; nothing is joined. decoder: smp's, its batch norm folded.
+    product, at its own size if that is smaller; nothing is joined. decoder: smp's, its batch norm folded.
     """
 
     bias: Tensor
@@ -65,7 +65,7 @@ class FoldedSegformerDecoder(nn.Module):
         self.register_buffer("bias", bias[:, None, None])
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Features (B, C, H, W), the image first and ever smaller, to (B, D, H / 4, W / 4) of the image's size."""
+        """Map features (B, C, H, W), the image first and ever smaller, to (B, D, H / 4, W / 4) of the image's size."""
         height, width = (side // 4 for side in features[0].shape[2:])
         stages = features[-1 : -1 - len(self.maps) : -1]
         total = self.bias

@@ -7,17 +7,17 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from ..cache.sealed import file_hash
 from ..errors import CsclError, InputError, MissingError, first_line
+from ..files import file_hash
 
 PATIENCE = float(os.environ.get("HF_HUB_ETAG_TIMEOUT") or 2.5)
-"""Seconds that the hub has to answer before it counts as out of reach; the hub's own setting, where there is one."""
+"""Seconds that the hub has to answer before it counts as out of reach; the hub's own setting, if there is one."""
 Wanted = Sequence[tuple[str, ...]]
 """File name patterns, each with alternatives: of every tuple, the first that matches anything is taken."""
 
 
 def cached_folder(repo: str, wanted: Wanted, cache: Path | None = None) -> Path | None:
-    """The folder in the hub's own cache (HF_HOME) that has all of `wanted` of `repo`, or None; no network."""
+    """Return the folder in the hub's own cache (HF_HOME) that has all of `wanted` of `repo`, or None; no network."""
     hub = _hub(repo)
     first = hub.try_to_load_from_cache(repo, wanted[0][0], cache_dir=cache)
     if not isinstance(first, str):
@@ -35,10 +35,22 @@ def hub_folder(
     cache: Path | None = None,
     endpoint: str | None = None,
 ) -> Path:
-    """The files `wanted` of the model `repo` (and those of `extra` that it has), from the cache or from the hub.
+    """Return the folder with the files `wanted` of the model `repo`, from the cache or from the hub.
 
-    The first of `wanted` is one plain name. A download shows its progress and is compared with the SHA-256 that
-    the hub publishes. MissingError, with `advice` on what to do, where the hub does not answer in `PATIENCE` seconds.
+    A download shows its progress and is compared with the SHA-256 that the hub publishes.
+
+    Args:
+        repo: ORG/NAME.
+        wanted: file name patterns; the first is one plain name.
+        advice: what to do without the hub, for errors.
+        extra: patterns of files to get too, if the model has them.
+        cache: folder of the hub's cache; None for its own.
+        endpoint: address of the hub; None for its own.
+
+    Raises:
+        MissingError: if the hub does not answer in `PATIENCE` seconds.
+        InputError: if there is no such model, or it lacks a file.
+        CsclError: if a download fails or arrives damaged.
     """
     if (folder := cached_folder(repo, wanted, cache)) is not None:
         return folder
@@ -81,7 +93,7 @@ def _matches(names: Sequence[str], alternatives: Sequence[str]) -> list[str]:
 
 
 def _within(seconds: float, ask: Callable[[], Any]) -> Any:
-    """The answer of `ask`, or TimeoutError: name look-ups have no time limit of their own."""
+    """Return the answer of `ask`, or raise TimeoutError: name look-ups have no time limit of their own."""
     answer: list[Any] = []
     failure: list[BaseException] = []
 

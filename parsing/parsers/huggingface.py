@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -10,25 +11,32 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import InputError
+from ..errors import InputError, first_line
 from ..labels import LABEL_SETS, LabelSet, label_set, sided
 from .base import Parser, Size
+from .registry import ParserSpec
 from .sources import HUB_MODELS, hf_files
 from .weights import content_hash
 
 STATED = (
     "do_resize", "size", "resample", "do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std",
 )  # fmt: skip
-"""What of an image processor's settings decides its answer, where it neither crops nor pads."""
+"""The settings of an image processor that decide its answer, if it neither crops nor pads."""
 
 
 class HuggingFaceParser(Parser):
     """A model of the hub, or of a folder that `save_pretrained` wrote.
 
-    labels: name of the label set, or its TOML file; else that of a known model, or the one that the config's id2label
-    spells, or one made of it. input_size: stretch images to this, where the image processor itself would crop or keep
-    the aspect. remote_code: the same ORG/NAME or DIR again, to run the Python files that come with the model; never
-    otherwise.
+    Args:
+        model: ORG/NAME, or the folder.
+        device: where it computes.
+        labels: name of the label set, or its TOML file; None for that of a known model, or the one that the config's
+            id2label spells, or one made of it.
+        input_size: stretch images to this, if the image processor itself would crop or keep the aspect.
+        remote_code: the same ORG/NAME or DIR again, to run the Python files that come with the model; never otherwise.
+
+    Raises:
+        InputError, MissingError: if it cannot be loaded, or crops its images.
     """
 
     def __init__(
@@ -41,11 +49,10 @@ class HuggingFaceParser(Parser):
     ) -> None:
         trusted = remote_code == model
         folder, weights = hf_files(model, trusted)
-        import transformers  # takes seconds: only when there is something to load
-        from transformers.utils.logging import disable_progress_bar, set_verbosity_error
-
-        disable_progress_bar()  # a bar for a file read in a second, in every worker
-        set_verbosity_error()  # what it warns of, weights that do not fit, is an error here
+        transformers: Any = import_module("transformers")  # takes seconds: only when there is something to load
+        logging: Any = import_module("transformers.utils.logging")
+        logging.disable_progress_bar()  # a bar for a file read in a second, in every worker
+        logging.set_verbosity_error()  # what it warns of, weights that do not fit, is an error here
         options = {"local_files_only": True, "trust_remote_code": trusted}
         try:
             processor = transformers.AutoImageProcessor.from_pretrained(folder, **options)
@@ -53,11 +60,10 @@ class HuggingFaceParser(Parser):
                 folder, output_loading_info=True, dtype=torch.float32, **options
             )
         except Exception as error:  # transformers raises whatever the model's files make it raise
-            lines = str(error).strip().splitlines() or [type(error).__name__]
             trust = (
                 "; to run the code that comes with it, name it with --remote-code too" if "remote" in str(error) else ""
             )
-            raise InputError(f"hf:{model} cannot be loaded by transformers: {lines[0][:300]}{trust}") from error
+            raise InputError(f"hf:{model} cannot be loaded by transformers: {first_line(error)}{trust}") from error
         for problem in ("missing_keys", "mismatched_keys"):
             if report[problem]:
                 raise InputError(
@@ -86,14 +92,15 @@ class HuggingFaceParser(Parser):
         }
 
     def prepare(self, image: NDArray[np.uint8]) -> Tensor:
-        return self.processor(images=image, return_tensors="pt", **self._resize)["pixel_values"][0]
+        prepared: Tensor = self.processor(images=image, return_tensors="pt", **self._resize)["pixel_values"][0]
+        return prepared
 
     def forward(self, batch: Tensor) -> Tensor:
         logits: Tensor = self.network(pixel_values=batch).logits
         return logits if self.order == list(range(logits.shape[1])) else logits[:, self.order]
 
     def _input_size(self, model: str) -> Size:
-        """The size that images of any aspect come out as; InputError where there is no such one."""
+        """Return the size to which images of any aspect are stretched; InputError if there is no such size."""
         tall, wide = (self.prepare(np.zeros((*size, 3), np.uint8)).shape for size in ((96, 48), (48, 96)))
         settings = {} if self._resize else self.processor.to_dict()
         if tall != wide or settings.get("do_center_crop") or settings.get("do_pad"):
@@ -104,11 +111,19 @@ class HuggingFaceParser(Parser):
         return tall[-2], tall[-1]
 
 
+def build(spec: ParserSpec) -> HuggingFaceParser:
+    """Load a model of the hub or of a folder."""
+    return HuggingFaceParser(spec.place, spec.device, spec.labels, spec.input_size, spec.remote_code)
+
+
 def match_labels(model: str, names: list[str], chosen: str | None) -> tuple[LabelSet, list[int]]:
-    """The label set of a model whose classes are called `names`, and the channel that holds each of its classes.
+    """Return the label set of a model whose classes are called `names`, and the channel of each of its classes.
 
     >>> match_labels("me/parser", ["Hat", "Background"], None)[1]
     [1, 0]
+
+    Raises:
+        InputError: if the classes do not fit the `chosen` label set, or none of them is the background.
     """
     spelt = [re.sub(r"[\s_]+", "-", name.strip().lower()) for name in names]
     if chosen is not None:
@@ -142,7 +157,7 @@ def _resizing(size: Size | None) -> dict[str, Any]:
 
 
 def _licence(card: Path, model: str) -> str:
-    """What the model's card says, in the first lines that are for machines."""
+    """Return the licence in a model card's header."""
     if card.is_file() and (found := re.search(r"^license(?:_name)?: *(\S.*)$", card.read_text("utf-8"), re.MULTILINE)):
         return f"{found[1].strip()} (model card of {model})"
     return "not stated; see the page of the model"

@@ -6,16 +6,22 @@ from pathlib import Path
 
 import torch
 
-from ..cache.sealed import file_hash
 from ..errors import InputError, MissingError
+from ..files import file_hash
 from .base import Parser
+from .registry import ParserSpec
 
 ATTRIBUTES = ("labels", "licence", "weights_hash", "input_size", "device")
 """What an adapter must set; its name is that of its file, and its hash gets the file's own mixed in."""
 
 
+def build(spec: ParserSpec) -> Parser:
+    """Build the parser of a Python file."""
+    return own_parser(Path(spec.place), spec.weights, spec.device)
+
+
 def own_parser(file: Path, weights: Path | None = None, device: str | torch.device = "cpu") -> Parser:
-    """What `build(weights, device)` of the file returns; the file's code runs with all rights of this process."""
+    """Return the parser that `build(weights, device)` of the file makes; its code runs with all rights of ours."""
     if not file.is_file():
         raise MissingError(f"python:{file}: there is no such file")
     found = spec_from_file_location(f"cscl_parser_{file.stem}", file)

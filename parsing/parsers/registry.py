@@ -1,18 +1,27 @@
-"""Human parsers by the name that `--parser` takes; the code of each is imported when it is asked for."""
+"""Human parsers by the name that `--parser` takes: one table, a row per form of a name, and what derives from it."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
-from .base import Parser, Size
-from .described import Description
+from .sources import (
+    HUB_MODELS,
+    SCHP,
+    SCHP_LICENCE,
+    STREET_LICENCE,
+    hf_at_hand,
+    hf_files,
+    schp_at_hand,
+    schp_file,
+)
 
-PARSERS = (
-    "street", "schp-lip", "schp-atr", "schp-pascal",
-    "hf:ORG/NAME", "hf:DIR", "smp:DIR", "torchscript:FILE", "onnx:FILE", "python:FILE",
-)  # fmt: skip
-"""Every form of a parser's name."""
+if TYPE_CHECKING:  # a command's help reads the table, and torch takes seconds to load
+    from .base import Parser, ParserInfo
+
 DESCRIPTION = ("labels", "input_size", "mean", "std", "channels")
 """Fields of a spec that describe a file which does not describe itself."""
 OPTIONS = ("weights", *DESCRIPTION, "remote_code", "narrow", "bf16")
@@ -21,18 +30,25 @@ OPTIONS = ("weights", *DESCRIPTION, "remote_code", "narrow", "bf16")
 
 @dataclass(frozen=True)
 class ParserSpec:
-    """Which parser, with which weights file (None: its own), on which device; cheap to send to a worker.
+    """Which parser, with which weights file, on which device; small enough to send to a worker.
 
-    labels: name of its label set, or a TOML file. input_size: (height, width). mean, std: three values each, of pixels
-    in [0, 1] or, where one of the six is above 1, in [0, 255]. channels: rgb or bgr. remote_code: the model whose own
-    code may run. These are None where the parser knows better. narrow, bf16: see parsing.parsers.schp.SCHPParser.
+    Attributes:
+        name: as `--parser` takes it.
+        weights: file of weights; None for the parser's own.
+        device: a device of torch.
+        labels: name of its label set, or a TOML file.
+        input_size: (height, width).
+        mean, std: three values each, of pixels in [0, 1] or, if one of the six is above 1, in [0, 255].
+        channels: rgb or bgr.
+        remote_code: the model whose own code may run.
+        narrow, bf16: see parsing.parsers.schp.SCHPParser.
     """
 
     name: str = "street"
     weights: Path | None = None
     device: str = "cpu"
     labels: str | None = None
-    input_size: Size | None = None
+    input_size: tuple[int, int] | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     channels: str | None = None
@@ -40,73 +56,238 @@ class ParserSpec:
     narrow: bool = False
     bf16: bool = False
 
+    @property
+    def place(self) -> str:
+        """The part of the name behind the colon: a folder, a file or a model of the hub."""
+        return self.name.partition(":")[2]
+
     def absolute(self) -> "ParserSpec":
-        """The same in whatever folder a worker stands."""
+        """Return the same spec for processes in other folders."""
         labels = self.labels
         if labels is not None and labels.endswith(".toml"):
             labels = str(Path(labels).resolve())
         return replace(self, weights=self.weights and self.weights.resolve(), labels=labels)
 
 
-def find_parser(spec: ParserSpec) -> Parser:
-    """Build and load the parser; InputError lists the names there are, or the options that it lacks or does not take.
+@dataclass(frozen=True)
+class Backend:
+    """A form of a parser's name, and all that is known of such parsers before one is loaded.
 
-    An adapter is imported here and not above: one with a missing extra must not be in the way of the others.
+    Attributes:
+        form: the name itself, or `prefix:PLACE`.
+        module: in this package; its `build(spec)` loads the parser.
+        options: fields of a spec, of `OPTIONS`, that it takes.
+        labels: its label set, or where that comes from.
+        input: (height, width) of its input, or where that comes from.
+        licence: of its weights.
+        source: where the weights or the files come from.
+        weights: `here`, `not here`, `hub`, or `yours` for files of the user's own.
+        fetch: get from the hub what a spec needs, before torch is loaded; errors as those of the parser itself.
+        extra, packages: the extra of cscl that it needs, and what that installs.
+        named: whether its name and weights file say all, so that a cache can be parsed again without more.
     """
-    kind, _, place = spec.name.partition(":")
-    if spec.name == "street":
-        from .street import StreetParser
 
-        _only(spec, "weights")
-        return StreetParser(spec.weights, spec.device)
-    if spec.name in PARSERS and kind.startswith("schp-"):
-        from .schp import SCHPParser
+    form: str
+    module: str
+    options: tuple[str, ...]
+    labels: str
+    input: tuple[int, int] | str
+    licence: str
+    source: str
+    weights: Callable[[], str]
+    fetch: Callable[[ParserSpec], object] = lambda spec: None
+    extra: str = ""
+    packages: tuple[str, ...] = ()
+    named: bool = False
 
-        _only(spec, "weights", "narrow", "bf16")
-        return SCHPParser(spec.name, spec.weights, spec.device, spec.narrow, spec.bf16)
-    if kind == "hf" and place:
-        from .huggingface import HuggingFaceParser
+    @property
+    def prefix(self) -> str:
+        """The form without its place: what a name of this form begins with."""
+        return self.form.partition(":")[0]
 
-        _only(spec, "labels", "input_size", "remote_code")
-        return HuggingFaceParser(place, spec.device, spec.labels, spec.input_size, spec.remote_code)
-    if kind == "smp" and place:
-        from .smp import SmpParser
-
-        return SmpParser(Path(place), _described(spec), spec.device)
-    if kind in ("torchscript", "onnx") and place:
-        from .exported import ExportedParser
-
-        return ExportedParser(kind, Path(place), _described(spec), spec.device)
-    if kind == "python" and place:
-        from .python_file import own_parser
-
-        _only(spec, "weights")
-        return own_parser(Path(place), spec.weights, spec.device)
-    raise InputError(f"no parser {spec.name!r}; there are {', '.join(PARSERS)}")
+    @property
+    def needs(self) -> str:
+        """The command that installs what is missing for it; nothing if all is there."""
+        missing = [package for package in self.packages if find_spec(package) is None]
+        return f'pip install "cscl[{self.extra}]"' if missing else ""
 
 
-def option(field: str) -> str:
-    """The command line's option for a field of a spec."""
-    return "--input" if field == "input_size" else "--" + field.replace("_", "-")
+def _schp(name: str) -> Backend:
+    published = SCHP[name]
+    return Backend(
+        form=name,
+        module="schp",
+        options=("weights", "narrow", "bf16"),
+        labels=published.labels,
+        input=published.input_size,
+        licence=SCHP_LICENCE,
+        source=published.source,
+        weights=lambda: "here" if schp_at_hand(name) else "not here",
+        fetch=lambda spec: spec.weights or schp_file(name),
+        named=True,
+    )
 
 
-def _only(spec: ParserSpec, *taken: str) -> None:
-    """Refuse what was given and would be ignored."""
+def _hf(form: str, source: str, weights: Callable[[], str], labels: str = "", licence: str = "") -> Backend:
+    return Backend(
+        form=form,
+        module="huggingface",
+        options=("labels", "input_size", "remote_code"),
+        labels=labels or "of its config",
+        input="its own",
+        licence=licence or _OF_THE_MODEL,
+        source=source,
+        weights=weights,
+        fetch=lambda spec: hf_files(spec.place, spec.remote_code == spec.place),
+        extra="hf",
+        packages=("transformers", "huggingface_hub"),
+    )
+
+
+def _described(form: str, module: str, source: str, extra: str = "", packages: tuple[str, ...] = ()) -> Backend:
+    return Backend(
+        form=form,
+        module=module,
+        options=DESCRIPTION,
+        labels="--labels",
+        input="--input",
+        licence=_OF_THE_MODEL,
+        source=source,
+        weights=lambda: "yours",
+        extra=extra,
+        packages=packages,
+    )
+
+
+_OF_THE_MODEL = "that of the model"
+
+BACKENDS = (
+    Backend(
+        form="street",
+        module="street",
+        options=("weights",),
+        labels="street",
+        input=(256, 128),
+        licence=STREET_LICENCE,
+        source="in the package",
+        weights=lambda: "here",
+        named=True,
+    ),
+    *map(_schp, SCHP),
+    _hf("hf:ORG/NAME", "https://huggingface.co/ORG/NAME", lambda: "hub"),
+    _hf("hf:DIR", "a folder of save_pretrained", lambda: "yours"),
+    _described("smp:DIR", "smp", "a folder of save_pretrained"),
+    _described("torchscript:FILE", "exported", "a file of torch.jit.save"),
+    _described("onnx:FILE", "exported", "an exported file", extra="onnx", packages=("onnx", "onnxruntime")),
+    Backend(
+        form="python:FILE",
+        module="python_file",
+        options=("weights",),
+        labels="of its code",
+        input="its own",
+        licence=_OF_THE_MODEL,
+        source="code of your own, docs/parsers.md",
+        weights=lambda: "yours",
+    ),
+)
+PARSERS = tuple(backend.form for backend in BACKENDS)
+"""Every form of a parser's name."""
+
+
+def known_models() -> list[Backend]:
+    """Return a row per model of the hub whose label set and licence are known."""
+
+    def row(model: str) -> Backend:
+        return _hf(
+            f"hf:{model}",
+            f"https://huggingface.co/{model}",
+            lambda: "here" if hf_at_hand(model) else "not here",
+            HUB_MODELS[model].labels,
+            HUB_MODELS[model].licence,
+        )
+
+    return [row(model) for model in HUB_MODELS]
+
+
+def find_backend(name: str) -> Backend:
+    """Return the row of a parser's name.
+
+    Raises:
+        InputError: if there is none; it lists the forms there are.
+    """
+    prefix, colon, place = name.partition(":")
+    for backend in BACKENDS:
+        if backend.prefix == prefix and (":" in backend.form) == bool(colon) == bool(place):
+            return backend
+    raise InputError(f"no parser {name!r}; there are {', '.join(PARSERS)}")
+
+
+def find_parser(spec: ParserSpec) -> "Parser":
+    """Build and load a parser.
+
+    Raises:
+        InputError: if there is none of this name, or it lacks an option or does not take one that was given.
+        MissingError: if a file of it is missing.
+    """
+    backend = find_backend(spec.name)
+    check_options(backend, spec)
+    # imported here and not above: an adapter with a missing extra must not be in the way of the others
+    parser: Parser = import_module(f".{backend.module}", __package__).build(spec)
+    return parser
+
+
+def describe_parser(spec: ParserSpec) -> "ParserInfo":
+    """Return what a cache records of a parser, if possible without loading its network.
+
+    Raises:
+        InputError, MissingError: as `find_parser`: whatever would keep the parser from being loaded is found here.
+    """
+    backend = find_backend(spec.name)
+    check_options(backend, spec)
+    read_info = getattr(import_module(f".{backend.module}", __package__), "read_info", None)
+    if read_info is None:  # only running such a network shows whether it answers as it should
+        return find_parser(replace(spec, device="cpu")).info
+    info: ParserInfo = read_info(spec)
+    return info
+
+
+def check_options(backend: Backend, spec: ParserSpec) -> None:
+    """Raise InputError for an option that was given and would be ignored."""
     for field in OPTIONS:
         value = getattr(spec, field)
-        if field not in taken and value is not None and value is not False:
+        if field not in backend.options and value is not None and value is not False:
             given = option(field) if value is True else f"{option(field)} {value}"
             raise InputError(f"{given}: parser {spec.name} does not take it")
 
 
-def _described(spec: ParserSpec) -> Description:
-    """Label set and input size, which a file cannot do without, and those of the others that were given, in [0, 1]."""
-    _only(spec, *DESCRIPTION)
-    if spec.labels is None or spec.input_size is None:
-        raise InputError(f"--parser {spec.name}: say what it answers and takes, with --labels NAME --input HxW")
-    values = {"mean": spec.mean, "std": spec.std}
-    scale = 255 if any(v > 1 for vs in values.values() if vs is not None for v in vs) else 1
-    given: dict[str, Any] = {k: tuple(v / scale for v in vs) for k, vs in values.items() if vs is not None}
-    if spec.channels is not None:
-        given["channels"] = spec.channels
-    return Description(spec.labels, spec.input_size, **given)
+def option(field: str) -> str:
+    """Return the command line's option for a field of a spec."""
+    return "--input" if field == "input_size" else "--" + field.replace("_", "-")
+
+
+def takers(field: str) -> str:
+    """Return the prefixes of the parsers that take an option, for its help.
+
+    >>> takers("channels")
+    'smp, torchscript, onnx'
+    """
+    return ", ".join(dict.fromkeys(b.prefix for b in BACKENDS if field in b.options))
+
+
+def spec_from_cache(made_by: Mapping[str, Any], weights: Path | None, device: str) -> ParserSpec | None:
+    """Return the spec that parses as the parser of a cache did.
+
+    Args:
+        made_by: that of the cache.
+        weights: the file of weights, if it was not the parser's own.
+        device: where to parse now.
+
+    Returns:
+        None if the cache does not know where the parser's files are.
+    """
+    name, preprocessing = made_by["parser"], made_by["preprocessing"]
+    row = next((backend for backend in BACKENDS if backend.form == name), None)
+    if row is None or not row.named:
+        return None
+    narrow = name in SCHP and preprocessing.get("input") == list(SCHP[name].narrow)
+    return ParserSpec(name, weights, device, narrow=narrow, bf16=preprocessing.get("precision") == "bfloat16")

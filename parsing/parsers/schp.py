@@ -11,13 +11,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..images import IMAGENET_MEAN, IMAGENET_STD
 from ..labels import label_set
-from .base import Parser, Size
+from .base import Parser, ParserInfo, Size
+from .registry import ParserSpec
 from .schp_network import SCHPNetwork
 from .sources import SCHP, SCHP_LICENCE, schp_file
-from .weights import content_hash, load_strictly, read_tensors
+from .weights import check_fit, content_hash, load_strictly, read_tensors
 
-MEAN, STD = (0.406, 0.456, 0.485), (0.225, 0.224, 0.229)
+MEAN, STD = IMAGENET_MEAN[::-1], IMAGENET_STD[::-1]
 """Of blue, green, red, in [0, 1]."""
 
 
@@ -50,14 +52,7 @@ class SCHPParser(Parser):
 
     @property
     def preprocessing(self) -> dict[str, Any]:
-        return {
-            "resize": "bilinear affine, zero outside",
-            "input": list(self.input_size),
-            "channels": "bgr",
-            "mean": MEAN,
-            "std": STD,
-            "precision": "bfloat16" if self.bf16 else "float32",
-        }
+        return _preprocessing(self.input_size, self.bf16)
 
     def prepare(self, image: NDArray[np.uint8]) -> Tensor:
         rows, columns = into_input((image.shape[0], image.shape[1]), self.input_size)
@@ -69,19 +64,50 @@ class SCHPParser(Parser):
         images = (batch.flip(1).float() / 255 - self._mean) / self._std
         precision = torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
         with precision:
-            fusion, _, _ = self.network(images.contiguous(memory_format=torch.channels_last))
+            fusion: Tensor = self.network(images.contiguous(memory_format=torch.channels_last))[0]
         return fusion
 
     def restore(self, logits: Tensor, sources: Sequence[Size], size: Size) -> Tensor:
-        """Up to the input (corners aligned), back through the affine, then to `size`: one product along each axis."""
+        """Map logits to the input (corners aligned), back through the affine, then to `size`, axis by axis."""
         given = (logits.shape[2], logits.shape[3])
         both = [out_of_input(source, self.input_size, given, size) for source in sources]
         rows, columns = (torch.from_numpy(np.stack(m)).to(logits)[:, None] for m in zip(*both, strict=True))
         return rows @ logits @ columns.mT
 
 
+def _preprocessing(input_size: Size, bf16: bool) -> dict[str, Any]:
+    return {
+        "resize": "bilinear affine, zero outside",
+        "input": list(input_size),
+        "channels": "bgr",
+        "mean": MEAN,
+        "std": STD,
+        "precision": "bfloat16" if bf16 else "float32",
+    }
+
+
+def read_info(spec: ParserSpec) -> ParserInfo:
+    """Return what a cache records of the parser, without its network; the file is checked as in loading.
+
+    Raises:
+        InputError, MissingError: as loading does.
+    """
+    published, file = SCHP[spec.name], spec.weights or schp_file(spec.name)
+    labels = label_set(published.labels)
+    with torch.device("meta"):  # names and shapes alone
+        wanted = SCHPNetwork(len(labels)).state_dict()
+    check_fit(wanted, read_tensors(file), file, spec.name)
+    input_size = published.narrow if spec.narrow else published.input_size
+    return ParserInfo(spec.name, labels, SCHP_LICENCE, content_hash([file]), _preprocessing(input_size, spec.bf16))
+
+
+def build(spec: ParserSpec) -> SCHPParser:
+    """Load a published network."""
+    return SCHPParser(spec.name, spec.weights, spec.device, spec.narrow, spec.bf16)
+
+
 def scale_of(source: Size, input_size: Size) -> float:
-    """Source pixels to one input pixel: the box of the whole image, its short side widened to the input's aspect."""
+    """Return source pixels per input pixel: the image's box, its short side widened to the input's aspect."""
     height, width = source[0] - 1, source[1] - 1
     widened = max(width, height * input_size[1] / input_size[0], 1)
     return widened / (input_size[1] - 1)
@@ -89,7 +115,7 @@ def scale_of(source: Size, input_size: Size) -> float:
 
 @lru_cache(maxsize=64)
 def into_input(source: Size, input_size: Size) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The affine from image to input, which neither turns nor shears, as a matrix of rows and one of columns."""
+    """Return the affine from image to input, without rotation or shear, as a matrix of rows and one of columns."""
     scale = scale_of(source, input_size)
     rows, columns = (
         interpolation((np.arange(m) - (m - 1) / 2) * scale + (n - 1) / 2, n).astype(np.float32)
@@ -102,7 +128,7 @@ def into_input(source: Size, input_size: Size) -> tuple[NDArray[np.float32], NDA
 def out_of_input(
     source: Size, input_size: Size, given: Size, size: Size
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """From logits of shape `given` to the input, to the image, to `size`, as a matrix of rows and one of columns."""
+    """Return the map from logits of shape `given` to the input, to the image, to `size`, as `into_input` does."""
     scale = scale_of(source, input_size)
     matrices = []
     for n, m, g, s in zip(source, input_size, given, size, strict=True):
@@ -114,5 +140,6 @@ def out_of_input(
 
 
 def interpolation(positions: NDArray[np.floating[Any]], samples: int) -> NDArray[np.float64]:
-    """Linear interpolation at `positions` among `samples` values as a matrix (positions, samples), zero outside."""
-    return np.maximum(0, 1 - np.abs(positions[:, None] - np.arange(samples)))
+    """Return linear interpolation at `positions` among `samples` values, zero outside: (positions, samples)."""
+    matrix: NDArray[np.float64] = np.maximum(0, 1 - np.abs(positions[:, None] - np.arange(samples)))
+    return matrix

@@ -32,7 +32,7 @@ class AbsoluteNorm(nn.Module):
 
 
 def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear with corners aligned, as every resize in this network."""
+    """Resize bilinearly with corners aligned, as everywhere in this network."""
     return F.interpolate(x, size, mode="bilinear", align_corners=True)
 
 
@@ -43,7 +43,7 @@ def _convolution(
 
 
 def _activated(*modules: nn.Module) -> nn.Sequential:
-    """Each convolution followed by its activated norm, in one sequence, so that the stored names fit."""
+    """Return each convolution followed by its activated norm, in one sequence, so that the stored names fit."""
     pairs = ((m, AbsoluteNorm(m.out_channels, True)) if isinstance(m, nn.Conv2d) else (m,) for m in modules)
     return nn.Sequential(*(module for pair in pairs for module in pair))
 
@@ -80,7 +80,8 @@ class PyramidPooling(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         size = (x.shape[-2], x.shape[-1])
-        return self.bottleneck(torch.cat([*(resize(stage(x), size) for stage in self.stages), x], 1))
+        fused: Tensor = self.bottleneck(torch.cat([*(resize(stage(x), size) for stage in self.stages), x], 1))
+        return fused
 
 
 class EdgeBranch(nn.Module):

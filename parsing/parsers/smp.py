@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from ..errors import InputError, MissingError
-from .described import DescribedParser, Description
+from .described import DescribedParser, Description, description_of
+from .registry import ParserSpec
 from .weights import load_strictly, read_tensors
 
 FILES = ("config.json", "model.safetensors")
@@ -28,8 +29,13 @@ class SmpParser(DescribedParser):
         super().__init__(f"smp:{folder.name}", _network(*files), files, given, device)
 
 
+def build(spec: ParserSpec) -> SmpParser:
+    """Load a saved model."""
+    return SmpParser(Path(spec.place), description_of(spec), spec.device)
+
+
 def _network(config: Path, weights: Path) -> nn.Module:
-    """The saved architecture, with every tensor of the file: built here, so that nothing is downloaded or skipped."""
+    """Build the saved architecture with every tensor of the file, so that nothing is downloaded or skipped."""
     try:
         options: dict[str, Any] = json.loads(config.read_text(encoding="utf-8"))
         kind = options.pop("_model_class")

@@ -8,6 +8,10 @@ from pathlib import Path
 from ..errors import InputError, MissingError
 from .hub import cached_folder, hub_folder
 
+STREET_LICENCE = (
+    "weights MIT (cscl); trained on Clothing Co-Parsing photographs, Apache-2.0 (Yang, Luo and Lin, CVPR 2014), from "
+    "the ImageNet weights of EfficientNet-Lite0, Apache-2.0"
+)
 SCHP_LICENCE = "MIT (Self-Correction Human Parsing)"
 SCHP_FILE = "model.safetensors"
 DRIVE = "https://drive.google.com/drive/folders/1uOaQCpNtosIjEL2phQKEdiYd0Td18jNo"
@@ -22,7 +26,15 @@ HF_EXTRA = ("README.md", "*.index.json")
 
 @dataclass(frozen=True)
 class PublishedSCHP:
-    """One of the three published networks: where its weights are, the input it was trained on, one half as wide."""
+    """One of the three published networks.
+
+    Attributes:
+        labels: name of its label set.
+        file: of its author.
+        repo: on the hub, with the same weights.
+        input_size: (height, width) of the input that it was trained on.
+        narrow: an input half as wide.
+    """
 
     labels: str
     file: str
@@ -32,7 +44,7 @@ class PublishedSCHP:
 
     @property
     def source(self) -> str:
-        """Where both forms of the weights are."""
+        """Where both forms of its weights are."""
         return f"{self.file} from {DRIVE} or {SCHP_FILE} from https://huggingface.co/{self.repo}"
 
 
@@ -67,29 +79,42 @@ def fetch(parser: str, weights: Path | None = None, remote_code: str | None = No
 
     A command calls it first: without a network it ends before seconds go into loading torch.
     """
-    kind, _, place = parser.partition(":")
-    if parser in SCHP and weights is None:
-        schp_file(parser)
-    elif kind == "hf" and place:
-        hf_files(place, remote_code == place)
+    from .registry import ParserSpec, find_backend  # the table, which itself needs this module
+
+    try:
+        backend = find_backend(parser)
+    except InputError:
+        return  # whoever builds the parser says so, with the other options
+    backend.fetch(ParserSpec(parser, weights, remote_code=remote_code))
 
 
-def at_hand(parser: str) -> bool:
-    """Whether the weights of a parser of the hub, known by name, are in the hub's cache."""
-    if parser in SCHP:
-        return cached_folder(SCHP[parser].repo, ((SCHP_FILE,),)) is not None
-    return cached_folder(parser.removeprefix("hf:"), HF_FILES) is not None
+def schp_at_hand(name: str) -> bool:
+    """Return whether the weights of a published SCHP network are in the hub's cache."""
+    return cached_folder(SCHP[name].repo, ((SCHP_FILE,),)) is not None
+
+
+def hf_at_hand(model: str) -> bool:
+    """Return whether the files of a model of the hub are in the hub's cache."""
+    return cached_folder(model, HF_FILES) is not None
 
 
 def schp_file(name: str) -> Path:
-    """The weights of a published SCHP network, from the hub."""
+    """Return the weights of a published SCHP network, from the hub or its cache; errors as `hub_folder`."""
     published = SCHP[name]
     advice = f"get {published.source}, and give it with --weights FILE"
     return hub_folder(published.repo, ((SCHP_FILE,),), advice) / SCHP_FILE
 
 
 def hf_files(model: str, trusted: bool) -> tuple[Path, list[Path]]:
-    """Folder of a model of the hub or of this machine, and its files of weights; `trusted`: its Python files too."""
+    """Return the folder of a model of the hub or of this machine, and its files of weights.
+
+    Args:
+        model: ORG/NAME of the hub, or a folder.
+        trusted: get the model's Python files too.
+
+    Raises:
+        InputError, MissingError: if transformers or a file is missing, or there is no such model.
+    """
     if find_spec("transformers") is None:
         raise InputError(f'hf:{model} needs transformers: pip install "cscl[hf]"')
     folder = Path(model)

@@ -1,6 +1,5 @@
 """The built-in parser: a small segmentation network trained by this project on colour and simulated infrared."""
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -9,19 +8,18 @@ from typing import Any
 import segmentation_models_pytorch as smp
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from ..errors import InputError, MissingError
+from ..errors import InputError, MissingError, first_line
+from ..files import file_hash, write_file
 from ..labels import label_set
-from .base import NetworkParser, Size
+from .base import NetworkParser, ParserInfo, Size, stretching
 from .folding import fold_batch_norms, fold_segformer
+from .registry import ParserSpec
+from .sources import STREET_LICENCE
 
 BUILT_IN = Path(__file__).parents[1] / "weights" / "street.safetensors"
-LICENCE = (
-    "weights MIT (cscl); trained on Clothing Co-Parsing photographs, Apache-2.0 (Yang, Luo and Lin, CVPR 2014), from "
-    "the ImageNet weights of EfficientNet-Lite0, Apache-2.0"
-)
 FORMAT = "cscl-street-2"
 
 
@@ -29,8 +27,10 @@ FORMAT = "cscl-street-2"
 class StreetNetwork:
     """What rebuilds the network.
 
-    architecture, encoder, options: of segmentation-models-pytorch, as `create_model` takes them. input_size: (height,
-    width). mean, std: normalisation of values in [0, 1], the same for each channel.
+    Attributes:
+        architecture, encoder, options: of segmentation-models-pytorch, as `create_model` takes them.
+        input_size: (height, width).
+        mean, std: normalisation of values in [0, 1], the same for each channel.
     """
 
     architecture: str = "segformer"
@@ -41,20 +41,21 @@ class StreetNetwork:
     std: float = 0.5
 
     def build(self) -> nn.Module:
-        """The network with weights drawn at random: (B, 3, *input_size) to logits (B, 8, *input_size)."""
+        """Return the network with weights drawn at random: (B, 3, *input_size) to logits (B, 8, *input_size)."""
         try:
-            return smp.create_model(
+            network: nn.Module = smp.create_model(
                 self.architecture, self.encoder, encoder_weights=None, classes=len(label_set("street")), **self.options
             )
         except (KeyError, ValueError, TypeError, RuntimeError) as error:
             raise InputError(f"segmentation-models-pytorch cannot build {self}: {error}") from error
+        return network
 
 
 class StreetParser(NetworkParser):
     """`street`, from the package or (`file`) as `cscl parser train` wrote it."""
 
     labels = label_set("street")
-    licence = LICENCE
+    licence = STREET_LICENCE
 
     def __init__(self, file: Path | None = None, device: str | torch.device = "cpu") -> None:
         self.name = "street"
@@ -67,17 +68,24 @@ class StreetParser(NetworkParser):
         return super().forward(batch.contiguous(memory_format=torch.channels_last))
 
 
+def build(spec: ParserSpec) -> StreetParser:
+    """Load `street`."""
+    return StreetParser(spec.weights, spec.device)
+
+
 def save_street(network: nn.Module, config: StreetNetwork, file: Path) -> None:
-    """Write the network in half precision, with what rebuilds it in the metadata."""
+    """Write the network in half precision, with what rebuilds it in the metadata.
+
+    Raises:
+        OSError: if the disk is full or the place cannot be written to.
+    """
     tensors = {k: v.half().contiguous() if v.is_floating_point() else v for k, v in network.state_dict().items()}
     metadata = {"format": FORMAT, "network": json.dumps(asdict(config), sort_keys=True)}
-    temporary = file.with_name(file.name + ".part")
-    temporary.write_bytes(_sorted_header(save(tensors, metadata)))
-    temporary.replace(file)
+    write_file(file, _sorted_header(save(tensors, metadata)))
 
 
 def _sorted_header(content: bytes) -> bytes:
-    """The same safetensors file with its header's keys sorted: the library writes metadata in no fixed order."""
+    """Return the same safetensors file with its header's keys sorted: the library writes metadata in no fixed order."""
     size = int.from_bytes(content[:8], "little")
     header = json.dumps(json.loads(content[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)
@@ -85,41 +93,84 @@ def _sorted_header(content: bytes) -> bytes:
 
 
 def is_street(file: Path) -> bool:
-    """Whether `file` says that `save_street` wrote it, in this version or another."""
+    """Return whether `file` says that `save_street` wrote it, in this version or another."""
     try:
         with safe_open(file, "pt") as stored:
-            return (stored.metadata() or {}).get("format", "").startswith("cscl-street-")
+            return str((stored.metadata() or {}).get("format")).startswith("cscl-street-")
     except (SafetensorError, OSError):
         return False
 
 
 def load_street(file: Path) -> tuple[nn.Module, StreetNetwork, str]:
-    """Network, configuration and SHA-256 of a file that `save_street` wrote; refuses any other by name."""
+    """Return network, configuration and SHA-256 of a file that `save_street` wrote.
+
+    Raises:
+        MissingError: if there is no such file.
+        InputError: if it is damaged or was written by something else.
+    """
+    config = read_config(file)
+    try:
+        with torch.random.fork_rng(devices=[]):  # the weights drawn here are replaced; the user's generator stays
+            network = config.build()
+        tensors = load_file(file)
+        network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in tensors.items()})
+    except (SafetensorError, ValueError, RuntimeError) as error:
+        raise _other_weights(file, error) from error
+    return network, config, file_hash(file)
+
+
+def read_config(file: Path) -> StreetNetwork:
+    """Return what rebuilds the network of a file that `save_street` wrote; reads its header alone.
+
+    Raises:
+        MissingError, InputError: as `load_street`.
+    """
     if not file.is_file():
         raise MissingError(f"no parser weights at {file}; `cscl parser train --photos DIR --out FILE` makes some")
     try:
         with safe_open(file, "pt") as stored:
             metadata = stored.metadata() or {}
-            tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise InputError(f"{file} is no whole safetensors file: {error}") from error
     if metadata.get("format") != FORMAT:
         raise InputError(f"{file} was not written by `cscl parser train` of this version")
     try:
-        stored_network = json.loads(metadata["network"])
-        height, width = stored_network["input_size"]
-        config = StreetNetwork(
-            stored_network["architecture"],
-            stored_network["encoder"],
-            stored_network["options"],
-            (height, width),
-            float(stored_network["mean"]),
-            float(stored_network["std"]),
+        said = json.loads(metadata["network"])
+        height, width = said["input_size"]
+        return StreetNetwork(
+            architecture=said["architecture"],
+            encoder=said["encoder"],
+            options=said["options"],
+            input_size=(height, width),
+            mean=float(said["mean"]),
+            std=float(said["std"]),
         )
-        with torch.random.fork_rng(devices=[]):  # the weights drawn here are replaced; the user's generator stays
-            network = config.build()
-        network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in tensors.items()})
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{file} holds other weights than it says ({reason}); give it again, or train anew") from error
-    return network, config, hashlib.sha256(file.read_bytes()).hexdigest()
+    except (KeyError, TypeError, ValueError) as error:
+        raise _other_weights(file, error) from error
+
+
+def read_info(spec: ParserSpec) -> ParserInfo:
+    """Return what a cache records of the parser, without its weights; the file is checked as in loading.
+
+    Raises:
+        MissingError, InputError: as `load_street`.
+    """
+    file = spec.weights or BUILT_IN
+    config = read_config(file)
+    try:
+        with torch.device("meta"):  # names and shapes alone
+            wanted = {name: list(tensor.shape) for name, tensor in config.build().state_dict().items()}
+    except (ValueError, RuntimeError) as error:
+        raise _other_weights(file, error) from error
+    with safe_open(file, "pt") as stored:
+        found = {name: list(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
+    if wanted != found:
+        name = min(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+        raise _other_weights(file, f"{name} is {found.get(name)}, not {wanted.get(name)}")
+    preprocessing = stretching(config.input_size, (config.mean,) * 3, (config.std,) * 3)
+    return ParserInfo("street", StreetParser.labels, STREET_LICENCE, file_hash(file), preprocessing)
+
+
+def _other_weights(file: Path, why: BaseException | str) -> InputError:
+    reason = why if isinstance(why, str) else first_line(why)
+    return InputError(f"{file} holds other weights than it says ({reason}); give it again, or train anew")

@@ -1,4 +1,4 @@
-"""Weights of parsers: read as tensors alone, loaded strictly, told apart by SHA-256."""
+"""Weights of parsers: read as tensors alone, loaded strictly, identified by SHA-256."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -9,18 +9,21 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ..cache.sealed import file_hash
 from ..errors import InputError, MissingError, first_line
+from ..files import file_hash
 
 WRAPPERS = ("module.", "model.")
 """What DataParallel and wrapping classes put before every name of a stored tensor."""
 
 
 def read_tensors(file: Path) -> dict[str, Tensor]:
-    """The named tensors of a .safetensors file or of a checkpoint of torch, whose pickle may hold tensors alone.
+    """Return the named tensors of a .safetensors file or of a checkpoint of torch, whose pickle may hold tensors alone.
 
-    A checkpoint's `state_dict` is taken where it has one; a prefix `module.` or `model.` that all names share is cut
-    off. MissingError without a file; InputError, naming it, where it is truncated or holds something else.
+    A checkpoint's `state_dict` is taken if it has one; a prefix `module.` or `model.` that all names share is cut off.
+
+    Raises:
+        MissingError: if there is no such file.
+        InputError: if it is truncated or holds something else; it names the file.
     """
     if not file.is_file():
         raise MissingError(f"no weights file {file}")
@@ -46,11 +49,27 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
 
 
 def load_strictly(network: nn.Module, tensors: Mapping[str, Tensor], file: Path, what: str) -> None:
-    """Put `tensors` into `network`; InputError where one is missing, too many or of another shape.
-
-    Counters of batches, which only training reads, may be too many. what: what the file should have been.
-    """
+    """Put `tensors` into `network`; arguments and errors as `check_fit`."""
     wanted = network.state_dict()
+    given = check_fit(wanted, tensors, file, what)
+    network.load_state_dict({name: tensor.to(wanted[name].dtype) for name, tensor in given.items()})
+
+
+def check_fit(wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor], file: Path, what: str) -> dict[str, Tensor]:
+    """Compare names and shapes of tensors with those of a network, which may be on the `meta` device.
+
+    Args:
+        wanted: the network's state dict.
+        tensors: what was read. Counters of batches, which only training reads, may be too many.
+        file: where they were read, for errors.
+        what: what the file should have been, for errors.
+
+    Returns:
+        The tensors that the network takes.
+
+    Raises:
+        InputError: if one is missing, foreign or of another shape.
+    """
     given = {k: v for k, v in tensors.items() if k in wanted or not k.endswith(".num_batches_tracked")}
     missing = [k for k in wanted if k not in given]
     foreign = [k for k in given if k not in wanted]
@@ -66,11 +85,11 @@ def load_strictly(network: nn.Module, tensors: Mapping[str, Tensor], file: Path,
                 f"{file} is no {what}: {name} is {tuple(given[name].shape)}, not {tuple(tensor.shape)}; "
                 f"give the weights of {what}"
             )
-    network.load_state_dict({name: tensor.to(wanted[name].dtype) for name, tensor in given.items()})
+    return given
 
 
 def content_hash(files: Sequence[Path]) -> str:
-    """SHA-256 of one file, or of the names and hashes of several, in the order given."""
+    """Return the SHA-256 of one file, or of the names and hashes of several, in the order given."""
     if len(files) == 1:
         return file_hash(files[0])
     return hashlib.sha256("".join(f"{f.name} {file_hash(f)}\n" for f in files).encode("utf-8")).hexdigest()

@@ -22,6 +22,7 @@ from parsing.errors import InputError
 from parsing.images import read_image
 from parsing.importers.label_values import read_labels
 from parsing.labels import label_set
+from parsing.modality import MODALITIES
 from pipelines.pages.sheets import overlay
 
 Shoot = tuple[NDArray[np.uint8], NDArray[np.uint8]]
@@ -210,7 +211,7 @@ def _strip(root: Path, slots: Sequence[Slot]) -> NDArray[np.uint8]:
     tile = (66, 156)
     street = label_set("street")
     tiles = []
-    for modality in ("visible", "infrared"):
+    for modality in MODALITIES:
         shown = [slot for slot in slots if slot.modality == modality]
         # images of two cameras if there are two
         shown = [shown[0], shown[-1]]

@@ -8,8 +8,8 @@ from typing import Any
 from tqdm import tqdm
 
 from parsing.cache.reader import MaskCache
-from parsing.cache.shard import MODALITIES
 from parsing.errors import InputError
+from parsing.modality import MODALITIES
 from parsing.resize import resize_labels
 
 from .score import MaskScores, Tally, common_classes
@@ -92,7 +92,7 @@ def compare(first: Path, second: Path, scheme: str | None = None, worst: int = 1
             agreed.append((miou, image))
     if not tallies:
         raise InputError(f"{first} and {second}: none of their {len(shared)} shared images has a mask in both")
-    ordered = {m: tallies[m] for m in MODALITIES if m in tallies}
+    ordered: dict[str, Tally] = {m: tallies[m] for m in MODALITIES if m in tallies}
     return Agreement(
         first,
         second,

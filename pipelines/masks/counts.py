@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from parsing.cache.reader import MaskCache
-from parsing.cache.shard import MODALITIES
 from parsing.labels import IGNORED
+from parsing.modality import MODALITIES
 
 
 @dataclass(frozen=True, eq=False)

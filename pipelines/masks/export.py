@@ -21,6 +21,7 @@ from parsing.errors import CsclError, InputError
 from parsing.exporters import exporter
 from parsing.exporters.base import Exporter, FileOptions, SizeRule
 from parsing.exporters.paths import fill, relative_path
+from parsing.files import write_file
 
 TASK = 64
 """Images a task: consecutive ones, which lie in one shard."""
@@ -226,9 +227,7 @@ def _write_all(
         for number in numbers:
             place = config.out / targets[number]
             place.parent.mkdir(parents=True, exist_ok=True)
-            temporary = workspace / str(number)
-            temporary.write_bytes(own.writer.encode(number, targets[number]))
-            temporary.replace(place)
+            write_file(place, own.writer.encode(number, targets[number]), folder=workspace, sync=False)
         return len(numbers)
 
     tasks = [todo[start : start + TASK] for start in range(0, len(todo), TASK)]

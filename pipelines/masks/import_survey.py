@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from parsing.cache.sealed import file_hash
 from parsing.errors import InputError
+from parsing.files import file_hash
 from parsing.images import UnreadableImageError, orientation
 from parsing.importers.label_png import Key, read_label_png
 from parsing.importers.label_values import Reading

@@ -8,24 +8,25 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from data.readers.listing import camera_of, list_below
 from data.records import Modality, Record
 from data.registry import open_data_set
-from parsing.cache.index import shard_folder
+from parsing.cache.builder import ShardBuilder, plan_shards
+from parsing.cache.existing import make_room
+from parsing.cache.index import finish_cache, shard_folder
 from parsing.cache.lock import writing_to
+from parsing.cache.provenance import Provenance, cache_attributes
 from parsing.cache.reader import MaskCache
-from parsing.cache.shard import MODALITIES, Columns, Status, shard_fits, write_shard
+from parsing.cache.shard import Status, StoredFile
 from parsing.errors import InputError, MissingError
 from parsing.exporters.paths import fill
 from parsing.importers.label_values import BY_NUMBER, Reading, parse_values, understand
 from parsing.importers.placing import Fit
-from parsing.labels import IGNORED, label_set
+from parsing.labels import label_set
 
 from ..parse.config import check_size, index_file
-from ..parse.plan import cache_attributes, finish, make_room, shard_length
 from .import_rules import Rules
 from .import_survey import Seen, check_classes, check_shapes, combined_hash, first_of_keys, look
 
@@ -103,18 +104,22 @@ def import_masks(config: ImportConfig) -> ImportResult:
         notes = [*reading.notes, *check_classes(seen, reading, labels)]
         notes += check_shapes(seen, config.fit, config.as_stored, config.dataset is not None)
         rules = Rules(labels, reading, config.size, config.fit, config.as_stored)
-        made_by = {
-            "parser": "imported png",
-            "weights": combined_hash(seen),
-            "preprocessing": _preprocessing(config, seen, reading, values),
-            "size": config.size,
-            "flip": False,
-            "probs": False,
-        }
-        attributes = cache_attributes(
-            out, made_by, labels, config.dataset or WITHOUT_DATA_SET, root, config.licence, config.pattern
+        provenance = Provenance(
+            parser="imported png",
+            weights=combined_hash(seen),
+            labels=labels,
+            size=config.size,
+            preprocessing=_preprocessing(config, seen, reading, values),
         )
-        cut = _write_all(config, out, pairs, seen, rules, attributes, pool)
+        attributes = cache_attributes(
+            out,
+            provenance,
+            data_set=config.dataset or WITHOUT_DATA_SET,
+            root=root,
+            licence=config.licence,
+            pattern=config.pattern,
+        )
+        cut = _write_all(out, pairs, seen, rules, attributes, pool, config.overwrite)
     if cut:
         notes.append(
             f"{len(cut)} masks show somebody in the padding that was cut off, the first is {cut[0]}; see that "
@@ -156,25 +161,37 @@ def _preprocessing(
 
 
 def _write_all(
-    config: ImportConfig, out: Path, pairs: list[_Pair], seen: list[Seen], rules: Rules,
-    attributes: dict[str, Any], pool: ThreadPoolExecutor,
-) -> list[str]:  # fmt: skip
+    out: Path,
+    pairs: list[_Pair],
+    seen: list[Seen],
+    rules: Rules,
+    attributes: dict[str, Any],
+    pool: ThreadPoolExecutor,
+    overwrite: bool,
+) -> list[str]:
     """Write the shards that are not there yet, and the index; names of the masks that lost a part of somebody."""
-    length, cut = shard_length(len(pairs)), []
-    shards = {
-        shard_folder(out) / f"{start // length:05d}.h5": slice(start, start + length)
-        for start in range(0, len(pairs), length)
-    }
+    of_image = {one.name: one for one in seen}
+    cut: list[str] = []
+    shards: list[StoredFile] = []
     with (
         writing_to(out, "cscl masks import"),
         tqdm(total=len(pairs), unit="mask", desc="import") as bar,
     ):
-        make_room(out, attributes, [pair.record for pair in pairs], config.overwrite)
-        for path, rows in shards.items():
-            if not shard_fits(path, _names(pairs[rows]), attributes):
-                cut += _write(path, pairs[rows], seen[rows], rules, attributes, pool)
-            bar.update(len(pairs[rows]))
-        finish(out, list(shards))
+        records = [pair.record for pair in pairs]
+        whole = make_room(out, attributes, [record.name for record in records], overwrite)
+        for path, images in plan_shards(shard_folder(out), records).items():
+            stored = whole.get(path.name)
+            if stored is None or not stored.fits([image.name for image in images], attributes):
+                rows = [of_image[image.name] for image in images]
+                answers = list(pool.map(rules.labels_of, rows))
+                shard = ShardBuilder(images, rules.size)
+                masks = np.stack([labels for labels, _ in answers])
+                shard.put(range(len(rows)), masks, [one.upright for one in rows])
+                stored = shard.write(path, attributes)
+                cut += [one.name for one, (_, lost) in zip(rows, answers, strict=True) if lost]
+            shards.append(stored)
+            bar.update(len(images))
+        finish_cache(out, shards)
     return cut
 
 
@@ -220,26 +237,3 @@ def _of_masks(config: ImportConfig) -> tuple[list[_Pair], tuple[str, ...], Path]
         modality: Modality = "infrared" if "infrared" in PurePosixPath(mask).parts[:-1] else "visible"
         pairs.append(_Pair(Record(name, -1, camera_of(name), modality), config.masks / mask))
     return pairs, (), config.root or config.masks
-
-
-def _names(rows: list[_Pair]) -> NDArray[np.object_]:
-    return np.array([pair.record.name for pair in rows], dtype=object)
-
-
-def _write(
-    path: Path, rows: list[_Pair], seen: list[Seen], rules: Rules, attributes: dict[str, Any], pool: ThreadPoolExecutor
-) -> list[str]:
-    answers = list(pool.map(rules.labels_of, seen))
-    masks = np.stack([labels for labels, _ in answers])
-    found = ((masks > 0) & (masks != IGNORED)).any((1, 2))
-    columns = Columns(
-        _names(rows),
-        np.where(found, Status.OK, Status.EMPTY).astype(np.uint8),
-        found.astype(np.float32),  # nothing is known of how sure their maker was
-        np.array([one.upright for one in seen], np.int32),
-        np.array([pair.record.identity for pair in rows], np.int32),
-        np.array([pair.record.camera for pair in rows], np.int32),
-        np.array([MODALITIES.index(pair.record.modality) for pair in rows], np.uint8),
-    )
-    write_shard(path, masks, columns, attributes)
-    return [one.name for one, (_, cut) in zip(seen, answers, strict=True) if cut]

@@ -10,7 +10,8 @@ import numpy as np
 
 from parsing.cache.index import shard_folder
 from parsing.cache.reader import MaskCache
-from parsing.cache.shard import MODALITIES, Status
+from parsing.cache.shard import Status
+from parsing.modality import MODALITIES
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ import numpy as np
 
 from data.simulators.layouts import MARK
 from parsing.cache.reader import MaskCache
-from parsing.cache.shard import MODALITIES, Status
+from parsing.cache.shard import Status
 from parsing.errors import CsclError, InputError
+from parsing.modality import MODALITIES
 
 from ..pages.charts import bars, histograms
 from ..pages.gallery import Gallery, cards, legend_of, sample, worst_first

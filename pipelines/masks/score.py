@@ -13,10 +13,10 @@ from tqdm import tqdm
 
 from data.simulators.layouts import label_name
 from parsing.cache.reader import MaskCache
-from parsing.cache.shard import MODALITIES
 from parsing.errors import InputError, MissingError
 from parsing.importers.label_values import read_labels
 from parsing.labels import IGNORED, LabelSet, label_set
+from parsing.modality import MODALITIES
 from parsing.resize import resize_labels
 from parsing.schemes import part_scheme
 
@@ -132,7 +132,7 @@ def score_masks(path: Path, scheme: str | None = None, root: Path | None = None)
         truth = resize_labels(read_labels(file, street)[0], cache.size)
         tally = tallies.setdefault(MODALITIES[cache.modality[number]], Tally(len(classes)))
         tally.add(tables[0][truth], tables[1][cache[number]], float(cache.confidence[number]))
-    ordered = {m: tallies[m] for m in MODALITIES if m in tallies}
+    ordered: dict[str, Tally] = {m: tallies[m] for m in MODALITIES if m in tallies}
     return MaskScores.counted(name, classes, ordered)
 
 

@@ -9,21 +9,17 @@ from typing import Any
 from tqdm import tqdm
 
 from data.registry import open_data_set
+from parsing.cache.builder import plan_shards
 from parsing.cache.damage import Damage, Inspection, inspect_cache
-from parsing.cache.index import build_index, orphans, shards_of
+from parsing.cache.index import build_index, orphans, shard_folder, shards_of
 from parsing.cache.lock import writing_to
 from parsing.cache.reader import MaskCache
-from parsing.cache.shard import Status
+from parsing.cache.shard import Status, read_stored
 from parsing.errors import CacheError
 from parsing.images import UnreadableImageError, read_image
-from parsing.parsers.registry import ParserSpec
-from parsing.parsers.sources import SCHP
+from parsing.parsers.registry import spec_from_cache
 
-from ..parse.plan import shard_length
 from ..parse.run import ParseConfig, parse
-
-BY_NAME = ("street", "schp-lip", "schp-atr", "schp-pascal")
-"""Parsers that a cache names fully; of the others it does not know where their files are."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +76,8 @@ def verify(config: VerifyConfig) -> VerifyReport:
         _parse_again(config, found, report.readable)
     else:
         with writing_to(config.cache, "cscl masks verify"):
-            shards = [p for p in shards_of(config.cache) if p.name in found.whole]
-            build_index(config.cache, shards)
+            shards = [read_stored(path) for path in shards_of(config.cache) if path.name in found.whole]
+            build_index(config.cache, [shard for shard in shards if shard is not None])
             for path in orphans(config.cache):
                 path.unlink(missing_ok=True)
     _, mended = _look(config)
@@ -94,7 +90,7 @@ def verify(config: VerifyConfig) -> VerifyReport:
 def _look(config: VerifyConfig) -> tuple[Inspection, VerifyReport]:
     with tqdm(unit="shard", desc="verify") as bar:
         found = inspect_cache(config.cache, bar.update)
-    whole = found.whole.values()
+    whole = [stored.columns for stored in found.whole.values()]
     unmasked = tuple(n for c in whole for n in c.names[(c.status == Status.UNREADABLE) | (c.status == Status.FATAL)])
     damage = found.damage
     if not any(d.path == config.cache for d in damage):
@@ -126,7 +122,7 @@ def _can_be_read(path: Path) -> bool:
 
 
 def _fatal(found: Inspection) -> bool:
-    return any((c.status == Status.FATAL).any() for c in found.whole.values())
+    return any((stored.columns.status == Status.FATAL).any() for stored in found.whole.values())
 
 
 def _parse_again(config: VerifyConfig, found: Inspection, readable: Sequence[str]) -> None:
@@ -134,7 +130,8 @@ def _parse_again(config: VerifyConfig, found: Inspection, readable: Sequence[str
     if found.attributes is None:
         raise CacheError(f"{config.cache}: nothing of it is whole; run the `cscl parse` that made it again")
     made_by = json.loads(found.attributes["made_by"])
-    if made_by["parser"] not in BY_NAME:
+    parser = spec_from_cache(made_by, config.weights, config.device)
+    if parser is None:
         command = "masks import" if made_by["parser"].startswith("imported") else "parse"
         raise CacheError(
             f"{config.cache} was made by {made_by['parser']}, whose files it does not know; "
@@ -144,15 +141,9 @@ def _parse_again(config: VerifyConfig, found: Inspection, readable: Sequence[str
     wanted = frozenset(readable)
     again = frozenset(
         name
-        for name, columns in found.whole.items()
-        if wanted.intersection(columns.names) or (columns.status == Status.FATAL).any()
+        for name, stored in found.whole.items()
+        if wanted.intersection(stored.columns.names) or (stored.columns.status == Status.FATAL).any()
     )
-    preprocessing, published = made_by["preprocessing"], SCHP.get(made_by["parser"])
-    parser = ParserSpec(
-        made_by["parser"], config.weights, config.device,
-        narrow=published is not None and preprocessing.get("input") == list(published.narrow),
-        bf16=preprocessing.get("precision") == "bfloat16",
-    )  # fmt: skip
     again_config = ParseConfig(
         found.attributes["data_set"], root, config.cache, parser, tuple(made_by["size"]), workers=config.workers,
         probs=made_by["probs"], flip=made_by["flip"], pattern=found.attributes.get("pattern"),
@@ -165,16 +156,16 @@ def _images(config: VerifyConfig, found: Inspection, root: Path) -> list[str]:
     if found.expected is not None:
         return [name for columns in found.expected.values() for name in columns.names]
     said = found.attributes or {}
-    names = [r.name for r in open_data_set(str(said.get("data_set")), root, pattern=said.get("pattern")).images]
-    size = shard_length(len(names))
-    for file, columns in found.whole.items():
-        start = int(Path(file).stem) * size
-        if list(columns.names) != names[start : start + size]:
+    records = open_data_set(str(said.get("data_set")), root, pattern=said.get("pattern")).images
+    planned = plan_shards(shard_folder(config.cache), records)
+    names = {path.name: [record.name for record in rows] for path, rows in planned.items()}
+    for file, stored in found.whole.items():
+        if names.get(file) != stored.columns.names.tolist():
             raise CacheError(
                 f"{config.cache}: its index and some shards are lost, and the others do not hold the images of {root} "
                 "as they are; run the `cscl parse` that made it again"
             )
-    return names
+    return [record.name for record in records]
 
 
 def _first(names: Sequence[str]) -> str:

@@ -12,10 +12,11 @@ from PIL import Image
 from tqdm import tqdm
 
 from parsing.cache.reader import MaskCache
-from parsing.cache.shard import MODALITIES, Status
+from parsing.cache.shard import Status
 from parsing.exporters.paths import relative_path
 from parsing.images import UnreadableImageError, read_image
 from parsing.labels import IGNORED
+from parsing.modality import MODALITIES
 
 from .sheets import palette
 

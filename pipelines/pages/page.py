@@ -9,6 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from parsing.errors import InputError, MissingError
+from parsing.files import write_file
 
 from .gallery import Gallery
 
@@ -105,9 +106,8 @@ def write_page(
     )
     out_dir.mkdir(parents=True, exist_ok=True)
     path = out_dir / "index.html"
-    draft = out_dir / ".index.html.part"
-    draft.write_text(html, encoding="utf-8")
-    return draft.replace(path)
+    write_file(path, html.encode("utf-8"), sync=False)
+    return path
 
 
 def _shown(row: SummaryRow) -> dict[str, str]:

@@ -18,7 +18,7 @@ from distributed import Client, Future, LocalCluster, Nanny, Scheduler, SpecClus
 from distributed.core import Status
 from tqdm import tqdm
 
-from parsing.errors import CsclError, InputError, MissingError
+from parsing.errors import CsclError, InputError, MissingError, first_line
 
 from ..devices import find_device
 from .config import ParseConfig
@@ -177,8 +177,7 @@ def _running_scheduler(config: ParseConfig) -> Client:
             return Client(config.scheduler, timeout=10)
         return Client(json.loads(config.scheduler_file.read_text(encoding="utf-8"))["address"], timeout=10)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{given}: no dask scheduler answers there ({reason})") from error
+        raise InputError(f"{given}: no dask scheduler answers there ({first_line(error)})") from error
 
 
 def _own_cluster(config: ParseConfig, shards: int) -> tuple[SpecCluster, list[dict[str, object]]]:

@@ -2,25 +2,29 @@
 
 import sys
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from data.registry import open_data_set
+from parsing.cache.builder import people_columns
+from parsing.cache.existing import make_room
+from parsing.cache.index import finish_cache
 from parsing.cache.lock import writing_to
+from parsing.cache.provenance import Provenance, cache_attributes
 from parsing.cache.reader import MaskCache
-from parsing.cache.shard import Status, rename_people, shard_fits
-from parsing.parsers.base import Parser
-from parsing.parsers.registry import find_parser
+from parsing.cache.shard import Status, StoredFile, rename_people
+from parsing.parsers.base import ParserInfo
+from parsing.parsers.registry import describe_parser
 
 from ..devices import find_device
 from .config import ParseConfig
-from .plan import cache_attributes, chosen, finish, make_room, plan_shards
+from .plan import choose_records, plan_shards
 from .schedule import run_shards
-from .task import names_of, people_of
+from .task import ShardTask
 
 __all__ = ["ParseConfig", "ParseResult", "parse"]
 
@@ -52,28 +56,23 @@ def parse(config: ParseConfig, only: Iterable[str] | None = None, again: frozens
     for finding in data_set.findings():
         tqdm.write(f"note: {finding.line()}", file=sys.stderr)
     out, root = config.index, data_set.root.resolve()
-    records = chosen(data_set.images, config.limit, only)
+    records = choose_records(data_set.images, config.limit, only)
     if not config.elsewhere:
         find_device(config.parser.device)  # refuse a wrong one now
-    parser = find_parser(replace(config.parser, device="cpu"))  # for what it says of itself
+    parser = describe_parser(config.parser)
     with writing_to(out, "cscl parse") as lock:
         attributes = _attributes(config, root, parser)
-        make_room(out, attributes, records, config.overwrite)
+        whole = make_room(out, attributes, [r.name for r in records], config.overwrite)
         tasks = plan_shards(config, root, records, attributes, lock)
-        renamed = [t for t in tasks if rename_people(t.path, names_of(t), people_of(t.records), attributes)]
-        if renamed:
-            images = sum(len(t.records) for t in renamed)
-            tqdm.write(
-                f"note: identities or cameras of {images} parsed images are others now; masks kept", file=sys.stderr
-            )
-        todo = [t for t in tasks if t.path.name in again or not shard_fits(t.path, names_of(t), attributes)]
+        whole |= _rename_people(whole, tasks)
+        todo = [t for t in tasks if t.path.name in again or not t.is_done(whole)]
         parsed = sum(len(t.records) for t in todo)
         with tqdm(
             total=len(records), initial=len(records) - parsed, unit="image", desc=f"parse {config.dataset}",
         ) as bar:  # fmt: skip
             if todo:
-                run_shards(todo, config, bar)
-        finish(out, [t.path for t in tasks])
+                whole |= run_shards(todo, config, bar)
+        finish_cache(out, [whole[t.path.name] for t in tasks])
     cache = MaskCache(out)
     unreadable, fatal = (
         tuple(n for n, s in zip(cache.names, cache.status, strict=True) if s == failure)
@@ -83,14 +82,38 @@ def parse(config: ParseConfig, only: Iterable[str] | None = None, again: frozens
     return ParseResult(out, len(cache), parsed, unreadable, fatal, empty, time.monotonic() - began)
 
 
-def _attributes(config: ParseConfig, root: Path, parser: Parser) -> dict[str, Any]:
-    """What every file of the cache says of itself."""
-    made_by = {
-        "parser": parser.name,
-        "weights": parser.weights_hash,
-        "preprocessing": parser.preprocessing,
-        "size": config.size,
-        "flip": config.flip,
-        "probs": config.probs,
-    }
-    return cache_attributes(config.index, made_by, parser.labels, config.dataset, root, parser.licence, config.pattern)
+def _rename_people(whole: Mapping[str, StoredFile], tasks: Sequence[ShardTask]) -> dict[str, StoredFile]:
+    """Give whole shards the identities and cameras that the data set has now; returns those that were written again."""
+    renamed: dict[str, StoredFile] = {}
+    for task in tasks:
+        stored = whole.get(task.path.name)
+        if stored is None or stored.columns.names.tolist() != task.names:
+            continue
+        now = rename_people(stored, people_columns(task.records), task.attributes)
+        if now is not None:
+            renamed[task.path.name] = now
+    if renamed:
+        images = sum(map(len, renamed.values()))
+        tqdm.write(f"note: identities or cameras of {images} parsed images are others now; masks kept", file=sys.stderr)
+    return renamed
+
+
+def _attributes(config: ParseConfig, root: Path, parser: ParserInfo) -> dict[str, Any]:
+    """Return the attributes of every file of the cache."""
+    provenance = Provenance(
+        parser=parser.name,
+        weights=parser.weights_hash,
+        labels=parser.labels,
+        size=config.size,
+        preprocessing=parser.preprocessing,
+        flip=config.flip,
+        probs=config.probs,
+    )
+    return cache_attributes(
+        config.index,
+        provenance,
+        data_set=config.dataset,
+        root=root,
+        licence=parser.licence,
+        pattern=config.pattern,
+    )

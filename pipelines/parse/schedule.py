@@ -11,8 +11,8 @@ from distributed import Future, KilledWorker
 from distributed.comm import CommClosedError
 from tqdm import tqdm
 
-from parsing.cache.sealed import file_hash
-from parsing.errors import CsclError
+from parsing.cache.shard import StoredFile, read_stored
+from parsing.errors import CsclError, first_line
 
 from .cluster import Workers, connected
 from .config import ParseConfig
@@ -27,24 +27,30 @@ PATIENCE = 30.0
 GONE = "the dask scheduler is gone; finished shards are kept, the same command goes on from there"
 
 
-def run_shards(todo: Sequence[ShardTask], config: ParseConfig, bar: tqdm) -> None:
-    """Parse the shards; CsclError where one cannot be, with all that are finished kept."""
+def run_shards(todo: Sequence[ShardTask], config: ParseConfig, bar: tqdm) -> dict[str, StoredFile]:
+    """Parse the shards and return them by file name.
+
+    Raises:
+        CsclError: if one cannot be parsed; those that are finished are kept.
+    """
     try:
         with connected(config, len(todo), todo[0].site, bar) as workers:
             workers.client.subscribe_topic(
                 progress_topic(todo[0].site), lambda event: bar.update(min(event[1], bar.total - bar.n))
             )
-            for task in _run_window(workers, todo):
-                _isolate(workers, task, bar)
+            finished, suspects = _run_window(workers, todo)
+            finished += [_isolate(workers, task, bar) for task in suspects]
             time.sleep(0.1)  # the last counts are on their way
             bar.update(bar.total - bar.n)
+            return {shard.path.name: shard for shard in finished}
     except (CommClosedError, CancelledError) as error:
         raise CsclError(GONE) from error
 
 
-def _run_window(workers: Workers, todo: Sequence[ShardTask]) -> list[ShardTask]:
-    """Parse the shards, a few a worker at a time; returns those whose workers were killed."""
+def _run_window(workers: Workers, todo: Sequence[ShardTask]) -> tuple[list[StoredFile], list[ShardTask]]:
+    """Parse the shards, a few per worker at a time; return those that are written, and those that killed workers."""
     waiting, running, tries = deque(todo), dict[Future, ShardTask](), Counter[Path]()
+    finished: list[StoredFile] = []
     suspects: list[ShardTask] = []
     while waiting or running:
         while waiting and len(running) < WINDOW * max(1, workers.threads()):
@@ -56,7 +62,7 @@ def _run_window(workers: Workers, todo: Sequence[ShardTask]) -> list[ShardTask]:
             if isinstance(error, KilledWorker):
                 suspects.append(task)
             elif error is None:
-                _written(task, future)
+                finished.append(_await_file(task, future))
             elif isinstance(error, CsclError):
                 raise error
             else:
@@ -64,18 +70,17 @@ def _run_window(workers: Workers, todo: Sequence[ShardTask]) -> list[ShardTask]:
                 if tries[task.path] == TRIES:
                     raise _failure(error) from error
                 waiting.append(task)
-    return suspects
+    return finished, suspects
 
 
-def _isolate(workers: Workers, task: ShardTask, bar: tqdm) -> None:
+def _isolate(workers: Workers, task: ShardTask, bar: tqdm) -> StoredFile:
     """Write the shard without the images that kill whatever parses them, found by halving, alone on the cluster."""
     bar.set_postfix_str(f"workers die of {task.path.name}: looking for the image")
     for _ in range(len(task.records) + TRIES):
-        written = _survived(workers, parse_shard, task)
-        if written:
-            _written(task, written)
+        future = _survived(workers, parse_shard, task)
+        if future:
             bar.set_postfix_str("")
-            return
+            return _await_file(task, future)
         rows = [row for row in range(len(task.records)) if row not in task.fatal]
         while len(rows) > 1:
             half = rows[: len(rows) // 2]
@@ -111,14 +116,19 @@ def _error_of(future: Future) -> BaseException | None:
 
 
 def _failure(error: BaseException) -> CsclError:
-    text = str(error) if isinstance(error, TaskFailedError) else f"{type(error).__name__}: {error}"
-    return CsclError(f"a worker failed: {text.splitlines()[0]}; finished shards are kept")
+    kind = "" if isinstance(error, TaskFailedError) else f"{type(error).__name__}: "
+    return CsclError(f"a worker failed: {kind}{first_line(error)}; finished shards are kept")
 
 
-def _written(task: ShardTask, future: Future) -> None:
-    """Wait until the shard that a worker wrote is here too; CsclError where it does not come."""
+def _await_file(task: ShardTask, future: Future) -> StoredFile:
+    """Wait until the shard that a worker wrote is seen here too.
+
+    Raises:
+        CsclError: if it is not, after `PATIENCE` seconds.
+    """
     until, digest = time.monotonic() + PATIENCE, future.result()
-    while not task.path.is_file() or file_hash(task.path) != digest:
+    while (stored := read_stored(task.path)) is None or stored.sha256 != digest:
         if time.monotonic() > until:
             raise CsclError(f"{task.path} was written by a worker, but is not seen here; all must share its folder")
         time.sleep(0.2)
+    return stored

@@ -2,7 +2,6 @@
 
 import hashlib
 import platform
-import secrets
 import socket
 from dataclasses import dataclass
 from functools import cache
@@ -10,8 +9,10 @@ from importlib import metadata
 from pathlib import Path
 
 import parsing
+from parsing.cache.index import shard_name
 from parsing.cache.lock import Lock
 from parsing.errors import CsclError
+from parsing.files import probe_folder
 
 PACKAGES = ("torch", "numpy", "h5py", "pillow", "dask", "distributed")
 """Those that decide which bytes come out, or whether the two sides understand each other."""
@@ -59,10 +60,8 @@ def check_scheduler(site: Site) -> None:
 def check_writing(site: Site) -> None:
     """`Site.check`, and that this process may write shards."""
     site.check()
-    probe = site.shards / f"00000.h5.{secrets.token_hex(4)}.part"
     try:
-        probe.touch(exist_ok=False)
-        probe.unlink()
+        probe_folder(site.shards, shard_name(0))
     except OSError as error:
         raise CsclError(
             f"worker on {socket.gethostname()}: {site.shards} cannot be written to ({error.strerror})"

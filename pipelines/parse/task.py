@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from data.records import Record
-from parsing.cache.sealed import file_hash
-from parsing.cache.shard import MODALITIES, Columns, Status, write_shard
-from parsing.errors import CacheError, CsclError
+from parsing.cache.builder import ShardBuilder
+from parsing.cache.shard import Status, StoredFile
+from parsing.errors import CacheError, CsclError, first_line
 from parsing.images import UnreadableImageError, read_image
 from parsing.parsers.base import Parser
 from parsing.parsers.confidence import confidence, winners
@@ -52,6 +52,16 @@ class ShardTask:
     probs: bool
     fatal: frozenset[int] = frozenset()
 
+    @property
+    def names(self) -> list[str]:
+        """Names of the images, in order."""
+        return [record.name for record in self.records]
+
+    def is_done(self, whole: Mapping[str, StoredFile]) -> bool:
+        """Return whether the shard is among the `whole` ones, by file name, and holds what this task would write."""
+        stored = whole.get(self.path.name)
+        return stored is not None and stored.fits(self.names, self.attributes)
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -60,20 +70,6 @@ class Batch:
     rows: list[int]
     images: list[Tensor]
     sizes: list[tuple[int, int]]
-
-
-def names_of(task: ShardTask) -> NDArray[np.object_]:
-    """Names of the task's images, as a shard stores them."""
-    return np.array([r.name for r in task.records], dtype=object)
-
-
-def people_of(records: Sequence[Record]) -> dict[str, NDArray[Any]]:
-    """Who is on the images and what took them, as columns of a shard."""
-    return {
-        "identity": np.array([r.identity for r in records], np.int32),
-        "camera": np.array([r.camera for r in records], np.int32),
-        "modality": np.array([MODALITIES.index(r.modality) for r in records], np.uint8),
-    }
 
 
 class TaskFailedError(RuntimeError):
@@ -90,7 +86,7 @@ def told_in_words(function: Callable[..., Result]) -> Callable[..., Result]:
         except CsclError:
             raise
         except Exception as error:
-            raise TaskFailedError(f"{type(error).__name__}: {(str(error) or 'no message').splitlines()[0]}") from None
+            raise TaskFailedError(f"{type(error).__name__}: {first_line(error)}") from None
 
     return wrapped
 
@@ -98,26 +94,27 @@ def told_in_words(function: Callable[..., Result]) -> Callable[..., Result]:
 @told_in_words
 def parse_shard(task: ShardTask) -> str:
     """Write the shard and return its SHA-256; the masks themselves never travel."""
-    n, (height, width) = len(task.records), task.size
-    labels = np.zeros((n, height, width), np.uint8)
-    status = np.full(n, Status.UNREADABLE, np.uint8)
-    status[sorted(task.fatal)] = Status.FATAL
-    trust, source = np.zeros(n, np.float32), np.zeros((n, 2), np.int32)
     with _ready(task) as parser:
-        probs = np.zeros((n, len(parser.labels), height // 4, width // 4), np.uint8) if task.probs else None
-        for batch, scores, agreement in _answers(task, parser, [r for r in range(n) if r not in task.fatal]):
-            rows = batch.rows
+        height, width = task.size
+        probs_shape = (len(parser.labels), height // 4, width // 4) if task.probs else None
+        shard = ShardBuilder(task.records, task.size, probs_shape)
+        shard.status[sorted(task.fatal)] = Status.FATAL
+        rows = [row for row in range(len(task.records)) if row not in task.fatal]
+        for batch, scores, agreement in _answers(task, parser, rows):
             top, classes = winners(scores)
-            labels[rows] = classes.cpu().numpy()
-            trust[rows] = confidence(scores, top, classes, agreement, parser.labels).numpy()
-            status[rows] = np.where(labels[rows].any((1, 2)), Status.OK, Status.EMPTY)
-            source[rows] = batch.sizes
-            if probs is not None:
-                small = F.interpolate(scores, probs.shape[2:], mode="area")
-                probs[rows] = (small * 255).round().to(torch.uint8).cpu().numpy()
-    columns = Columns(names_of(task), status, trust, source, **people_of(task.records))
-    write_shard(task.path, labels, columns, task.attributes, probs)
-    return file_hash(task.path)
+            shard.put(
+                batch.rows,
+                classes.cpu().numpy(),
+                batch.sizes,
+                confidence(scores, top, classes, agreement, parser.labels).numpy(),
+                None if probs_shape is None else _small(scores, probs_shape[1:]),
+            )
+    return shard.write(task.path, task.attributes).sha256
+
+
+def _small(scores: Tensor, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return probabilities (B, C, H, W) as (B, C, *size) in 1/255."""
+    return (F.interpolate(scores, size, mode="area") * 255).round().to(torch.uint8).cpu().numpy()
 
 
 @told_in_words

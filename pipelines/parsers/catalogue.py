@@ -1,13 +1,10 @@
 """`cscl parser list`: the parsers there are, what they answer, whose they are and whether their weights are at hand."""
 
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 from typing import Any
 
-from parsing.labels import LABEL_SETS, label_set
-from parsing.parsers.base import Size
-from parsing.parsers.sources import HUB_MODELS, SCHP, SCHP_LICENCE, at_hand
-from parsing.parsers.street import StreetParser
+from parsing.labels import LABEL_SETS
+from parsing.parsers.registry import BACKENDS, Backend, known_models
 
 
 @dataclass(frozen=True)
@@ -49,42 +46,21 @@ class ParserList:
 
 
 def list_parsers() -> ParserList:
-    """Look at the package and at the download cache; nothing is downloaded."""
-    street = StreetParser()
-    rows = [_row("street", street.labels.name, street.input_size, street.licence, "in the package", True)]
-    rows += [_row(name, p.labels, p.input_size, SCHP_LICENCE, p.source, at_hand(name)) for name, p in SCHP.items()]
-    hf = "" if find_spec("transformers") else 'pip install "cscl[hf]"'
-    rows += [
-        _row(
-            f"hf:{model}",
-            known.labels,
-            None,
-            known.licence,
-            f"https://huggingface.co/{model}",
-            at_hand(f"hf:{model}"),
-            hf,
-        )
-        for model, known in HUB_MODELS.items()
-    ]
-    onnx = "" if find_spec("onnx") and find_spec("onnxruntime") else 'pip install "cscl[onnx]"'
-    of_file, no_licence = "--labels", "that of the model"
-    rows += [
-        ParserRow(
-            "hf:ORG/NAME", "of its config", (), "its own", no_licence, "https://huggingface.co/ORG/NAME", "hub", hf
-        ),
-        ParserRow("hf:DIR", "of its config", (), "its own", no_licence, "a folder of save_pretrained", "yours", hf),
-        ParserRow("smp:DIR", of_file, (), "--input", no_licence, "a folder of save_pretrained", "yours"),
-        ParserRow("torchscript:FILE", of_file, (), "--input", no_licence, "a file of torch.jit.save", "yours"),
-        ParserRow("onnx:FILE", of_file, (), "--input", no_licence, "an exported file", "yours", onnx),
-        ParserRow(
-            "python:FILE", "of its code", (), "its own", no_licence, "code of your own, docs/parsers.md", "yours"
-        ),
-    ]
-    return ParserList(tuple(rows))
+    """List the parsers; looks at the package and at the download cache, and downloads nothing."""
+    places = [backend for backend in BACKENDS if ":" in backend.form]
+    named = [backend for backend in BACKENDS if ":" not in backend.form]
+    return ParserList(tuple(map(_row, (*named, *known_models(), *places))))
 
 
-def _row(
-    name: str, labels: str, size: Size | None, licence: str, source: str, here: bool, needs: str = ""
-) -> ParserRow:
-    classes, shown = label_set(labels).classes, f"{size[0]}x{size[1]}" if size else "its own"
-    return ParserRow(name, labels, classes, shown, licence, source, "here" if here else "not here", needs)
+def _row(backend: Backend) -> ParserRow:
+    size = backend.input
+    return ParserRow(
+        name=backend.form,
+        labels=backend.labels,
+        classes=LABEL_SETS[backend.labels].classes if backend.labels in LABEL_SETS else (),
+        input=size if isinstance(size, str) else f"{size[0]}x{size[1]}",
+        licence=backend.licence,
+        source=backend.source,
+        weights=backend.weights(),
+        needs=backend.needs,
+    )

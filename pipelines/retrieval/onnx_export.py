@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from cscl.embedder import MODALITIES, Embedder
 from parsing.errors import CsclError, InputError
+from parsing.files import replacing
 
 from ..runs.folder import load_model
 
@@ -58,24 +59,22 @@ def export(run: Path, out: Path | None = None, flip: bool = True) -> Exported:
     onnx, runtime = _needed("onnx"), _needed("onnxruntime")
     embedder = load_model(run)
     graph = _Graph(embedder, flip).eval()
-    temporary = out.with_name(out.name + ".part")
     try:
-        temporary.parent.mkdir(parents=True, exist_ok=True)
-        _trace(graph, temporary)
-        model = onnx.load(temporary)
-        onnx.helper.set_model_props(model, _about(embedder, flip))
-        model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = embedder.dim  # tracing loses it
-        onnx.checker.check_model(model)
-        onnx.save(model, temporary)
-        difference = _difference(runtime, temporary, graph)
-        if not difference <= AGREEMENT:
-            raise CsclError(f"{out} was not written: onnxruntime and torch differ by {difference:.1e} in an embedding")
-        temporary.replace(out)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(out) as temporary:
+            _trace(graph, temporary)
+            model = onnx.load(temporary)
+            onnx.helper.set_model_props(model, _about(embedder, flip))
+            model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = embedder.dim  # tracing loses it
+            onnx.checker.check_model(model)
+            onnx.save(model, temporary)
+            difference = _difference(runtime, temporary, graph)
+            if not difference <= AGREEMENT:
+                raise CsclError(
+                    f"{out} was not written: onnxruntime and torch differ by {difference:.1e} in an embedding"
+                )
     except OSError as error:
         raise InputError(f"--out {out} cannot be written: {error.strerror or error}") from error
-    finally:
-        if temporary.exists():
-            temporary.unlink()
     return Exported(out, embedder.size, embedder.dim, flip, difference)
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from cscl.embedder import Embedder
 from data.records import DataSet, Protocol, Record
 from parsing.images import read_image
+from parsing.modality import MODALITIES
 from parsing.schemes import part_scheme
 
 from ..pages.charts import cmc_curve, curves, embedding_map
@@ -134,7 +135,7 @@ def attention_sheet(
 ) -> Path:
     """Images of each modality, spread over the records, beside the network's part attention."""
     items = []
-    for modality in ("visible", "infrared"):
+    for modality in MODALITIES:
         of = [r for r in records if r.modality == modality]
         for record in of[:: max(1, len(of) // each)][:each]:
             shot = _shot(embedder, root, record, attended=True)

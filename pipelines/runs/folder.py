@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,11 +17,15 @@ from cscl.model import CSCL
 from data.loading.transforms import MEAN, STD
 from data.records import DataSet
 from data.registry import open_data_set
-from parsing.errors import CsclError, InputError, MissingError
+from parsing import files
+from parsing.errors import CsclError, InputError, MissingError, first_line
 from parsing.labels import label_set
 from parsing.schemes import part_scheme
 
 from ..recipes.reading import Recipe, read_recipe
+
+STATE = re.compile(r"state-\d{8}\.pt")
+"""Names of training states."""
 
 
 @dataclass(frozen=True)
@@ -43,14 +48,9 @@ class RunInfo:
 
 def write_file(path: Path, content: bytes) -> None:
     """Write aside, sync, rename: a killed process leaves the old file or the new one."""
-    temporary = path.with_name(path.name + ".part")
     try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        files.write_file(path, content)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise CsclError(f"{path} could not be written: {error.strerror or error}") from error
 
 
@@ -70,6 +70,8 @@ def save_state(run: Path, model: CSCL, optimiser: Any, step: int, best: float, i
     state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step, "best": best}
     torch.save(state | {"masks": info.fingerprint}, buffer)
     write_file(run / f"state-{step:08d}.pt", buffer.getvalue())
+    for half in files.leftovers(run, STATE):
+        half.unlink()
     others = [file for file in _states(run) if file.name != f"state-{step:08d}.pt"]
     before = [file for file in others if file.name < f"state-{step:08d}.pt"]
     for file in others:
@@ -85,8 +87,7 @@ def read_state(run: Path) -> tuple[Mapping[str, Any] | None, tuple[str, ...]]:
         try:
             saved: Mapping[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:  # what unpickling raises for a foreign file has no common base
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            wrong.append(f"{file} cannot be read ({reason})")
+            wrong.append(f"{file} cannot be read ({first_line(error)})")
             continue
         if isinstance(saved, dict) and set(saved) == {"model", "optimiser", "step", "best", "masks"}:
             return saved, tuple(wrong)

@@ -13,6 +13,7 @@ from data.loading.transforms import JointTransform
 from data.records import Record
 from parsing.cache.reader import MaskCache
 from parsing.errors import InputError
+from parsing.modality import MODALITIES
 
 from ..recipes.reading import Recipe
 
@@ -123,7 +124,7 @@ def read_part_labels(
 def of_others(records: Sequence[Record], seed: int) -> tuple[int, ...]:
     """For each record the number of another one of its modality, each taken once: a control of what masks are worth."""
     answer = list(range(len(records)))
-    for salt, modality in enumerate(("visible", "infrared")):
+    for salt, modality in enumerate(MODALITIES):
         rows = np.array([n for n, r in enumerate(records) if r.modality == modality])
         order = np.random.default_rng((seed, 0x07E2, salt)).permutation(rows)
         for row, other in zip(order.tolist(), np.roll(order, 1).tolist(), strict=True):

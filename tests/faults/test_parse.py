@@ -15,16 +15,16 @@ from support.places import ROOT
 
 from parsing.cache.index import shard_folder
 from parsing.cache.lock import LockedError
-from parsing.cache.sealed import file_hash
+from parsing.files import file_hash
 from parsing.parsers.registry import ParserSpec
 from pipelines.parse.run import ParseConfig, parse
 
 PARSE = """
 import resource, signal, sys
 from pathlib import Path
-import cli, pipelines.parse.run, pipelines.parse.plan
+import cli, pipelines.parse.run, parsing.cache.builder
 signal.signal(signal.SIGINT, signal.default_int_handler)  # where the tests run in the background it is ignored
-pipelines.parse.plan.MOST_IN_A_SHARD = 3
+parsing.cache.builder.MOST_IN_A_SHARD = 3
 print("loaded", flush=True)
 sys.stdin.readline()
 if {limit}:
@@ -37,7 +37,7 @@ cli.main()
 @pytest.fixture(autouse=True, scope="module")
 def small_shards() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipelines.parse.plan.MOST_IN_A_SHARD", 3)
+        patch.setattr("parsing.cache.builder.MOST_IN_A_SHARD", 3)
         yield
 
 

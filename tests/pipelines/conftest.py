@@ -1,10 +1,8 @@
 """What the tests of stage 2 share: drawn data sets, caches of their true masks, and one finished training run."""
 
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,10 +11,7 @@ from PIL import Image
 from data.records import Record
 from data.registry import open_data_set
 from data.simulators.layouts import label_name
-from parsing.cache.index import build_index, shard_folder
-from parsing.cache.reader import fingerprint
-from parsing.cache.shard import FORMAT_VERSION, MODALITIES, Columns, Status, write_shard
-from parsing.labels import label_set
+from parsing import CacheWriter
 from parsing.parsers.registry import ParserSpec
 from pipelines.datasets.simulate import make_figures
 from pipelines.parse.run import ParseConfig, parse
@@ -36,37 +31,20 @@ def true_cache(
 ) -> Path:  # fmt: skip
     """A cache `out` of the label maps that a simulated data set was made with, of the `images` wanted."""
     records = [r for r in open_data_set(name, root).images if images(r)]
-    labels = label_set("street")
-    made_by = {
-        "parser": parser, "weights": "0" * 64, "preprocessing": {}, "size": list(SIZE), "flip": False, "probs": False,
-        "labels": {"name": labels.name, "classes": list(labels.classes), "swaps": [list(s) for s in labels.swaps]},
-    }  # fmt: skip
-    text, digest = fingerprint(made_by)
-    attributes: dict[str, Any] = {
-        "format_version": FORMAT_VERSION, "fingerprint": digest, "made_by": text, "data_set": name,
-        "root": os.path.relpath(root.resolve(), out.parent.resolve()), "licence": "none",
-    }  # fmt: skip
-    masks = np.zeros((len(records), *SIZE), np.uint8)
-    status = np.full(len(records), Status.OK, np.uint8)
-    for number, record in enumerate(records):
-        if record.name in unreadable:
-            status[number] = Status.UNREADABLE
-            continue
-        with Image.open(root / label_name(record.name)) as picture:
-            masks[number] = np.asarray(picture.resize(SIZE[::-1], Image.Resampling.NEAREST))
-    columns = Columns(
-        np.array([r.name for r in records], dtype=object),
-        status,
-        np.linspace(0.5, 1, len(records), dtype=np.float32),
-        np.full((len(records), 2), 100, np.int32),
-        np.array([r.identity for r in records], np.int32),
-        np.array([r.camera for r in records], np.int32),
-        np.array([MODALITIES.index(r.modality) for r in records], np.uint8),
-    )
-    shard_folder(out).mkdir(parents=True, exist_ok=True)
-    shard = shard_folder(out) / "00000.h5"
-    write_shard(shard, masks, columns, attributes)
-    build_index(out, [shard])
+    confidence = np.linspace(0.5, 1, len(records))
+    with CacheWriter(
+        out, labels="street", size=SIZE, parser=parser, weights="0" * 64, data_set=name, root=root, licence="none",
+        overwrite=True,
+    ) as cache:  # fmt: skip
+        for record, sure in zip(records, confidence.tolist(), strict=True):
+            mask = None
+            if record.name not in unreadable:
+                with Image.open(root / label_name(record.name)) as picture:
+                    mask = np.asarray(picture.resize(SIZE[::-1], Image.Resampling.NEAREST))
+            cache.add(
+                record.name, mask, identity=record.identity, camera=record.camera, modality=record.modality,
+                confidence=sure, source_size=(100, 100),
+            )  # fmt: skip
     return out
 
 

@@ -10,8 +10,9 @@ import pytest
 
 from parsing.cache.damage import Damage, inspect_cache
 from parsing.cache.index import shard_folder
+from parsing.cache.provenance import FORMAT_VERSION
 from parsing.cache.sealed import SEAL_SIZE, write_whole
-from parsing.cache.shard import FORMAT_VERSION, read_columns, write_shard
+from parsing.cache.shard import read_columns, write_shard
 from parsing.errors import CacheError, MissingError
 
 WriteCache = Callable[..., Path]

@@ -14,7 +14,7 @@ import pytest
 
 from parsing import MaskCache, part_scheme
 from parsing.cache.index import shard_folder
-from parsing.cache.reader import fingerprint
+from parsing.cache.provenance import fingerprint
 from parsing.errors import CacheError, MissingError
 
 WriteCache = Callable[..., Path]

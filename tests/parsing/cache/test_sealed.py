@@ -13,24 +13,25 @@ import numpy as np
 import pytest
 from support.places import ROOT
 
-from parsing.cache.sealed import SEAL_SIZE, file_hash, is_sealed, leftovers, was_ours, write_whole
+from parsing.cache.sealed import SEAL_SIZE, sealed_hash, was_ours, write_whole
 from parsing.errors import CsclError
+from parsing.files import file_hash, leftovers
 
 
-def write(path: Path, count: int = 1000) -> None:
-    write_whole(path, lambda file: file.create_dataset("n", data=np.arange(count), track_times=False) and None)
+def write(path: Path, count: int = 1000) -> str:
+    return write_whole(path, lambda file: file.create_dataset("n", data=np.arange(count), track_times=False) and None)
 
 
 def test_a_sealed_file_is_plain_hdf5_with_the_hash_of_its_content_in_front(tmp_path: Path) -> None:
     path = tmp_path / "a.h5"
-    write(path)
+    written = write(path)
     with h5py.File(path, "r") as file:
         assert file["n"][:].tolist() == list(range(1000))
         assert file.userblock_size == SEAL_SIZE
     content = path.read_bytes()
     (tmp_path / "content").write_bytes(content[SEAL_SIZE:])
     assert content[:SEAL_SIZE].rstrip(b"\0") == f"cscl sha256 {file_hash(tmp_path / 'content')}\n".encode()
-    assert is_sealed(path)
+    assert sealed_hash(path) == written == file_hash(path)
     assert [p.name for p in tmp_path.iterdir() if p.name != "content"] == ["a.h5"]
 
 
@@ -43,14 +44,14 @@ def test_any_changed_lost_or_added_byte_breaks_the_seal(tmp_path: Path) -> None:
         changed = bytearray(whole)
         changed[place] ^= 1 << int(generator.integers(8))
         path.write_bytes(changed)
-        assert not is_sealed(path)
+        assert sealed_hash(path) is None
     for other in (whole[:-1], whole[: len(whole) // 2], whole[:SEAL_SIZE], b"", whole + b"\0"):
         path.write_bytes(other)
-        assert not is_sealed(path)
+        assert sealed_hash(path) is None
     path.write_bytes(whole)
-    assert is_sealed(path)
+    assert sealed_hash(path) is not None
     path.unlink()
-    assert not is_sealed(path)
+    assert sealed_hash(path) is None
 
 
 def test_a_damaged_file_is_still_known_as_ours_by_its_beginning(tmp_path: Path) -> None:

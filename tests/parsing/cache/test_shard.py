@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from parsing.cache.index import build_index, shard_folder
-from parsing.cache.sealed import file_hash
-from parsing.cache.shard import FORMAT_VERSION, Columns, read_columns, rename_people, shard_fits, write_shard
+from parsing.cache.provenance import FORMAT_VERSION
+from parsing.cache.shard import Columns, StoredFile, read_columns, read_stored, rename_people, write_shard
 from parsing.errors import CacheError, CsclError
+from parsing.files import file_hash
 
 WriteCache = Callable[..., Path]
 
@@ -39,6 +40,15 @@ ATTRIBUTES = {
     "root": "..",
     "licence": "none",
 }
+
+
+def stored(path: Path) -> StoredFile:
+    """The whole shard that must be there."""
+    found = read_stored(path)
+    assert found is not None
+    return found
+
+
 LABELS = np.random.default_rng(0).integers(0, 20, (3, 16, 8), dtype=np.uint8)
 PROBS = np.random.default_rng(1).integers(0, 255, (3, 5, 4, 2), dtype=np.uint8)
 
@@ -92,16 +102,17 @@ def test_a_shard_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 def test_a_shard_fits_its_own_names_and_attributes_alone(tmp_path: Path) -> None:
     path = tmp_path / "00000.h5"
     write_shard(path, LABELS, few(), ATTRIBUTES)
-    names = few().names
-    assert shard_fits(path, names, ATTRIBUTES)
-    assert not shard_fits(path, names[::-1], ATTRIBUTES)
-    assert not shard_fits(path, names[:2], ATTRIBUTES)
-    assert not shard_fits(path, names, ATTRIBUTES | {"fingerprint": "g"})
-    assert not shard_fits(tmp_path / "none.h5", names, ATTRIBUTES)
+    names = [f"ä/{n}.jpg" for n in range(3)]
+    assert stored(path).fits(names, ATTRIBUTES)
+    assert stored(path).sha256 == file_hash(path)
+    assert not stored(path).fits(names[::-1], ATTRIBUTES)
+    assert not stored(path).fits(names[:2], ATTRIBUTES)
+    assert not stored(path).fits(names, ATTRIBUTES | {"fingerprint": "g"})
+    assert read_stored(tmp_path / "none.h5") is None
     whole = path.read_bytes()
     for size in (0, 100, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:size])
-        assert not shard_fits(path, names, ATTRIBUTES)
+        assert read_stored(path) is None
 
 
 def test_what_is_no_shard_is_refused_by_name(tmp_path: Path) -> None:
@@ -169,7 +180,7 @@ def test_plain_h5py_reads_every_mask_from_any_folder_and_after_a_move(
 
 def test_shards_of_different_caches_make_no_index(write_cache: WriteCache, tmp_path: Path) -> None:
     one, other = write_cache(tmp_path / "one"), write_cache(tmp_path / "two", flip=False)
-    mixed = [shard_folder(one) / "00000.h5", shard_folder(other) / "00001.h5"]
+    mixed = [stored(shard_folder(one) / "00000.h5"), stored(shard_folder(other) / "00001.h5")]
     with pytest.raises(CacheError, match=r"00001\.h5 belongs to another cache"):
         build_index(tmp_path / "mixed.h5", mixed)
     with pytest.raises(CacheError, match="no shard"):
@@ -182,16 +193,17 @@ def test_people_of_a_whole_shard_are_renamed_and_its_masks_stay(tmp_path: Path) 
     write_shard(path, labels, columns, ATTRIBUTES)
     people = {"identity": columns.identity + 1, "camera": columns.camera, "modality": columns.modality}
     now = {**ATTRIBUTES, "pattern": "{identity}/*"}
-    assert rename_people(path, columns.names, people, now)
+    renamed = rename_people(stored(path), people, now)
+    assert renamed is not None
+    assert renamed.sha256 == file_hash(path)
     found, said = read_columns(path)
     assert found.identity.tolist() == (columns.identity + 1).tolist()
     assert found.confidence.tolist() == columns.confidence.tolist()
     assert said["pattern"] == "{identity}/*"
-    assert shard_fits(path, columns.names, now)
+    assert stored(path).fits(columns.names.tolist(), now)
     with h5py.File(path) as file:
         assert np.array_equal(file["labels"][:], labels)
-    assert not rename_people(path, columns.names, people, now)
     before = path.read_bytes()
-    for names, attributes in ((columns.names[::-1], ATTRIBUTES), (columns.names, {**now, "fingerprint": "b"})):
-        assert not rename_people(path, names, people, attributes)
+    assert rename_people(renamed, people, now) is None
+    assert rename_people(renamed, people, {**now, "fingerprint": "b"}) is None
     assert path.read_bytes() == before

@@ -1,5 +1,6 @@
 """Parsers by name: every form is found, wrong options are refused, and each kind parses a data set."""
 
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,15 @@ from parsing.cache.reader import MaskCache
 from parsing.errors import CacheError, InputError
 from parsing.labels import label_set
 from parsing.parsers.base import NetworkParser
-from parsing.parsers.registry import PARSERS, ParserSpec, find_parser
+from parsing.parsers.registry import (
+    BACKENDS,
+    OPTIONS,
+    PARSERS,
+    ParserSpec,
+    find_parser,
+    spec_from_cache,
+    takers,
+)
 from pipelines.parse.run import ParseConfig, parse
 from pipelines.parsers.catalogue import list_parsers
 
@@ -40,6 +49,31 @@ def test_the_list_has_every_form_of_name_and_the_built_in_is_at_hand() -> None:
         assert row.licence
         assert row.source
     assert "hf:fashn-ai/fashn-human-parser" in rows
+
+
+def test_each_row_of_the_table_is_what_its_module_does() -> None:
+    rows = {backend.form: backend for backend in BACKENDS}
+    for backend in BACKENDS:
+        assert callable(import_module(f"parsing.parsers.{backend.module}").build)
+        assert set(backend.options) <= set(OPTIONS)
+    street, row = find_parser(ParserSpec()), rows["street"]
+    assert (street.input_size, street.labels.name, street.licence) == (row.input, row.labels, row.licence)
+    assert takers("labels") == "hf, smp, torchscript, onnx"
+    assert takers("weights") == "street, schp-lip, schp-atr, schp-pascal, python"
+    assert takers("remote_code") == "hf"
+
+
+def test_what_a_cache_says_of_a_named_parser_is_enough_to_parse_again() -> None:
+    narrow = {"input": [473, 241], "precision": "bfloat16"}
+    wide = {"input": [473, 473], "precision": "float32"}
+    file = Path("w.pth")
+    for said, spec in (
+        (("schp-lip", narrow), ParserSpec("schp-lip", file, "cpu", narrow=True, bf16=True)),
+        (("schp-lip", wide), ParserSpec("schp-lip", file, "cpu")),
+        (("street", {}), ParserSpec("street", file, "cpu")),
+        *(((name, {}), None) for name in ("hf:me/parser", "python:own.py", "imported png", "mine", "hf")),
+    ):
+        assert spec_from_cache({"parser": said[0], "preprocessing": said[1]}, file, "cpu") == spec
 
 
 def test_the_command_prints_the_list_as_a_table_and_as_json() -> None:

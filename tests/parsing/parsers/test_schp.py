@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from parsing.errors import InputError, MissingError
 from parsing.labels import label_set
 from parsing.parsers.base import Size
+from parsing.parsers.registry import ParserSpec, describe_parser
 from parsing.parsers.schp import SCHPParser, into_input, out_of_input, scale_of
 from parsing.parsers.schp_network import AbsoluteNorm, SCHPNetwork
 from parsing.parsers.sources import SCHP
@@ -195,6 +196,7 @@ def test_with_flips_a_mirrored_image_answers_mirrored_with_left_and_right_swappe
 def test_bfloat16_and_the_narrow_input_are_other_parsers_that_agree_with_this_one(lip_file: Path) -> None:
     fast = SCHPParser("schp-lip", lip_file, narrow=True, bf16=True)
     assert fast.input_size == (473, 241)
+    assert describe_parser(ParserSpec("schp-lip", lip_file, narrow=True, bf16=True)) == fast.info
     exact_preprocessing = {**fast.preprocessing, "input": [473, 473], "precision": "float32"}
     assert [k for k, v in exact_preprocessing.items() if fast.preprocessing[k] != v] == ["input", "precision"]
     fast.input_size = (121, 61)
@@ -209,6 +211,8 @@ def test_bfloat16_and_the_narrow_input_are_other_parsers_that_agree_with_this_on
 def test_weights_of_another_network_are_refused_by_name(lip_file: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"lip\.pth is no schp-atr: .*\(20, .*not \(18, "):
         SCHPParser("schp-atr", lip_file)
+    with pytest.raises(InputError, match=r"lip\.pth is no schp-atr: .*\(20, .*not \(18, "):
+        describe_parser(ParserSpec("schp-atr", lip_file))
     save_file({"conv1.weight": torch.zeros(64, 3, 3, 3)}, tmp_path / "part.safetensors")
     with pytest.raises(InputError, match=r"part\.safetensors is no schp-lip: it lacks bn1\.weight \(1 of 603"):
         SCHPParser("schp-lip", tmp_path / "part.safetensors")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from parsing.errors import InputError, MissingError
-from parsing.parsers.sources import HF_FILES, SCHP, at_hand, fetch
+from parsing.parsers.sources import HF_FILES, SCHP, fetch, hf_at_hand, schp_at_hand
 
 COMMAND = """
 import sys
@@ -73,9 +73,9 @@ def test_what_is_in_the_hubs_cache_is_at_hand(tmp_path: Path, monkeypatch: pytes
     hub = pytest.importorskip("huggingface_hub")
     monkeypatch.setattr(hub.constants, "HF_HUB_CACHE", str(tmp_path))
     commit = "0" * 40
-    for parser, repo, files in (
-        ("schp-lip", SCHP["schp-lip"].repo, ["model.safetensors"]),
-        ("hf:me/parser", "me/parser", [names[0] for names in HF_FILES]),
+    for at_hand, parser, repo, files in (
+        (schp_at_hand, "schp-lip", SCHP["schp-lip"].repo, ["model.safetensors"]),
+        (hf_at_hand, "me/parser", "me/parser", [names[0] for names in HF_FILES]),
     ):
         assert not at_hand(parser)
         folder = tmp_path / f"models--{repo.replace('/', '--')}"

@@ -12,7 +12,7 @@ from torch import nn
 
 from parsing.errors import InputError, MissingError
 from parsing.labels import label_set
-from parsing.parsers.registry import ParserSpec, find_parser
+from parsing.parsers.registry import ParserSpec, describe_parser, find_parser
 from parsing.parsers.street import BUILT_IN, FORMAT, StreetNetwork, StreetParser, load_street, save_street
 
 DESCRIBED = asdict(StreetNetwork("unet", "tu-resnet10t", {"decoder_channels": [8] * 5}, (64, 32)))
@@ -56,6 +56,13 @@ def test_the_weights_hash_is_that_of_the_file_and_tells_files_apart(tiny_weights
     assert StreetParser(tiny_weights).input_size == (64, 32)
 
 
+def test_what_a_cache_records_is_read_without_the_weights(tiny_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    specs = [ParserSpec(), ParserSpec(weights=tiny_weights)]
+    loaded = [find_parser(spec).info for spec in specs]
+    monkeypatch.setattr("parsing.parsers.street.load_file", None)
+    assert [describe_parser(spec) for spec in specs] == loaded
+
+
 def test_files_that_are_no_weights_are_refused_by_name(tmp_path: Path, tiny_weights: Path) -> None:
     with pytest.raises(MissingError, match=r"none\.safetensors.*cscl parser train"):
         load_street(tmp_path / "none.safetensors")
@@ -85,9 +92,10 @@ def test_files_that_are_no_weights_are_refused_by_name(tmp_path: Path, tiny_weig
 def test_a_file_whose_description_does_not_fit_is_refused_in_one_line(tmp_path: Path, described: str) -> None:
     file = tmp_path / "odd.safetensors"
     save_file({"a": torch.zeros(2)}, file, {"format": FORMAT, "network": described})
-    with pytest.raises(InputError, match=r"odd\.safetensors") as caught:
-        load_street(file)
-    assert "\n" not in str(caught.value)
+    for read in (load_street, lambda file: describe_parser(ParserSpec(weights=file))):
+        with pytest.raises(InputError, match=r"odd\.safetensors") as caught:
+            read(file)
+        assert "\n" not in str(caught.value)
 
 
 def test_an_unknown_parser_lists_what_there_is() -> None:

@@ -1,7 +1,9 @@
+import io
 import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,13 +52,12 @@ def test_an_export_that_was_stopped_goes_on_where_it_was(config: ExportConfig, m
 
 
 def test_a_file_is_never_seen_half_written(config: ExportConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    written = Path.write_bytes
+    class Full(io.FileIO):
+        def write(self, data: Any) -> int:
+            super().write(data[:10])
+            raise OSError(28, "No space left on device")
 
-    def breaks(self: Path, data: bytes) -> int:
-        written(self, data[:10])
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_bytes", breaks)
+    monkeypatch.setattr("parsing.files.open", lambda path, mode: Full(path, mode.replace("b", "")), raising=False)
     with pytest.raises(CsclError, match="No space left"):
         export(config)
     monkeypatch.undo()

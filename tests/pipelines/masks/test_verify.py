@@ -15,9 +15,9 @@ import cli
 from parsing import MaskCache
 from parsing.cache.index import shard_folder
 from parsing.cache.lock import LockedError, writing_to
-from parsing.cache.sealed import file_hash
 from parsing.cache.shard import Status
 from parsing.errors import CacheError, CsclError, MissingError
+from parsing.files import file_hash
 from parsing.parsers.registry import ParserSpec
 from pipelines.masks.verify import VerifyConfig, verify
 from pipelines.parse.run import ParseConfig, parse
@@ -26,7 +26,7 @@ from pipelines.parse.run import ParseConfig, parse
 @pytest.fixture(autouse=True, scope="module")
 def small_shards() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipelines.parse.plan.MOST_IN_A_SHARD", 10)
+        patch.setattr("parsing.cache.builder.MOST_IN_A_SHARD", 10)
         yield
 
 

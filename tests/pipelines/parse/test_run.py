@@ -17,10 +17,12 @@ from PIL import Image
 from data.registry import open_data_set
 from parsing import MaskCache
 from parsing.cache.index import shard_folder
-from parsing.cache.sealed import file_hash
-from parsing.cache.shard import MODALITIES, Status
+from parsing.cache.sealed import write_whole
+from parsing.cache.shard import Status
 from parsing.errors import CacheError, CsclError, InputError, MissingError
+from parsing.files import file_hash
 from parsing.images import read_image
+from parsing.modality import MODALITIES
 from parsing.parsers.confidence import confidence, winners
 from parsing.parsers.registry import ParserSpec
 from parsing.parsers.street import StreetNetwork, StreetParser, save_street
@@ -34,7 +36,7 @@ SIZE = (32, 16)
 def small_shards() -> Iterator[None]:
     """Ten images a shard, so that 24 make three."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipelines.parse.plan.MOST_IN_A_SHARD", 10)
+        patch.setattr("parsing.cache.builder.MOST_IN_A_SHARD", 10)
         yield
 
 
@@ -268,15 +270,37 @@ def test_a_cache_of_other_options_parser_or_data_is_refused_until_told_to_overwr
 
 def test_another_format_version_is_refused_and_kept(copied: ParseConfig) -> None:
     assert copied.out is not None
+
+    def future(file: h5py.File) -> None:
+        file.attrs["format_version"] = 99
+
     for path in (copied.out, shard_folder(copied.out) / "00001.h5"):
-        with h5py.File(path, "r+") as file:
-            file.attrs["format_version"] = 99
+        whole = path.read_bytes()
+        write_whole(path, future)
         before = hashes(copied.out)
         with pytest.raises(CacheError, match="format 99"):
             parse(copied)
         assert hashes(copied.out) == before
-        with h5py.File(path, "r+") as file:
-            file.attrs["format_version"] = 1
+        with h5py.File(path, "w") as file:  # of a version with another seal, or none
+            future(file)
+        before = hashes(copied.out)
+        with pytest.raises(CacheError, match="format 99"):
+            parse(copied)
+        assert hashes(copied.out) == before
+        path.write_bytes(whole)
+
+
+def test_a_changed_byte_of_what_a_file_says_of_itself_is_mended_as_any_other_damage(copied: ParseConfig) -> None:
+    assert copied.out is not None
+    before = hashes(copied.out)
+    for path in (copied.out, shard_folder(copied.out) / "00001.h5"):
+        whole = path.read_bytes()
+        for wrong in (b'"parser":"streeX"', b'"parser":"\x80reet"'):
+            assert b'"parser":"street"' in whole
+            path.write_bytes(whole.replace(b'"parser":"street"', wrong.ljust(17)))
+            assert not verify(VerifyConfig(copied.out)).sound
+            assert parse(copied).images == 24
+            assert hashes(copied.out) == before
 
 
 def test_a_file_that_is_no_cache_is_never_replaced_unasked(config: ParseConfig, tmp_path: Path) -> None:
@@ -354,7 +378,7 @@ def test_a_failing_worker_is_one_line_and_finished_shards_are_kept(
         raise RuntimeError("no memory left\nand more")
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipelines.parse.task.write_shard", broken)
+        patch.setattr("parsing.cache.builder.write_shard", broken)
         with pytest.raises(CsclError, match="a worker failed: RuntimeError: no memory left") as caught:
             parse(copied)
     assert not isinstance(caught.value, InputError)

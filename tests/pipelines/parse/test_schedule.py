@@ -24,9 +24,9 @@ from data.records import Record
 from parsing import MaskCache
 from parsing.cache.index import shard_folder
 from parsing.cache.lock import Lock, writing_to
-from parsing.cache.sealed import file_hash
 from parsing.cache.shard import Status
 from parsing.errors import CsclError, InputError, MissingError
+from parsing.files import file_hash
 from parsing.parsers.registry import ParserSpec
 from pipelines.parse.cluster import STARTS, OwnWorkers, Workers, _workers
 from pipelines.parse.run import ParseConfig, parse
@@ -50,7 +50,7 @@ shard.read_image = read_image
 @pytest.fixture(autouse=True, scope="module")
 def small_shards() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipelines.parse.plan.MOST_IN_A_SHARD", 4)
+        patch.setattr("parsing.cache.builder.MOST_IN_A_SHARD", 4)
         yield
 
 
@@ -213,7 +213,7 @@ def test_the_images_that_kill_their_worker_are_found_by_halving(
 ) -> None:
     dask_of_tests, seen = Pretended(deadly, chance), []
     monkeypatch.setattr("pipelines.parse.schedule._survived", dask_of_tests.survived)
-    monkeypatch.setattr("pipelines.parse.schedule._written", lambda task, future: seen.append(task))
+    monkeypatch.setattr("pipelines.parse.schedule._await_file", lambda task, future: seen.append(task))
     _isolate(SimpleNamespace(), task_of(count), SimpleNamespace(set_postfix_str=lambda text: None))  # type: ignore[arg-type]
     (task,) = seen
     assert task.fatal == deadly
@@ -312,24 +312,24 @@ def test_an_image_that_kills_its_worker_each_time_is_recorded_and_the_rest_is_pa
 def test_what_fails_by_chance_is_tried_again_and_what_always_fails_is_one_line(
     config: ParseConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipelines.parse import task as parse_shard
+    from parsing.cache import builder
 
-    real, calls = parse_shard.write_shard, []
+    real, calls = builder.write_shard, []
 
-    def flaky(path: Path, *rest: Any) -> None:
+    def flaky(path: Path, *rest: Any) -> str:
         calls.append(path)
         if len(calls) in (2, 4):
             raise RuntimeError("the network share went away\nand came back")
-        real(path, *rest)
+        return real(path, *rest)
 
-    monkeypatch.setattr("pipelines.parse.task.write_shard", flaky)
+    monkeypatch.setattr("parsing.cache.builder.write_shard", flaky)
     assert parse(config).parsed == 24
     assert len(calls) == 8
 
     def broken(*_: Any) -> None:
         raise RuntimeError("no hope\nat all")
 
-    monkeypatch.setattr("pipelines.parse.task.write_shard", broken)
+    monkeypatch.setattr("parsing.cache.builder.write_shard", broken)
     with pytest.raises(CsclError, match=r"^a worker failed: RuntimeError: no hope; finished shards are kept$"):
         parse(replace(config, overwrite=True))
 

@@ -1,0 +1,98 @@
+"""What made the masks of a cache, as every file of it says: in both directions."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..labels import LabelSet
+
+FORMAT_VERSION = 1
+ATTRIBUTES = ("fingerprint", "made_by", "data_set", "root", "licence")
+"""Texts that every shard and index has beside its `format_version`; and `pattern`, if one read the data set."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """All that decides the masks of a cache. Masks of two provenances are never mixed in one cache.
+
+    Attributes:
+        parser: name of what made them.
+        weights: SHA-256 of its weights, or another text that tells two parsers of one name apart.
+        labels: the label set of the masks.
+        size: (height, width) of the masks.
+        preprocessing: what is done to an image before the parser, as JSON.
+        flip: whether the answer is averaged with that of the mirrored image.
+        probs: whether the cache holds class probabilities too.
+    """
+
+    parser: str
+    weights: str
+    labels: LabelSet
+    size: tuple[int, int]
+    preprocessing: Mapping[str, Any] = field(default_factory=dict)
+    flip: bool = False
+    probs: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `made_by` in a cache holds; `labels_of` reads its label set."""
+        labels = {"name": self.labels.name, "classes": self.labels.classes, "swaps": self.labels.swaps}
+        return {
+            "parser": self.parser,
+            "weights": self.weights,
+            "preprocessing": dict(self.preprocessing),
+            "labels": labels,
+            "size": self.size,
+            "flip": self.flip,
+            "probs": self.probs,
+        }
+
+    @property
+    def probs_shape(self) -> tuple[int, int, int] | None:
+        """(C, H // 4, W // 4): the shape of the probabilities of an image; None if the cache holds none."""
+        return (len(self.labels), self.size[0] // 4, self.size[1] // 4) if self.probs else None
+
+
+def labels_of(made_by: Mapping[str, Any]) -> LabelSet:
+    """Return the label set of a cache.
+
+    Raises:
+        KeyError, TypeError, ValueError: if `made_by` is not as `Provenance.to_json` makes it.
+    """
+    said = made_by["labels"]
+    return LabelSet(said["name"], tuple(said["classes"]), tuple((a, b) for a, b in said["swaps"]))
+
+
+def fingerprint(made_by: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the canonical JSON of what made a cache, and its SHA-256."""
+    text = json.dumps(made_by, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return text, hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def cache_attributes(
+    index: Path, provenance: Provenance, *, data_set: str, root: Path, licence: str, pattern: str | None = None
+) -> dict[str, Any]:
+    """Return the attributes of every file of the cache `index`.
+
+    Args:
+        index: the cache's index file.
+        provenance: what made the masks.
+        data_set: name of the data set that the images are of.
+        root: its folder; stored relative to the index.
+        licence: of the masks or of the weights that made them.
+        pattern: how the paths of a `folder` data set name identity and camera. It is no part of the fingerprint, as
+            the masks do not depend on it.
+    """
+    text, digest = fingerprint(provenance.to_json())
+    return {
+        "format_version": FORMAT_VERSION,
+        "fingerprint": digest,
+        "made_by": text,
+        "data_set": data_set,
+        "root": os.path.relpath(root.resolve(), index.parent.resolve()),
+        "licence": licence,
+        **({} if pattern is None else {"pattern": pattern}),
+    }
