@@ -8,8 +8,9 @@ from parsing.errors import InputError, MissingError
 
 from ..records import DataSet, Finding, Modality, Protocol, Record, Trial
 from ..words import listed
-from .listing import cameras_of, list_below, read_words, require
-from .naming import DISTRACTORS, alike, by_level, by_pattern, recurring
+from .listing import list_below
+from .lists import read_words
+from .naming import DISTRACTORS, alike, by_level, by_pattern, cameras_of, recurring
 
 MODALITIES: tuple[Modality, ...] = ("visible", "infrared")
 TEST_LIST = "test_id.txt"
@@ -24,7 +25,8 @@ class Folder(DataSet):
     """
 
     name = "folder"
-    folder = "folder"
+    folder = ""
+    options = ("pattern",)
     published: ClassVar[Mapping[str, int]] = {}
     tree = (
         "  ROOT/\n"
@@ -33,10 +35,10 @@ class Folder(DataSet):
         "    test_id.txt                                      (to evaluate: names of people to test, one a line)"
     )
     parts = MODALITIES
+    signs = MODALITIES
 
     def __init__(self, root: Path, pattern: str | None = None) -> None:
         super().__init__(root)
-        require(type(self), self.root)
         self.pattern = pattern
         listings = {modality: list_below(self.root, modality) for modality in MODALITIES}
         self.others = tuple(name for files in listings.values() for name in files.others)

@@ -8,11 +8,16 @@ from typing import NamedTuple
 
 from parsing.errors import InputError
 
-from .listing import CAMERA, CAMERA_ENDS, camera_of, is_camera
+CAMERA = r"(?:[cd]|cam(?:era)?[_\- ]?)([0-9]{1,4})"
+"""What reads as a camera: c1, cam1, cam_1, camera3, D1, whatever the case."""
+CAMERA_ENDS = r"(?=s[0-9]|[_\-. ]|$)"
+"""Where a camera in a file name ends: c1_, and c1s1 of Market-1501."""
 
 DISTRACTORS = ("-1", "0000")
 """Names that stand for no person: Market-1501's junk and distractors."""
 
+_CAMERA_FOLDER = re.compile(CAMERA, re.IGNORECASE)
+_CAMERA_IN_FILE = re.compile(f"(?:^|[_\\-. ]){CAMERA}{CAMERA_ENDS}", re.IGNORECASE)
 _MODALITY_WORDS = frozenset(("rgb", "vis", "visible", "v", "color", "colour", "ir", "nir", "infrared", "thermal", "t"))
 _FLAT = re.compile(f"(-?[^_]+)_(?:{CAMERA}){CAMERA_ENDS}", re.IGNORECASE)
 _NUMBER = re.compile(f"(?:{CAMERA})|([0-9]{{1,4}})", re.IGNORECASE)
@@ -91,6 +96,29 @@ def _numbers(cameras: Sequence[str]) -> dict[str, int]:
     if all(read):
         return {camera: int(match[1] or match[2]) for camera, match in zip(cameras, read, strict=True) if match}
     return {camera: number for number, camera in enumerate(cameras, start=1)}
+
+
+def camera_of(name: str) -> int:
+    """Camera in a path: a folder that reads as one (`CAMERA`), else a part of the file name; 0 where there is none.
+
+    >>> camera_of("vis/0351/0351_c06_s200656_f4830_vis.jpg")
+    6
+    """
+    cameras = cameras_of(name)
+    return cameras[0] if cameras else 0
+
+
+def cameras_of(name: str) -> list[int]:
+    """Every camera that a path names: its folders from the last to the first, then the first in the file name."""
+    path = PurePosixPath(name)
+    found = [_CAMERA_FOLDER.fullmatch(folder) for folder in reversed(path.parts[:-1])]
+    found.append(_CAMERA_IN_FILE.search(path.stem))
+    return [int(match[1]) for match in found if match]
+
+
+def is_camera(folder: str) -> bool:
+    """Whether a folder's name reads as a camera's."""
+    return _CAMERA_FOLDER.fullmatch(folder) is not None
 
 
 def alike(name: str) -> str:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from data.readers.listing import camera_of, list_below
+from data.readers.listing import list_below
+from data.readers.naming import camera_of
 from data.records import Modality, Record
 from data.registry import open_data_set
 from parsing.cache.index import shard_folder

@@ -12,6 +12,7 @@ import numpy as np
 
 from cscl.rerank import K1, K2, WEIGHT
 from data.records import Record
+from data.simulators.layouts import MARK
 from parsing.cache.reader import MaskCache
 from parsing.errors import InputError
 from parsing.schemes import part_scheme
@@ -124,7 +125,7 @@ def evaluate(
     # without parts to measure the run's own masks, and the size of every image, need not be read
     cache = _masks(run, info, masks, records, data_set.root) if parsed or masks is not None else None
     parts = None if cache is None else measure_parts(embedder, records, data_set.root, cache, scheme)
-    simulated = (data_set.root / "simulated.json").is_file()
+    simulated = (data_set.root / MARK).is_file()
     evaluation = Evaluation((run,), info.data_set, simulated, about, results, parts)
     name = "evaluation" + "-official" * (gallery == "official") + "-reranked" * rerank
     write_file(run / f"{name}.json", result_text(evaluation.to_json(), results).encode())

@@ -15,7 +15,7 @@ from cscl.embedder import Embedder, load, metadata
 from cscl.model import CSCL
 from data.loading.transforms import MEAN, STD
 from data.records import DataSet
-from data.registry import open_data_set
+from data.registry import data_set, open_data_set
 from parsing.errors import CsclError, InputError, MissingError
 from parsing.labels import label_set
 from parsing.schemes import part_scheme
@@ -144,6 +144,6 @@ def describe(info: RunInfo, recipe: Recipe) -> dict[str, Any]:
         "selection": info.selection,
         "epoch": info.epoch,
         "seed": recipe.seed,
-        **({"split": recipe.data.split} if info.data_set == "regdb" else {}),
+        **({"split": recipe.data.split} if data_set(info.data_set).split_count > 1 else {}),
         "masks": info.fingerprint,
     }

@@ -25,13 +25,8 @@ class Cutout:
 
 
 def cutout(photos: Photos, photo_id: str) -> Cutout:
-    """The person on a photograph, without crumbs of the annotation far smaller than a hand."""
-    image, labels = photos.photo(photo_id), photos.parts(photo_id)
-    if image.shape[:2] != labels.shape:
-        raise InputError(
-            f"{photos.root}: photo {photo_id} is {image.shape[:2]} and its parts {labels.shape}; "
-            "both must have one size"
-        )
+    """Return the person on a photograph, without pieces of the annotation far smaller than a hand."""
+    image, labels = _photo_and_parts(photos, photo_id)
     pieces, _ = label(labels > 0)
     area = np.bincount(pieces.ravel())
     area[0] = 0
@@ -147,10 +142,21 @@ def _measures(person: Cutout) -> tuple[float, float, float]:
     return hip, middle, max(half, 0.05)
 
 
+def _photo_and_parts(photos: Photos, photo_id: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return image (H, W, 3) and labels (H, W); raise InputError if their sizes differ."""
+    image, labels = photos.photo(photo_id), photos.parts(photo_id)
+    if image.shape[:2] != labels.shape:
+        raise InputError(
+            f"{photos.root}: photo {photo_id} is {image.shape[:2]} and its parts {labels.shape}; "
+            "both must have one size"
+        )
+    return image, labels
+
+
 def side_strip(photos: Photos, photo_id: str) -> NDArray[np.uint8] | None:
     """The wider strip beside the person of a photograph, (H, w, 3); None where neither is a tenth as wide."""
-    shown = np.flatnonzero((photos.parts(photo_id) > 0).any(0))
-    image = photos.photo(photo_id)
+    image, labels = _photo_and_parts(photos, photo_id)
+    shown = np.flatnonzero((labels > 0).any(0))
     if not len(shown):
         return image
     gap = 6

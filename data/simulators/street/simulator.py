@@ -4,7 +4,7 @@ One photograph is one identity. Labels are the photograph's, moved as the person
 simulation, and a number from it says so.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -17,11 +17,11 @@ from parsing.errors import InputError
 
 from ...photographs.infrared import near_infrared, reflectance, thermal, warmth
 from ...photographs.library import Photos
+from ...records import Infrared
 from ..layouts import Slot
 from .cutouts import Cutout, bent, cutout, mirrored, random_bend, resized, side_strip
 from .difficulty import DIFFICULTIES, REMAINS, STANDARD, Box, Difficulty, detected, known, level, surroundings
 
-Infrared = Literal["near", "thermal"]
 Part = Literal["train", "val", "all", "apart"]
 _POOL = 14
 """Photographs that give a place its backgrounds."""
@@ -68,13 +68,17 @@ class Street:
     seed: int
     infrared: Infrared = "near"
     difficulty: str = STANDARD
-    _photos: Photos = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.infrared not in ("near", "thermal"):
             raise InputError(f"infrared is 'near' or 'thermal', got {self.infrared!r}")
         known(self.difficulty)
-        object.__setattr__(self, "_photos", Photos(self.root))
+        _photos(self.root)  # raises if this is no folder of photographs
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Doubts about the labels that this process has read, for the user."""
+        return _photos(self.root).notes
 
     def level(self, slot: Slot) -> str:
         """How hard the image of the slot is: `standard` or a key of `DIFFICULTIES`."""
@@ -85,7 +89,7 @@ class Street:
         rng = np.random.default_rng((self.seed, 0x57EE7, slot.person, slot.camera, slot.index))
         camera = self._camera(slot.camera)
         tall = int(rng.integers(150, 291))
-        person = resized(_cutout(self._photos.root, self.ids[slot.person]), tall)
+        person = resized(_cutout(self.root, self.ids[slot.person]), tall)
         person = bent(mirrored(person) if camera.mirror else person, random_bend(rng))
         name = self.level(slot)
         if name != STANDARD:
@@ -144,7 +148,7 @@ class Street:
         pool = np.random.default_rng((self.seed, 0x9A, slot.place)).permutation(len(self.ids))
         pool = pool[pool != slot.person][:_POOL]
         for pick in rng.permutation(pool):
-            strip = _strip(self._photos.root, self.ids[pick])
+            strip = _strip(self.root, self.ids[pick])
             if strip is not None:
                 break
         else:
@@ -171,7 +175,7 @@ class Street:
         """Somebody else at the side of the frame, who is background to the labels."""
         who = int(rng.integers(len(self.ids) - 1))
         who += who >= slot.person
-        other = resized(_cutout(self._photos.root, self.ids[who]), int(tall * rng.uniform(0.75, 1.15)))
+        other = resized(_cutout(self.root, self.ids[who]), int(tall * rng.uniform(0.75, 1.15)))
         height, width = frame.height, frame.width
         there = other.labels.shape
         shift = rng.choice((-1, 1)) * rng.uniform(0.38, 0.65) * width
@@ -289,11 +293,16 @@ def _paste(
     labels[here] = np.where(alpha >= 0.5, classes[there], labels[here])
 
 
+@lru_cache(maxsize=1)
+def _photos(root: Path) -> Photos:
+    return Photos(root)
+
+
 @lru_cache(maxsize=96)
 def _cutout(root: Path, photo_id: str) -> Cutout:
-    return cutout(Photos(root), photo_id)
+    return cutout(_photos(root), photo_id)
 
 
 @lru_cache(maxsize=512)
 def _strip(root: Path, photo_id: str) -> NDArray[np.uint8] | None:
-    return side_strip(Photos(root), photo_id)
+    return side_strip(_photos(root), photo_id)
