@@ -9,10 +9,13 @@ from typing import Any
 
 from tqdm import tqdm
 
+from data.loading.images import has_deep_images
+from data.records import DataSet
 from data.registry import open_data_set
 from parsing.cache.lock import writing_to
 from parsing.cache.reader import MaskCache
 from parsing.cache.shard import Status, rename_people, shard_fits
+from parsing.images import STRETCH
 from parsing.parsers.base import Parser
 from parsing.parsers.registry import find_parser
 
@@ -57,7 +60,7 @@ def parse(config: ParseConfig, only: Iterable[str] | None = None, again: frozens
         find_device(config.parser.device)  # refuse a wrong one now
     parser = find_parser(replace(config.parser, device="cpu"))  # for what it says of itself
     with writing_to(out, "cscl parse") as lock:
-        attributes = _attributes(config, root, parser)
+        attributes = _attributes(config, data_set, parser)
         make_room(out, attributes, records, config.overwrite)
         tasks = plan_shards(config, root, records, attributes, lock)
         renamed = [t for t in tasks if rename_people(t.path, names_of(t), people_of(t.records), attributes)]
@@ -83,8 +86,8 @@ def parse(config: ParseConfig, only: Iterable[str] | None = None, again: frozens
     return ParseResult(out, len(cache), parsed, unreadable, fatal, empty, time.monotonic() - began)
 
 
-def _attributes(config: ParseConfig, root: Path, parser: Parser) -> dict[str, Any]:
-    """What every file of the cache says of itself."""
+def _attributes(config: ParseConfig, data_set: DataSet, parser: Parser) -> dict[str, Any]:
+    """Return what every file of the cache states about itself."""
     made_by = {
         "parser": parser.name,
         "weights": parser.weights_hash,
@@ -93,4 +96,7 @@ def _attributes(config: ParseConfig, root: Path, parser: Parser) -> dict[str, An
         "flip": config.flip,
         "probs": config.probs,
     }
+    if has_deep_images(data_set):  # else nothing is stretched, and the fingerprint must not depend on the rule
+        made_by["deep_images"] = STRETCH
+    root = data_set.root.resolve()
     return cache_attributes(config.index, made_by, parser.labels, config.dataset, root, parser.licence, config.pattern)

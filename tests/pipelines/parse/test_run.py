@@ -411,6 +411,16 @@ def test_the_cache_remembers_the_pattern_and_another_renames_people_and_keeps_ma
         parse(own)
 
 
+def test_a_cache_of_sixteen_bit_images_states_how_they_were_stretched(own: ParseConfig) -> None:
+    assert own.root is not None
+    for path in (own.root / "infrared").rglob("*.TIFF"):
+        with Image.open(path) as picture:
+            grey = np.asarray(picture.convert("L"))
+        Image.fromarray((29315 + grey * 4).astype(np.uint16)).save(path)
+    cache = MaskCache(parse(own).path)
+    assert "from percentile 0.5 to 99.5" in cache.made_by["deep_images"]
+
+
 def test_a_damaged_cache_is_repaired_with_its_pattern(own: ParseConfig) -> None:
     assert own.out is not None
     parse(replace(own, pattern="*/{identity}/*"))
