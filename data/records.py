@@ -166,6 +166,10 @@ class DataSet(ABC):
         """Return which of the `training` identities to hold out for validation: by default every fifth."""
         return frozenset(sorted(set(training))[::5])
 
+    def untested(self) -> str:
+        """Return why nobody is held out for a test, for the user; empty if somebody is."""
+        return ""
+
     @abstractmethod
     def protocols(self, gallery: str = "seeded", split: int = 1) -> tuple[Protocol, ...]:
         """Return the protocols of the data set; `gallery` is the rule by which galleries are drawn."""

@@ -93,6 +93,15 @@ class Folder(DataSet):
             )
         return (Protocol("infrared-to-visible", (Trial(query, against),), self.skip, False, "all"),)
 
+    def untested(self) -> str:
+        """Return what to do before training to hold people out for a test; empty if `test_id.txt` names some."""
+        if self.test_identities:
+            return ""
+        return (
+            f"nobody is held out for a test; write the names of the people to test, one per line, into "
+            f"{self.root / TEST_LIST} before training: a run cannot be evaluated on people whom it was trained on"
+        )
+
     def counts(self) -> dict[str, int]:
         return {
             "images, visible": sum(image.modality == "visible" for image in self._images),

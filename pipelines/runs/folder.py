@@ -3,7 +3,7 @@
 import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,8 @@ from ..recipes.reading import Recipe, read_recipe
 class RunInfo:
     """What a run was trained on: data set, root and cache (relative to the run's folder), and what it came to.
 
-    epoch: of the weights kept, from 1. identities: of the classifiers. pattern: the cache's.
+    epoch: of the weights kept, from 1. identities: of the classifiers. pattern: the cache's. people: names, in the
+    data set, of everyone trained on or used to choose the epoch; empty in runs made before this was recorded.
     """
 
     data_set: str
@@ -39,6 +40,7 @@ class RunInfo:
     selection: str
     epoch: int = 0
     pattern: str | None = None
+    people: Sequence[str] = ()
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -124,8 +126,12 @@ def read_run(run: Path) -> tuple[Recipe, RunInfo]:
 
 def open_images(run: Path, info: RunInfo, root: Path | None, permutations: Path | None = None) -> DataSet:
     """The data set a run was trained on, where it lay then or below `root`."""
-    place = root or Path(os.path.normpath(run.resolve() / info.root))
-    return open_data_set(info.data_set, place, permutations, info.pattern)
+    return open_data_set(info.data_set, root or own_root(run, info), permutations, info.pattern)
+
+
+def own_root(run: Path, info: RunInfo) -> Path:
+    """Return where the run's data set was when it was trained."""
+    return Path(os.path.normpath(run.resolve() / info.root))
 
 
 def part_count(info: RunInfo, recipe: Recipe) -> int:

@@ -64,6 +64,8 @@ def train(config: TrainConfig) -> Path:
     chosen_on: tuple[Record, ...] = ()
     if recipe.data.select == "val":
         records, chosen_on = held_out(data_set, records)
+    if (untested := data_set.untested()) and fabric.is_global_zero:
+        tqdm.write(f"note: {untested}", file=sys.stderr)
     sampler = IdentitySampler(records, recipe.train.identities, recipe.train.images, recipe.seed)
     scheme = part_scheme(recipe.data.scheme)
     flipped = scheme.flipped(cache.labels)
@@ -107,6 +109,7 @@ def train(config: TrainConfig) -> Path:
         identities,
         recipe.data.select,
         pattern=cache.pattern,
+        people=tuple(data_set.person(identity) for identity in sorted({r.identity for r in (*records, *chosen_on)})),
     )
     fit(run, recipe, fabric, model, batches, info, validation, done)
     return run

@@ -63,6 +63,13 @@ def test_lists_that_name_nobody_are_refused(
         Folder(plant(folder_root, [], {"test_id.txt": text}))
 
 
+def test_a_folder_without_a_test_list_says_that_nobody_is_held_out(
+    folder_root: Path, plant: Callable[..., Path]
+) -> None:
+    assert "nobody is held out for a test" in Folder(folder_root).untested()
+    assert Folder(plant(folder_root, [], {"test_id.txt": "anna"})).untested() == ""
+
+
 def test_identities_to_test_must_be_seen_in_both_modalities(folder_root: Path, plant: Callable[..., Path]) -> None:
     own = Folder(plant(folder_root, [], {"test_id.txt": "cora"}))
     with pytest.raises(InputError, match="1 infrared and 0 visible"):
