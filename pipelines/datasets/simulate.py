@@ -19,7 +19,8 @@ from data.records import Infrared
 from data.simulators.layouts import Slot, imitated, label_name, plan, save, simulation, written
 from data.simulators.pedestrians.simulator import draw, make_identity, make_shot
 from data.simulators.street.difficulty import STANDARD
-from data.simulators.street.simulator import Part, Street, people
+from data.simulators.street.people import Part, people
+from data.simulators.street.simulator import Street
 from parsing.errors import InputError
 from parsing.images import read_image
 from parsing.importers.label_values import read_labels

@@ -11,7 +11,8 @@ from PIL import Image
 from data.photographs.library import Photos
 from data.simulators.layouts import Slot
 from data.simulators.street.cutouts import Cutout, bent, cutout, mirrored, random_bend, resized, side_strip
-from data.simulators.street.simulator import Street, people
+from data.simulators.street.people import people
+from data.simulators.street.simulator import Street
 from parsing.errors import InputError
 from parsing.labels import label_set
 
