@@ -415,8 +415,8 @@ def test_a_cache_of_sixteen_bit_images_states_how_they_were_stretched(own: Parse
     assert own.root is not None
     for path in (own.root / "infrared").rglob("*.TIFF"):
         with Image.open(path) as picture:
-            grey = np.asarray(picture.convert("L"))
-        Image.fromarray((29315 + grey * 4).astype(np.uint16)).save(path)
+            grey = np.asarray(picture.convert("L"), np.uint16)
+        Image.fromarray(29315 + grey * 4).save(path)
     cache = MaskCache(parse(own).path)
     assert "from percentile 0.5 to 99.5" in cache.made_by["deep_images"]
 
