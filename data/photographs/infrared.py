@@ -126,7 +126,8 @@ def _texture(light: NDArray[np.float32], labels: NDArray[np.uint8]) -> NDArray[n
     counts = np.bincount(labels.ravel(), minlength=8).clip(1)
     means = np.bincount(labels.ravel(), weights=light.ravel(), minlength=8) / counts
     mean = means.astype(np.float32)[labels]
-    return np.clip((light - mean) / (mean + 0.15), -1, 1)
+    contrast: NDArray[np.float32] = np.clip((light - mean) / (mean + 0.15), -1, 1)
+    return contrast
 
 
 def _albedo(
@@ -146,13 +147,15 @@ def _melt(albedo: NDArray[np.float32], labels: NDArray[np.uint8], blur: float) -
     """Blur the person's albedo by `blur` pixels, unmixed with what is behind, and spread it a little beyond."""
     person = (labels > 0).astype(np.float32)
     sigma = max(blur, 0.5)
-    return gaussian_filter(albedo * person, sigma) / gaussian_filter(person, sigma).clip(1e-3)
+    melted: NDArray[np.float32] = gaussian_filter(albedo * person, sigma) / gaussian_filter(person, sigma).clip(1e-3)
+    return melted
 
 
 def _blotches(shape: tuple[int, ...], height: int, rng: np.random.Generator) -> NDArray[np.float32]:
     """Smooth noise (H, W) of mean 0 and deviation 1, its grains between a twentieth and an eighth of `height`."""
     noise = gaussian_filter(rng.normal(size=shape), height * rng.uniform(0.05, 0.12))
-    return ((noise - noise.mean()) / max(float(noise.std()), 1e-6)).astype(np.float32)
+    even: NDArray[np.float32] = ((noise - noise.mean()) / max(float(noise.std()), 1e-6)).astype(np.float32)
+    return even
 
 
 def _lamp(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:
@@ -161,7 +164,8 @@ def _lamp(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float3
     height = shape[0]
     cy, cx = rng.uniform(0.1, 0.8) * height, rng.uniform(0.2, 0.8) * shape[1]
     distance = ((y - cy) ** 2 + (x - cx) ** 2) / (height * rng.uniform(0.5, 1.5)) ** 2
-    return 1 / (1 + distance * rng.uniform(0.2, 2.0))
+    light: NDArray[np.float32] = 1 / (1 + distance * rng.uniform(0.2, 2.0))
+    return light
 
 
 def _grey(scene: NDArray[np.floating]) -> Image:

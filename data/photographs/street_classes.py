@@ -32,8 +32,9 @@ _TABLE = _table()
 
 
 def is_person(parts: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Which pixels of a map of street classes are of the person; bags are not."""
-    return (parts != _STREET["background"]) & (parts != _BAG)
+    """Return which pixels of a map of street classes (H, W) show the person; bags do not."""
+    shown: NDArray[np.bool_] = (parts != _STREET["background"]) & (parts != _BAG)
+    return shown
 
 
 def street_parts(classes: NDArray[np.uint8]) -> NDArray[np.uint8]:

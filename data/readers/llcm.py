@@ -70,7 +70,8 @@ class LLCM(DataSet):
         cameras, people = (
             [np.array([getattr(r, of) for r in side]) for side in sides] for of in ("camera", "identity")
         )
-        return (cameras[0][:, None] == cameras[1]) & (people[0][:, None] == people[1])
+        hidden: NDArray[np.bool_] = (cameras[0][:, None] == cameras[1]) & (people[0][:, None] == people[1])
+        return hidden
 
     @property
     def images(self) -> tuple[Record, ...]:

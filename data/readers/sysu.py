@@ -83,7 +83,8 @@ class SYSU(DataSet):
         """Return (Nq, Ng): queries of camera 3 do not see the gallery of camera 2, which is in the same place."""
         query, gallery = (np.array([r.camera for r in side]) for side in (trial.query, trial.gallery))
         infrared, visible = SAME_PLACE
-        return (query == infrared)[:, None] & (gallery == visible)
+        hidden: NDArray[np.bool_] = (query == infrared)[:, None] & (gallery == visible)
+        return hidden
 
     @property
     def images(self) -> tuple[Record, ...]:
