@@ -14,7 +14,7 @@ from .errors import CsclError
 
 MOST_PIXELS = 100_000_000
 NO_PICTURES = ("MPEG", "EPS")
-"""Formats that Pillow names but does not decode by itself."""
+"""Formats that Pillow lists but does not decode by itself."""
 PERCENTILES = (0.5, 99.5)
 """Of an image of more than 8 bits: these values become 0 and 255. A few hot or dead pixels do not set the range."""
 STRETCH = f"stretched per image from percentile {PERCENTILES[0]} to {PERCENTILES[1]}, integers of 0 to 255 kept"
@@ -29,18 +29,18 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What makes a picture upright, by its EXIF orientation."""
+"""The transposition that makes an image upright, by its EXIF orientation."""
 MIRRORED = frozenset({2, 4, 5, 7})
 """The orientations that swap left and right."""
 
 
 class UnreadableImageError(CsclError):
-    """A file that is no image, is truncated, or is too large to be a picture of a person."""
+    """Raised for a file that is no image, is truncated, or is too large to be an image of a person."""
 
 
 @cache
 def image_suffixes() -> frozenset[str]:
-    """Endings, in lower case with their dot, of the formats that Pillow decodes here; stubs such as `.h5` are none.
+    """Return the endings, in lower case with their dot, of the formats that Pillow decodes here, without stubs.
 
     >>> ".tif" in image_suffixes(), ".h5" in image_suffixes()
     (True, False)
@@ -105,17 +105,22 @@ def _is_deep(image: Image.Image) -> bool:
 
 
 def orientation(path: Path) -> tuple[tuple[int, int], int]:
-    """((height, width), n): the size of an image file as it is stored, and how EXIF turns it, 1 (not at all) to 8.
+    """Return ((height, width), n): the size of an image file as it is stored, and its EXIF orientation, 1 to 8.
 
-    Reads no pixels; UnreadableImageError as `read_image`.
+    Orientation 1 leaves the image as it is. Reads no pixels; raises UnreadableImageError as `read_image`.
     """
     with _opened(path) as image:
         turn = image.getexif().get(ExifTags.Base.Orientation, 1)
         return (image.height, image.width), turn if turn in TURNS else 1
 
 
+def upright_size(stored: tuple[int, int], turn: int) -> tuple[int, int]:
+    """Return the (height, width) of an image of this size after EXIF orientation `turn`; 5 to 8 swap its sides."""
+    return stored[::-1] if turn >= 5 else stored
+
+
 def turned(array: NDArray[np.uint8], turn: int) -> NDArray[np.uint8]:
-    """An array (H, W) of stored pixels, made upright as EXIF orientation `turn` says."""
+    """Return an array (H, W) of stored pixels, made upright by EXIF orientation `turn`."""
     method = TURNS[turn]
     return array if method is None else np.array(Image.fromarray(array).transpose(method))
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parsing.errors import InputError, MissingError
-from parsing.images import UnreadableImageError, orientation, read_image, turned
+from parsing.images import UnreadableImageError, orientation, read_image, turned, upright_size
 from parsing.importers.label_values import read_labels
 from parsing.importers.placing import same_aspect
 from parsing.labels import IGNORED, label_set
@@ -99,10 +99,10 @@ class Photos:
             stored, turn = orientation(self._file("photos", photo_id))
         except UnreadableImageError:
             return labels  # `photo` raises for it
-        upright = stored[::-1] if turn >= 5 else stored
+        upright = upright_size(stored, turn)
         if same_aspect(labels.shape, upright):
             return labels
-        if turn >= 5 and same_aspect(labels.shape, stored):
+        if same_aspect(labels.shape, stored):
             return turned(labels, turn)
         raise InputError(
             f"{path} is {labels.shape[0]}x{labels.shape[1]}, its photograph {upright[0]}x{upright[1]} (height x "

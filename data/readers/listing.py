@@ -15,14 +15,18 @@ _SYSTEM_FILES = ("thumbs.db", "desktop.ini")
 
 
 class Listing(NamedTuple):
-    """Files by what they are: images, and what Pillow does not open; hidden and system files are neither."""
+    """File names: images, and files that Pillow does not open. Hidden and system files are in neither."""
 
     images: list[str]
     others: list[str]
 
 
 def list_folder(folder: str) -> Listing:
-    """Sorted names of the files directly in `folder`; none where there is no such folder."""
+    """Return sorted names of the files directly in `folder`; none if there is no such folder.
+
+    Raises:
+        InputError: the folder cannot be listed, or a file name is not UTF-8.
+    """
     found = Listing([], [])
     try:
         with os.scandir(folder) as entries:
@@ -36,7 +40,7 @@ def list_folder(folder: str) -> Listing:
 
 
 def strays(root: Path, folder: str) -> tuple[str, ...]:
-    """Sorted names below `root` of what lies in `root/folder` and is no folder of an identity, four digits."""
+    """Return sorted names, relative to `root`, of entries of `root/folder` that are no folders named by four digits."""
     try:
         with os.scandir(root / folder) as entries:
             names = [e.name for e in entries if not (_IDENTITY.fullmatch(e.name) and e.is_dir())]
@@ -46,7 +50,11 @@ def strays(root: Path, folder: str) -> tuple[str, ...]:
 
 
 def list_below(root: Path, folder: str) -> Listing:
-    """Sorted names below `root` of the files at any depth of `root/folder`; links are followed once."""
+    """Return sorted names, relative to `root`, of the files at any depth of `root/folder`; links are followed once.
+
+    Raises:
+        InputError: a folder cannot be listed, or a name is not UTF-8.
+    """
     found, waiting, seen = Listing([], []), [folder], set()
     while waiting:
         below = waiting.pop()
@@ -65,7 +73,7 @@ def list_below(root: Path, folder: str) -> Listing:
 
 
 def _sort_in(entry: os.DirEntry[str], name: str, found: Listing) -> bool:
-    """Put a file where it belongs, as `name`; False for a folder that is to be looked into."""
+    """Add a file to `found` as `name`; return False for a folder that must be listed itself."""
     if entry.name.startswith("."):
         return True
     if entry.is_dir():
@@ -95,5 +103,5 @@ def _checked(found: Listing, where: str) -> Listing:
 
 
 def is_image(file: str) -> bool:
-    """Whether a file name is that of an image which Pillow opens; hidden files (`._0001.jpg`) are not."""
+    """Return whether Pillow opens files of this ending; False for hidden files (`._0001.jpg`)."""
     return file[:1] != "." and os.path.splitext(file)[1].lower() in image_suffixes()

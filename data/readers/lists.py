@@ -16,12 +16,12 @@ class IndexLine(NamedTuple):
 
 
 def read_words(path: Path) -> list[str]:
-    """Words of a list separated by commas or lines, in the list's order."""
+    """Return the words of a list, separated by commas or lines, in the list's order."""
     return [word.strip() for line in _lines(path) for word in line.split(",") if word.strip()]
 
 
 def read_ids(path: Path) -> list[int]:
-    """Identity numbers of a comma-separated list, sorted, each once."""
+    """Return the identity numbers of a comma-separated list, sorted, each once."""
     ids = set()
     for word in read_words(path):
         if not (word.isascii() and word.isdigit()):
@@ -31,10 +31,10 @@ def read_ids(path: Path) -> list[int]:
 
 
 def read_index(root: Path, lists: Iterable[str]) -> list[list[IndexLine]]:
-    """Lines `path label` of index lists that share their labels; no name leaves the data set's folder.
+    """Return the lines `path label` of index lists that share their labels; no name leaves the data set's folder.
 
     Labels are numbered anew in every split, so the identity is the number of the folder that holds the image;
-    InputError where the two contradict each other. A line that a list repeats counts once.
+    InputError if the two contradict each other. A line that a list repeats counts once.
     """
     result: list[list[IndexLine]] = []
     label_of: dict[int, int] = {}
@@ -66,7 +66,7 @@ def read_index(root: Path, lists: Iterable[str]) -> list[list[IndexLine]]:
 
 
 def name_inside(name: str, where: str) -> str:
-    """`name` without `.` parts; InputError where it is absolute, climbs with `..` or has backslashes."""
+    """Return `name` without `.` parts; InputError if it is absolute, or has `..` or backslashes."""
     windows = PureWindowsPath(name)
     path = PurePosixPath(name)
     if path.is_absolute() or windows.drive or windows.root or "\\" in name or ".." in path.parts or "\0" in name:

@@ -85,7 +85,7 @@ class LLCM(DataSet):
         return self._train
 
     def protocols(self, gallery: str = "seeded", split: int = 1) -> tuple[Protocol, ...]:
-        """visible-to-nir and nir-to-visible, query first; galleries of one image an identity and camera.
+        """Return visible-to-nir and nir-to-visible, query first; galleries have one image per identity and camera.
 
         DEEN's test script names the directions the other way round.
         """

@@ -75,16 +75,16 @@ class RegDB(DataSet):
 
     @property
     def splits(self) -> tuple[int, ...]:
-        """Numbers of the splits that are there."""
+        """Numbers of the splits whose lists exist."""
         return tuple(self._splits)
 
     def train(self, split: int = 1) -> tuple[Record, ...]:
-        """Training images of a split, 1 to 10."""
+        """Return the training images of a split, 1 to 10."""
         chosen = self._split(split)
         return tuple(sorted(chosen.train_visible + chosen.train_thermal, key=lambda image: image.name))
 
     def protocols(self, gallery: str = "seeded", split: int = 1) -> tuple[Protocol, ...]:
-        """visible-to-thermal and thermal-to-visible of one split: every test image against all others."""
+        """Return visible-to-thermal and thermal-to-visible of one split: all test images against each other."""
         if gallery not in ("seeded", "all"):
             raise InputError(f"regdb: the gallery is every test image, there is no rule {gallery!r}; leave it out")
         chosen = self._split(split)

@@ -95,7 +95,7 @@ class SYSU(DataSet):
         return self.train_identities | self.test_identities
 
     def train(self, split: int = 1) -> tuple[Record, ...]:
-        """Images of the training and the validation identities, as every published figure uses them."""
+        """Return the images of the training and the validation identities, as all published figures use them."""
         return tuple(image for image in self._images if image.identity in self.train_identities)
 
     def validation_people(self, training: Iterable[int]) -> frozenset[int]:
@@ -103,7 +103,7 @@ class SYSU(DataSet):
         return self.validation_identities or super().validation_people(training)
 
     def protocols(self, gallery: str = "seeded", split: int = 1) -> tuple[Protocol, ...]:
-        """all-single, all-multi, indoor-single, indoor-multi; `gallery` is `seeded` or `official`."""
+        """Return all-single, all-multi, indoor-single and indoor-multi; `gallery` is `seeded` or `official`."""
         if gallery not in ("seeded", "official"):
             raise InputError(f"sysu: galleries are drawn by the rule 'seeded' or 'official', got {gallery!r}")
         draw = galleries.seeded if gallery == "seeded" else galleries.Permutations(self._permutations).draw

@@ -17,7 +17,7 @@ from PIL import Image
 
 from parsing.errors import InputError, MissingError
 
-from ..drafts import drafted
+from ..drafts import draft_folder
 from ..readers import llcm as of_llcm
 from ..readers import regdb as of_regdb
 from ..readers import sysu as of_sysu
@@ -53,7 +53,7 @@ class Plan:
 
 
 def sysu(train: int, test: int, shots: int, seed: int) -> Plan:
-    """SYSU-MM01; the last quarter of the training people is in val_id.txt. Cameras 2 and 3 share a place."""
+    """Return a plan as SYSU-MM01; the last quarter of the training people is in val_id.txt."""
     one_place = dict([of_sysu.SAME_PLACE])
     slots = [
         Slot(
@@ -79,7 +79,7 @@ def sysu(train: int, test: int, shots: int, seed: int) -> Plan:
 
 
 def regdb(train: int, test: int, shots: int, seed: int) -> Plan:
-    """RegDB; each of the ten splits draws its own training people. Labels count from 0 in every list."""
+    """Return a plan as RegDB; each of the ten splits draws its own training people. Labels count from 0."""
     folders = of_regdb.FOLDERS
     images = {
         (folder, person): [f"{folder}/{person + 1}/{index + 1:02d}_{person + 1}.jpg" for index in range(shots)]
@@ -102,7 +102,7 @@ def regdb(train: int, test: int, shots: int, seed: int) -> Plan:
 
 
 def llcm(train: int, test: int, shots: int, seed: int) -> Plan:
-    """LLCM; visible cameras 1 to 9, near-infrared ones the same without 3. Each number is one place."""
+    """Return a plan as LLCM; each camera number is one place."""
     lights: dict[str, Modality] = {"vis": "visible", "nir": "infrared"}
     slots, lists = [], {}
     for light, modality in lights.items():
@@ -134,7 +134,7 @@ def imitated(layout: str) -> type[DataSet]:
 
 
 def plan(layout: str, train: int, test: int, shots: int, seed: int = 0) -> Plan:
-    """What a data set of `train` and `test` people with `shots` images a camera holds in `layout`."""
+    """Return what a data set of `train` and `test` people holds in `layout`, `shots` images per person and camera."""
     imitated(layout)
     if train < 2 or test < 1 or shots < 1:
         raise InputError(f"a data set needs 2 people to train, 1 to test and 1 shot; got {train}, {test} and {shots}")
@@ -153,12 +153,12 @@ def save(root: Path, slot: Slot, image: NDArray[np.uint8], labels: NDArray[np.ui
 
 
 def label_name(name: str) -> str:
-    """Where the true labels of the image `name` lie below the root."""
+    """Return the path, below the root, of the true labels of the image `name`."""
     return f"{LABELS}/{PurePosixPath(name).with_suffix('.png')}"
 
 
 def simulation(root: Path) -> dict[str, Any]:
-    """What `simulated.json` of a folder says; MissingError where it is not of ours."""
+    """Return the content of a folder's `simulated.json`; MissingError if it is no simulation of this project."""
     try:
         about = json.loads((root / MARK).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -171,12 +171,12 @@ def simulation(root: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def written(out: Path, plan: Plan, about: Mapping[str, Any], overwrite: bool) -> Iterator[Path]:
-    """A temporary folder to save images in; it becomes `out`, with lists and mark, when the block ends well.
+def draft_data_set(out: Path, plan: Plan, about: Mapping[str, Any], overwrite: bool) -> Iterator[Path]:
+    """Yield a temporary folder to save images in; it becomes `out`, with lists and mark, if the block succeeds.
 
     InputError if `out` holds anything, unless it is a simulation and `overwrite` is set.
     """
-    with drafted(out, lambda folder: (folder / MARK).is_file(), "a simulated data set", overwrite) as draft:
+    with draft_folder(out, lambda folder: (folder / MARK).is_file(), "a simulated data set", overwrite) as draft:
         yield draft
         for name, text in plan.lists.items():
             (draft / name).parent.mkdir(parents=True, exist_ok=True)

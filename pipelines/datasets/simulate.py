@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from data.photographs.library import Photos
 from data.records import Infrared
-from data.simulators.layouts import Slot, imitated, label_name, plan, save, simulation, written
+from data.simulators.layouts import Slot, draft_data_set, imitated, label_name, plan, save, simulation
 from data.simulators.pedestrians.simulator import draw, make_identity, make_shot
 from data.simulators.street.difficulty import STANDARD
 from data.simulators.street.people import Part, people
@@ -181,7 +181,7 @@ def _make(
         persons.setdefault(slot.person, []).append(slot)
     batches = list(persons.values())
     with (
-        written(out, planned, {**asdict(size), **about}, overwrite) as draft,
+        draft_data_set(out, planned, {**asdict(size), **about}, overwrite) as draft,
         tqdm(total=len(planned.slots), unit="image", desc=f"making {out.name}") as bar,
     ):
         noted = False

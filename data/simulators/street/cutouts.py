@@ -44,7 +44,7 @@ def cutout(photos: Photos, photo_id: str) -> Cutout:
 
 
 def resized(person: Cutout, height: int) -> Cutout:
-    """The person `height` pixels tall; the edge is a pixel soft and drawn in, past the old background."""
+    """Return the person `height` pixels tall; its edge is a pixel soft, and lies inside the old background."""
     width = max(8, round(person.labels.shape[1] * height / person.labels.shape[0]))
     size = (width, height)
     image = Image.fromarray(person.image).resize(size, Image.Resampling.BOX)
@@ -90,7 +90,7 @@ def random_bend(rng: np.random.Generator) -> Bend:
 
 
 def bent(person: Cutout, bend: Bend) -> Cutout:
-    """The person in another pose; the canvas grows so that no limb leaves it, labels move with the image."""
+    """Return the person in another pose; the canvas grows so that no limb leaves it, labels move with the image."""
     height, width = person.labels.shape
     pad = round(0.14 * height)
     rows, columns = np.mgrid[-pad // 2 : height + pad // 2, -pad : width + pad].astype(np.float32)
@@ -130,7 +130,7 @@ def mirrored(person: Cutout) -> Cutout:
 
 
 def _measures(person: Cutout) -> tuple[float, float, float]:
-    """Height of the hip, the body's middle and half of the trunk's width, in heights of the body."""
+    """Return the hip's height, the body's middle and half of the trunk's width, in heights of the body."""
     height = len(person.labels)
     shown = person.labels > 0
     columns = np.arange(shown.shape[1])
@@ -154,7 +154,7 @@ def _photo_and_parts(photos: Photos, photo_id: str) -> tuple[NDArray[np.uint8], 
 
 
 def side_strip(photos: Photos, photo_id: str) -> NDArray[np.uint8] | None:
-    """The wider strip beside the person of a photograph, (H, w, 3); None where neither is a tenth as wide."""
+    """Return the wider strip beside the person of a photograph, (H, w, 3); None if both are narrower than a tenth."""
     image, labels = _photo_and_parts(photos, photo_id)
     shown = np.flatnonzero((labels > 0).any(0))
     if not len(shown):

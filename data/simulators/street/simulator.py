@@ -16,7 +16,17 @@ from ...records import Infrared
 from ..layouts import Slot
 from .camera import Camera, Film, make_camera
 from .cutouts import Cutout, bent, mirrored, random_bend, resized
-from .difficulty import DIFFICULTIES, REMAINS, STANDARD, Box, Difficulty, detected, known, level, surroundings
+from .difficulty import (
+    DIFFICULTIES,
+    REMAINS,
+    STANDARD,
+    Box,
+    Difficulty,
+    check_difficulty,
+    detected,
+    level,
+    surroundings,
+)
 from .scene import Cast, Scene
 
 Shot = tuple[NDArray[np.uint8], NDArray[np.uint8]]
@@ -40,7 +50,7 @@ class Street:
     def __post_init__(self) -> None:
         if self.infrared not in ("near", "thermal"):
             raise InputError(f"infrared is 'near' or 'thermal', got {self.infrared!r}")
-        known(self.difficulty)
+        check_difficulty(self.difficulty)
         _ = self._cast.photos  # raises if this is no folder of photographs
 
     @property
@@ -81,7 +91,7 @@ class Street:
         """Return what a detector cuts out of a scene.
 
         The scene and the noise are the same at every level but for what hides the person: crops of one slot at two
-        levels agree where they overlap.
+        levels agree in the part that both show.
         """
         key = (self.seed, 0xB0C5, slot.person, slot.camera, slot.index)
         scenery, finding, hiding, filming = np.random.default_rng(key).spawn(4)
@@ -105,7 +115,7 @@ class Street:
 
 
 def _frame(person: Cutout, tall: int, rng: np.random.Generator) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Size (H, W) of the crop and where the person's canvas lies in it: a detector's idea of the box."""
+    """Return the size (H, W) of a detector's crop, and row and column of the person's canvas in it."""
     rows, columns = np.flatnonzero(person.labels.any(1)), np.flatnonzero(person.labels.any(0))
     wide = columns[-1] - columns[0]
     left, right = rng.uniform(-0.06, 0.3, 2) * wide
@@ -122,6 +132,6 @@ def _frame(person: Cutout, tall: int, rng: np.random.Generator) -> tuple[tuple[i
 
 
 def _extent(labels: NDArray[np.uint8]) -> Box:
-    """The tight box around all classes but the background in labels (H, W)."""
+    """Return the tight box around all classes but the background in labels (H, W)."""
     rows, columns = np.flatnonzero(labels.any(1)), np.flatnonzero(labels.any(0))
     return Box(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
