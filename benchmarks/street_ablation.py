@@ -26,7 +26,8 @@ from scipy.stats import bootstrap
 from data.photographs.library import Photos
 from data.simulators.layouts import MARK, plan, save
 from data.simulators.street.difficulty import DIFFICULTIES
-from data.simulators.street.simulator import Street, people
+from data.simulators.street.people import people
+from data.simulators.street.simulator import Street
 from parsing import MaskCache
 from parsing.parsers.registry import ParserSpec
 from pipelines.datasets.simulate import make_street

@@ -59,7 +59,8 @@ class Embedder(nn.Module):
     ) -> Tensor:
         """Embeddings (N, D), float32 on the CPU, each of length 1: compare two by their inner product.
 
-        images: Pillow images or (H, W, 3) uint8 RGB arrays, of any sizes, one or many; or RGB (N, 3, *size) uint8.
+        images: Pillow images of 8 bits or (H, W, 3) uint8 RGB arrays, of any sizes, one or many; or RGB
+            (N, 3, *size) uint8. `parsing.images.read_image` reads a file of any depth as training does.
         infrared: of all images, or one value each; False is visible.
         flip: average with the mirror image, as `cscl evaluate` does.
         ValueError for images of another kind or a number of `infrared` that is not theirs.
@@ -93,6 +94,11 @@ class Embedder(nn.Module):
     def pixels(self, image: Picture) -> Tensor:
         """One image as the network takes it: (3, *size) uint8 RGB, upright by its EXIF orientation, stretched."""
         if isinstance(image, Image.Image):
+            if image.mode.startswith(("I", "F")):  # Pillow clips at 255; training stretched, by a rule not in this file
+                raise ValueError(
+                    f"an image has more than 8 bits (Pillow mode {image.mode}); read it as training does, with "
+                    "parsing.images.read_image(path), or give 8 bits"
+                )
             picture = ImageOps.exif_transpose(image).convert("RGB")
         elif isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
             picture = Image.fromarray(image)

@@ -82,7 +82,7 @@ def rank(
     block = max(1, _BLOCK // n_gallery)
     for start in range(0, n_query, block):
         rows = slice(start, start + block)
-        order = _stable_order(distances[rows])
+        order = stable_order(distances[rows])
         match = gallery[order] == query[rows, None]
         if skipped is not None:
             seen = ~np.take_along_axis(skipped[rows], order, axis=1)
@@ -161,8 +161,10 @@ def _expected(matches: int, images: int) -> tuple[float, float, float]:
     )
 
 
-def _stable_order(distances: NDArray) -> NDArray[np.int64]:
-    """`argsort` along the rows with ties in the order of the columns; ValueError for NaN.
+def stable_order(distances: NDArray) -> NDArray[np.int64]:
+    """Return the ranking (Nq, Ng) of distances (Nq, Ng): columns by distance, equal ones in their own order.
+
+    The one rule of order of the project. ValueError if a distance is NaN.
 
     numpy's stable sort is several times slower than its default: only rows that hold a tie are sorted by it.
     """

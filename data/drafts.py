@@ -10,8 +10,8 @@ from parsing.errors import InputError
 
 
 @contextmanager
-def drafted(out: Path, ours: Callable[[Path], bool], kind: str, overwrite: bool) -> Iterator[Path]:
-    """A temporary folder to write in; it becomes `out` when the block ends well, and is removed otherwise.
+def draft_folder(out: Path, ours: Callable[[Path], bool], kind: str, overwrite: bool) -> Iterator[Path]:
+    """Yield a temporary folder to write in; it becomes `out` if the block succeeds, and is removed otherwise.
 
     ours: whether a folder is of this `kind`, so that `overwrite` may replace it. InputError if `out` holds
     anything else, or anything at all without `overwrite`.

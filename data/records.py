@@ -1,16 +1,21 @@
-"""What every data set answers: images with identity, camera and modality; training part; protocols."""
+"""The interface of a data set: its images, its training part, its protocols, and the rules that belong to it alone."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
+from parsing.errors import InputError, MissingError
 from parsing.modality import Modality as Modality
 
-from .words import endings, listed
+from .words import endings, is_text, listed
 
-Skip = Literal["nothing", "sysu-same-place", "same-identity-and-camera"]
+Infrared = Literal["near", "thermal"]
+"""Kinds of infrared cameras: near-infrared ones see reflected light, thermal ones heat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +23,8 @@ class Record:
     """One image.
 
     name: path below the data set's root with forward slashes; the image's key in a mask cache.
-    identity: the data set's own number for the person; -1 where it is not known.
-    camera: the data set's own number, from 1; 0 where it is not known.
+    identity: the data set's own number for the person; -1 if it is unknown.
+    camera: the data set's own number, from 1; 0 if it is unknown.
     """
 
     name: str
@@ -36,12 +41,16 @@ class Trial:
     gallery: tuple[Record, ...]
 
 
+Skip = Callable[[Trial], NDArray[np.bool_] | None]
+"""Return (Nq, Ng), true if a query does not see a gallery image; None if every query sees the whole gallery."""
+
+
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """A way to evaluate: its trials are averaged.
+    """A way to evaluate: the scores of its trials are averaged.
 
-    skip: which gallery images a query does not see. `sysu-same-place`: queries of camera 3 skip camera 2.
-    deduplicated: CMC on the ranking with each gallery identity counted once (SYSU-MM01, LLCM).
+    skip: which gallery images a query does not see; the data set's rule, `DataSet.skip`.
+    deduplicated: whether the CMC counts each gallery identity once (SYSU-MM01, LLCM).
     gallery_rule: how the galleries were drawn, e.g. `seeded`, `official`, `all`.
     """
 
@@ -54,8 +63,7 @@ class Protocol:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something to say of a data set's folder in a line: `count` of `what`, which of them (`note`), and whether that
-    is wrong or only worth knowing."""
+    """A remark about a data set's folder: `count` of `what`, with examples in `note`, and whether it is an error."""
 
     what: str
     count: int
@@ -63,48 +71,79 @@ class Finding:
     wrong: bool = False
 
     def line(self) -> str:
+        """Return the remark in one line."""
         return f"{self.count:,} {self.what}" + (f": {self.note}" if self.note else "")
 
 
 class DataSet(ABC):
-    """A data set below `root`. Building one reads its lists and raises MissingError or InputError."""
+    """A data set below `root`. Creating one reads its lists and raises MissingError or InputError.
+
+    A subclass states every rule of its data set; code outside data/ asks here and never for a data set's name.
+    """
 
     name: ClassVar[str]
     folder: ClassVar[str]
-    """The folder's usual name, looked for under $CSCL_DATA and data/."""
+    """The folder's usual name, searched under $CSCL_DATA and data/; empty if the user must name the folder."""
     published: ClassVar[Mapping[str, int]]
-    """Counts that the authors published, keyed as `counts()`; empty where there are none."""
+    """Counts that the authors published, keyed as `counts()`; empty if there are none."""
     tree: ClassVar[str]
-    """What the folder must look like, one line a folder; errors show it."""
+    """The expected folders, one per line; shown in errors."""
     parts: ClassVar[tuple[str, ...]]
     """Paths below the root without which the data set cannot be read."""
-    skip: ClassVar[Skip] = "nothing"
-    """Which gallery images a query does not see, in every protocol."""
+    signs: ClassVar[tuple[str, ...]]
+    """Folders that together identify the data set's layout."""
+    options: ClassVar[tuple[str, ...]] = ()
+    """Arguments of the reader beside `root`, such as `pattern`."""
+    infrared: ClassVar[Infrared] = "near"
+    """Kind of the infrared cameras."""
+    split_count: ClassVar[int] = 1
+    """Number of published splits into people to train and people to test."""
     root: Path
     others: tuple[str, ...] = ()
-    """Files beside the images that are none: nobody reads them."""
+    """Files beside the images that are no images; they are not read."""
     strays: tuple[str, ...] = ()
-    """What lies where folders are named by four digits and has another name: nobody looks into it."""
+    """Entries that are not named by four digits in a place where every folder should be; they are not read."""
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
+        self.require(self.root)
+
+    @classmethod
+    def require(cls, root: Path) -> None:
+        """Raise InputError or MissingError, with the expected tree, unless `root` is a folder that has all `parts`."""
+        if not is_text(str(root)):
+            raise InputError(f"{cls.name}: the folder's name {str(root)!a} is not UTF-8; rename it")
+        expected = f"Expected:\n{cls.tree}"
+        if not root.exists():
+            raise MissingError(f"{cls.name}: there is no folder {root}. {expected}")
+        if not root.is_dir():
+            raise InputError(f"{cls.name}: {root} is a file, not a folder. {expected}")
+        absent = [part for part in cls.parts if not (root / part).exists()]
+        if absent:
+            lacks = f"has no {', '.join(absent)}" if any(root.iterdir()) else "is empty"
+            raise MissingError(f"{cls.name}: {root} {lacks}. {expected}")
+
+    @staticmethod
+    def skip(trial: Trial) -> NDArray[np.bool_] | None:
+        """Return which gallery images (Nq, Ng) a query does not see, in every protocol; None if it sees all."""
+        return None
 
     @property
     @abstractmethod
     def images(self) -> tuple[Record, ...]:
-        """Every image of the data set, sorted by name."""
+        """All images of the data set, sorted by name."""
 
     @property
     def listed(self) -> frozenset[int]:
-        """Identities that the data set's lists name, whether or not they have images."""
+        """Identities that the data set's lists name, with or without images."""
         return frozenset(image.identity for image in self.images if image.identity >= 0)
 
     def person(self, identity: int) -> str:
-        """What the data set's folder calls an identity."""
+        """Return the name of an identity in the data set's folder."""
         return str(identity)
 
     def findings(self) -> tuple[Finding, ...]:
-        """What a user has to know of this folder, beside its counts; nothing where there is nothing to say."""
+        """Return what a user should know about this folder beside its counts."""
         others = sorted(self.others)
         found = [Finding("files that are no image", len(others), endings(others), True)] if others else []
         if self.strays:
@@ -117,12 +156,24 @@ class DataSet(ABC):
 
     @abstractmethod
     def train(self, split: int = 1) -> tuple[Record, ...]:
-        """Training images, sorted by name; `split` counts from 1 and matters to RegDB alone."""
+        """Return the training images, sorted by name.
+
+        Args:
+            split: number of the split, from 1 to `split_count`; ignored by data sets with a single split.
+        """
+
+    def validation_people(self, training: Iterable[int]) -> frozenset[int]:
+        """Return which of the `training` identities to hold out for validation: by default every fifth."""
+        return frozenset(sorted(set(training))[::5])
+
+    def untested(self) -> str:
+        """Return why nobody is held out for a test, for the user; empty if somebody is."""
+        return ""
 
     @abstractmethod
     def protocols(self, gallery: str = "seeded", split: int = 1) -> tuple[Protocol, ...]:
-        """The protocols of the data set."""
+        """Return the protocols of the data set; `gallery` is the rule by which galleries are drawn."""
 
     @abstractmethod
     def counts(self) -> dict[str, int]:
-        """What this folder holds, to compare with `published`."""
+        """Return the counts of this folder, keyed as `published`."""

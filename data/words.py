@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 
 def is_text(name: str) -> bool:
-    """Whether a file name is UTF-8; the file system's other bytes come as lone surrogates."""
+    """Return whether a file name is UTF-8; Python stands lone surrogates for other bytes of the file system."""
     try:
         name.encode("utf-8")
     except UnicodeEncodeError:
@@ -15,12 +15,12 @@ def is_text(name: str) -> bool:
 
 
 def printable(name: str) -> str:
-    """`name`, with bytes that are no UTF-8 written out."""
+    """Return `name`, with bytes that are not UTF-8 escaped."""
     return name if is_text(name) else ascii(name)
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:
-    """The first of `names`, and how many more there are.
+    """Return the first of `names`, and the number of the others.
 
     >>> listed(["anna", "ben", "cora"], 2)
     'anna, ben and 1 more'
@@ -29,6 +29,6 @@ def listed(names: Sequence[str], most: int = 5) -> str:
 
 
 def endings(others: Sequence[str]) -> str:
-    """What `Listing.others` are, by ending, most first: `2 .heic, 1 .txt; the first is visible/a.heic`."""
+    """Return the counts of file names by ending, most first: `2 .heic, 1 .txt; the first is visible/a.heic`."""
     counted = Counter(PurePosixPath(name).suffix.lower() or "without an ending" for name in others)
     return listed([f"{n} {suffix}" for suffix, n in counted.most_common()]) + f"; the first is {others[0]}"

@@ -1,6 +1,8 @@
-"""Reading one image file, whatever camera or editor wrote it."""
+"""Reading one image file, whatever camera or editor wrote it: the only code that turns files into pixels."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -14,7 +16,11 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of red, green and blue, in [0, 1]: the input of most networks that were trained on photographs."""
 MOST_PIXELS = 100_000_000
 NO_PICTURES = ("MPEG", "EPS")
-"""Formats that Pillow names but does not decode by itself."""
+"""Formats that Pillow lists but does not decode by itself."""
+PERCENTILES = (0.5, 99.5)
+"""Of an image of more than 8 bits: these values become 0 and 255. A few hot or dead pixels do not set the range."""
+STRETCH = f"stretched per image from percentile {PERCENTILES[0]} to {PERCENTILES[1]}, integers of 0 to 255 kept"
+"""The rule for images of more than 8 bits, as a cache of such images states it."""
 TURNS = {
     1: None,
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -25,18 +31,18 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What makes a picture upright, by its EXIF orientation."""
+"""The transposition that makes an image upright, by its EXIF orientation."""
 MIRRORED = frozenset({2, 4, 5, 7})
 """The orientations that swap left and right."""
 
 
 class UnreadableImageError(CsclError):
-    """A file that is no image, is truncated, or is too large to be a picture of a person."""
+    """Raised for a file that is no image, is truncated, or is too large to be an image of a person."""
 
 
 @cache
 def image_suffixes() -> frozenset[str]:
-    """Endings, in lower case with their dot, of the formats that Pillow decodes here; stubs such as `.h5` are none.
+    """Return the endings, in lower case with their dot, of the formats that Pillow decodes here, without stubs.
 
     >>> ".tif" in image_suffixes(), ".h5" in image_suffixes()
     (True, False)
@@ -52,21 +58,33 @@ def image_suffixes() -> frozenset[str]:
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """The image (H, W, 3) uint8 in RGB, upright by its EXIF orientation; UnreadableImageError says what is wrong.
+    """Return the image (H, W, 3) uint8 in RGB, upright by its EXIF orientation.
 
-    Grey is repeated over the channels, 16 bits are reduced to 8 by the image's own maximum, CMYK is converted,
-    transparent pixels lose their transparency.
+    Grey is repeated over the channels, CMYK is converted, transparent pixels lose their transparency. Integers of more
+    than 8 bits and floating-point numbers are stretched between two percentiles of the image, see `STRETCH`: thermal
+    cameras use a narrow band of their range.
+
+    Raises:
+        UnreadableImageError: the file is missing, damaged, no image or too large; the message says which.
     """
+    with _opened(path) as image:
+        if image.width * image.height > MOST_PIXELS:
+            raise UnreadableImageError(f"{path}: {image.width} x {image.height} pixels are too many")
+        upright = ImageOps.exif_transpose(image)
+        if _is_deep(upright):
+            return _eight_bits(np.asarray(upright))
+        return np.array(upright.convert("RGB"))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Open an image, and raise every error of opening and decoding it as UnreadableImageError."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of large pictures (the limit below is stricter), odd metadata, palettes
+            # about large images (the limit of `read_image` is stricter), odd metadata and palettes
+            warnings.simplefilter("ignore")
             with Image.open(path) as image:
-                if image.width * image.height > MOST_PIXELS:
-                    raise UnreadableImageError(f"{path}: {image.width} x {image.height} pixels are too many")
-                upright = ImageOps.exif_transpose(image)
-                if upright.mode.startswith(("I", "F")):
-                    return _eight_bits(np.asarray(upright))
-                return np.array(upright.convert("RGB"))
+                yield image
     except UnreadableImageError:
         raise
     except FileNotFoundError:
@@ -75,30 +93,50 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         raise UnreadableImageError(f"{path}: {error or type(error).__name__}") from error
 
 
-def orientation(path: Path) -> tuple[tuple[int, int], int]:
-    """((height, width), n): the size of an image file as it is stored, and how EXIF turns it, 1 (not at all) to 8.
+def is_deep(path: Path) -> bool:
+    """Return whether a file has more than 8 bits per value, so that `read_image` stretches it.
 
-    Reads no pixels; UnreadableImageError as `read_image`.
+    Reads no pixels; raises UnreadableImageError as `read_image`.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path) as image:
-                turn = image.getexif().get(ExifTags.Base.Orientation, 1)
-                return (image.height, image.width), turn if turn in TURNS else 1
-    except FileNotFoundError:
-        raise UnreadableImageError(f"{path}: no such file") from None
-    except Exception as error:  # as in read_image
-        raise UnreadableImageError(f"{path}: {error or type(error).__name__}") from error
+    with _opened(path) as image:
+        return _is_deep(image)
+
+
+def _is_deep(image: Image.Image) -> bool:
+    return image.mode.startswith(("I", "F"))
+
+
+def orientation(path: Path) -> tuple[tuple[int, int], int]:
+    """Return ((height, width), n): the size of an image file as it is stored, and its EXIF orientation, 1 to 8.
+
+    Orientation 1 leaves the image as it is. Reads no pixels; raises UnreadableImageError as `read_image`.
+    """
+    with _opened(path) as image:
+        turn = image.getexif().get(ExifTags.Base.Orientation, 1)
+        return (image.height, image.width), turn if turn in TURNS else 1
+
+
+def upright_size(stored: tuple[int, int], turn: int) -> tuple[int, int]:
+    """Return the (height, width) of an image of this size after EXIF orientation `turn`; 5 to 8 swap its sides."""
+    return stored[::-1] if turn >= 5 else stored
 
 
 def turned(array: NDArray[np.uint8], turn: int) -> NDArray[np.uint8]:
-    """An array (H, W) of stored pixels, made upright as EXIF orientation `turn` says."""
+    """Return an array (H, W) of stored pixels, made upright by EXIF orientation `turn`."""
     method = TURNS[turn]
     return array if method is None else np.array(Image.fromarray(array).transpose(method))
 
 
 def _eight_bits(values: NDArray[np.generic]) -> NDArray[np.uint8]:
-    scaled = np.asarray(values, np.float64)
-    scale = 255 / max(float(scaled.max(initial=0)), 255.0)
-    return np.repeat((scaled * scale).clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
+    """Return values (H, W) of any range as grey RGB (H, W, 3) by the rule `STRETCH`."""
+    numbers = np.asarray(values, np.float64)
+    finite = numbers[np.isfinite(numbers)]
+    if not finite.size:
+        return np.zeros((*numbers.shape, 3), np.uint8)
+    if values.dtype.kind in "iu" and finite.min() >= 0 and finite.max() <= 255:
+        scaled = numbers
+    else:
+        low, high = np.percentile(finite, PERCENTILES)
+        scaled = (numbers - low) * (255 / ((high - low) or 1.0))
+    grey = np.nan_to_num(scaled, nan=0.0).clip(0, 255).round().astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=2)

@@ -39,7 +39,7 @@ class AugmentConfig:
 
 
 class MirrorParts(v2.Transform):
-    """Mirror image and mask with probability `p`, swapping the parts that have a side: `flipped` (Q+1)."""
+    """Mirror image and mask with probability `p`, and swap left and right parts as `flipped` (Q+1) says."""
 
     def __init__(self, p: float, flipped: tuple[int, ...]) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ class ChannelExchange(v2.Transform):
 
 
 class JointTransform:
-    """Augments one image with its mask; the same seed gives the same answer, whatever else draws numbers."""
+    """Augments one image with its mask; the result depends on the seed alone, not on other random draws."""
 
     def __init__(self, size: tuple[int, int], config: AugmentConfig, flipped: tuple[int, ...]) -> None:
         crop: list[v2.Transform] = []
@@ -119,7 +119,7 @@ class JointTransform:
         self.visible = v2.Compose([ChannelExchange(config.exchange), v2.RandomGrayscale(config.grey), *both])
 
     def __call__(self, image: Tensor, mask: Tensor, infrared: bool, seed: int) -> tuple[Tensor, Tensor]:
-        """image (3, H, W) uint8 and mask (H, W) uint8 of parts, in and out."""
+        """Return the augmented image (3, H, W) uint8 and its mask (H, W) uint8 of parts."""
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed CUDA's too
             change = self.infrared if infrared else self.visible
@@ -128,6 +128,6 @@ class JointTransform:
 
 
 def normalise(images: Tensor) -> Tensor:
-    """Images (B, 3, H, W) uint8 as the network takes them: ImageNet mean 0 and deviation 1."""
+    """Return images (B, 3, H, W) uint8 as float, with mean 0 and deviation 1 on ImageNet."""
     mean, std = (torch.tensor(v, device=images.device).view(3, 1, 1) * 255 for v in (MEAN, STD))
     return (images.float() - mean) / std

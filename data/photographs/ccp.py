@@ -79,14 +79,14 @@ class Clone:
             )
 
     def photo(self, photo_id: str) -> NDArray[np.uint8]:
-        """The photograph (H, W, 3) in RGB."""
+        """Return the photograph (H, W, 3) in RGB; InputError if it cannot be read."""
         try:
             return read_image(self._photos / f"{photo_id}.jpg")
         except UnreadableImageError as error:
             raise InputError(f"photograph cannot be read: {error}") from error
 
     def classes(self, photo_id: str, size: tuple[int, int]) -> NDArray[np.uint8]:
-        """Its class map (H, W), indices into CLASSES; InputError unless it is a matrix of numbers of `size` (H, W)."""
+        """Return its class map (H, W), indices into CLASSES; InputError unless it is a matrix of `size` (H, W)."""
         path = self._maps / f"{photo_id}.mat"
         values = _groundtruth(path, size)
         odd = np.setdiff1d(values, np.arange(len(CLASSES)))
@@ -104,7 +104,7 @@ def _ids(folder: Path, ending: str) -> tuple[str, ...]:
 
 
 def _groundtruth(path: Path, size: tuple[int, int]) -> NDArray[np.generic]:
-    """The matrix in the file, read only after its header says that it holds numbers and has the right size."""
+    """Return the matrix in the file, read only if its header says that it holds numbers and has the right size."""
     with _damage_named(path):
         found = {name: (shape, kind) for name, shape, kind in whosmat(path, appendmat=False)}
     if "groundtruth" not in found:
@@ -122,7 +122,7 @@ def _groundtruth(path: Path, size: tuple[int, int]) -> NDArray[np.generic]:
 def _damage_named(path: Path) -> Iterator[None]:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # where scipy only warns, the map is in doubt too
+            warnings.simplefilter("error")  # if scipy only warns, the map is in doubt too
             yield
     except Exception as error:  # scipy and zlib raise almost anything on a damaged file
         raise InputError(f"{path}: not a whole MATLAB file of version 4 to 7 ({first_line(error)})") from error

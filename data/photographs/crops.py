@@ -35,7 +35,7 @@ class Photo:
 
 
 def load(photos: Photos, photo_id: str, height: int) -> Photo | None:
-    """Photo `photo_id` for crops `height` pixels high; None where its labels show nobody."""
+    """Return photo `photo_id` for crops `height` pixels high; None if its labels show nobody."""
     image = reduced(photos.photo(photo_id), height)
     labels = Image.fromarray(photos.parts(photo_id)).resize(image.size, Image.Resampling.NEAREST)
     box = person_box(np.asarray(labels))
@@ -43,14 +43,14 @@ def load(photos: Photos, photo_id: str, height: int) -> Photo | None:
 
 
 def reduced(photo: NDArray[np.uint8], height: int) -> Image.Image:
-    """The photograph (H, W, 3) 1.5 times as high as the crops."""
+    """Return the photograph (H, W, 3) at 1.5 times the height of the crops."""
     image = Image.fromarray(photo)
     width = max(1, round(image.width * 1.5 * height / image.height))
     return image.resize((width, round(1.5 * height)), Image.Resampling.BOX)
 
 
 def person_box(labels: NDArray[np.uint8]) -> Box | None:
-    """The box around all classes but the background in labels (H, W)."""
+    """Return the box around all classes but the background in labels (H, W); None if there are none."""
     rows, columns = np.flatnonzero(labels.any(1)), np.flatnonzero(labels.any(0))
     if not len(rows):
         return None
@@ -58,7 +58,7 @@ def person_box(labels: NDArray[np.uint8]) -> Box | None:
 
 
 def widened(box: Box) -> Box:
-    """The box with the margin of a detector: 15 % of its width to each side, 5 % of its height above and below."""
+    """Return the box with a detector's margin: 15 % of its width to each side, 5 % of its height above and below."""
     left, top, right, bottom = box
     dx, dy = 0.15 * (right - left), 0.05 * (bottom - top)
     return left - dx, top - dy, right + dx, bottom + dy
@@ -92,7 +92,7 @@ class PersonCrops(Dataset[tuple[torch.Tensor, torch.Tensor]]):
 
 
 def plain_crop(photo: Photo, size: tuple[int, int], spectrum: Spectrum, rng: np.random.Generator) -> Pair:
-    """A crop for scoring: the person's box with a margin, whole and undisturbed, in one spectrum."""
+    """Return a crop for scoring: the person's box with a margin, whole and undisturbed, in one spectrum."""
     image, labels = cut(photo, widened(photo.box), size, None)
     return render(image, labels, spectrum, rng), labels
 
@@ -100,7 +100,7 @@ def plain_crop(photo: Photo, size: tuple[int, int], spectrum: Spectrum, rng: np.
 def render(
     image: NDArray[np.uint8], scene: NDArray[np.uint8], spectrum: Spectrum, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """The colour image (H, W, 3) as a camera of `spectrum` would see it; `scene` (H, W) are street classes."""
+    """Return the colour image (H, W, 3) as a camera of `spectrum` would see it; `scene` (H, W) are street classes."""
     if spectrum == "near-infrared":
         return near_infrared(image, scene, reflectance(rng), rng)
     if spectrum == "thermal":
@@ -112,7 +112,7 @@ def render(
 
 
 def jittered(box: Box, rng: np.random.Generator) -> Box:
-    """A detector's idea of the box: each side off by -8 to 35 % of the width, or the person cut off."""
+    """Return a detector's box: each side off by -8 to 35 % of the width, or the person cut off."""
     left, top, right, bottom = box
     width, height = right - left, bottom - top
     new_left, new_right = left - rng.uniform(-0.08, 0.35) * width, right + rng.uniform(-0.08, 0.35) * width
@@ -131,7 +131,7 @@ def cut(
     size: tuple[int, int],
     rng: np.random.Generator | None,
 ) -> Pair:
-    """The box stretched to `size`, with a random flip, turn and shear where `rng` is given; grey outside the photo."""
+    """Return the box stretched to `size`, with a random flip, turn and shear if `rng` is given; grey outside."""
     left, top, right, bottom = box
     height, width = size
     turn, shear, flip = (
@@ -202,7 +202,7 @@ def _occlude(
 
 
 def degrade(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Light, contrast, colour, blur, small detectors, noise and JPEG, each at random; (H, W, 3) both."""
+    """Return the image (H, W, 3) after random changes of light, contrast, colour, blur, resolution, noise and JPEG."""
     picture = Image.fromarray(image)
     width, height = picture.size
     if rng.random() < 0.6:

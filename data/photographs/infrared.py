@@ -1,4 +1,4 @@
-"""Simulated infrared cameras: what a near-infrared or thermal camera might see of a labelled colour photograph.
+"""Simulated infrared cameras: a labelled colour photograph as a near-infrared or thermal camera might see it.
 
 Both are simulations. They keep what carries over between the spectra (shape, texture, the layout of garments) and
 redraw what does not (how bright a garment, skin, hair and the surroundings are), from wide ranges rather than from
@@ -15,7 +15,7 @@ HAIR, HEAD, UPPER, ARMS, LOWER, LEGS, FEET, BAG = range(8)
 
 
 def reflectance(rng: np.random.Generator) -> NDArray[np.float32]:
-    """Near-infrared reflectance (8,) of one person in [0, 1]; garments' is independent of their colour.
+    """Return the near-infrared reflectance (8,) of one person in [0, 1]; that of garments is independent of colour.
 
     Four people in ten wear clothes that hardly differ, as many dyes are clear there.
     """
@@ -28,7 +28,7 @@ def reflectance(rng: np.random.Generator) -> NDArray[np.float32]:
 
 
 def warmth(rng: np.random.Generator) -> NDArray[np.float32]:
-    """Apparent temperature (8,) of one person's surface in [0, 1]: skin warmest, clothes and bag between.
+    """Return the apparent temperature (8,) of one person's surface in [0, 1]: skin warmest, clothes and bag between.
 
     Six people in ten are dressed as warmly above as below, so that no edge parts their clothes.
     """
@@ -43,7 +43,7 @@ def warmth(rng: np.random.Generator) -> NDArray[np.float32]:
 
 
 def _alike(values: NDArray[np.float64], spread: float, rng: np.random.Generator) -> NDArray[np.float64]:
-    """The values with the lower garment's near the upper's, and shoes and bag near them in half of the draws each."""
+    """Return the values with the lower garment's near the upper's, and shoes and bag near them in half of the draws."""
     values = values.copy()
     for garment, chance in ((LOWER, 1.0), (FEET, 0.5), (BAG, 0.5)):
         if rng.random() < chance:
@@ -58,7 +58,7 @@ def near_infrared(
     rng: np.random.Generator,
     person: int | None = None,
 ) -> Image:
-    """What an active near-infrared camera sees, (H, W, 3) in three equal channels.
+    """Return what an active near-infrared camera sees, (H, W, 3) in three equal channels.
 
     image (H, W, 3) in colour; labels (H, W) of the street label set; reflectance as drawn by `reflectance`;
     person: the height in pixels that blurs are relative to, by default H, as in a crop of one person.
@@ -88,7 +88,7 @@ def thermal(
     rng: np.random.Generator,
     person: int | None = None,
 ) -> Image:
-    """What an uncooled thermal camera sees, (H, W, 3) in three equal channels; arguments as in `near_infrared`.
+    """Return what an uncooled thermal camera sees, (H, W, 3) in three equal channels; arguments as in `near_infrared`.
 
     The surroundings may be colder, about as warm as the clothes (a third of the shots) or warmer than the person (a
     tenth). Clothes melt into each other, since they lie on one warm body, and are warmer in some places than in
@@ -116,23 +116,24 @@ def thermal(
 
 
 def _luminance(image: Image, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Brightness (H, W) in [0, 1] by random weights of the channels, mostly red as silicon sees it."""
+    """Return brightness (H, W) in [0, 1] by random weights of the channels, mostly red, as a silicon sensor sees."""
     weights = rng.dirichlet((4.0, 2.0, 1.0)).astype(np.float32)
     return (image.astype(np.float32) @ weights) / np.float32(255)
 
 
 def _texture(light: NDArray[np.float32], labels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Contrast of each pixel to its part's mean brightness, clipped to [-1, 1]."""
+    """Return the contrast of each pixel to its part's mean brightness, clipped to [-1, 1]."""
     counts = np.bincount(labels.ravel(), minlength=8).clip(1)
     means = np.bincount(labels.ravel(), weights=light.ravel(), minlength=8) / counts
     mean = means.astype(np.float32)[labels]
-    return np.clip((light - mean) / (mean + 0.15), -1, 1)
+    contrast: NDArray[np.float32] = np.clip((light - mean) / (mean + 0.15), -1, 1)
+    return contrast
 
 
 def _albedo(
     image: Image, light: NDArray[np.float32], labels: NDArray[np.uint8], values: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Each pixel's entry of `values`; in the head, between hair's and skin's by colour and brightness."""
+    """Return each pixel's entry of `values`; in the head, between hair's and skin's by colour and brightness."""
     albedo = values[labels]
     head = labels == HEAD
     if head.any():
@@ -146,22 +147,25 @@ def _melt(albedo: NDArray[np.float32], labels: NDArray[np.uint8], blur: float) -
     """Blur the person's albedo by `blur` pixels, unmixed with what is behind, and spread it a little beyond."""
     person = (labels > 0).astype(np.float32)
     sigma = max(blur, 0.5)
-    return gaussian_filter(albedo * person, sigma) / gaussian_filter(person, sigma).clip(1e-3)
+    melted: NDArray[np.float32] = gaussian_filter(albedo * person, sigma) / gaussian_filter(person, sigma).clip(1e-3)
+    return melted
 
 
 def _blotches(shape: tuple[int, ...], height: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Smooth noise (H, W) of mean 0 and deviation 1, its grains between a twentieth and an eighth of `height`."""
+    """Return smooth noise (H, W) of mean 0 and deviation 1, its grains a twentieth to an eighth of `height`."""
     noise = gaussian_filter(rng.normal(size=shape), height * rng.uniform(0.05, 0.12))
-    return ((noise - noise.mean()) / max(float(noise.std()), 1e-6)).astype(np.float32)
+    even: NDArray[np.float32] = ((noise - noise.mean()) / max(float(noise.std()), 1e-6)).astype(np.float32)
+    return even
 
 
 def _lamp(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Fall-off of the camera's lamp (H, W): a bright spot somewhere near the person, dimmer to the edges."""
+    """Return the fall-off of the camera's lamp (H, W): a bright spot near the person, dimmer towards the edges."""
     y, x = np.mgrid[0 : shape[0], 0 : shape[1]].astype(np.float32)
     height = shape[0]
     cy, cx = rng.uniform(0.1, 0.8) * height, rng.uniform(0.2, 0.8) * shape[1]
     distance = ((y - cy) ** 2 + (x - cx) ** 2) / (height * rng.uniform(0.5, 1.5)) ** 2
-    return 1 / (1 + distance * rng.uniform(0.2, 2.0))
+    light: NDArray[np.float32] = 1 / (1 + distance * rng.uniform(0.2, 2.0))
+    return light
 
 
 def _grey(scene: NDArray[np.floating]) -> Image:

@@ -32,12 +32,13 @@ _TABLE = _table()
 
 
 def is_person(parts: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Which pixels of a map of street classes are of the person; bags are not."""
-    return (parts != _STREET["background"]) & (parts != _BAG)
+    """Return which pixels of a map of street classes (H, W) show the person; bags do not."""
+    shown: NDArray[np.bool_] = (parts != _STREET["background"]) & (parts != _BAG)
+    return shown
 
 
 def street_parts(classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The street class of every pixel (H, W) of a map of CCP's classes; skin becomes head, arms or legs.
+    """Return the street class of every pixel (H, W) of a map of CCP's classes; skin becomes head, arms or legs.
 
     Skin is divided by its height r, from the top of the person (0) to the sole (1), and its distance d to the
     side from the middle of the head, in the same unit; so about right at necks and hands.

@@ -9,8 +9,9 @@ from parsing.modality import MODALITIES
 
 from ..records import DataSet, Finding, Protocol, Record, Trial
 from ..words import listed
-from .listing import cameras_of, list_below, read_words, require
-from .naming import DISTRACTORS, alike, by_level, by_pattern, recurring
+from .listing import list_below
+from .lists import read_words
+from .naming import DISTRACTORS, alike, by_level, by_pattern, cameras_of, recurring
 
 TEST_LIST = "test_id.txt"
 
@@ -24,19 +25,20 @@ class Folder(DataSet):
     """
 
     name = "folder"
-    folder = "folder"
+    folder = ""
+    options = ("pattern",)
     published: ClassVar[Mapping[str, int]] = {}
     tree = (
         "  ROOT/\n"
         "    visible/ANNA/*.jpg ...  infrared/ANNA/*.jpg ...  (any depth; camera from c3/, cam_3/, D3/ or _c3_)\n"
         "    visible/0002_c1s1_000451.jpg ...                 (or flat, named as Market-1501's; else --pattern)\n"
-        "    test_id.txt                                      (to evaluate: names of people to test, one a line)"
+        "    test_id.txt                                      (to evaluate: names of people to test, one per line)"
     )
-    parts: ClassVar[tuple[str, ...]] = MODALITIES
+    parts = MODALITIES
+    signs = MODALITIES
 
     def __init__(self, root: Path, pattern: str | None = None) -> None:
         super().__init__(root)
-        require(type(self), self.root)
         self.pattern = pattern
         listings = {modality: list_below(self.root, modality) for modality in MODALITIES}
         self.others = tuple(name for files in listings.values() for name in files.others)
@@ -61,7 +63,7 @@ class Folder(DataSet):
         return self._images
 
     def train(self, split: int = 1) -> tuple[Record, ...]:
-        """Images with an identity that `test_id.txt`, if there is one, does not name; InputError where none is left."""
+        """Return images of people whom `test_id.txt` does not name; InputError if none is left."""
         if not self.people:
             raise InputError(
                 f"folder: none of {len(self._images)} images in {self.root} has an identity, such as "
@@ -72,13 +74,13 @@ class Folder(DataSet):
         return self._train()
 
     def protocols(self, gallery: str = "seeded", split: int = 1) -> tuple[Protocol, ...]:
-        """infrared-to-visible: every infrared image of the test identities against every visible one."""
+        """Return infrared-to-visible: every infrared image of the test identities against every visible one."""
         if gallery not in ("seeded", "all"):
             raise InputError(f"folder: the gallery is every test image, there is no rule {gallery!r}; leave it out")
         if not self.test_identities:
             raise InputError(
-                "folder: no identities to test; write the names of the people, one a line, into "
-                f"{self.root / TEST_LIST}"
+                "folder: no identities to test; write the names of the people, one per line, into "
+                f"{self.root / TEST_LIST}, people whom no run was trained on"
             )
         query, against = (
             tuple(i for i in self._images if i.modality == modality and i.identity in self.test_identities)
@@ -90,6 +92,15 @@ class Folder(DataSet):
                 f"{len(against)} visible images; name some with both"
             )
         return (Protocol("infrared-to-visible", (Trial(query, against),), self.skip, False, "all"),)
+
+    def untested(self) -> str:
+        """Return what to do before training to hold people out for a test; empty if `test_id.txt` names some."""
+        if self.test_identities:
+            return ""
+        return (
+            f"nobody is held out for a test; write the names of the people to test, one per line, into "
+            f"{self.root / TEST_LIST} before training: a run cannot be evaluated on people whom it was trained on"
+        )
 
     def counts(self) -> dict[str, int]:
         return {
@@ -103,7 +114,7 @@ class Folder(DataSet):
         return self._names[identity - 1] if 0 < identity <= len(self._names) else str(identity)
 
     def findings(self) -> tuple[Finding, ...]:
-        """Who and which cameras were found, and where the rule may have meant something else than the user."""
+        """Return which people and cameras were found, and where the user may have meant others."""
         cameras = sorted({image.camera for image in self._images} - {0})
         without = sum(image.camera == 0 for image in self._images)
         said = [listed([str(camera) for camera in cameras])] if cameras else []
@@ -116,7 +127,7 @@ class Folder(DataSet):
         )
 
     def _unnamed(self) -> Iterator[Finding]:
-        """Images of nobody, and those that lie in no folder of a person."""
+        """Yield images without an identity, and those in no folder of a person."""
         pairs = list(zip(self._images, self._who, strict=True))
         flat = [(image, who) for image, who in pairs if image.name.count("/") == 1 and self.pattern is None]
         named = sum(who.person is not None for _, who in flat)
@@ -137,7 +148,7 @@ class Folder(DataSet):
         )  # fmt: skip
 
     def _doubtful(self) -> Iterator[Finding]:
-        """Folders and names that may mean others than they were taken for."""
+        """Yield folders and names that the user may have meant otherwise."""
         below = recurring(self._who)
         places = {folder: f"{folder} (below {listed(people, 2)})" for folder, people in below.items()}
         within = {folder: str(who.person) for who in self._who for folder in who.within}
@@ -172,7 +183,7 @@ class Folder(DataSet):
             return frozenset()
         names = read_words(path)
         if not names:
-            raise InputError(f"{path} is empty; write the names of the people to test, one a line")
+            raise InputError(f"{path} is empty; write the names of the people to test, one per line")
         unknown = [name for name in names if name not in self.people]
         if unknown:
             raise MissingError(

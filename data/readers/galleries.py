@@ -1,4 +1,4 @@
-"""How galleries are drawn, one set of images an identity and camera: the `seeded` and the `official` rule."""
+"""Drawing galleries from the images of each identity and camera: the `seeded` and the `official` rule."""
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from parsing.errors import InputError, MissingError
 
@@ -24,7 +22,7 @@ Images = Mapping[tuple[int, int], Sequence[Record]]
 def seeded(
     images: Images, identities: Iterable[int], cameras: Sequence[int], trial: int, shots: int
 ) -> tuple[Record, ...]:
-    """Gallery of the public baselines: a generator seeded with the trial; sorted identities, cameras within.
+    """Return the gallery of the public baselines: a generator seeded with the trial; by identity, then camera.
 
     One shot is a `choice`, more are a `sample`; a pair with fewer images than `shots` gives all.
     """
@@ -49,6 +47,9 @@ class Permutations:
         self.path = path
         if not path.is_file():
             raise MissingError(f"there is no {path}; it is {PERMUTATIONS} of SYSU-MM01's evaluation kit")
+        from scipy.io import loadmat  # a second of import, which names of data sets need not pay
+        from scipy.io.matlab import MatReadError
+
         try:
             self._cameras: Any = loadmat(path, variable_names=["rand_perm_cam"])["rand_perm_cam"]
         except (KeyError, ValueError, TypeError, OSError, NotImplementedError, MatReadError) as error:
@@ -57,16 +58,16 @@ class Permutations:
             ) from error
         if self._cameras.dtype != object or self._cameras.size != CAMERAS:
             raise InputError(
-                f"{path}: expected {PERMUTATIONS} of SYSU-MM01's evaluation kit, {CAMERAS} cells, one a "
+                f"{path}: expected {PERMUTATIONS} of SYSU-MM01's evaluation kit, {CAMERAS} cells, one per "
                 f"camera, got {self._cameras.dtype} of shape {self._cameras.shape}"
             )
 
     def draw(
         self, images: Images, identities: Iterable[int], cameras: Sequence[int], trial: int, shots: int
     ) -> tuple[Record, ...]:
-        """Gallery of the evaluation kit: the first `shots` entries of row `trial`, camera by camera.
+        """Return the gallery of the evaluation kit: the first `shots` entries of row `trial`, by camera.
 
-        InputError where the permutations are of another number of images than the folder holds.
+        InputError if the permutations are of another number of images than the folder holds.
         """
         gallery: list[Record] = []
         ordered = sorted(identities)

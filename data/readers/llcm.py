@@ -4,12 +4,17 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from parsing.errors import InputError
 
-from ..records import DataSet, Modality, Protocol, Record, Skip, Trial
+from ..records import DataSet, Modality, Protocol, Record, Trial
 from . import galleries
 from .galleries import TRIALS
-from .listing import IndexLine, camera_of, list_folder, read_ids, read_index, require, strays
+from .listing import list_folder, strays
+from .lists import IndexLine, read_ids, read_index
+from .naming import camera_of
 
 FOLDERS: dict[Modality, str] = {"visible": "test_vis", "infrared": "test_nir"}
 CAMERAS: dict[Modality, tuple[int, ...]] = {
@@ -24,7 +29,6 @@ class LLCM(DataSet):
 
     name = "llcm"
     folder = "LLCM"
-    skip: ClassVar[Skip] = "same-identity-and-camera"
     published: ClassVar[Mapping[str, int]] = {
         "identities": 1064,
         "images": 46767,
@@ -43,9 +47,10 @@ class LLCM(DataSet):
     )
     parts = (*LISTS.values(), "idx/test_id.txt", *FOLDERS.values())
 
+    signs = tuple(FOLDERS.values())
+
     def __init__(self, root: Path) -> None:
         super().__init__(root)
-        require(type(self), self.root)
         self.test_identities = frozenset(read_ids(self.root / "idx/test_id.txt"))
         if not self.test_identities:
             raise InputError(f"{self.root / 'idx/test_id.txt'} names no identity; expected such as 1,2,5")
@@ -57,6 +62,16 @@ class LLCM(DataSet):
         self._test = {modality: self._list(modality) for modality in CAMERAS}
         test = (image for pairs in self._test.values() for files in pairs.values() for image in files)
         self._images = tuple(sorted((*self._train, *test), key=lambda image: image.name))
+
+    @staticmethod
+    def skip(trial: Trial) -> NDArray[np.bool_]:
+        """Return (Nq, Ng): queries do not see the gallery images of their own person in their own camera."""
+        sides = (trial.query, trial.gallery)
+        cameras, people = (
+            [np.array([getattr(r, of) for r in side]) for side in sides] for of in ("camera", "identity")
+        )
+        hidden: NDArray[np.bool_] = (cameras[0][:, None] == cameras[1]) & (people[0][:, None] == people[1])
+        return hidden
 
     @property
     def images(self) -> tuple[Record, ...]:
@@ -70,7 +85,7 @@ class LLCM(DataSet):
         return self._train
 
     def protocols(self, gallery: str = "seeded", split: int = 1) -> tuple[Protocol, ...]:
-        """visible-to-nir and nir-to-visible, query first; galleries of one image an identity and camera.
+        """Return visible-to-nir and nir-to-visible, query first; galleries have one image per identity and camera.
 
         DEEN's test script names the directions the other way round.
         """

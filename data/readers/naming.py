@@ -1,4 +1,4 @@
-"""Who is on an image of `folder`, and which camera took it: by the levels of its path, or by a pattern."""
+"""Identity and camera from the path of an image: by the levels of its folders, or by a pattern."""
 
 import re
 import unicodedata
@@ -8,11 +8,16 @@ from typing import NamedTuple
 
 from parsing.errors import InputError
 
-from .listing import CAMERA, CAMERA_ENDS, camera_of, is_camera
+CAMERA = r"(?:[cd]|cam(?:era)?[_\- ]?)([0-9]{1,4})"
+"""Names of cameras: c1, cam1, cam_1, camera3, D1, in any case."""
+CAMERA_ENDS = r"(?=s[0-9]|[_\-. ]|$)"
+"""What follows a camera in a file name: c1_, and c1s1 of Market-1501."""
 
 DISTRACTORS = ("-1", "0000")
 """Names that stand for no person: Market-1501's junk and distractors."""
 
+_CAMERA_FOLDER = re.compile(CAMERA, re.IGNORECASE)
+_CAMERA_IN_FILE = re.compile(f"(?:^|[_\\-. ]){CAMERA}{CAMERA_ENDS}", re.IGNORECASE)
 _MODALITY_WORDS = frozenset(("rgb", "vis", "visible", "v", "color", "colour", "ir", "nir", "infrared", "thermal", "t"))
 _FLAT = re.compile(f"(-?[^_]+)_(?:{CAMERA}){CAMERA_ENDS}", re.IGNORECASE)
 _NUMBER = re.compile(f"(?:{CAMERA})|([0-9]{{1,4}})", re.IGNORECASE)
@@ -22,8 +27,11 @@ _FIELD = re.compile(r"\*\*/|\*\*|\*|\{[^{}]*\}")
 
 
 class Who(NamedTuple):
-    """person: name of the person, None where it is not known. camera: number, 0 where it is not known. within: folders
-    below the person's that are no camera's, such as a tracklet's."""
+    """Identity and camera of one image.
+
+    person: name, None if unknown. camera: number, 0 if unknown. within: folders below the person's that are no
+    camera's, such as a tracklet's.
+    """
 
     person: str | None
     camera: int
@@ -31,9 +39,9 @@ class Who(NamedTuple):
 
 
 def by_level(name: str) -> Who:
-    """The first folder below visible/ or infrared/ that is no camera's is the person.
+    """Return who is on an image by its folders: the first one below visible/ or infrared/ that is no camera's.
 
-    Without such a folder the file's name says it where it is one such as Market-1501's.
+    Without such a folder, the file name names the person if it is formed as in Market-1501.
 
     >>> by_level("visible/anna/cam_3/t1/0001.jpg")
     Who(person='anna', camera=3, within=('t1',))
@@ -49,9 +57,9 @@ def by_level(name: str) -> Who:
 
 
 def by_pattern(names: Sequence[str], pattern: str) -> list[Who]:
-    """What `pattern` says of each image; nobody where it does not fit. InputError where it fits none.
+    """Return who is on each image by `pattern`; unknown if the pattern does not match. InputError if it matches none.
 
-    It is held against the whole path below visible/ or infrared/. `{identity}` and `{camera}` stand for (a part of)
+    The pattern must match the whole path below visible/ or infrared/. `{identity}` and `{camera}` stand for (a part of)
     one folder's or the file's name, `*` for anything within one, `**` for anything at all. Cameras whose names are not
     all numbers (`3`, `c3`, `cam_3`) are numbered from 1 in sorted order; without `{camera}` they are read as by level.
 
@@ -93,8 +101,31 @@ def _numbers(cameras: Sequence[str]) -> dict[str, int]:
     return {camera: number for number, camera in enumerate(cameras, start=1)}
 
 
+def camera_of(name: str) -> int:
+    """Return the camera in a path: a folder named as one (`CAMERA`), else a part of the file name; 0 if there is none.
+
+    >>> camera_of("vis/0351/0351_c06_s200656_f4830_vis.jpg")
+    6
+    """
+    cameras = cameras_of(name)
+    return cameras[0] if cameras else 0
+
+
+def cameras_of(name: str) -> list[int]:
+    """Return every camera in a path: its folders from the last to the first, then the first in the file name."""
+    path = PurePosixPath(name)
+    found = [_CAMERA_FOLDER.fullmatch(folder) for folder in reversed(path.parts[:-1])]
+    found.append(_CAMERA_IN_FILE.search(path.stem))
+    return [int(match[1]) for match in found if match]
+
+
+def is_camera(folder: str) -> bool:
+    """Return whether a folder is named as a camera."""
+    return _CAMERA_FOLDER.fullmatch(folder) is not None
+
+
 def alike(name: str) -> str:
-    """What is left of a name without case, spaces, leading zeros, and words that name a modality.
+    """Return a name without case, spaces, leading zeros, and words for a modality.
 
     >>> alike("Anna_RGB") == alike("anna-ir"), alike("0007") == alike("7")
     (True, True)
@@ -105,7 +136,7 @@ def alike(name: str) -> str:
 
 
 def recurring(people: Sequence[Who]) -> dict[str, list[str]]:
-    """Folder names that lie below several people, with those people; each may be a person himself."""
+    """Return folder names that occur below several people, with those people; each may be a person itself."""
     above: dict[str, set[str]] = {}
     for who in people:
         for folder in who.within:

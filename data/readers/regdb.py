@@ -9,7 +9,8 @@ from typing import ClassVar, NamedTuple
 from parsing.errors import InputError, MissingError
 
 from ..records import DataSet, Modality, Protocol, Record, Trial
-from .listing import list_below, read_index, require
+from .listing import list_below
+from .lists import read_index
 
 SPLITS = 10
 FOLDERS: dict[str, Modality] = {"Visible": "visible", "Thermal": "infrared"}
@@ -48,11 +49,14 @@ class RegDB(DataSet):
         "    idx/train_visible_1.txt train_thermal_1.txt test_visible_1.txt test_thermal_1.txt ... to _10\n"
         "        (lines 'path label', such as 'Visible/1/a.bmp 0')"
     )
-    parts = ("Visible", "Thermal", "idx", *(f"idx/{part}_1.txt" for part in Split._fields))
+    parts = (*FOLDERS, "idx", *(f"idx/{part}_1.txt" for part in Split._fields))
+
+    signs = tuple(FOLDERS)
+    infrared = "thermal"
+    split_count = SPLITS
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
-        require(type(self), self.root)
         found = {modality: list_below(self.root, folder) for folder, modality in FOLDERS.items()}
         self.others = tuple(name for files in found.values() for name in files.others)
         images = [
@@ -71,16 +75,16 @@ class RegDB(DataSet):
 
     @property
     def splits(self) -> tuple[int, ...]:
-        """Numbers of the splits that are there."""
+        """Numbers of the splits whose lists exist."""
         return tuple(self._splits)
 
     def train(self, split: int = 1) -> tuple[Record, ...]:
-        """Training images of a split, 1 to 10."""
+        """Return the training images of a split, 1 to 10."""
         chosen = self._split(split)
         return tuple(sorted(chosen.train_visible + chosen.train_thermal, key=lambda image: image.name))
 
     def protocols(self, gallery: str = "seeded", split: int = 1) -> tuple[Protocol, ...]:
-        """visible-to-thermal and thermal-to-visible of one split: every test image against all others."""
+        """Return visible-to-thermal and thermal-to-visible of one split: all test images against each other."""
         if gallery not in ("seeded", "all"):
             raise InputError(f"regdb: the gallery is every test image, there is no rule {gallery!r}; leave it out")
         chosen = self._split(split)

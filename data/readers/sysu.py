@@ -1,17 +1,23 @@
 """SYSU-MM01: `cam1..cam6/ID4/IMG4.jpg`, with lists of the identities to train, to validate and to test."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from parsing.errors import InputError, MissingError
 
-from ..records import DataSet, Modality, Protocol, Record, Skip, Trial
+from ..records import DataSet, Modality, Protocol, Record, Trial
 from . import galleries
-from .listing import list_folder, read_ids, require, strays
+from .listing import list_folder, strays
+from .lists import read_ids
 
 VISIBLE = (1, 2, 4, 5)
 INFRARED = (3, 6)
+SAME_PLACE = (3, 2)
+"""An infrared and a visible camera that see the same place."""
 SEARCHES = {"all": (1, 2, 4, 5), "indoor": (1, 2)}
 SHOTS = {"single": 1, "multi": 10}
 
@@ -24,7 +30,7 @@ class SYSU(DataSet):
 
     name = "sysu"
     folder = "SYSU-MM01"
-    skip: ClassVar[Skip] = "sysu-same-place"
+    options = ("permutations",)
     published: ClassVar[Mapping[str, int]] = {
         "identities": 491,
         "training identities": 395,
@@ -51,9 +57,10 @@ class SYSU(DataSet):
         *(f"exp/{part}_id.txt" for part in ("train", "val", "test")),
     )
 
+    signs = ("cam1", "cam3")
+
     def __init__(self, root: Path, permutations: Path | None = None) -> None:
         super().__init__(root)
-        require(type(self), self.root)
         lists = {part: read_ids(self.root / f"exp/{part}_id.txt") for part in ("train", "val", "test")}
         for part in ("train", "test"):
             if not lists[part]:
@@ -71,6 +78,14 @@ class SYSU(DataSet):
         if not self._images:
             raise InputError(f"sysu: no listed identity has an image in {self.root}. Expected:\n{self.tree}")
 
+    @staticmethod
+    def skip(trial: Trial) -> NDArray[np.bool_]:
+        """Return (Nq, Ng): queries of camera 3 do not see the gallery of camera 2, which is in the same place."""
+        query, gallery = (np.array([r.camera for r in side]) for side in (trial.query, trial.gallery))
+        infrared, visible = SAME_PLACE
+        hidden: NDArray[np.bool_] = (query == infrared)[:, None] & (gallery == visible)
+        return hidden
+
     @property
     def images(self) -> tuple[Record, ...]:
         return self._images
@@ -80,11 +95,15 @@ class SYSU(DataSet):
         return self.train_identities | self.test_identities
 
     def train(self, split: int = 1) -> tuple[Record, ...]:
-        """Images of the training and the validation identities, as every published figure uses them."""
+        """Return the images of the training and the validation identities, as all published figures use them."""
         return tuple(image for image in self._images if image.identity in self.train_identities)
 
+    def validation_people(self, training: Iterable[int]) -> frozenset[int]:
+        """Return the identities of exp/val_id.txt; every fifth of `training` if the list is empty."""
+        return self.validation_identities or super().validation_people(training)
+
     def protocols(self, gallery: str = "seeded", split: int = 1) -> tuple[Protocol, ...]:
-        """all-single, all-multi, indoor-single, indoor-multi; `gallery` is `seeded` or `official`."""
+        """Return all-single, all-multi, indoor-single and indoor-multi; `gallery` is `seeded` or `official`."""
         if gallery not in ("seeded", "official"):
             raise InputError(f"sysu: galleries are drawn by the rule 'seeded' or 'official', got {gallery!r}")
         draw = galleries.seeded if gallery == "seeded" else galleries.Permutations(self._permutations).draw

@@ -17,13 +17,16 @@ from PIL import Image
 
 from parsing.errors import InputError, MissingError
 
-from ..drafts import drafted
-from ..records import Modality
+from ..drafts import draft_folder
+from ..readers import llcm as of_llcm
+from ..readers import regdb as of_regdb
+from ..readers import sysu as of_sysu
+from ..records import DataSet, Modality
+from ..registry import data_set
 
 FORMAT_VERSION = 1
 MARK = "simulated.json"
 LABELS = "labels"
-_SPLITS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +53,18 @@ class Plan:
 
 
 def sysu(train: int, test: int, shots: int, seed: int) -> Plan:
-    """SYSU-MM01; the last quarter of the training people is in val_id.txt. Cameras 2 and 3 share a place."""
+    """Return a plan as SYSU-MM01; the last quarter of the training people is in val_id.txt."""
+    one_place = dict([of_sysu.SAME_PLACE])
     slots = [
         Slot(
             f"cam{camera}/{person + 1:04d}/{index + 1:04d}.jpg",
             person,
             camera,
             index,
-            "infrared" if camera in (3, 6) else "visible",
-            2 if camera == 3 else camera,
+            "infrared" if camera in of_sysu.INFRARED else "visible",
+            one_place.get(camera, camera),
         )
-        for camera in range(1, 7)
+        for camera in sorted(of_sysu.VISIBLE + of_sysu.INFRARED)
         for person in range(train + test)
         for index in range(shots)
     ]
@@ -75,21 +79,20 @@ def sysu(train: int, test: int, shots: int, seed: int) -> Plan:
 
 
 def regdb(train: int, test: int, shots: int, seed: int) -> Plan:
-    """RegDB; each of the ten splits draws its own training people. Labels count from 0 in every list."""
-    folders: dict[str, Modality] = {"Visible": "visible", "Thermal": "infrared"}
+    """Return a plan as RegDB; each of the ten splits draws its own training people. Labels count from 0."""
+    folders = of_regdb.FOLDERS
     images = {
         (folder, person): [f"{folder}/{person + 1}/{index + 1:02d}_{person + 1}.jpg" for index in range(shots)]
         for folder in folders
         for person in range(train + test)
     }
     slots = [
-        Slot(name, person, camera, index, folders[folder], 1)
+        Slot(name, person, of_regdb.CAMERAS[folders[folder]], index, folders[folder], 1)
         for (folder, person), names in images.items()
         for index, name in enumerate(names)
-        for camera in (list(folders).index(folder) + 1,)
     ]
     lists = {}
-    for split in range(1, _SPLITS + 1):
+    for split in range(1, of_regdb.SPLITS + 1):
         order = np.random.default_rng((seed, 0x4E6, split)).permutation(train + test).tolist()
         for part, people in (("train", sorted(order[:train])), ("test", sorted(order[train:]))):
             for folder in folders:
@@ -99,19 +102,19 @@ def regdb(train: int, test: int, shots: int, seed: int) -> Plan:
 
 
 def llcm(train: int, test: int, shots: int, seed: int) -> Plan:
-    """LLCM; visible cameras 1 to 9, near-infrared ones the same without 3. Each number is one place."""
+    """Return a plan as LLCM; each camera number is one place."""
     lights: dict[str, Modality] = {"vis": "visible", "nir": "infrared"}
     slots, lists = [], {}
     for light, modality in lights.items():
         lines = []
         for person in range(train + test):
-            for camera in (c for c in range(1, 10) if light == "vis" or c != 3):
+            for camera in of_llcm.CAMERAS[modality]:
                 for index in range(shots):
                     identity = f"{person + 1:04d}"
                     file = f"{identity}/{identity}_c{camera:02d}_s{index + 1}_f{index + 1}_{light}.jpg"
                     name = f"{light}/{file}" if person < train else f"test_{light}/cam{camera}/{file}"
                     # shots of the two modalities differ, so the near-infrared ones have numbers of their own
-                    number = camera if light == "vis" else camera + 9
+                    number = camera if light == "vis" else camera + len(of_llcm.CAMERAS["visible"])
                     slots.append(Slot(name, person, number, index, modality, camera))
                     if person < train:
                         lines.append(f"{name} {person}\n")
@@ -123,10 +126,16 @@ def llcm(train: int, test: int, shots: int, seed: int) -> Plan:
 LAYOUTS: dict[str, Callable[[int, int, int, int], Plan]] = {"sysu": sysu, "regdb": regdb, "llcm": llcm}
 
 
-def plan(layout: str, train: int, test: int, shots: int, seed: int = 0) -> Plan:
-    """What a data set of `train` and `test` people with `shots` images a camera holds in `layout`."""
+def imitated(layout: str) -> type[DataSet]:
+    """Return the reader of the data set that `layout` imitates, for its rules; raise InputError if there is none."""
     if layout not in LAYOUTS:
         raise InputError(f"there is no layout {layout!r}; choose one of {', '.join(LAYOUTS)}")
+    return data_set(layout)
+
+
+def plan(layout: str, train: int, test: int, shots: int, seed: int = 0) -> Plan:
+    """Return what a data set of `train` and `test` people holds in `layout`, `shots` images per person and camera."""
+    imitated(layout)
     if train < 2 or test < 1 or shots < 1:
         raise InputError(f"a data set needs 2 people to train, 1 to test and 1 shot; got {train}, {test} and {shots}")
     return LAYOUTS[layout](train, test, shots, seed)
@@ -144,12 +153,12 @@ def save(root: Path, slot: Slot, image: NDArray[np.uint8], labels: NDArray[np.ui
 
 
 def label_name(name: str) -> str:
-    """Where the true labels of the image `name` lie below the root."""
+    """Return the path, below the root, of the true labels of the image `name`."""
     return f"{LABELS}/{PurePosixPath(name).with_suffix('.png')}"
 
 
 def simulation(root: Path) -> dict[str, Any]:
-    """What `simulated.json` of a folder says; MissingError where it is not of ours."""
+    """Return the content of a folder's `simulated.json`; MissingError if it is no simulation of this project."""
     try:
         about = json.loads((root / MARK).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -162,12 +171,12 @@ def simulation(root: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def written(out: Path, plan: Plan, about: Mapping[str, Any], overwrite: bool) -> Iterator[Path]:
-    """A temporary folder to save images in; it becomes `out`, with lists and mark, when the block ends well.
+def draft_data_set(out: Path, plan: Plan, about: Mapping[str, Any], overwrite: bool) -> Iterator[Path]:
+    """Yield a temporary folder to save images in; it becomes `out`, with lists and mark, if the block succeeds.
 
     InputError if `out` holds anything, unless it is a simulation and `overwrite` is set.
     """
-    with drafted(out, lambda folder: (folder / MARK).is_file(), "a simulated data set", overwrite) as draft:
+    with draft_folder(out, lambda folder: (folder / MARK).is_file(), "a simulated data set", overwrite) as draft:
         yield draft
         for name, text in plan.lists.items():
             (draft / name).parent.mkdir(parents=True, exist_ok=True)

@@ -27,6 +27,8 @@ class Provenance:
         preprocessing: what is done to an image before the parser, as JSON.
         flip: whether the answer is averaged with that of the mirrored image.
         probs: whether the cache holds class probabilities too.
+        deep_images: how images of more than 8 bits were brought to 8; None if there are none, for then the masks
+            do not depend on it.
     """
 
     parser: str
@@ -36,6 +38,7 @@ class Provenance:
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
     flip: bool = False
     probs: bool = False
+    deep_images: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return what `made_by` in a cache holds; `labels_of` reads its label set."""
@@ -48,6 +51,7 @@ class Provenance:
             "size": self.size,
             "flip": self.flip,
             "probs": self.probs,
+            **({} if self.deep_images is None else {"deep_images": self.deep_images}),
         }
 
     @property

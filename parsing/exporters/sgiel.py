@@ -2,6 +2,7 @@
 
 import io
 from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -11,7 +12,8 @@ from ..errors import InputError
 from ..schemes import PartScheme
 from .base import Exporter, FileOptions
 
-_FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".bmp": "BMP"}
+_OPTIONS: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95}, "WEBP": {"lossless": True}}
+"""Save options of the formats whose defaults lose details."""
 
 
 class SgielExporter(Exporter):
@@ -32,11 +34,15 @@ class SgielExporter(Exporter):
         self._body = PartScheme("shape", ("person",), {cache.labels.name: {"person": body}})
 
     def encode(self, number: int, target: PurePosixPath) -> bytes:
-        if target.suffix.lower() not in _FORMATS:
-            raise InputError(f"{target}: sgiel files end in {', '.join(_FORMATS)}")
+        kind = Image.registered_extensions().get(target.suffix.lower())
         person = self.maps(number, self._body)[0]
         grey = Image.fromarray((person * 255).round().astype(np.uint8))
         file = io.BytesIO()
-        options = {"quality": 95} if _FORMATS[target.suffix.lower()] == "JPEG" else {}
-        Image.merge("RGB", [grey] * 3).save(file, _FORMATS[target.suffix.lower()], **options)
+        try:
+            Image.merge("RGB", [grey] * 3).save(file, kind or "none", **_OPTIONS.get(str(kind), {}))
+        except (KeyError, OSError) as error:  # no writer, or one for other modes alone
+            raise InputError(
+                f"{target}: Pillow writes no {target.suffix or 'file without an ending'}; give an ending that it "
+                "writes, as --path '{dir}/{stem}.png'"
+            ) from error
         return file.getvalue()

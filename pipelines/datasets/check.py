@@ -5,9 +5,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from data.readers.listing import require
 from data.records import DataSet
-from data.registry import data_set, find_root, open_data_set
+from data.registry import check_layout, data_set, find_root, open_data_set
 from data.words import listed
 from parsing.errors import InputError
 
@@ -68,7 +67,8 @@ def check(dataset: str, root: Path | None = None, pattern: str | None = None) ->
     """
     place = find_root(dataset, root)
     kind = data_set(dataset)
-    require(kind, place)
+    check_layout(kind, place)
+    kind.require(place)
     try:
         opened = open_data_set(dataset, place, pattern=pattern)
     except InputError as error:

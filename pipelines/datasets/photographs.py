@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from data.drafts import drafted
+from data.drafts import draft_folder
 from data.photographs.ccp import TEST, VAL, Clone
 from data.photographs.street_classes import is_person, street_parts
 from parsing.labels import label_set
@@ -48,7 +48,7 @@ def make_photos(ccp: Path, out: Path, overwrite: bool = False) -> Made:
     clone, out = Clone(ccp), Path(out)
     kept, left_out = [], []
     with (
-        drafted(out, _ours, "photographs made by this command", overwrite) as draft,
+        draft_folder(out, _ours, "photographs made by this command", overwrite) as draft,
         tqdm(
             total=len(clone.annotated) + len(clone.unannotated),
             unit="image",

@@ -1,6 +1,7 @@
 """Makes the simulated data sets `figures` and `street` in the layout of a real one, and pictures them."""
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass
@@ -14,10 +15,12 @@ from PIL import Image
 from tqdm import tqdm
 
 from data.photographs.library import Photos
-from data.simulators.layouts import Slot, label_name, plan, save, simulation, written
+from data.records import Infrared
+from data.simulators.layouts import Slot, draft_data_set, imitated, label_name, plan, save, simulation
 from data.simulators.pedestrians.simulator import draw, make_identity, make_shot
 from data.simulators.street.difficulty import STANDARD
-from data.simulators.street.simulator import Infrared, Part, Street, people
+from data.simulators.street.people import Part, people
+from data.simulators.street.simulator import Street
 from parsing.errors import InputError
 from parsing.images import read_image
 from parsing.importers.label_values import read_labels
@@ -29,7 +32,13 @@ Shoot = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 
 class Filmer(Protocol):
-    """Makes the image of a slot and its labels; pure, and cheap to send to another process."""
+    """Makes the image of a slot and its labels; pure, and cheap to send to another process.
+
+    notes: what the user should know of the labels that this process has read.
+    """
+
+    @property
+    def notes(self) -> tuple[str, ...]: ...
 
     def shoot(self, slot: Slot) -> Shoot: ...
 
@@ -51,6 +60,10 @@ class Figures:
 
     seed: int
     infrared: Infrared
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return ()
 
     def shoot(self, slot: Slot) -> Shoot:
         band = "visible" if slot.modality == "visible" else self.infrared
@@ -106,8 +119,8 @@ def make_street(
         train on people of `train` and test on people of `val` (not for RegDB, whose splits mix them).
     difficulty: `standard`, a level of `street.difficulty.DIFFICULTIES`, or `mixed`, a level per image.
     """
-    if part == "apart" and layout == "regdb":
-        raise InputError("part 'apart': every split of RegDB draws its own training people; give another part")
+    if part == "apart" and imitated(layout).split_count > 1:
+        raise InputError(f"part 'apart': every split of {layout} draws its own training people; give another part")
     size = Size(layout, train, test, shots, seed)
     infrared = _camera_kind(layout, infrared)
     chosen = people(Photos(photos), part, train, test, seed)
@@ -148,7 +161,7 @@ def contact_sheet(root: Path, out_png: Path, rows: int = 4, columns: int = 2) ->
 
 def _camera_kind(layout: str, infrared: Infrared | None) -> Infrared:
     if infrared is None:
-        return "thermal" if layout == "regdb" else "near"
+        return imitated(layout).infrared
     if infrared not in ("near", "thermal"):
         raise InputError(f"infrared is near or thermal, got {infrared!r}")
     return infrared
@@ -169,18 +182,22 @@ def _make(
         persons.setdefault(slot.person, []).append(slot)
     batches = list(persons.values())
     with (
-        written(out, planned, {**asdict(size), **about}, overwrite) as draft,
+        draft_data_set(out, planned, {**asdict(size), **about}, overwrite) as draft,
         tqdm(total=len(planned.slots), unit="image", desc=f"making {out.name}") as bar,
     ):
-        for done in _spread(draft, filmer, size.seed, batches, workers):
-            bar.update(done)
+        noted = False
+        for images, notes in _spread(draft, filmer, size.seed, batches, workers):
+            bar.update(images)
+            if notes and not noted:  # every process finds them: say them once
+                tqdm.write(f"note: {'; '.join(notes)}", file=sys.stderr)
+                noted = True
     return out
 
 
 def _spread(
     draft: Path, filmer: Filmer, seed: int, batches: Sequence[list[Slot]], workers: int | None
-) -> Iterator[int]:
-    """Make the batches, one person each, in this process or several; yields how many images are done."""
+) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Make the batches, one person each, in this process or several; yield the answer of `_film` for each."""
     workers = min(os.cpu_count() or 1, len(batches)) if workers is None else workers
     if workers < 1:
         raise InputError(f"workers: at least 1 process, got {workers}")
@@ -198,12 +215,13 @@ def _spread(
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _film(draft: Path, filmer: Filmer, seed: int, slots: Sequence[Slot]) -> int:
+def _film(draft: Path, filmer: Filmer, seed: int, slots: Sequence[Slot]) -> tuple[int, tuple[str, ...]]:
+    """Make the images of one person; return their number and what the user should know of the labels."""
     for slot in slots:
         image, labels = filmer.shoot(slot)
         quality = np.random.default_rng((seed, 0x1E6, slot.person, slot.camera, slot.index)).integers(85, 96)
         save(draft, slot, image, labels, int(quality))
-    return len(slots)
+    return len(slots), filmer.notes
 
 
 def _strip(root: Path, slots: Sequence[Slot]) -> NDArray[np.uint8]:

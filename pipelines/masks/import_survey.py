@@ -7,7 +7,7 @@ from pathlib import Path
 
 from parsing.errors import InputError
 from parsing.files import file_hash
-from parsing.images import UnreadableImageError, orientation
+from parsing.images import UnreadableImageError, orientation, upright_size
 from parsing.importers.label_png import Key, read_label_png
 from parsing.importers.label_values import Reading
 from parsing.importers.placing import Fit, Size, same_aspect
@@ -34,7 +34,7 @@ class Seen:
     @property
     def upright(self) -> Size:
         """(height, width) of the image as everybody sees it."""
-        return self.stored[::-1] if self.turn >= 5 else self.stored
+        return upright_size(self.stored, self.turn)
 
 
 def look(name: str, path: Path, image: Path, as_stored: bool) -> Seen:
@@ -45,7 +45,7 @@ def look(name: str, path: Path, image: Path, as_stored: bool) -> Seen:
         stored, turn = orientation(image)
     except UnreadableImageError:
         stored, turn, readable = png.size, 1, False
-    mask = png.size[::-1] if as_stored and turn >= 5 else png.size
+    mask = upright_size(png.size, turn) if as_stored else png.size
     return Seen(name, path, file_hash(path), png.keys, mask, stored, turn, readable)
 
 
@@ -108,7 +108,7 @@ def check_shapes(seen: Sequence[Seen], fit: Fit, as_stored: bool, images: bool) 
         raise InputError("a letterbox cannot be undone without the images' sizes; give --root, their folder")
     if not as_stored:
         for one in seen:
-            if one.turn >= 5 and not same_aspect(one.mask, one.upright) and same_aspect(one.mask, one.stored):
+            if not same_aspect(one.mask, one.upright) and same_aspect(one.mask, one.stored):
                 raise InputError(
                     f"the mask of {one.name} is {_by(one.mask)} and its image {_by(one.upright)} (height x width), "
                     f"turned by EXIF from {_by(one.stored)}: --as-stored turns masks with their images"

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from data.readers.listing import camera_of, list_below
+from data.readers.listing import list_below
+from data.readers.naming import camera_of
 from data.records import Modality, Record
 from data.registry import open_data_set
 from parsing.cache.builder import ShardBuilder, plan_shards

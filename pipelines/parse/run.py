@@ -9,6 +9,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from data.loading.images import has_deep_images
+from data.records import DataSet
 from data.registry import open_data_set
 from parsing.cache.builder import people_columns
 from parsing.cache.existing import make_room
@@ -17,6 +19,7 @@ from parsing.cache.lock import writing_to
 from parsing.cache.provenance import Provenance, cache_attributes
 from parsing.cache.reader import MaskCache
 from parsing.cache.shard import Status, StoredFile, rename_people
+from parsing.images import STRETCH
 from parsing.parsers.base import ParserInfo
 from parsing.parsers.registry import describe_parser
 
@@ -31,7 +34,7 @@ __all__ = ["ParseConfig", "ParseResult", "parse"]
 
 @dataclass(frozen=True)
 class ParseResult:
-    """What became of it: images in the cache, how many of them this run parsed, and the ones that failed.
+    """Images in the cache, how many of them this run parsed, and the ones that failed.
 
     unreadable: files that are no readable images. fatal: images that killed every process that parsed them.
     """
@@ -61,7 +64,7 @@ def parse(config: ParseConfig, only: Iterable[str] | None = None, again: frozens
         find_device(config.parser.device)  # refuse a wrong one now
     parser = describe_parser(config.parser)
     with writing_to(out, "cscl parse") as lock:
-        attributes = _attributes(config, root, parser)
+        attributes = _attributes(config, data_set, parser)
         whole = make_room(out, attributes, [r.name for r in records], config.overwrite)
         tasks = plan_shards(config, root, records, attributes, lock)
         whole |= _rename_people(whole, tasks)
@@ -98,7 +101,7 @@ def _rename_people(whole: Mapping[str, StoredFile], tasks: Sequence[ShardTask]) 
     return renamed
 
 
-def _attributes(config: ParseConfig, root: Path, parser: ParserInfo) -> dict[str, Any]:
+def _attributes(config: ParseConfig, data_set: DataSet, parser: ParserInfo) -> dict[str, Any]:
     """Return the attributes of every file of the cache."""
     provenance = Provenance(
         parser=parser.name,
@@ -108,12 +111,13 @@ def _attributes(config: ParseConfig, root: Path, parser: ParserInfo) -> dict[str
         preprocessing=parser.preprocessing,
         flip=config.flip,
         probs=config.probs,
+        deep_images=STRETCH if has_deep_images(data_set) else None,
     )
     return cache_attributes(
         config.index,
         provenance,
         data_set=config.dataset,
-        root=root,
+        root=data_set.root.resolve(),
         licence=parser.licence,
         pattern=config.pattern,
     )

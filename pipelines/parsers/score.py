@@ -1,5 +1,6 @@
 """`cscl parser score`: IoU of a parser with annotated photographs, in colour, grey and simulated infrared."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from scipy.ndimage import maximum_filter, minimum_filter
 from tqdm import tqdm
 
 from data.photographs.crops import SPECTRA, Spectrum, load, plain_crop
+from data.photographs.library import Photos
 from parsing.errors import InputError
 from parsing.labels import IGNORED, label_set
 from parsing.parsers.confidence import confidence, winners
@@ -20,7 +22,6 @@ from parsing.parsers.registry import ParserSpec, find_parser
 
 from ..masks.score import Tally, common_classes, iou
 from ..pages.sheets import MaskItem, mask_sheet
-from .annotated import Annotated
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def score_parser(
     wrong parts from inexact outlines, of the answer or of the annotation. sheet: PNG of the best, the median and the
     worst answers in each spectrum.
     """
-    library, parser, street = Annotated(photos), find_parser(spec), label_set("street")
+    library, parser, street = Photos(photos), find_parser(spec), label_set("street")
     ids = library.split[part]
     if not ids:
         raise InputError(f"{photos / 'meta.json'}: there is no photograph in {part}")
@@ -116,6 +117,8 @@ def score_parser(
                 miou = tally.add(_without_border(truth_table[truth], border), answer_table[answer], sure)
                 if width is None and sheet is not None:
                     answered[spectrum].append(Answer(miou, photo_id, image, truth_table[truth], answer_table[answer]))
+    if library.notes:
+        tqdm.write(f"note: {'; '.join(library.notes)}", file=sys.stderr)
     scored = len(tallies[SPECTRA[0]].mious)
     if not scored:
         raise InputError(f"{photos}: no photograph of {part} shows a person")

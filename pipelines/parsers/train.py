@@ -1,6 +1,7 @@
 """`cscl parser train`: train the built-in parser, or fine-tune it, on annotated photographs."""
 
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence, Sized
 from dataclasses import asdict, dataclass, field, replace
@@ -15,12 +16,12 @@ from torch.utils.data import DataLoader, Sampler
 from tqdm import tqdm
 
 from data.photographs.crops import PersonCrops, load
+from data.photographs.library import Photos
 from parsing.errors import CsclError, InputError
 from parsing.parsers.street import BUILT_IN, StreetNetwork, load_street, save_street
 
 from ..devices import find_device
 from ..recipes.reading import build, change, read_values
-from .annotated import Annotated
 from .encoder_weights import load_encoder
 from .pseudo_labels import pseudo_labelled
 
@@ -85,7 +86,7 @@ def train_parser(
     then of no account. The last weights, averaged (EMA), are kept; no photograph of `val` is looked at.
     """
     recipe, device = recipe or read_parser_recipe(), find_device(device)
-    library = Annotated(photos)
+    library = Photos(photos)
     _writable(out)
     if init is None:
         config = recipe.network
@@ -103,6 +104,8 @@ def train_parser(
         )
     loaded = (load(library, photo_id, height) for photo_id in library.train)
     annotated = [photo for photo in loaded if photo is not None]
+    if library.notes:
+        tqdm.write(f"note: {'; '.join(library.notes)}", file=sys.stderr)
     if not annotated:
         raise InputError(f"{photos}: none of the {len(library.train)} training photographs shows a person")
     trainer = _Trainer(network.to(device).to(memory_format=torch.channels_last), config, recipe, out, workers)

@@ -3,22 +3,26 @@
 import hashlib
 import io
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from cscl.rerank import K1, K2, WEIGHT
-from data.records import Record
+from data.records import DataSet, Protocol, Record
+from data.simulators.layouts import MARK
+from data.words import listed
 from parsing.cache.reader import MaskCache
 from parsing.errors import InputError
 from parsing.schemes import part_scheme
 
 from ..devices import find_device
 from ..runs.embed import embed, from_root
-from ..runs.folder import RunInfo, describe, load_model, open_images, read_run, write_file
+from ..runs.folder import RunInfo, describe, load_model, open_images, own_root, read_run, write_file
 from ..runs.scores import Result, averaged, score
 from .part_table import PartTable, averaged_parts, first_other_image, measure_parts
 from .report import draw_figures, part_names
@@ -108,6 +112,7 @@ def evaluate(
         if name not in names:
             raise InputError(f"--protocol {name}: {info.data_set} has {', '.join(names)}")
     chosen = [p for p in offered if not protocols or p.name in protocols]
+    _check_people(run, info, data_set, chosen)
     embedder = load_model(run, find_device(device))
     needed = {r.name: r for p in chosen for t in p.trials for r in (*t.query, *t.gallery)}
     records = list(needed.values())
@@ -124,7 +129,7 @@ def evaluate(
     # without parts to measure the run's own masks, and the size of every image, need not be read
     cache = _masks(run, info, masks, records, data_set.root) if parsed or masks is not None else None
     parts = None if cache is None else measure_parts(embedder, records, data_set.root, cache, scheme)
-    simulated = (data_set.root / "simulated.json").is_file()
+    simulated = (data_set.root / MARK).is_file()
     evaluation = Evaluation((run,), info.data_set, simulated, about, results, parts)
     name = "evaluation" + "-official" * (gallery == "official") + "-reranked" * rerank
     write_file(run / f"{name}.json", result_text(evaluation.to_json(), results).encode())
@@ -135,6 +140,19 @@ def evaluate(
         measured = "; ".join(evaluation.lines()[i] for i in (0, 2 + len(results)))
         draw_figures(run, recipe, embedder, data_set, chosen, results, features, measured, simulated, parts)
     return evaluation
+
+
+def _check_people(run: Path, info: RunInfo, data_set: DataSet, protocols: Sequence[Protocol]) -> None:
+    """Raise InputError if the protocols test people whom the run was trained on; say so if the images may be others."""
+    records = {r for p in protocols for t in p.trials for r in (*t.query, *t.gallery) if r.identity >= 0}
+    tested = {data_set.person(identity) for identity in {r.identity for r in records}}
+    both = sorted(tested.intersection(info.people))
+    if not both:
+        return
+    found = f"{run} was trained on {len(both)} of the {len(tested)} people to test ({listed(both)})"
+    if data_set.root.resolve() == own_root(run, info).resolve():
+        raise InputError(f"{found}; their scores say nothing: test others, or train again without them")
+    tqdm.write(f"note: {found}, if {data_set.root} shows the same people", file=sys.stderr)
 
 
 def _masks(run: Path, info: RunInfo, masks: Path | None, records: Sequence[Record], root: Path) -> MaskCache | None:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cscl.embedder import Embedder
+from cscl.ranking import stable_order
 from data.records import DataSet, Protocol, Record
 from parsing.images import read_image
 from parsing.modality import MODALITIES
@@ -123,7 +124,7 @@ def rankings(
     spread = sorted({i * len(trial.query) // queries for i in range(queries)})
     rows = []
     for number in spread:
-        order = np.argsort(ranked[number], kind="stable")
+        (order,) = stable_order(ranked[number : number + 1])
         nearest = [trial.gallery[i] for i in order if np.isfinite(ranked[number, i])][:10]
         shots = [_shot(embedder, root, record, bool(parts)) for record in (trial.query[number], *nearest)]
         rows.append(RankedRow(shots[0], shots[1:]))

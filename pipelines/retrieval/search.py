@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cscl.embedder import Embedder
+from cscl.ranking import stable_order
 from data.loading.images import load_image
 from data.readers.listing import list_below
 from data.records import Modality, Record
@@ -122,7 +123,8 @@ def search(config: SearchConfig) -> SearchResult:
     rankings = []
     for query, feature in zip(queries, asked, strict=True):
         similarity = offered @ feature
-        nearest = np.argsort(-similarity, kind="stable")[: config.top]
+        (order,) = stable_order(-similarity[None])
+        nearest = order[: config.top]
         rankings.append((query.name, tuple(Match(gallery[i].name, float(similarity[i])) for i in nearest)))
     parts = part_names(recipe, embedder)
     picture = config.out or config.run / "search.png"

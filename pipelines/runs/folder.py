@@ -4,7 +4,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from cscl.embedder import Embedder, load, metadata
 from cscl.model import CSCL
 from data.loading.transforms import MEAN, STD
 from data.records import DataSet
-from data.registry import open_data_set
+from data.registry import data_set, open_data_set
 from parsing import files
 from parsing.errors import CsclError, InputError, MissingError, first_line
 from parsing.labels import label_set
@@ -32,7 +32,8 @@ STATE = re.compile(r"state-\d{8}\.pt")
 class RunInfo:
     """What a run was trained on: data set, root and cache (relative to the run's folder), and what it came to.
 
-    epoch: of the weights kept, from 1. identities: of the classifiers. pattern: the cache's.
+    epoch: of the weights kept, from 1. identities: of the classifiers. pattern: the cache's. people: names, in the
+    data set, of everyone trained on or used to choose the epoch; empty in runs made before this was recorded.
     """
 
     data_set: str
@@ -44,6 +45,7 @@ class RunInfo:
     selection: str
     epoch: int = 0
     pattern: str | None = None
+    people: Sequence[str] = ()
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -124,9 +126,13 @@ def read_run(run: Path) -> tuple[Recipe, RunInfo]:
 
 
 def open_images(run: Path, info: RunInfo, root: Path | None, permutations: Path | None = None) -> DataSet:
-    """Return the data set a run was trained on, where it lay then or below `root`."""
-    place = root or Path(os.path.normpath(run.resolve() / info.root))
-    return open_data_set(info.data_set, place, permutations, info.pattern)
+    """The data set a run was trained on, where it lay then or below `root`."""
+    return open_data_set(info.data_set, root or own_root(run, info), permutations, info.pattern)
+
+
+def own_root(run: Path, info: RunInfo) -> Path:
+    """Return where the run's data set was when it was trained."""
+    return Path(os.path.normpath(run.resolve() / info.root))
 
 
 def part_count(info: RunInfo, recipe: Recipe) -> int:
@@ -145,6 +151,6 @@ def describe(info: RunInfo, recipe: Recipe) -> dict[str, Any]:
         "selection": info.selection,
         "epoch": info.epoch,
         "seed": recipe.seed,
-        **({"split": recipe.data.split} if info.data_set == "regdb" else {}),
+        **({"split": recipe.data.split} if data_set(info.data_set).split_count > 1 else {}),
         "masks": info.fingerprint,
     }

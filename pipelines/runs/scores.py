@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cscl.ranking import Scores, chance, rank
 from cscl.rerank import k_reciprocal
-from data.records import Protocol, Record, Skip, Trial
+from data.records import Protocol, Record, Trial
 from parsing.errors import InputError
 
 RANKS = (1, 5, 10, 20)
@@ -69,7 +69,7 @@ def score(protocol: Protocol, features: Mapping[str, NDArray[np.float64]], reran
     rows, chances, each = [], [], []
     for trial in protocol.trials:
         ids = [np.array([r.identity for r in side]) for side in (trial.query, trial.gallery)]
-        skip = skipped(protocol.skip, trial)
+        skip = protocol.skip(trial)
         scores = rank(
             _distances(protocol, trial, features, rerank), ids[0], ids[1], skip, deduplicated=protocol.deduplicated
         )
@@ -145,7 +145,7 @@ def distances(
 ) -> Features:
     """Return distances (Nq, Ng) of a trial as `score` ranks them, infinite if a query does not see a gallery image."""
     found = _distances(protocol, trial, features, rerank)
-    hidden = skipped(protocol.skip, trial)
+    hidden = protocol.skip(trial)
     return found if hidden is None else np.where(hidden, np.inf, found)
 
 
@@ -162,14 +162,3 @@ def _distances(protocol: Protocol, trial: Trial, features: Mapping[str, NDArray[
 def stacked(records: Sequence[Record], features: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
     """Features (N, D) of the records."""
     return np.stack([features[r.name] for r in records])
-
-
-def skipped(rule: Skip, trial: Trial) -> NDArray[np.bool_] | None:
-    """Return which gallery images (Nq, Ng) a query does not see under a rule of `data.records.Protocol`."""
-    cameras = [np.array([r.camera for r in side]) for side in (trial.query, trial.gallery)]
-    if rule == "sysu-same-place":
-        return (cameras[0] == 3)[:, None] & (cameras[1] == 2)
-    if rule == "same-identity-and-camera":
-        ids = [np.array([r.identity for r in side]) for side in (trial.query, trial.gallery)]
-        return (cameras[0][:, None] == cameras[1]) & (ids[0][:, None] == ids[1])
-    return None

@@ -75,6 +75,8 @@ def _train(config: TrainConfig, fabric: Fabric) -> None:
     chosen_on: tuple[Record, ...] = ()
     if recipe.data.select == "val":
         records, chosen_on = held_out(data_set, records)
+    if (untested := data_set.untested()) and fabric.is_global_zero:
+        tqdm.write(f"note: {untested}", file=sys.stderr)
     sampler = IdentitySampler(records, recipe.train.identities, recipe.train.images, recipe.seed)
     scheme = part_scheme(recipe.data.scheme)
     flipped = scheme.flipped(cache.labels)
@@ -118,6 +120,7 @@ def _train(config: TrainConfig, fabric: Fabric) -> None:
         identities=identities,
         selection=recipe.data.select,
         pattern=cache.pattern,
+        people=tuple(data_set.person(identity) for identity in sorted({r.identity for r in (*records, *chosen_on)})),
     )
     fit(run, recipe=recipe, fabric=fabric, model=model, batches=batches, info=info, validation=validation, done=done)
 

@@ -7,7 +7,6 @@ from torch import Tensor
 from cscl.embedder import Embedder
 from cscl.model import CSCL
 from data.loading.transforms import MEAN, STD
-from data.readers.sysu import SYSU
 from data.records import DataSet, Protocol, Record, Skip, Trial
 from parsing.errors import InputError
 
@@ -19,10 +18,10 @@ from ..runs.scores import score
 class Validation:
     """Infrared queries against all visible images of people held out of training; images (N, 3, H, W) uint8.
 
-    skip: the data set's rule of who does not see whom.
+    skip: which gallery images a query does not see; the data set's rule.
     """
 
-    def __init__(self, records: Sequence[Record], images: Tensor, skip: Skip = "nothing") -> None:
+    def __init__(self, records: Sequence[Record], images: Tensor, skip: Skip = DataSet.skip) -> None:
         self.records = records
         self._size = (images.shape[2], images.shape[3])
         self._images = {r.name: image for r, image in zip(records, images, strict=True)}
@@ -42,11 +41,8 @@ class Validation:
 
 
 def held_out(data_set: DataSet, records: Sequence[Record]) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
-    """The records to train on, and those of the people to validate on: SYSU-MM01's own 99 validation identities of its
-    395; elsewhere every fifth training identity."""
-    people = frozenset(sorted({r.identity for r in records})[::5])
-    if isinstance(data_set, SYSU) and data_set.validation_identities:
-        people = data_set.validation_identities
+    """Return the records to train on, and those of the people whom the data set holds out for validation."""
+    people = data_set.validation_people(r.identity for r in records)
     return tuple(r for r in records if r.identity not in people), tuple(r for r in records if r.identity in people)
 
 

@@ -128,6 +128,12 @@ def test_an_embedder_stays_in_eval_mode(run: Path) -> None:
         (torch.zeros(2, 3, 48, 24), True, r"float32 of shape \(2, 3, 48, 24\); give uint8, \(N, 3, 48, 24\)"),
         (torch.zeros(2, 3, 24, 48, dtype=torch.uint8), True, r"\(2, 3, 24, 48\)"),
         ([np.zeros((48, 24), np.uint8)], True, r"an image is uint8 \(48, 24\)"),
+        (
+            [Image.fromarray(np.full((48, 24), 30000, np.uint16))],
+            True,
+            r"more than 8 bits \(Pillow mode I;16\); read it",
+        ),
+        ([Image.new("F", (24, 48), 36.5)], True, r"more than 8 bits \(Pillow mode F\); read it as training does"),
         (["query.jpg"], True, "an image is str; give a Pillow image"),
         (torch.zeros(2, 3, 48, 24, dtype=torch.uint8), [True], "give one bool, or 2"),
         (torch.zeros(2, 3, 48, 24, dtype=torch.uint8), [1, 0], "infrared is torch.int64"),

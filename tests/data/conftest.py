@@ -12,7 +12,8 @@ from support.places import SHARED
 
 from data.photographs.library import Photos
 from data.simulators.pedestrians.simulator import draw, make_identity, make_shot
-from data.simulators.street.simulator import Street, people
+from data.simulators.street.people import people
+from data.simulators.street.simulator import Street
 from parsing.labels import label_set
 
 Plant = Callable[[Path, Iterable[str], Mapping[str, str]], Path]

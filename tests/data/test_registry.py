@@ -1,10 +1,13 @@
 """Finding and opening data sets by name, and what a user reads when that fails."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from support.places import ROOT
 
-from data.registry import DATA_SETS, find_root, open_data_set
+from data.registry import DATA_SETS, data_set, find_root, open_data_set
 from parsing.errors import InputError, MissingError
 
 
@@ -50,7 +53,7 @@ def test_each_name_opens_its_reader(
     assert list(DATA_SETS) == ["sysu", "regdb", "llcm", "folder"]
     for name, root in zip(DATA_SETS, (sysu_root, regdb_root, llcm_root, folder_root), strict=True):
         opened = open_data_set(name, root)
-        assert (type(opened), opened.name, opened.root) == (DATA_SETS[name], name, root)
+        assert (type(opened), opened.name, opened.root) == (data_set(name), name, root)
     monkeypatch.setenv("CSCL_DATA", str(llcm_root.parent))
     assert open_data_set("llcm").images == open_data_set("llcm", llcm_root).images
 
@@ -66,8 +69,10 @@ def test_permutations_are_for_sysu_alone(sysu_root: Path, regdb_root: Path, tmp_
     path = tmp_path / "perm.mat"
     path.touch()
     assert open_data_set("sysu", sysu_root, path).name == "sysu"
-    with pytest.raises(InputError, match=r"SYSU-MM01's alone; leave .*perm\.mat out"):
+    with pytest.raises(InputError, match=r"regdb: --permutations .*perm\.mat is for --dataset sysu alone; leave"):
         open_data_set("regdb", regdb_root, path)
+    with pytest.raises(InputError, match=r"sysu: --pattern \{identity\} is for --dataset folder alone"):
+        open_data_set("sysu", sysu_root, pattern="{identity}")
 
 
 def test_another_data_sets_root_is_recognised(
@@ -91,14 +96,27 @@ def test_missing_empty_and_wrong_roots_show_the_expected_tree(name: str, tmp_pat
         (tmp_path / "gone", "there is no folder"),
         (file, "is a file"),
         (empty, "is empty"),
-        (full, f"has no {DATA_SETS[name].parts[0]}"),
+        (full, f"has no {data_set(name).parts[0]}"),
     ):
         with pytest.raises(InputError, match=message) as error:
             open_data_set(name, root)
-        assert str(error.value).endswith(f"Expected:\n{DATA_SETS[name].tree}")
+        assert str(error.value).endswith(f"Expected:\n{data_set(name).tree}")
         assert str(root) in str(error.value)
 
 
 def test_the_folder_above_the_data_set_is_recognised(regdb_root: Path) -> None:
     with pytest.raises(MissingError, match=r"holds the data set in RegDB; use --root .*RegDB"):
         open_data_set("regdb", regdb_root.parent)
+
+
+def test_only_data_knows_the_readers_of_single_data_sets() -> None:
+    readers = {f"data.readers.{name}" for name in DATA_SETS}
+    files = [file for package in ("pipelines", "parsing", "cscl") for file in (ROOT / package).rglob("*.py")]
+    assert files
+    assert [str(file) for file in files if any(reader in file.read_text(encoding="utf-8") for reader in readers)] == []
+
+
+def test_the_names_are_listed_without_reading_matlab_or_image_libraries() -> None:
+    code = "import sys, data.registry; print(data.registry.DATA_SETS, {'scipy', 'PIL', 'torch'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == f"{DATA_SETS} set()"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from parsing.images import UnreadableImageError, image_suffixes, orientation, read_image, turned
+from parsing.images import UnreadableImageError, image_suffixes, is_deep, orientation, read_image, turned
 
 RAMP = np.random.default_rng(0).integers(0, 255, (12, 7, 3), dtype=np.uint8)
 
@@ -27,16 +27,46 @@ def test_grey_is_repeated_over_the_channels(tmp_path: Path) -> None:
     assert np.array_equal(read_image(tmp_path / "a.png"), np.repeat(RAMP[..., :1], 3, axis=2))
 
 
-def test_sixteen_bits_are_scaled_by_the_images_own_maximum(tmp_path: Path) -> None:
-    values = (np.arange(12 * 7).reshape(12, 7) * 300).astype(np.uint16)
-    Image.fromarray(values).save(tmp_path / "a.png")
-    read = read_image(tmp_path / "a.png")
-    assert (read.shape, read.dtype, read.max()) == ((12, 7, 3), np.uint8, 255)
-    assert np.allclose(read[..., 0], values / values.max() * 255, atol=1)
+@pytest.mark.parametrize("kind", ["png", "big-endian tif", "float tif", "Celsius", "share"])
+def test_more_than_eight_bits_are_stretched_between_two_percentiles(tmp_path: Path, kind: str) -> None:
+    band = 29315 + 1500 * np.arange(64 * 32).reshape(64, 32) / (64 * 32 - 1)  # a thermal camera's narrow band
+    band[3, 4], band[5, 6] = 0, 65535  # a dead and a hot pixel
+    values = {
+        "png": band.astype(np.uint16),
+        "big-endian tif": band.astype(">u2"),
+        "float tif": band.astype(np.float32),
+        "Celsius": (band / 100 - 273).astype(np.float32),
+        "share": (band / 65535).astype(np.float32),
+    }[kind]
+    path = tmp_path / ("a.png" if kind == "png" else "a.tif")
+    Image.fromarray(values).save(path)
+    read = read_image(path)
+    assert (read.shape, read.dtype) == ((64, 32, 3), np.uint8)
+    assert is_deep(path)
+    assert len(np.unique(read)) > 250
+    low, high = np.percentile(band, (0.5, 99.5))
+    assert np.abs(read[..., 0] - ((band - low) / (high - low) * 255).clip(0, 255)).max() <= 1
+
+
+def test_an_image_of_one_value_and_one_of_no_numbers_are_black(tmp_path: Path) -> None:
+    for name, value in (("a.tif", 36.5), ("b.tif", np.nan)):
+        Image.fromarray(np.full((4, 3), value, np.float32)).save(tmp_path / name)
+        assert not read_image(tmp_path / name).any()
+
+
+def test_pixels_without_a_number_do_not_change_the_others(tmp_path: Path) -> None:
+    values = np.linspace(20, 38, 64 * 32, dtype=np.float32).reshape(64, 32)
+    values[0] = np.nan
+    Image.fromarray(values).save(tmp_path / "a.tif")
+    read = read_image(tmp_path / "a.tif")[..., 0]
+    assert not read[0].any()
+    assert len(np.unique(read[1:])) > 250
 
 
 def test_sixteen_bits_that_hold_eight_stay_as_they_are(tmp_path: Path) -> None:
     Image.fromarray(RAMP[..., 0].astype(np.uint16)).save(tmp_path / "a.png")
+    Image.fromarray(RAMP[..., 0]).save(tmp_path / "b.png")
+    assert [is_deep(tmp_path / name) for name in ("a.png", "b.png")] == [True, False]
     assert np.array_equal(read_image(tmp_path / "a.png")[..., 0], RAMP[..., 0])
 
 

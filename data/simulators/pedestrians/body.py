@@ -12,7 +12,7 @@ from .pose import Arm, Build, Leg, Pose, lower, pose_arms, pose_legs
 def paint(
     build: Build, pose: Pose, size: tuple[int, int], scale: float, origin: Point
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Materials (h, w) uint8 and shade (h, w) float32 of the figure.
+    """Return materials (h, w) uint8 and shade (h, w) float32 of the figure.
 
     size: (w, h) of the canvas in pixels; scale: pixels of the body's height; origin: pixel between the feet.
     """
@@ -102,7 +102,7 @@ def _draw_trunk(brush: Painter, build: Build, legs: tuple[Leg, Leg], drop: float
         return height, x, brush.width(lateral, deep)
 
     def skirt(top: float, hem: float, flare: float, material: Material) -> None:
-        """From `top` down to `hem`, wide enough for the knees under it."""
+        """Draw a skirt from `top` down to `hem`, wide enough for the knees under it."""
         knees = [brush.project(lower(leg.knee, drop))[0] for leg in legs]
         share = min(1.0, (0.55 - hem) / 0.28)
         left = min(-brush.width(0.095 * g * flare, 0.075 * g * flare), share * (min(knees) - 0.05 * g))
@@ -142,7 +142,7 @@ def _draw_trunk(brush: Painter, build: Build, legs: tuple[Leg, Leg], drop: float
 
 
 def _draw_opening(brush: Painter, build: Build, drop: float) -> None:
-    """What shows at the neck, and down the front of an open jacket or coat."""
+    """Draw what shows at the neck, and down the front of an open jacket or coat."""
     if brush.depth((0.0, 0.0, 1.0)) < 0.15:
         return
     low = 0.8 if build.top in ("shirt", "dress") else max(build.hem + 0.04, 0.56)

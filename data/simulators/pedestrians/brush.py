@@ -33,7 +33,7 @@ class Material(IntEnum):
 class Painter:
     """Two maps on a canvas, materials and shade, drawn in body units (x right, y up, height 1).
 
-    view: yaw and pitch in radians; light: -1 where it comes from the left, 1 from the right.
+    view: yaw and pitch in radians; light: -1 from the left, 1 from the right.
     """
 
     def __init__(
@@ -45,15 +45,15 @@ class Painter:
         self._sin, self._cos, self._tilt = math.sin(view[0]), math.cos(view[0]), math.sin(view[1])
 
     def project(self, at: Place) -> Point:
-        """Screen position of a point given as (left of the body's middle, height, forward)."""
+        """Return the screen position of a point given as (left of the body's middle, height, forward)."""
         return at[0] * self._cos + at[2] * self._sin, at[1] - self._tilt * self.depth(at)
 
     def depth(self, at: Place) -> float:
-        """How far the point lies towards the camera."""
+        """Return how far the point lies towards the camera."""
         return at[2] * self._cos - at[0] * self._sin
 
     def width(self, lateral: float, deep: float) -> float:
-        """Half the width on the screen of an upright cylinder with these half axes."""
+        """Return half the width on the screen of an upright cylinder with these half axes."""
         return math.hypot(lateral * self._cos, deep * self._sin)
 
     def polygon(self, points: Sequence[Point], material: Material, shade: int = 200) -> None:
@@ -73,14 +73,14 @@ class Painter:
             draw.line(pixels, fill=fill, width=max(2, round(width * self._scale)), joint="curve")
 
     def limb(self, a: Point, b: Point, ra: float, rb: float, material: Material, dim: int = 0) -> None:
-        """A tapered limb, round at its ends, brighter where it faces the light."""
+        """Draw a tapered limb, round at its ends, brighter on the side of the light."""
         for share, offset, shade in ((1.0, 0.0, 150), (0.72, 0.2, 190), (0.38, 0.42, 215)):
             dx = offset * self._light
             p, q = (a[0] + dx * ra, a[1]), (b[0] + dx * rb, b[1])
             self._capsule(p, q, ra * share, rb * share, material if share == 1.0 else None, shade - dim)
 
     def tube(self, levels: Sequence[tuple[float, float, float]], material: Material, dim: int = 0) -> None:
-        """An upright shape from (height, middle, half width) levels, top first, shaded like a cylinder."""
+        """Draw an upright shape from (height, middle, half width) levels, top first, shaded like a cylinder."""
         for share, offset, shade in ((1.0, 0.0, 150), (0.78, 0.16, 185), (0.42, 0.34, 212)):
             left = [(m + (offset * self._light - share) * w, y) for y, m, w in levels]
             right = [(m + (offset * self._light + share) * w, y) for y, m, w in levels]
@@ -90,7 +90,7 @@ class Painter:
             self._draws[1].polygon(pixels, fill=shade - dim)
 
     def maps(self) -> tuple[np.ndarray, np.ndarray]:
-        """Materials (h, w) uint8 and shade (h, w) float32 about 1."""
+        """Return materials (h, w) uint8 and shade (h, w) float32 about 1."""
         soft = self._shade.filter(ImageFilter.BoxBlur(max(1.0, 0.011 * self._scale)))
         return np.asarray(self._materials), np.asarray(soft, np.float32) / 200
 

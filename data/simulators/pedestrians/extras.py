@@ -64,14 +64,14 @@ def draw_head(brush: Painter, build: Build, pose: Pose, drop: float) -> None:
 
 
 def rounded(x: float, top: float, bottom: float, wide: float, base: float) -> list[tuple[float, float, float]]:
-    """Levels of a bag with round corners, `wide` at its top and `base` at its bottom (half widths)."""
+    """Return levels of a bag with round corners, `wide` at its top and `base` at its bottom (half widths)."""
     r = 0.16 * (top - bottom)
     upper = [(top, x, 0.72 * wide), (top - 0.3 * r, x, 0.92 * wide), (top - r, x, wide)]
     return [*upper, (bottom + r, x, base), (bottom + 0.3 * r, x, 0.94 * base), (bottom, x, 0.8 * base)]
 
 
 def draw_bag(brush: Painter, build: Build, arms: tuple[Arm, Arm], drop: float, front: bool) -> None:
-    """The bag, and its straps, that lie before (`front`) or behind the trunk."""
+    """Draw the bag and its straps that lie before (`front`) or behind the trunk."""
     size, side = build.bag_size, build.side
     if build.bag == "backpack":
         at = (0.0, 0.715 - drop, -0.125)

@@ -100,7 +100,7 @@ def colours(
     scale: float,
     origin: tuple[float, float],
 ) -> np.ndarray:
-    """The person's own light (h, w, 3) uint8, zero where there is nobody.
+    """Return the person's own light (h, w, 3) uint8, zero outside the person.
 
     materials (h, w) uint8, shade (h, w) float32 about 1; scale: pixels of the body's height; origin: pixel
     between the feet.
@@ -152,7 +152,7 @@ def _cloth(rng: np.random.Generator, base: Colour, plain: float) -> Cloth:
 
 
 def _weave(cloth: Cloth, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Where the second colour shows, bool, broadcastable to (h, w); u (1, w) and v (h, 1) in body heights."""
+    """Return where the second colour shows, bool, broadcastable to (h, w); u (1, w) and v (h, 1) in body heights."""
     turn = 2 * math.pi * cloth.frequency
     match cloth.pattern:
         case "stripes":

@@ -42,7 +42,7 @@ class Pose:
     """How a person walks and is seen; angles in radians, stride in [0, 1].
 
     yaw: 0 faces the camera, pi/2 walks to the right; phase: of the step; pitch: of the camera; bend: of the
-    elbows; light: -1 where it comes from the left, 1 from the right.
+    elbows; light: -1 from the left, 1 from the right.
     """
 
     yaw: float
@@ -68,7 +68,7 @@ class Arm:
 
 
 def pose_legs(pose: Pose) -> tuple[tuple[Leg, Leg], float]:
-    """Left and right leg, and how much the step lowers the body so that the lower foot touches the ground."""
+    """Return left and right leg, and how much the step lowers the body so that the lower foot touches the ground."""
     legs = []
     for side, turn in ((1, 0.0), (-1, math.pi)):
         thigh = 0.52 * pose.stride * math.sin(pose.phase + turn)
@@ -100,5 +100,5 @@ def pose_arms(build: Build, pose: Pose, drop: float) -> tuple[Arm, Arm]:
 
 
 def lower(at: Place, drop: float) -> Place:
-    """The place after the step has let the body down by `drop`."""
+    """Return the place after the step has lowered the body by `drop`."""
     return at[0], at[1] - drop, at[2]

@@ -24,7 +24,7 @@ class Scene:
 
 @lru_cache(maxsize=32)
 def scene(seed: int, place: int) -> Scene:
-    """The place number `place` of the data set made with `seed`."""
+    """Return place number `place` of the data set of `seed`."""
     rng = np.random.default_rng((seed, 0x5CE4E, place))
     brush = _SceneBrush()
     wall = _colour(rng, 120, 210, 14)
@@ -52,7 +52,7 @@ class _SceneBrush:
         heat: float | None = None,
         round_: bool = False,
     ) -> None:
-        """One rectangle or ellipse; near-infrared brightness and warmth are random unless given."""
+        """Draw one rectangle or ellipse; near-infrared brightness and warmth are random unless given."""
         grey = sum(colour) / 3
         near = float(np.clip(0.6 * grey + rng.uniform(-30, 60), 15, 220)) if near is None else near
         heat = rng.uniform(60, 110) if heat is None else heat
@@ -121,7 +121,7 @@ def _floor(brush: _SceneBrush, floor: tuple[int, int, int], rng: np.random.Gener
 
 
 def _thing(brush: _SceneBrush, x: int, rng: np.random.Generator) -> None:
-    """A door, window, poster, pillar, plant or bench at column `x`."""
+    """Draw a door, window, poster, pillar, plant or bench at column `x`."""
     kind = rng.choice(["door", "window", "poster", "pillar", "plant", "bench", "nothing"])
     wide = int(rng.integers(40, 90))
     if kind == "door":

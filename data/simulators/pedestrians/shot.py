@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 def pick(rng: np.random.Generator, weights: Mapping[T, float]) -> T:
-    """One of the keys, as often as its weight says."""
+    """Return one of the keys, drawn with its weight."""
     return list(weights)[int(rng.choice(len(weights), p=list(weights.values())))]
 
 
@@ -51,7 +51,7 @@ class Shot:
 
 
 def make_shot(seed: int, number: int, camera: int, index: int, band: Band, place: int | None = None) -> Shot:
-    """Image `index` of person `number` by `camera`; `place` is the camera's number unless two share one."""
+    """Return image `index` of person `number` by `camera`; `place` is the camera's number unless two share one."""
     place = camera if place is None else place
     eye = np.random.default_rng((seed, 0xCA, camera))
     pitch, glow, sharp = eye.uniform(0.02, 0.24), eye.uniform(0.8, 1.15), eye.uniform(0.2, 1.0)
@@ -91,7 +91,7 @@ def make_shot(seed: int, number: int, camera: int, index: int, band: Band, place
 
 
 def background(shot: Shot, body: float) -> np.ndarray:
-    """The crop of the camera's scene around the person, (H, W, 3) float32; `body` is its height in pixels."""
+    """Return the crop of the camera's scene around the person, (H, W, 3) float32; `body` is its height in pixels."""
     width, height = shot.size
     seen = getattr(scene(shot.seed, shot.place), shot.band)
     # a body is about 230 pixels tall in the scene and stands a little below the horizon
@@ -143,7 +143,7 @@ def occlude(
 
 
 def film(image: np.ndarray, shot: Shot, rng: np.random.Generator) -> np.ndarray:
-    """What the camera makes of the light: lamp, gain, tint, blur, noise, resolution."""
+    """Apply the camera to the light: lamp, gain, tint, blur, noise, resolution."""
     width, height = shot.size
     rows, columns = np.ogrid[:height, :width]
     if shot.band == "near":

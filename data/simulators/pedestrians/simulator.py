@@ -24,7 +24,7 @@ BOOTS = {0.0: 0.62, 0.25: 0.2, 0.8: 0.18}
 """How often each kind is worn."""
 
 HEM = {"shirt": (0.47, 0.53), "jacket": (0.46, 0.54), "coat": (0.24, 0.4), "dress": (0.16, 0.38)}
-"""Where a top may end, in heights of the body above ground."""
+"""Heights at which a top may end, in heights of the body above ground."""
 
 CLASSES = {
     "head": (Material.HAIR, Material.FACE, Material.EYES, Material.LIPS, Material.HAT),
@@ -59,7 +59,7 @@ class Identity:
 
 
 def make_identity(seed: int, number: int) -> Identity:
-    """The person `number` of the data set made with `seed`."""
+    """Return person `number` of the data set of `seed`."""
     rng = np.random.default_rng((seed, 0x1D, number))
     top, sleeves = pick(rng, TOP), pick(rng, SLEEVES)
     build = Build(
@@ -82,7 +82,7 @@ def make_identity(seed: int, number: int) -> Identity:
 
 
 def draw(identity: Identity, shot: Shot) -> tuple[np.ndarray, np.ndarray]:
-    """Image (H, W, 3) uint8 RGB and its exact labels (H, W) uint8 in the classes of `street`."""
+    """Return the image (H, W, 3) uint8 RGB and its exact labels (H, W) uint8 in the classes of `street`."""
     k, (width, height) = _OVERSAMPLED, shot.size
     scale = k * height * shot.scale * identity.build.height
     origin = (k * width * shot.foot[0], k * height * shot.foot[1])
@@ -100,7 +100,7 @@ def draw(identity: Identity, shot: Shot) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _labels(classes: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Labels at the image's size: foreground where at least half of the pixel is covered."""
+    """Return labels at the image's size: foreground if at least half of the pixel is covered."""
     low = classes[1::2, 1::2]
     any_ = np.maximum(np.maximum(classes[::2, ::2], classes[1::2, ::2]), classes[::2, 1::2])
     return np.where(alpha >= 0.5, np.where(low > 0, low, any_), 0).astype(np.uint8)

@@ -25,13 +25,8 @@ class Cutout:
 
 
 def cutout(photos: Photos, photo_id: str) -> Cutout:
-    """The person on a photograph, without crumbs of the annotation far smaller than a hand."""
-    image, labels = photos.photo(photo_id), photos.parts(photo_id)
-    if image.shape[:2] != labels.shape:
-        raise InputError(
-            f"{photos.root}: photo {photo_id} is {image.shape[:2]} and its parts {labels.shape}; "
-            "both must have one size"
-        )
+    """Return the person on a photograph, without pieces of the annotation far smaller than a hand."""
+    image, labels = _photo_and_parts(photos, photo_id)
     pieces, _ = label(labels > 0)
     area = np.bincount(pieces.ravel())
     area[0] = 0
@@ -49,7 +44,7 @@ def cutout(photos: Photos, photo_id: str) -> Cutout:
 
 
 def resized(person: Cutout, height: int) -> Cutout:
-    """The person `height` pixels tall; the edge is a pixel soft and drawn in, past the old background."""
+    """Return the person `height` pixels tall; its edge is a pixel soft, and lies inside the old background."""
     width = max(8, round(person.labels.shape[1] * height / person.labels.shape[0]))
     size = (width, height)
     image = Image.fromarray(person.image).resize(size, Image.Resampling.BOX)
@@ -95,7 +90,7 @@ def random_bend(rng: np.random.Generator) -> Bend:
 
 
 def bent(person: Cutout, bend: Bend) -> Cutout:
-    """The person in another pose; the canvas grows so that no limb leaves it, labels move with the image."""
+    """Return the person in another pose; the canvas grows so that no limb leaves it, labels move with the image."""
     height, width = person.labels.shape
     pad = round(0.14 * height)
     rows, columns = np.mgrid[-pad // 2 : height + pad // 2, -pad : width + pad].astype(np.float32)
@@ -135,7 +130,7 @@ def mirrored(person: Cutout) -> Cutout:
 
 
 def _measures(person: Cutout) -> tuple[float, float, float]:
-    """Height of the hip, the body's middle and half of the trunk's width, in heights of the body."""
+    """Return the hip's height, the body's middle and half of the trunk's width, in heights of the body."""
     height = len(person.labels)
     shown = person.labels > 0
     columns = np.arange(shown.shape[1])
@@ -147,10 +142,21 @@ def _measures(person: Cutout) -> tuple[float, float, float]:
     return hip, middle, max(half, 0.05)
 
 
+def _photo_and_parts(photos: Photos, photo_id: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return image (H, W, 3) and labels (H, W); raise InputError if their sizes differ."""
+    image, labels = photos.photo(photo_id), photos.parts(photo_id)
+    if image.shape[:2] != labels.shape:
+        raise InputError(
+            f"{photos.root}: photo {photo_id} is {image.shape[:2]} and its parts {labels.shape}; "
+            "both must have one size"
+        )
+    return image, labels
+
+
 def side_strip(photos: Photos, photo_id: str) -> NDArray[np.uint8] | None:
-    """The wider strip beside the person of a photograph, (H, w, 3); None where neither is a tenth as wide."""
-    shown = np.flatnonzero((photos.parts(photo_id) > 0).any(0))
-    image = photos.photo(photo_id)
+    """Return the wider strip beside the person of a photograph, (H, w, 3); None if both are narrower than a tenth."""
+    image, labels = _photo_and_parts(photos, photo_id)
+    shown = np.flatnonzero((labels > 0).any(0))
     if not len(shown):
         return image
     gap = 6

@@ -48,16 +48,16 @@ STANDARD, MIXED = "standard", "mixed"
 CHOICES = (STANDARD, *DIFFICULTIES, MIXED)
 
 
-def known(difficulty: str) -> str:
-    """The name as it is, InputError where it is none."""
+def check_difficulty(difficulty: str) -> str:
+    """Return the name of a difficulty; raise InputError if it is unknown."""
     if difficulty not in CHOICES:
         raise InputError(f"there is no difficulty {difficulty!r}; choose one of {', '.join(CHOICES)}")
     return difficulty
 
 
 def level(difficulty: str, seed: int, slot: Slot) -> str:
-    """The level of one image of a data set made with `difficulty` and `seed`: `standard` or a key of `DIFFICULTIES`."""
-    if known(difficulty) != MIXED:
+    """Return the level of one image of a data set of `difficulty` and `seed`: `standard` or a key of `DIFFICULTIES`."""
+    if check_difficulty(difficulty) != MIXED:
         return difficulty
     rng = np.random.default_rng((seed, 0x1E7E1, slot.person, slot.camera, slot.index))
     return tuple(DIFFICULTIES)[rng.integers(len(DIFFICULTIES))]
@@ -85,12 +85,12 @@ class Box:
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
     def within(self, outer: "Box") -> "Box":
-        """The same pixels, counted from the corner of `outer`."""
+        """Return the same pixels, counted from the corner of `outer`."""
         return Box(self.top - outer.top, self.left - outer.left, self.bottom - outer.top, self.right - outer.left)
 
 
 def surroundings(person: Box) -> Box:
-    """What any detector's box around a person lies in."""
+    """Return a box that contains every detector's box around a person."""
     down = round((MOST_OFF + 0.02) * person.height)
     # wide enough for the narrowest box of the full height
     aside = round(max((MOST_OFF + 0.02) * person.width, NARROWEST * (0.5 + MOST_OFF) * person.height))
@@ -98,8 +98,8 @@ def surroundings(person: Box) -> Box:
 
 
 def detected(person: Box, error: float, rng: np.random.Generator) -> Box:
-    """The box of a detector that errs by `error`; the draws do not depend on it, so that a larger error is the same
-    mistake made larger."""
+    """Return the box of a detector that errs by `error`; the draws do not depend on it, so that a larger error is
+    the same mistake made larger."""
     top, left, bottom, right = error * rng.uniform(-1, 1, 4)
     upper, lower = person.top - round(top * person.height), person.bottom + round(bottom * person.height)
     first, last = person.left - left * person.width, person.right + right * person.width

@@ -1,4 +1,4 @@
-"""Images in memory: in the order asked for, at the size asked for, and a bad file named."""
+"""Images in memory: in the order and at the size asked for, of any depth, and a bad file named."""
 
 from pathlib import Path
 
@@ -7,8 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from data.loading.images import load_image, load_images
-from parsing.images import UnreadableImageError
+from data.loading.images import has_deep_images, load_image, load_images
+from data.readers.folder import Folder
+from parsing.images import UnreadableImageError, read_image
 
 COLOURS = {"a.png": (250, 10, 20), "deep/b.png": (5, 200, 100), "c.png": (0, 0, 255)}
 
@@ -51,3 +52,26 @@ def test_an_unreadable_image_is_named(root: Path, content: bytes | None) -> None
         (root / "bad.jpg").write_bytes(content)
     with pytest.raises(UnreadableImageError, match=r"bad\.jpg"):
         load_images(root, ["a.png", "bad.jpg", "c.png"], (16, 8))
+
+
+def test_sixteen_bits_are_loaded_as_they_are_parsed(tmp_path: Path) -> None:
+    values = (29315 + 10 * np.arange(200).reshape(20, 10)).astype(np.uint16)
+    Image.fromarray(values).save(tmp_path / "x.png")
+    loaded = load_image(tmp_path / "x.png", (20, 10)).permute(1, 2, 0).numpy()
+    assert np.array_equal(loaded, read_image(tmp_path / "x.png"))
+    assert len(np.unique(loaded)) > 150
+
+
+@pytest.mark.parametrize("deep", [None, "infrared/anna/c2/1.png", "infrared/ben/c3/2.png"])
+def test_the_first_readable_image_of_each_camera_tells_its_depth(tmp_path: Path, deep: str | None) -> None:
+    names = [
+        f"{light}/{who}/c{c}/{n}.png"
+        for light in ("visible", "infrared")
+        for who, c in (("anna", 2), ("ben", 3))
+        for n in (1, 2)
+    ]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.zeros((4, 3), np.uint16 if name == deep else np.uint8)).save(tmp_path / name)
+    (tmp_path / "infrared/ben/c3/1.png").write_bytes(b"damaged")
+    assert has_deep_images(Folder(tmp_path)) == (deep is not None)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from data.readers.folder import MODALITIES, Folder
+from data.records import DataSet
 from parsing.errors import InputError, MissingError
 
 
@@ -40,7 +41,7 @@ def test_the_list_takes_identities_from_training_to_test(
     own = Folder(plant(folder_root, [], {"test_id.txt": text}))
     assert {image.identity for image in own.train()} == {2, 3, 4}
     (protocol,) = own.protocols()
-    assert (protocol.name, protocol.skip, protocol.deduplicated) == ("infrared-to-visible", "nothing", False)
+    assert (protocol.name, protocol.skip, protocol.deduplicated) == ("infrared-to-visible", DataSet.skip, False)
     assert protocol.gallery_rule == "all"
     (trial,) = protocol.trials
     assert [image.name for image in trial.query] == ["infrared/anna/cam2/1.jpg", "infrared/zoe/1.jpg"]
@@ -60,6 +61,13 @@ def test_lists_that_name_nobody_are_refused(
 ) -> None:
     with pytest.raises(error, match=message):
         Folder(plant(folder_root, [], {"test_id.txt": text}))
+
+
+def test_a_folder_without_a_test_list_says_that_nobody_is_held_out(
+    folder_root: Path, plant: Callable[..., Path]
+) -> None:
+    assert "nobody is held out for a test" in Folder(folder_root).untested()
+    assert Folder(plant(folder_root, [], {"test_id.txt": "anna"})).untested() == ""
 
 
 def test_identities_to_test_must_be_seen_in_both_modalities(folder_root: Path, plant: Callable[..., Path]) -> None:

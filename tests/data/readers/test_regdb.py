@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from data.readers.regdb import RegDB
+from data.records import DataSet
 from parsing.errors import InputError, MissingError
 
 
@@ -28,7 +29,7 @@ def test_each_split_trains_and_tests_on_its_own_identities(regdb_root: Path, spl
     protocols = {protocol.name: protocol for protocol in regdb.protocols(split=split)}
     assert list(protocols) == ["visible-to-thermal", "thermal-to-visible"]
     for protocol in protocols.values():
-        assert (protocol.skip, protocol.deduplicated, protocol.gallery_rule) == ("nothing", False, "all")
+        assert (protocol.skip, protocol.deduplicated, protocol.gallery_rule) == (DataSet.skip, False, "all")
         (trial,) = protocol.trials
         assert {image.identity for image in trial.query + trial.gallery} == tested
         assert (len(trial.query), len(trial.gallery)) == (4, 4)

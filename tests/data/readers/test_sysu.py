@@ -80,7 +80,7 @@ def test_real_test_split_gives_the_published_queries_and_galleries_under_both_ru
         assert [protocol.name for protocol in protocols] == list(SIZES)
         for protocol in protocols:
             assert (protocol.skip, protocol.deduplicated, protocol.gallery_rule) == (
-                "sysu-same-place",
+                SYSU.skip,
                 True,
                 rule,
             )

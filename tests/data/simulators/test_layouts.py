@@ -9,14 +9,14 @@ import pytest
 from PIL import Image
 
 from data.registry import open_data_set
-from data.simulators.layouts import LAYOUTS, MARK, label_name, plan, save, simulation, written
+from data.simulators.layouts import LAYOUTS, MARK, draft_data_set, label_name, plan, save, simulation
 from parsing.errors import InputError, MissingError
 
 
 def fill(out: Path, layout: str = "sysu", overwrite: bool = False) -> Path:
     planned = plan(layout, 4, 2, 2, seed=1)
     image, labels = np.zeros((8, 4, 3), np.uint8), np.full((8, 4), 3, np.uint8)
-    with written(out, planned, {"layout": layout, "seed": 1}, overwrite) as draft:
+    with draft_data_set(out, planned, {"layout": layout, "seed": 1}, overwrite) as draft:
         for slot in planned.slots:
             save(draft, slot, image, labels, 90)
     return out
@@ -124,7 +124,7 @@ def test_a_failure_on_the_way_leaves_nothing_behind(tmp_path: Path) -> None:
     planned = plan("sysu", 2, 1, 1)
 
     def interrupted() -> None:
-        with written(tmp_path / "s", planned, {}, False) as draft:
+        with draft_data_set(tmp_path / "s", planned, {}, False) as draft:
             save(draft, planned.slots[0], np.zeros((8, 4, 3), np.uint8), np.zeros((8, 4), np.uint8), 90)
             raise KeyboardInterrupt
 

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from parsing import MaskCache
+from parsing.errors import InputError
 
 
 def test_folders_of_shapes_list_as_those_of_images(
@@ -60,3 +61,23 @@ def test_probabilities_are_used_where_there_are_some(
     cache = make_cache("lip", ["a/b.png"], probs=probs)
     grey = np.array(Image.open(exported(cache, "sgiel") / "a/b.png"))[..., 0]
     assert ((grey > 0) & (grey < 255)).any() == probs
+
+
+@pytest.mark.parametrize("ending", [".tif", ".TIFF", ".webp", ".gif", ".jp2", ".ppm", ".JPEG"])
+def test_a_shape_has_the_ending_of_its_image(
+    make_cache: Callable[..., MaskCache], exported: Callable[..., Path], ending: str
+) -> None:
+    masks = np.zeros((1, 16, 8), np.uint8)
+    masks[:, :8] = 1
+    cache = make_cache("street", [f"Visible/1/v{ending}"], masks, size=(16, 8))
+    with Image.open(exported(cache, "sgiel") / f"Visible/1/v{ending}") as image:
+        assert np.abs(np.asarray(image.convert("RGB")) - masks[0, ..., None] * 255.0).max() < 5
+
+
+@pytest.mark.parametrize("ending", ["", ".psd", ".xbm", ".heic"])
+def test_an_ending_that_cannot_be_written_is_refused(
+    make_cache: Callable[..., MaskCache], exported: Callable[..., Path], ending: str
+) -> None:
+    cache = make_cache("street", [f"Visible/1/v{ending}"], np.ones((1, 16, 8), np.uint8), size=(16, 8))
+    with pytest.raises(InputError, match=r"Pillow writes no .*give an ending that it writes, as --path"):
+        exported(cache, "sgiel")

@@ -116,7 +116,7 @@ def test_what_is_left_out_or_doubtful_is_a_row_and_a_pattern_settles_it(tmp_path
     assert rows(report)["identities"] == (None, 1, True, "anna")
     assert [row.what for row in report.rows if not row.ok] == ["files that are no image"]
     assert report.lines()[-1] == f"1 of {len(report.rows)} rows differ"
-    with pytest.raises(InputError, match=r"sysu: its layout is fixed, --pattern"):
+    with pytest.raises(InputError, match=r"sysu: --pattern .* is for --dataset folder alone"):
         open_data_set("sysu", make_sysu(tmp_path / "SYSU-MM01"), pattern="{identity}/*")
 
 

@@ -103,6 +103,21 @@ def test_street_is_made_from_unseen_photos_on_demand(ccp: Path, tmp_path: Path) 
     assert len(set(about["photos"])) == 5
 
 
+def test_doubts_about_labels_are_said_once(ccp: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = tmp_path / "photos"
+    (root / "parts").mkdir(parents=True)
+    (root / "photos").symlink_to(ccp / "photos")
+    meta = (ccp / "meta.json").read_text()
+    (root / "meta.json").write_text(meta)
+    for photo_id in json.loads(meta)["val"]:
+        with Image.open(ccp / f"parts/{photo_id}.png") as grey:
+            numbers = Image.fromarray(np.asarray(grey))
+        numbers.putpalette([v for n in range(256) for v in (0, n, 9)])
+        numbers.save(root / f"parts/{photo_id}.png")
+    make_street(root, tmp_path / "a", train=3, test=2, shots=1, part="val", workers=1)
+    assert capsys.readouterr().err.count("of no palette known for street") == 1
+
+
 def test_a_difficulty_changes_the_images_and_is_written_down(ccp: Path, tmp_path: Path) -> None:
     size = {"train": 2, "test": 1, "shots": 1, "workers": 1}
     plain = make_street(ccp, tmp_path / "a", **size)  # type: ignore[arg-type]
@@ -122,5 +137,5 @@ def test_a_difficulty_changes_the_images_and_is_written_down(ccp: Path, tmp_path
 
 
 def test_regdbs_splits_keep_no_people_apart(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="every split of RegDB draws its own training people"):
+    with pytest.raises(InputError, match="every split of regdb draws its own training people"):
         make_street(tmp_path, tmp_path / "a", layout="regdb", part="apart")

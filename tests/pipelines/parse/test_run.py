@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+from data.loading.images import load_images
 from data.registry import open_data_set
 from parsing import MaskCache
 from parsing.cache.index import shard_folder
@@ -26,6 +27,7 @@ from parsing.modality import MODALITIES
 from parsing.parsers.confidence import confidence, winners
 from parsing.parsers.registry import ParserSpec
 from parsing.parsers.street import StreetNetwork, StreetParser, save_street
+from pipelines.masks.export import ExportConfig, export
 from pipelines.masks.verify import VerifyConfig, verify
 from pipelines.parse.run import ParseConfig, ParseResult, parse
 
@@ -433,6 +435,39 @@ def test_the_cache_remembers_the_pattern_and_another_renames_people_and_keeps_ma
     assert verify(VerifyConfig(own.out)).sound
     with pytest.raises(CacheError, match=r"was made with --pattern '\{camera\}/\{identity\}/\*'; give it again"):
         parse(own)
+
+
+def test_images_that_exif_turns_are_parsed_trained_on_and_exported_upright(own: ParseConfig, tmp_path: Path) -> None:
+    assert own.root is not None
+
+    def seen(out: str) -> tuple[MaskCache, torch.Tensor, dict[str, tuple[int, ...]]]:
+        cache = MaskCache(parse(replace(own, out=tmp_path / out)).path)
+        export(ExportConfig(cache.path, "png", tmp_path / f"{out}-png", size="source"))
+        sizes = {f.parent.name: Image.open(f).size for f in (tmp_path / f"{out}-png").rglob("*.png")}
+        return cache, load_images(own.root, cache.names, (32, 16)), sizes  # type: ignore[arg-type]
+
+    masks, images, sizes = seen("upright.h5")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for path in own.root.rglob("*.TIFF"):
+        with Image.open(path) as picture:
+            turned = picture.transpose(Image.Transpose.ROTATE_90)
+        turned.save(path, exif=exif)
+    again, same, others = seen("turned.h5")
+    assert np.array_equal(again[:], masks[:])
+    assert np.array_equal(again.source_size, masks.source_size)
+    assert torch.equal(same, images)
+    assert others == sizes
+
+
+def test_a_cache_of_sixteen_bit_images_states_how_they_were_stretched(own: ParseConfig) -> None:
+    assert own.root is not None
+    for path in (own.root / "infrared").rglob("*.TIFF"):
+        with Image.open(path) as picture:
+            grey = np.asarray(picture.convert("L"), np.uint16)
+        Image.fromarray(29315 + grey * 4).save(path)
+    cache = MaskCache(parse(own).path)
+    assert "from percentile 0.5 to 99.5" in cache.made_by["deep_images"]
 
 
 def test_a_damaged_cache_is_repaired_with_its_pattern(own: ParseConfig) -> None:

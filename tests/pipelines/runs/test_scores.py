@@ -11,9 +11,12 @@ from support.places import ORACLES
 
 from cscl.ranking import rank
 from cscl.rerank import k_reciprocal
-from data.records import Modality, Protocol, Record, Skip, Trial
+from data.readers.llcm import LLCM
+from data.readers.regdb import RegDB
+from data.readers.sysu import SYSU
+from data.records import DataSet, Modality, Protocol, Record, Trial
 from parsing.errors import InputError
-from pipelines.runs.scores import averaged, score, skipped, stacked
+from pipelines.runs.scores import averaged, score, stacked
 
 ORACLE = ORACLES / "evaluation.npz"
 
@@ -36,31 +39,31 @@ def at_angles(records: Sequence[Record], degrees: Sequence[float]) -> dict[str, 
 FEATURES = at_angles(QUERY, [0, 10, 20, 90]) | at_angles(GALLERY, [40, 3, 21, 70, 85, 11])
 
 
-@pytest.mark.parametrize("rule", ["nothing", "sysu-same-place", "same-identity-and-camera"])
-def test_each_rule_skips_what_it_says(rule: Skip) -> None:
-    found = skipped(rule, Trial(QUERY, GALLERY))
+@pytest.mark.parametrize("owner", [RegDB, SYSU, LLCM])
+def test_each_data_set_hides_what_its_protocol_says(owner: type[DataSet]) -> None:
+    found = owner.skip(Trial(QUERY, GALLERY))
     for i, q in enumerate(QUERY):
         for j, g in enumerate(GALLERY):
             expected = {
-                "nothing": False,
-                "sysu-same-place": q.camera == 3 and g.camera == 2,
-                "same-identity-and-camera": q.camera == g.camera and q.identity == g.identity,
-            }[rule]
+                RegDB: False,
+                SYSU: q.camera == 3 and g.camera == 2,
+                LLCM: q.camera == g.camera and q.identity == g.identity,
+            }[owner]
             assert (False if found is None else bool(found[i, j])) == expected
-    assert (found is None) == (rule == "nothing")
+    assert (found is None) == (owner is RegDB)
     assert found is None or found.any()
 
 
-@pytest.mark.parametrize("rule", ["nothing", "sysu-same-place", "same-identity-and-camera"])
+@pytest.mark.parametrize("owner", [RegDB, SYSU, LLCM])
 @pytest.mark.parametrize("deduplicated", [True, False])
-def test_a_protocol_is_the_mean_of_its_trials(rule: Skip, deduplicated: bool) -> None:
+def test_a_protocol_is_the_mean_of_its_trials(owner: type[DataSet], deduplicated: bool) -> None:
     trials = (Trial(QUERY, GALLERY), Trial(QUERY, GALLERY[1:]), Trial(QUERY[:3], GALLERY[::-1]))
-    result = score(Protocol("p", trials, rule, deduplicated, "seeded"), FEATURES)
+    result = score(Protocol("p", trials, owner.skip, deduplicated, "seeded"), FEATURES)
     rank1, m_ap, m_inp, last = [], [], [], []
     for trial in trials:
         distances = np.array([[1 - FEATURES[q.name] @ FEATURES[g.name] for g in trial.gallery] for q in trial.query])
         scores = rank(
-            distances, [q.identity for q in trial.query], [g.identity for g in trial.gallery], skipped(rule, trial),
+            distances, [q.identity for q in trial.query], [g.identity for g in trial.gallery], owner.skip(trial),
             deduplicated=deduplicated,
         )  # fmt: skip
         rank1.append(scores.cmc[0])
@@ -76,14 +79,14 @@ def test_a_protocol_is_the_mean_of_its_trials(rule: Skip, deduplicated: bool) ->
 
 
 def test_nearer_means_more_alike_by_cosine() -> None:
-    result = score(Protocol("p", (Trial(QUERY[:1], GALLERY[:3]),), "nothing", True, "all"), FEATURES)
+    result = score(Protocol("p", (Trial(QUERY[:1], GALLERY[:3]),), DataSet.skip, True, "all"), FEATURES)
     assert result.cmc[1] == 1.0  # 3 degrees away, the right person
     assert result.mAP == pytest.approx((1 + 2 / 3) / 2)  # then 21 degrees, another one, then 40, the right one
     assert result.mINP == pytest.approx(2 / 3)
 
 
 def test_chance_is_the_share_of_right_images_among_those_seen() -> None:
-    result = score(Protocol("p", (Trial(QUERY, GALLERY),), "sysu-same-place", True, "all"), FEATURES)
+    result = score(Protocol("p", (Trial(QUERY, GALLERY),), SYSU.skip, True, "all"), FEATURES)
     shares = []
     for q in QUERY:
         seen = [g for g in GALLERY if not (q.camera == 3 and g.camera == 2)]
@@ -101,7 +104,7 @@ def test_reranking_is_flagged_and_changes_the_distances() -> None:
     for record in (*query, *gallery):
         feature = centres[record.identity] + 1.2 * rng.normal(size=6)
         features[record.name] = feature / np.linalg.norm(feature)
-    protocol = Protocol("p", (Trial(query, gallery),), "nothing", True, "all")
+    protocol = Protocol("p", (Trial(query, gallery),), DataSet.skip, True, "all")
     plain, reranked = score(protocol, features), score(protocol, features, rerank=True)
     assert (plain.reranked, reranked.reranked) == (False, True)
     by_hand = rank(
@@ -116,7 +119,7 @@ def test_reranking_is_flagged_and_changes_the_distances() -> None:
 
 def test_too_few_images_to_rerank_are_refused_with_the_protocol() -> None:
     with pytest.raises(InputError, match=r"--rerank: tiny cannot be re-ranked: k1 must lie in 1\.\.9 for 10 images"):
-        score(Protocol("tiny", (Trial(QUERY, GALLERY),), "nothing", True, "all"), FEATURES, rerank=True)
+        score(Protocol("tiny", (Trial(QUERY, GALLERY),), DataSet.skip, True, "all"), FEATURES, rerank=True)
 
 
 @pytest.mark.skipif(not ORACLE.exists(), reason="no shared/oracles beside the checkout")
@@ -134,7 +137,7 @@ def test_a_trial_scores_what_the_public_evaluators_say(name: str, evaluator: str
         features |= dict(zip((r.name for r in records[side]), unit, strict=True))
     trial = Trial(records["query"], records["gallery"])
     sysu = evaluator == "sysu"
-    rule: Skip = "sysu-same-place" if sysu else "nothing"
+    rule = SYSU.skip if sysu else DataSet.skip
     result = score(Protocol(name, (trial, trial), rule, sysu, "all"), features)
     expected = [case[f"{evaluator}_cmc"][k - 1] for k in (1, 5, 10, 20)]
     assert list(result.cmc.values()) == pytest.approx(expected, abs=1e-6)
@@ -145,7 +148,7 @@ def test_a_trial_scores_what_the_public_evaluators_say(name: str, evaluator: str
 
 def test_queries_keep_their_own_scores_over_the_trials_that_they_have_a_match_in() -> None:
     trials = (Trial(QUERY, GALLERY), Trial(QUERY, GALLERY[1:]), Trial(QUERY[:3], GALLERY[:1]))
-    result = score(Protocol("p", trials, "nothing", True, "seeded"), FEATURES)
+    result = score(Protocol("p", trials, DataSet.skip, True, "seeded"), FEATURES)
     assert (result.seeds, result.runs) == ((0, 1, 2), 1)
     found = result.per_query
     assert found is not None
@@ -163,8 +166,8 @@ def test_queries_keep_their_own_scores_over_the_trials_that_they_have_a_match_in
 
 
 def test_runs_are_averaged_and_deviate_from_each_other() -> None:
-    first = score(Protocol("p", (Trial(QUERY, GALLERY),), "nothing", True, "all"), FEATURES)
-    other = score(Protocol("p", (Trial(QUERY[1:], GALLERY[2:]),), "nothing", True, "all"), FEATURES)
+    first = score(Protocol("p", (Trial(QUERY, GALLERY),), DataSet.skip, True, "all"), FEATURES)
+    other = score(Protocol("p", (Trial(QUERY[1:], GALLERY[2:]),), DataSet.skip, True, "all"), FEATURES)
     mean = averaged([first, other])
     for name in ("mAP", "mINP", "chance_rank1", "chance_map"):
         assert getattr(mean, name) == pytest.approx((getattr(first, name) + getattr(other, name)) / 2)

@@ -56,6 +56,7 @@ def test_a_run_leaves_its_files_and_says_what_it_was_trained_on(
     assert recipe == tiny_recipe()
     assert (info.data_set, info.fingerprint, info.label_set) == ("sysu", cache.fingerprint, "street")
     assert (info.identities, info.selection, info.epoch) == (6, "last", 2)
+    assert list(info.people) == ["1", "2", "3", "4", "5", "6"]
     assert open_images(finished, info, None).root.resolve() == figures.resolve()
     assert (finished / info.masks).resolve() == masks.resolve()
     model = load_model(finished).network
@@ -260,7 +261,7 @@ def test_what_cannot_start_leaves_no_run_behind(masks: Path, tiny_recipe: MakeRe
         with pytest.raises(InputError, match=said) as caught:
             train(TrainConfig(masks, run, tiny_recipe(), **options))  # type: ignore[arg-type]
         assert "\n" not in str(caught.value)
-    with pytest.raises(InputError, match=r"wants 70 identities, but only 6 .*train\.identities"):
+    with pytest.raises(InputError, match=r"needs 70 identities, but only 6 .*train\.identities"):
         start(masks, run, tiny_recipe("train.identities=70"))
     with pytest.raises(MissingError, match="there is no such file"):
         start(masks, run, tiny_recipe("model.pretrained=none.pth"))
@@ -423,9 +424,9 @@ def test_run_json_holds_no_absolute_path(finished: Path) -> None:
     assert not any(str(value).startswith("/") for value in values.values())
 
 
-def test_the_pattern_of_a_cache_is_kept_by_its_runs(
-    figures: Path, tiny_recipe: MakeRecipe, tmp_path: Path, tiny_weights: Path
-) -> None:
+@pytest.fixture
+def own(figures: Path, tmp_path: Path, tiny_weights: Path) -> ParseConfig:
+    """Pictures of the people p1 to p4 in both modalities, below two days, and how to parse them."""
     root = tmp_path / "own"
     for light, camera in (("visible", 1), ("infrared", 3)):
         for person in range(1, 5):
@@ -433,11 +434,41 @@ def test_the_pattern_of_a_cache_is_kept_by_its_runs(
             place.mkdir(parents=True)
             for picture in sorted(figures.glob(f"cam{camera}/*/*.jpg"))[person : person + 2]:
                 shutil.copy(picture, place / f"{picture.parent.name}.jpg")
-    (root / "test_id.txt").write_text("p4\n")
-    masks = ParseConfig(
+    return ParseConfig(
         "folder", root, tmp_path / "own.h5", ParserSpec(weights=tiny_weights), (64, 32), workers=0,
         pattern="*/{identity}/*",
     )  # fmt: skip
+
+
+def test_people_trained_on_are_not_tested(
+    own: ParseConfig, tiny_recipe: MakeRecipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert own.root is not None
+    parse(own)
+    recipe = tiny_recipe("train.epochs=1", "train.steps=1", "data.min_confidence=0")
+    run = start(own.index, tmp_path / "run", recipe)
+    assert (
+        f"note: nobody is held out for a test; write the names of the people to test, one per line, into {own.root}"
+        in (capsys.readouterr().err)
+    )
+    assert list(read_run(run)[1].people) == ["p1", "p2", "p3", "p4"]
+    (own.root / "test_id.txt").write_text("p3\np4\n")
+    with pytest.raises(InputError, match=r"was trained on 2 of the 2 people to test \(p3, p4\)"):
+        evaluate(run, device="cpu")
+    assert not (run / "evaluation.json").exists()
+    (own.root / "visible/day1/aaron").mkdir()  # renumbers everybody, renames nobody
+    shutil.copy(next((own.root / "visible").rglob("*.jpg")), own.root / "visible/day1/aaron/1.jpg")
+    with pytest.raises(InputError, match=r"\(p3, p4\)"):
+        evaluate(run, device="cpu")
+    moved = shutil.copytree(own.root, tmp_path / "moved")
+    assert evaluate(run, moved, device="cpu").results
+    assert f"to test (p3, p4), if {moved} shows the same people" in capsys.readouterr().err
+
+
+def test_the_pattern_of_a_cache_is_kept_by_its_runs(own: ParseConfig, tiny_recipe: MakeRecipe, tmp_path: Path) -> None:
+    masks = own
+    assert own.root is not None
+    (own.root / "test_id.txt").write_text("p4\n")
     parse(masks)
     run = start(masks.index, tmp_path / "run", tiny_recipe("train.epochs=1", "train.steps=1", "data.min_confidence=0"))
     info = read_run(run)[1]

@@ -10,7 +10,6 @@ from data.readers.sysu import SYSU
 from data.records import Modality, Record, Trial
 from parsing.errors import InputError
 from pipelines.recipes.reading import Recipe, read_recipe
-from pipelines.runs.scores import skipped
 from pipelines.training.validation import Validation, held_out, is_due
 
 IMAGES = torch.randint(0, 256, (6, 3, 64, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
@@ -47,7 +46,7 @@ def test_validation_skips_whom_the_data_set_skips_and_leaves_the_mode_alone() ->
     validation = Validation(records, IMAGES, SYSU.skip)
     (trial,) = validation.protocol.trials
     assert trial == Trial(records[:2], records[2:])
-    hidden = skipped(validation.protocol.skip, trial)
+    hidden = validation.protocol.skip(trial)
     assert hidden is not None
     assert hidden.tolist() == [[True, True, False, False]] * 2
     with torch.random.fork_rng(devices=[]):

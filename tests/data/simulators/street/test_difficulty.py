@@ -12,6 +12,7 @@ from PIL import Image, ImageFilter
 from data.photographs.infrared import near_infrared, reflectance, thermal, warmth
 from data.photographs.library import Photos
 from data.simulators.layouts import Slot
+from data.simulators.street.camera import Film
 from data.simulators.street.cutouts import bent, cutout, random_bend, resized
 from data.simulators.street.difficulty import (
     CHOICES,
@@ -23,6 +24,7 @@ from data.simulators.street.difficulty import (
     level,
     surroundings,
 )
+from data.simulators.street.scene import Cast, Scene
 from data.simulators.street.simulator import Street
 from parsing.errors import InputError
 
@@ -113,8 +115,8 @@ def test_every_box_lies_in_the_surroundings(person: Box) -> None:
 def bare(street: Street, monkeypatch: pytest.MonkeyPatch) -> Street:
     """Shoots labels as ever, in no time: upright people on black, not filmed."""
     monkeypatch.setattr("data.simulators.street.simulator.bent", lambda person, bend: person)
-    monkeypatch.setattr(Street, "_background", lambda self, slot, canvas, rng: np.zeros((*canvas, 3), np.float32))
-    monkeypatch.setattr(Street, "_film", lambda self, image, *_, **__: image.astype(np.uint8))
+    monkeypatch.setattr(Cast, "background", lambda self, slot, canvas, rng: np.zeros((*canvas, 3), np.float32))
+    monkeypatch.setattr(Film, "expose", lambda self, image, *_, **__: image.astype(np.uint8))
     return street
 
 
@@ -135,13 +137,13 @@ def test_the_harder_the_level_the_less_is_shown_of_a_person(bare: Street, monkey
 
 def test_whoever_is_hidden_at_one_level_is_hidden_at_the_next(bare: Street, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Slot] = []
-    in_front = Street._in_front
+    occlude = Scene.occlude
 
-    def counted(self: Street, image: object, labels: object, slot: Slot, *rest: object) -> None:
-        drawn.append(slot)
-        in_front(self, image, labels, slot, *rest)  # type: ignore[arg-type]
+    def counted(self: Scene, tall: int, frame: Box, rng: np.random.Generator) -> None:
+        drawn.append(self.slot)
+        occlude(self, tall, frame, rng)
 
-    monkeypatch.setattr(Street, "_in_front", counted)
+    monkeypatch.setattr(Scene, "occlude", counted)
     hidden = []
     for name in DIFFICULTIES:
         drawn.clear()

@@ -1,5 +1,6 @@
 """People from photographs on simulated streets: exact labels, pure in seed and slot."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from PIL import Image
 from data.photographs.library import Photos
 from data.simulators.layouts import Slot
 from data.simulators.street.cutouts import Cutout, bent, cutout, mirrored, random_bend, resized, side_strip
-from data.simulators.street.simulator import Street, people
+from data.simulators.street.people import people
+from data.simulators.street.simulator import Street
 from parsing.errors import InputError
 from parsing.labels import label_set
 
@@ -125,3 +127,19 @@ def test_a_photo_whose_labels_show_nobody_is_refused(photos: Photos, tmp_path: P
     (tmp_path / "meta.json").write_text((photos.root / "meta.json").read_text())
     with pytest.raises(InputError, match="00 show nobody"):
         cutout(Photos(tmp_path), "00")
+
+
+def test_palette_labels_are_their_numbers_and_doubts_are_kept_once(
+    photos: Photos, street: Street, tmp_path: Path
+) -> None:
+    root = shutil.copytree(photos.root, tmp_path / "palette")
+    for path in (root / "parts").iterdir():
+        with Image.open(path) as grey:
+            numbers = Image.fromarray(np.asarray(grey))
+        numbers.putpalette([v for n in range(256) for v in (7 - n % 8, 0, 0)])  # dark reds: luminances below 8
+        numbers.save(path)
+    coloured = replace(street, root=root)
+    for slot in (SLOT, replace(SLOT, person=1)):
+        assert np.array_equal(coloured.shoot(slot)[1], street.shoot(slot)[1])
+    (note,) = coloured.notes
+    assert "of no palette known for street" in note
