@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from .words import endings, listed
+from parsing.words import listed
+
+from .words import endings
 
 Modality = Literal["visible", "infrared"]
 Skip = Literal["nothing", "sysu-same-place", "same-identity-and-camera"]

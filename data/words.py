@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
+from parsing.words import listed
+
 
 def is_text(name: str) -> bool:
     """Whether a file name is UTF-8; the file system's other bytes come as lone surrogates."""
@@ -17,15 +19,6 @@ def is_text(name: str) -> bool:
 def printable(name: str) -> str:
     """`name`, with bytes that are no UTF-8 written out."""
     return name if is_text(name) else ascii(name)
-
-
-def listed(names: Sequence[str], most: int = 5) -> str:
-    """The first of `names`, and how many more there are.
-
-    >>> listed(["anna", "ben", "cora"], 2)
-    'anna, ben and 1 more'
-    """
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def endings(others: Sequence[str]) -> str:

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from parsing.errors import InputError, MissingError
+from parsing.words import listed
 
 from ..records import DataSet, Finding, Modality, Protocol, Record, Trial
-from ..words import listed
 from .listing import cameras_of, list_below, read_words, require
 from .naming import DISTRACTORS, alike, by_level, by_pattern, recurring
 

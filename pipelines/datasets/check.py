@@ -8,8 +8,8 @@ from typing import Any
 from data.readers.listing import require
 from data.records import DataSet
 from data.registry import data_set, find_root, open_data_set
-from data.words import listed
 from parsing.errors import InputError
+from parsing.words import listed
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from parsing.errors import CacheError
 from parsing.images import UnreadableImageError, read_image
 from parsing.parsers.registry import ParserSpec
 from parsing.parsers.sources import SCHP
+from parsing.words import listed
 
 from ..parse.plan import shard_length
 from ..parse.run import ParseConfig, parse
@@ -64,9 +65,9 @@ class VerifyReport:
         lines = [f"repaired: {d.path} {d.what}" for d in self.repaired]
         lines += [f"{d.path} {d.what}" for d in self.damage]
         if self.readable:
-            lines.append(f"{len(self.readable)} images were unreadable and are not now: {_first(self.readable)}")
+            lines.append(f"{len(self.readable)} images were unreadable and are not now: {listed(self.readable, 10)}")
         if others := [name for name in self.unmasked if name not in self.readable]:
-            lines.append(f"note: {len(others)} images are recorded without a mask: {_first(others)}")
+            lines.append(f"note: {len(others)} images are recorded without a mask: {listed(others, 10)}")
         state = "whole" if self.sound else "damaged; --repair mends it"
         return [*lines, f"{self.path}: {self.images} masks in {self.shards} whole shards, {state}"]
 
@@ -175,7 +176,3 @@ def _images(config: VerifyConfig, found: Inspection, root: Path) -> list[str]:
                 "as they are; run the `cscl parse` that made it again"
             )
     return names
-
-
-def _first(names: Sequence[str]) -> str:
-    return ", ".join(names[:10]) + (" ..." if len(names) > 10 else "")

@@ -1,0 +1,20 @@
+"""`cscl demo`."""
+
+from pathlib import Path
+
+import click
+
+from .options import Place
+
+
+@click.command()
+@click.option("--out", type=Place, default=Path("demo"), help="Folder to write to; replaced if a demo made it.")
+@click.option("--seed", type=int, default=0, help="Of everything that is drawn at random.")
+def demo(out: Path, seed: int) -> None:
+    """Try everything on simulated pedestrians, without a download.
+
+    Makes a data set, parses it, trains and evaluates, and writes a page that shows each step.
+    """
+    from pipelines.demo import demo as run
+
+    click.echo(run(out, seed))
