@@ -1,74 +1,23 @@
 """The CSCL network and its total loss (Total of docs/method.md): L = L_id + L_tri + 0.35 L_par + ..."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Literal, cast
+from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .backbone import BACKBONES, STAGES, Backbone, BackboneName
+from .backbone import STAGES, Backbone
+from .config import LossConfig, ModelConfig
 from .icm import ICM_FORMS
 from .losses import DIVISION_FORMS, hard_triplet, parsing, part_identity, part_visibility, weighted_triplet
 from .neck import BNNeck
-from .pam import G_BOUNDS, PAM, PAM_GATES, PamGate
+from .pam import G_BOUNDS, PAM
 from .pooling import GEM_BOUNDS, GeM
-from .spam import PART_POOLINGS, SPAM, PartFeatures, PartPooling
+from .spam import SPAM, PartFeatures
 
 PAM_STAGES = (2, 3, 4)
-
-
-def _choose(what: str, given: str, choices: tuple[str, ...]) -> None:
-    if given not in choices:
-        raise ValueError(f"{what} = {given!r} is not known; choose one of {', '.join(choices)}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelConfig:
-    """What to build; without `pam` and `spam` a baseline (GeM, BNNeck), with `non_local` AGW's network.
-
-    identities: training identities, the classifiers' outputs. parts: Q, without background.
-    flipped: what a left-right flip does to the Q+1 classes: class c becomes flipped[c]; empty where no class
-        has a side. Used for the cached masks of the flipped image in `CSCL.embed`.
-    part_pooling: what SPAM pools under, its own parsing or a control without masks (`SPAM`). pulled: let the losses
-        that are not about P pull at it.
-    tau: v_q reaches 1 where part q covers this share of the image; 0.01 is about what half a pair of feet covers.
-    non_local_channels: in which the non-local blocks compare cells, 0 for half of theirs.
-    gem_learned: whether GeM's exponent is learned, from 3.
-    """
-
-    identities: int
-    backbone: BackboneName = "resnet50"
-    parts: int = 4
-    flipped: tuple[int, ...] = ()
-    pam: bool = True
-    pam_gate: PamGate = "parsing"
-    spam: bool = True
-    part_pooling: PartPooling = "parsing"
-    pulled: bool = False
-    non_local: bool = False
-    non_local_channels: int = 0
-    gem_learned: bool = True
-    part_dim: int = 512
-    tau: float = 0.01
-
-    def __post_init__(self) -> None:
-        _choose("backbone", self.backbone, BACKBONES)
-        _choose("pam_gate", self.pam_gate, PAM_GATES)
-        _choose("part_pooling", self.part_pooling, PART_POOLINGS)
-        for name in ("identities", "parts", "part_dim"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)}; give at least 1")
-        if self.non_local_channels < 0:
-            raise ValueError(f"non_local_channels = {self.non_local_channels}; give at least 0")
-        if not 0 < self.tau <= 1:
-            raise ValueError(f"tau = {self.tau}; give a share of the map's cells, above 0 and at most 1")
-        if self.flipped and sorted(self.flipped) != list(range(self.parts + 1)):
-            raise ValueError(
-                f"flipped = {self.flipped} does not permute the classes 0..{self.parts}; "
-                "leave it empty where no class has a side"
-            )
 
 
 @dataclass(eq=False)  # not frozen: Lightning Fabric walks over outputs and refuses frozen ones
@@ -216,44 +165,6 @@ class CSCL(nn.Module):
             raise ValueError(f"masks have shape {tuple(masks.shape)}; give ({batch}, {classes}, h, w)")
         if alpha is not None and alpha.shape != (batch,):
             raise ValueError(f"alpha has shape {tuple(alpha.shape)}; give ({batch},)")
-
-
-@dataclass(frozen=True, kw_only=True)
-class LossConfig:
-    """Weights (0 leaves a term out) and forms of the terms of L.
-
-    part_identity, part_triplet: weights of the mean over the parts beside 1 of the global feature, inside L_id and
-    L_tri. shown: of the visibility head's loss. balance: of L_par between the classes, see `losses.parsing`.
-    smoothing: of the identity labels. margin: of ICM and HcTri. triplet_margin: of the hard triplet alone.
-    """
-
-    identity: float = 1.0
-    part_identity: float = 1.0
-    triplet: float = 1.0
-    part_triplet: float = 1.0
-    parsing: float = 0.35
-    shown: float = 0.35
-    balance: float = 0.25
-    division: float = 0.5
-    icm: float = 0.0
-    smoothing: float = 0.1
-    triplet_form: Literal["weighted", "hard"] = "weighted"
-    triplet_margin: float = 0.3
-    division_form: Literal["attention", "features", "both", "mpanet"] = "attention"
-    icm_form: Literal["icm", "hc", "hctri"] = "icm"
-    margin: float = 0.3
-
-    def __post_init__(self) -> None:
-        _choose("triplet_form", self.triplet_form, ("weighted", "hard"))
-        _choose("division_form", self.division_form, tuple(DIVISION_FORMS))
-        _choose("icm_form", self.icm_form, tuple(ICM_FORMS))
-        for name in (f.name for f in fields(self) if not f.name.endswith("_form")):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise ValueError(f"{name} = {getattr(self, name)}; give a number of at least 0")
-        if self.balance > 1:
-            raise ValueError(f"balance = {self.balance}; give a number from 0 (pixels) to 1 (classes)")
-        if self.smoothing >= 1:
-            raise ValueError(f"smoothing = {self.smoothing}; give less than 1")
 
 
 class TotalLoss:

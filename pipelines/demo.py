@@ -25,8 +25,10 @@ from .parse.run import ParseConfig, parse
 from .recipes.reading import read_recipe
 from .retrieval.evaluate import Evaluation, evaluate
 from .retrieval.report import part_names, rankings
-from .runs.folder import load_model, read_run
-from .training.train import TrainConfig, train
+from .runs.folder import load_model
+from .runs.provenance import read_run
+from .training.config import TrainConfig
+from .training.train import train
 
 SIZE = (144, 72)
 TRAIN, TEST, SHOTS = 32, 16, 2

@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from parsing.errors import InputError, MissingError
 
@@ -49,6 +47,9 @@ class Permutations:
         self.path = path
         if not path.is_file():
             raise MissingError(f"there is no {path}; it is {PERMUTATIONS} of SYSU-MM01's evaluation kit")
+        from scipy.io import loadmat  # here: it takes half a second, which every command would wait for
+        from scipy.io.matlab import MatReadError
+
         try:
             self._cameras: Any = loadmat(path, variable_names=["rand_perm_cam"])["rand_perm_cam"]
         except (KeyError, ValueError, TypeError, OSError, NotImplementedError, MatReadError) as error:

@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
-from .base import Parser, Size
-from .described import Description
+
+if TYPE_CHECKING:  # torch is imported with an adapter: a command checks its arguments before
+    from .base import Parser
+    from .described import Description
 
 PARSERS = (
     "street", "schp-lip", "schp-atr", "schp-pascal",
@@ -32,7 +34,7 @@ class ParserSpec:
     weights: Path | None = None
     device: str = "cpu"
     labels: str | None = None
-    input_size: Size | None = None
+    input_size: tuple[int, int] | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     channels: str | None = None
@@ -48,7 +50,7 @@ class ParserSpec:
         return replace(self, weights=self.weights and self.weights.resolve(), labels=labels)
 
 
-def find_parser(spec: ParserSpec) -> Parser:
+def find_parser(spec: ParserSpec) -> "Parser":
     """Build and load the parser; InputError lists the names there are, or the options that it lacks or does not take.
 
     An adapter is imported here and not above: one with a missing extra must not be in the way of the others.
@@ -99,8 +101,10 @@ def _only(spec: ParserSpec, *taken: str) -> None:
             raise InputError(f"{given}: parser {spec.name} does not take it")
 
 
-def _described(spec: ParserSpec) -> Description:
+def _described(spec: ParserSpec) -> "Description":
     """Label set and input size, which a file cannot do without, and those of the others that were given, in [0, 1]."""
+    from .described import Description
+
     _only(spec, *DESCRIPTION)
     if spec.labels is None or spec.input_size is None:
         raise InputError(f"--parser {spec.name}: say what it answers and takes, with --labels NAME --input HxW")

@@ -1,13 +1,22 @@
 """Where the weights of parsers come from: the published ones by name, and fetching those before torch is loaded."""
 
+import json
 import re
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from safetensors import safe_open
+
 from ..errors import InputError, MissingError
 from .hub import cached_folder, hub_folder
 
+BUILT_IN = Path(__file__).parents[1] / "weights" / "street.safetensors"
+"""The weights of the parser `street`, part of the package."""
+BUILT_IN_LICENCE = (
+    "weights MIT (cscl); trained on Clothing Co-Parsing photographs, Apache-2.0 (Yang, Luo and Lin, CVPR 2014), from "
+    "the ImageNet weights of EfficientNet-Lite0, Apache-2.0"
+)
 SCHP_LICENCE = "MIT (Self-Correction Human Parsing)"
 SCHP_FILE = "model.safetensors"
 DRIVE = "https://drive.google.com/drive/folders/1uOaQCpNtosIjEL2phQKEdiYd0Td18jNo"
@@ -72,6 +81,13 @@ def fetch(parser: str, weights: Path | None = None, remote_code: str | None = No
         schp_file(parser)
     elif kind == "hf" and place:
         hf_files(place, remote_code == place)
+
+
+def built_in_size() -> tuple[int, int]:
+    """Return the (height, width) of the built-in parser's input, read from its file without importing torch."""
+    with safe_open(BUILT_IN, "numpy") as stored:
+        height, width = json.loads(stored.metadata()["network"])["input_size"]
+    return height, width
 
 
 def at_hand(parser: str) -> bool:

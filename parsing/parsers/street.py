@@ -16,12 +16,8 @@ from ..errors import InputError, MissingError
 from ..labels import label_set
 from .base import NetworkParser, Size
 from .folding import fold_batch_norms, fold_segformer
+from .sources import BUILT_IN, BUILT_IN_LICENCE
 
-BUILT_IN = Path(__file__).parents[1] / "weights" / "street.safetensors"
-LICENCE = (
-    "weights MIT (cscl); trained on Clothing Co-Parsing photographs, Apache-2.0 (Yang, Luo and Lin, CVPR 2014), from "
-    "the ImageNet weights of EfficientNet-Lite0, Apache-2.0"
-)
 FORMAT = "cscl-street-2"
 
 
@@ -54,7 +50,7 @@ class StreetParser(NetworkParser):
     """`street`, from the package or (`file`) as `cscl parser train` wrote it."""
 
     labels = label_set("street")
-    licence = LICENCE
+    licence = BUILT_IN_LICENCE
 
     def __init__(self, file: Path | None = None, device: str | torch.device = "cpu") -> None:
         self.name = "street"

@@ -5,9 +5,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from parsing.labels import LABEL_SETS, label_set
-from parsing.parsers.base import Size
-from parsing.parsers.sources import HUB_MODELS, SCHP, SCHP_LICENCE, at_hand
-from parsing.parsers.street import StreetParser
+from parsing.parsers.sources import BUILT_IN_LICENCE, HUB_MODELS, SCHP, SCHP_LICENCE, at_hand, built_in_size
 
 
 @dataclass(frozen=True)
@@ -50,8 +48,7 @@ class ParserList:
 
 def list_parsers() -> ParserList:
     """Look at the package and at the download cache; nothing is downloaded."""
-    street = StreetParser()
-    rows = [_row("street", street.labels.name, street.input_size, street.licence, "in the package", True)]
+    rows = [_row("street", "street", built_in_size(), BUILT_IN_LICENCE, "in the package", True)]
     rows += [_row(name, p.labels, p.input_size, SCHP_LICENCE, p.source, at_hand(name)) for name, p in SCHP.items()]
     hf = "" if find_spec("transformers") else 'pip install "cscl[hf]"'
     rows += [
@@ -84,7 +81,7 @@ def list_parsers() -> ParserList:
 
 
 def _row(
-    name: str, labels: str, size: Size | None, licence: str, source: str, here: bool, needs: str = ""
+    name: str, labels: str, size: tuple[int, int] | None, licence: str, source: str, here: bool, needs: str = ""
 ) -> ParserRow:
     classes, shown = label_set(labels).classes, f"{size[0]}x{size[1]}" if size else "its own"
     return ParserRow(name, labels, classes, shown, licence, source, "here" if here else "not here", needs)

@@ -13,11 +13,8 @@ from typing import Any, Literal
 
 import tomli_w
 
-from cscl.backbone import BackboneName
-from cscl.model import LossConfig, ModelConfig
-from cscl.pam import PamGate
-from cscl.spam import PartPooling
-from data.loading.transforms import AugmentConfig
+from cscl.config import BackboneName, LossConfig, ModelConfig, PamGate, PartPooling
+from data.loading.augmentation import AugmentConfig
 from parsing.errors import InputError, MissingError
 
 _BASELINE: dict[str, Any] = {

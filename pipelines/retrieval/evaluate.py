@@ -18,7 +18,8 @@ from parsing.schemes import part_scheme
 
 from ..devices import find_device
 from ..runs.embed import embed, from_root
-from ..runs.folder import RunInfo, describe, load_model, open_images, read_run, write_file
+from ..runs.folder import load_model
+from ..runs.provenance import RunInfo, describe, open_images, read_run, write_file
 from ..runs.scores import Result, averaged, score
 from .part_table import PartTable, averaged_parts, first_other_image, measure_parts
 from .report import draw_figures, part_names

@@ -21,7 +21,8 @@ from parsing.images import UnreadableImageError, read_image
 from ..devices import find_device
 from ..pages.sheets import RankedRow, Shot, ranked_gallery
 from ..runs.embed import embed
-from ..runs.folder import load_model, read_run
+from ..runs.folder import load_model
+from ..runs.provenance import read_run
 from .report import part_names
 
 SHOWN = 12

@@ -22,7 +22,8 @@ from parsing.errors import InputError, MissingError
 from pipelines.recipes.reading import Recipe
 from pipelines.retrieval.evaluate import Evaluation, evaluate, evaluate_runs
 from pipelines.runs.folder import load_model
-from pipelines.training.train import TrainConfig, train
+from pipelines.training.config import TrainConfig
+from pipelines.training.train import train
 
 
 @pytest.fixture(scope="module")

@@ -29,9 +29,11 @@ from pipelines.masks.info import info as masks_info
 from pipelines.parse.run import ParseConfig, parse
 from pipelines.recipes.reading import Recipe, read_recipe
 from pipelines.retrieval.evaluate import evaluate
-from pipelines.runs.folder import RunInfo, load_model, open_images, read_run
+from pipelines.runs.folder import load_model
+from pipelines.runs.provenance import RunInfo, open_images, read_run
 from pipelines.training.batches import Batches
-from pipelines.training.train import TrainConfig, train
+from pipelines.training.config import TrainConfig
+from pipelines.training.train import train
 from pipelines.training.validation import Validation
 
 MakeRecipe = Callable[..., Recipe]
