@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from .ending import OrderedGroup, print_result, print_values
-from .options import DATA_SETS, Place, decorate, json_option, pattern_option, photos_option
+from .options import DATA_SETS, Existing, NewFile, Place, decorate, json_option, pattern_option, photos_option
 
 
 @click.group(cls=OrderedGroup)
@@ -54,7 +54,7 @@ simulation_options = decorate(
     ),
     click.option("--seed", type=int, default=0, help="Of everything that is drawn at random."),
     overwrite_option,
-    click.option("--sheet", type=Place, help="Also write a contact sheet to this PNG."),
+    click.option("--sheet", type=NewFile(".png"), help="Also write a contact sheet to this PNG."),
     json_option,
 )
 
@@ -103,7 +103,7 @@ def street(sheet: Path | None, as_json: bool, **options: Any) -> None:
 
 
 @make.command()
-@click.option("--ccp", type=Place, required=True, help="A clone of bearpaw/clothing-co-parsing.")
+@click.option("--ccp", type=Existing(folder=True), required=True, help="A clone of bearpaw/clothing-co-parsing.")
 @new_folder_option
 @overwrite_option
 @json_option

@@ -5,16 +5,19 @@ from typing import Any
 import click
 
 from .ending import print_values
-from .options import Place, flip_option, json_option
+from .options import NewFile, Place, flip_option, json_option
 
 
 @click.command()
 @click.option("--run", type=Place, required=True, help="The run's folder.")
-@click.option("--out", type=Place, help="The file, .onnx.  [default: model.onnx in the run]")
+@click.option("--out", type=NewFile(".onnx"), help="The file, .onnx.  [default: model.onnx in the run]")
 @flip_option
 @json_option
 def export(as_json: bool, **options: Any) -> None:
     """Write a run's embedder as an ONNX file, checked against torch."""
+    from pipelines.runs.provenance import check_trained
+
+    check_trained(options["run"])
     from pipelines.retrieval.onnx_export import AGREEMENT, OPSET
     from pipelines.retrieval.onnx_export import export as run
 

@@ -6,10 +6,12 @@ from typing import Any
 
 import click
 
+from pipelines.images import find_images
+
 from .ending import OrderedGroup, print_result, print_values
 from .masks_export import export_masks
 from .masks_import import import_masks
-from .options import ExistingFile, Place, device_option, json_option, root_option, worst_option
+from .options import Existing, Place, device_option, json_option, open_cache, root_option, worst_option
 
 
 @click.group(cls=OrderedGroup)
@@ -31,12 +33,16 @@ def info(file: Path, as_json: bool) -> None:
 @click.argument("cache", metavar="FILE", type=Place)
 @click.option("--repair", is_flag=True, help="Parse damaged masks again, rebuild the index, remove leftovers.")
 @root_option
-@click.option("--weights", type=ExistingFile(), help="The parser's weights, if they are not its own.")
+@click.option("--weights", type=Existing(file=True), help="The parser's weights, if they are not its own.")
 @device_option
 @click.option("--workers", type=click.IntRange(0), help="Processes, as for `cscl parse`.")
 @json_option
 def verify(as_json: bool, **options: Any) -> None:
     """Check every byte of a cache; exit code 1 if it is damaged."""
+    from parsing.cache.index import shards_of
+
+    if not shards_of(options["cache"]):
+        open_cache(options["cache"])  # neither index nor shards: its error says so
     from pipelines.masks.verify import VerifyConfig
     from pipelines.masks.verify import verify as run
 
@@ -58,6 +64,8 @@ masks.add_command(import_masks)
 @json_option
 def compare(as_json: bool, **options: Any) -> None:
     """Compare two caches: IoU of their masks, least similar images."""
+    open_cache(options["first"])
+    open_cache(options["second"])
     from pipelines.masks.compare import compare as run
 
     print_result(run(**options), as_json)
@@ -70,6 +78,8 @@ def compare(as_json: bool, **options: Any) -> None:
 @json_option
 def score(file: Path, scheme: str | None, root: Path | None, as_json: bool) -> None:
     """Score a simulated data set's masks: IoU with the true labels."""
+    cache = open_cache(file)
+    find_images(file, cache.root, root)
     from pipelines.masks.score import score_masks
 
     print_result(score_masks(file, scheme, root), as_json)
@@ -84,6 +94,7 @@ def score(file: Path, scheme: str | None, root: Path | None, as_json: bool) -> N
 @json_option
 def report(as_json: bool, **options: Any) -> None:
     """Write a page about a cache: counts, classes, failures, gallery."""
+    open_cache(options["file"])
     from pipelines.masks.report import ReportConfig
     from pipelines.masks.report import report as run
 

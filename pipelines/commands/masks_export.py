@@ -7,7 +7,7 @@ import click
 from parsing.words import listed
 
 from .ending import print_values, resumable
-from .options import FileSize, Place, json_option
+from .options import FileSize, Place, json_option, open_cache
 
 
 @click.command("export")
@@ -26,9 +26,7 @@ def export_masks(as_json: bool, **options: Any) -> None:
 
     docs/reuse.md has a recipe for each project.
     """
-    from parsing import MaskCache
-
-    MaskCache(options["file"])
+    open_cache(options["file"])
     from pipelines.masks.export import ExportConfig, export
 
     with resumable("files that are there are whole, the same command continues"):

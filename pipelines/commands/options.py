@@ -2,11 +2,15 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from parsing.errors import MissingError
+from parsing.errors import InputError, MissingError
+
+if TYPE_CHECKING:
+    from parsing import MaskCache
+    from parsing.parsers.registry import ParserSpec
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Place = click.Path(path_type=Path)
@@ -14,17 +18,38 @@ Place = click.Path(path_type=Path)
 DATA_SETS = click.Choice(("sysu", "regdb", "llcm", "folder"))
 
 
-class ExistingFile(click.Path):
-    """A file that must be there; MissingError names the option, before anything heavy is imported."""
+class Existing(click.Path):
+    """A file or folder that must be there; MissingError names the option, before anything heavy is imported."""
 
-    def __init__(self) -> None:
+    def __init__(self, file: bool = False, folder: bool = False) -> None:
         super().__init__(path_type=Path)
+        self.file, self.folder = file, folder
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        path = super().convert(value, param, ctx)
-        if not Path(path).is_file():
-            raise MissingError(f"{param.opts[0] if param else 'file'} {path}: there is no such file")
+        path = Path(super().convert(value, param, ctx))
+        if not (self.file and path.is_file()) and not (self.folder and path.is_dir()):
+            kind = " or ".join(["file"] * self.file + ["folder"] * self.folder)
+            raise MissingError(f"{_called(param)}{path}: there is no such {kind}")
         return path
+
+
+class NewFile(click.Path):
+    """A file to be written, whose name must end in `ending`."""
+
+    def __init__(self, ending: str) -> None:
+        super().__init__(path_type=Path)
+        self.ending = ending
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = Path(super().convert(value, param, ctx))
+        if path.suffix.lower() != self.ending:
+            raise InputError(f"{_called(param)}{path}: give a file name that ends in {self.ending}")
+        return path
+
+
+def _called(param: click.Parameter | None) -> str:
+    """Return the option's name and a space; an argument has no name that the user knows."""
+    return f"{param.opts[0]} " if isinstance(param, click.Option) else ""
 
 
 class HeightWidth(click.ParamType):
@@ -71,7 +96,7 @@ size_option = click.option("--size", type=HeightWidth(), default="288x144", help
 root_option = click.option("--root", type=Place, help="The images' folder, if they have moved since they were parsed.")
 out_cache_option = click.option("--out", type=Place, help="The cache's index file.  [default: data/DATASET_masks.h5]")
 photos_option = click.option(
-    "--photos", type=Place, required=True, help="Annotated photographs: photos/, parts/, meta.json."
+    "--photos", type=Existing(folder=True), required=True, help="Annotated photographs: photos/, parts/, meta.json."
 )
 worst_option = click.option(
     "--worst", type=click.IntRange(0), default=10, help="How many of the images that agree least to name."
@@ -80,7 +105,7 @@ pattern_option = click.option(
     "--pattern", help="folder: where paths name person and camera, as in '{identity}/{camera}/*'.  [default: by level]"
 )
 parser_options = decorate(
-    click.option("--weights", type=ExistingFile(), help="The parser's weights, instead of its own."),
+    click.option("--weights", type=Existing(file=True), help="The parser's weights, instead of its own."),
     click.option("--labels", metavar="NAME", help="hf, smp, torchscript, onnx: label set of the answer, or TOML."),
     click.option("--input", "input_size", type=HeightWidth(), help="hf, smp, torchscript, onnx: size of the input."),
     click.option("--mean", type=float, nargs=3, help="smp, torchscript, onnx: three numbers.  [default: ImageNet's]"),
@@ -93,7 +118,7 @@ parser_options = decorate(
 """What describes a parser beside its name; `take_parser` takes it out of the options again."""
 
 
-def take_parser(name: str, device: str, options: dict[str, Any]) -> Any:
+def take_parser(name: str, device: str, options: dict[str, Any], fetching: bool = True) -> "ParserSpec":
     """Return the ParserSpec of what `parser_options` added to `options`, which it removes from them.
 
     Its weights are fetched from the hub, if they come from there, before torch is imported: without a network the
@@ -102,5 +127,13 @@ def take_parser(name: str, device: str, options: dict[str, Any]) -> Any:
     from parsing.parsers.registry import OPTIONS, ParserSpec
     from parsing.parsers.sources import fetch
 
-    fetch(name, options["weights"], options["remote_code"])
+    if fetching:
+        fetch(name, options["weights"], options["remote_code"])
     return ParserSpec(name, device=device, **{field: options.pop(field) for field in OPTIONS})
+
+
+def open_cache(file: Path) -> "MaskCache":
+    """Open a mask cache before the pipelines, which import torch; errors as those of MaskCache."""
+    from parsing import MaskCache
+
+    return MaskCache(file)

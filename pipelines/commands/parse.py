@@ -7,7 +7,7 @@ import click
 from parsing.errors import CsclError
 from parsing.words import listed
 
-from .ending import print_values, resumable
+from .ending import print_result, print_values, resumable
 from .options import (
     DATA_SETS,
     Place,
@@ -38,9 +38,10 @@ from .options import (
 @click.option("--overwrite", is_flag=True, help="Replace an existing cache.")
 @click.option("--limit", type=int, help="Parse at most this many images, spread over the data set.")
 @pattern_option
+@click.option("--dry-run", is_flag=True, help="Print what would be done, and what is done already.")
 @parser_options
 @json_option
-def parse(as_json: bool, **options: Any) -> None:
+def parse(dry_run: bool, as_json: bool, **options: Any) -> None:
     """Stage 1: parse the images of a data set into a mask cache.
 
     A human parser labels the body parts in every image; the masks go into HDF5 shards beside the index file.
@@ -48,9 +49,14 @@ def parse(as_json: bool, **options: Any) -> None:
     from data.registry import find_root
     from pipelines.parse.config import ParseConfig
 
-    parser = take_parser(options.pop("parser"), options.pop("device"), options)
+    parser = take_parser(options.pop("parser"), options.pop("device"), options, fetching=not dry_run)
     config = ParseConfig(parser=parser, **options)
     find_root(config.dataset, config.root)
+    if dry_run:
+        from pipelines.parse.preview import preview
+
+        print_result(preview(config), as_json)
+        return
     from pipelines.parse.run import parse as run
 
     with resumable("finished shards are kept, the same command continues"):

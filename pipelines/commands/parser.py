@@ -10,7 +10,9 @@ from parsing.errors import InputError
 
 from .ending import OrderedGroup, print_result, print_values
 from .options import (
+    Existing,
     HeightWidth,
+    NewFile,
     Place,
     device_option,
     flip_option,
@@ -37,7 +39,12 @@ def list_(as_json: bool) -> None:
 
 @parser.command()
 @photos_option
-@click.option("--out", type=Place, required=True, help="The weights' file, .safetensors; a log is written beside it.")
+@click.option(
+    "--out",
+    type=NewFile(".safetensors"),
+    required=True,
+    help="The weights' file, .safetensors; a log is written beside it.",
+)
 @click.option("--init", type=Place, help="Weights to start from: a file, or `street` for the built-in ones.")
 @click.option("--recipe", type=Place, help="A TOML file.  [default: street, the built-in parser's]")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change an entry of the recipe: epochs=8.")
@@ -68,7 +75,7 @@ def train(
 @click.option(
     "--width", "widths", type=click.IntRange(4), multiple=True, help="Score crops reduced to it too; may repeat."
 )
-@click.option("--sheet", type=Place, help="PNG to write: best, median and worst answers in each spectrum.")
+@click.option("--sheet", type=NewFile(".png"), help="PNG to write: best, median and worst answers in each spectrum.")
 @click.option("--scheme", help="Compare in a part scheme; a parser of another label set needs one.")
 @click.option("--border", type=click.IntRange(0), default=0, help="Leave out pixels this near to another true class.")
 @flip_option
@@ -105,7 +112,7 @@ def _read_setting(text: str) -> dict[str, Any]:
 @parser.command()
 @click.argument("first")
 @click.argument("second")
-@click.option("--images", type=Place, required=True, help="A folder of images, at any depth.")
+@click.option("--images", type=Existing(folder=True), required=True, help="A folder of images, at any depth.")
 @click.option("--scheme", help="Compare in a part scheme; parsers of different label sets need one.")
 @click.option("--size", type=HeightWidth(), default="288x144", help="Height and width of the compared masks.")
 @click.option("--batch-size", type=click.IntRange(1), default=8, help="Images per batch.")

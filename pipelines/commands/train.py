@@ -6,8 +6,22 @@ from typing import Any
 
 import click
 
+from pipelines.images import find_images
+
 from .ending import print_values, resumable
-from .options import Place, device_option, json_option, root_option
+from .options import Place, device_option, json_option, open_cache, root_option
+
+
+def _list_recipes(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
+    """Print the shipped recipes for `--recipe list` and end; eager, so that no other option is needed."""
+    if value != Path("list"):
+        return value
+    from pipelines.recipes.reading import about, shipped
+
+    names = shipped()
+    for name in names:
+        click.echo(f"{name:{max(map(len, names))}s}  {about(name)}")
+    ctx.exit()
 
 
 @click.command()
@@ -16,7 +30,13 @@ from .options import Place, device_option, json_option, root_option
 @click.option(
     "--method", type=click.Choice(("cscl", "baseline", "agw")), help="baseline: the same code with CSCL's parts off."
 )
-@click.option("--recipe", type=Place, help="A TOML file or the name of a shipped recipe.  [default: cscl]")
+@click.option(
+    "--recipe",
+    type=Place,
+    callback=_list_recipes,
+    is_eager=True,
+    help="A TOML file or a shipped recipe; `list` prints these.  [default: cscl]",
+)
 @click.option("--set", "changes", multiple=True, metavar="A.B=C", help="Change an entry of the recipe; may repeat.")
 @root_option
 @click.option("--resume", is_flag=True, help="Continue the run from its last checkpoint.")
@@ -33,22 +53,23 @@ def train(
     **options: Any,
 ) -> None:
     """Stage 2: train CSCL, or a baseline, on a mask cache."""
-    from parsing import MaskCache
     from pipelines.recipes.reading import read_recipe
+    from pipelines.training.config import TrainConfig
 
-    cache = MaskCache(masks)
+    cache = open_cache(masks)
     if run is None:
         run = Path("runs") / f"{cache.data_set}-{method or 'cscl'}"
     if options["resume"] and not (recipe or changes or method):
         recipe = run / "recipe.toml"
-    wanted = read_recipe(recipe, changes, method)
+    config = TrainConfig(masks, run, read_recipe(recipe, changes, method), **options)
+    config.check_run()
+    find_images(masks, cache.root, config.root)
     from pipelines.training.processes import is_first
-    from pipelines.training.train import TrainConfig
     from pipelines.training.train import train as start
 
     again = f"cscl train --masks {shlex.quote(str(masks))} --run {shlex.quote(str(run))} --resume"
     with resumable(f"`{again}` continues"):
-        start(TrainConfig(masks, run, wanted, **options))
+        start(config)
     if is_first():
         evaluation = f"cscl evaluate --run {shlex.quote(str(run))}"
         print_values({"run": run}, [f"{run}: trained; `{evaluation}` scores it"], as_json)

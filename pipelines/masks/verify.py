@@ -20,6 +20,7 @@ from parsing.parsers.registry import ParserSpec
 from parsing.parsers.sources import SCHP
 from parsing.words import listed
 
+from ..images import find_images
 from ..parse.plan import shard_length
 from ..parse.run import ParseConfig, parse
 
@@ -141,7 +142,7 @@ def _parse_again(config: VerifyConfig, found: Inspection, readable: Sequence[str
             f"{config.cache} was made by {made_by['parser']}, whose files it does not know; "
             f"run the `cscl {command}` that made it again, which mends it"
         )
-    root = _root(config, found)
+    root = find_images(config.cache, _root(config, found), config.root)
     wanted = frozenset(readable)
     again = frozenset(
         name

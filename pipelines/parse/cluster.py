@@ -19,6 +19,7 @@ from distributed.core import Status
 from tqdm import tqdm
 
 from parsing.errors import CsclError, InputError, MissingError
+from parsing.stopping import block_interrupts
 
 from ..devices import find_device
 from .config import ParseConfig
@@ -54,6 +55,7 @@ class OwnWorkers:
 
     def __init__(self, cluster: SpecCluster, wanted: Sequence[dict[str, object]]) -> None:
         self.cluster = cluster
+        cluster.loop.add_callback(block_interrupts)  # its thread starts the workers
         cluster.worker_spec.update(enumerate(wanted))
         self.starting: concurrent.futures.Future[None] | None = None
         self.failures = 0

@@ -5,7 +5,7 @@ import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from data.records import Record
 from parsing.cache.index import build_index, orphans, shard_folder, shards_of
@@ -18,7 +18,9 @@ from parsing.labels import LabelSet
 
 from .config import ParseConfig
 from .site import Site, versions
-from .task import ShardTask
+
+if TYPE_CHECKING:
+    from .task import ShardTask
 
 MOST_IN_A_SHARD = 1024
 
@@ -127,8 +129,10 @@ def shard_length(images: int) -> int:
 
 def plan_shards(
     config: ParseConfig, root: Path, records: Sequence[Record], attributes: Mapping[str, Any], lock: Lock
-) -> list[ShardTask]:
+) -> list["ShardTask"]:
     """One task a shard, in order."""
+    from .task import ShardTask  # imports torch, which --dry-run does without
+
     if not records:
         raise InputError(f"{config.dataset}: there is no image under {root}")
     size, folder = shard_length(len(records)), shard_folder(config.index).resolve()

@@ -12,6 +12,7 @@ from parsing.errors import CsclError, InputError, MissingError
 from parsing.labels import label_set
 from parsing.schemes import part_scheme
 
+from ..images import find_images
 from ..recipes.reading import Recipe, read_recipe
 
 
@@ -46,6 +47,12 @@ def write_file(path: Path, content: bytes) -> None:
         raise CsclError(f"{path} could not be written: {error.strerror or error}") from error
 
 
+def check_trained(run: Path) -> None:
+    """Raise MissingError if `run` holds no trained weights, before torch is imported to read them."""
+    if not (run / "model.safetensors").is_file():
+        raise MissingError(f"{run} holds no model.safetensors; give the folder of a finished `cscl train --run`")
+
+
 def read_run(run: Path) -> tuple[Recipe, RunInfo]:
     """Recipe and provenance of a run."""
     if not (run / "run.json").is_file():
@@ -59,7 +66,7 @@ def read_run(run: Path) -> tuple[Recipe, RunInfo]:
 
 def open_images(run: Path, info: RunInfo, root: Path | None, permutations: Path | None = None) -> DataSet:
     """The data set a run was trained on, where it lay then or below `root`."""
-    place = root or Path(os.path.normpath(run.resolve() / info.root))
+    place = find_images(run, Path(os.path.normpath(run.resolve() / info.root)), root)
     return open_data_set(info.data_set, place, permutations, info.pattern)
 
 

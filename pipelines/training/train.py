@@ -18,6 +18,7 @@ from parsing.cache.reader import MaskCache
 from parsing.errors import InputError
 from parsing.schemes import part_scheme
 
+from ..images import find_images
 from ..recipes.reading import Recipe
 from ..runs.folder import read_state
 from ..runs.provenance import RunInfo, write_file
@@ -47,7 +48,7 @@ def train(config: TrainConfig) -> Path:
             f"{config.masks} was imported without a data set, so nobody in it has an identity; import it again with "
             f"--dataset, one of {', '.join(DATA_SETS)}"
         )
-    data_set = open_data_set(cache.data_set, config.root or cache.root, pattern=cache.pattern)
+    data_set = open_data_set(cache.data_set, find_images(config.masks, cache.root, config.root), pattern=cache.pattern)
     records = with_masks(data_set.train(recipe.data.split), cache)
     chosen_on: tuple[Record, ...] = ()
     if recipe.data.select == "val":
