@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 
 from ..errors import CacheError, MissingError
+from ..words import quoted
 from .index import SHARD_NAME, orphans, shard_folder, shards_of
 from .sealed import file_hash, is_sealed
 from .shard import Columns, OtherVersionError, read_columns
@@ -50,7 +51,7 @@ def inspect_cache(index: Path, counted: Callable[[int], object] = lambda shards:
     """
     present = shards_of(index)
     if not index.is_file() and not present:
-        raise MissingError(f"no mask cache at {index}; `cscl parse --dataset NAME --out {index}` makes one")
+        raise MissingError(f"no mask cache at {index}; `cscl parse --dataset NAME --out {quoted(index)}` makes one")
     damage: list[Damage] = []
     attributes, expected, hashes = _read_index(index, damage)
     names = sorted(expected) if expected is not None else [f"{i:05d}.h5" for i in range(_last(present) + 1)]

@@ -1,5 +1,6 @@
 """Options and parameter types that several commands share, so that one name means one thing everywhere."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -26,7 +27,7 @@ class Existing(click.Path):
         self.file, self.folder = file, folder
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        path = Path(super().convert(value, param, ctx))
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
         if not (self.file and path.is_file()) and not (self.folder and path.is_dir()):
             kind = " or ".join(["file"] * self.file + ["folder"] * self.folder)
             raise MissingError(f"{_called(param)}{path}: there is no such {kind}")
@@ -41,7 +42,7 @@ class NewFile(click.Path):
         self.ending = ending
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        path = Path(super().convert(value, param, ctx))
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
         if path.suffix.lower() != self.ending:
             raise InputError(f"{_called(param)}{path}: give a file name that ends in {self.ending}")
         return path

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from parsing.errors import InputError
+from parsing.words import quoted
 
 from .ending import OrderedGroup, print_result, print_values
 from .options import (
@@ -63,7 +64,7 @@ def train(
     from pipelines.parsers.train import read_parser_recipe, train_parser
 
     train_parser(photos, out, read_parser_recipe(recipe, changes), init, device)
-    weights = f"--weights {shlex.quote(str(out))}"
+    weights = f"--weights {quoted(out)}"
     line = f"{out}: trained; `cscl parse {weights}` uses it, `cscl parser score {weights}` scores it"
     print_values({"weights": out}, [line], as_json)
 

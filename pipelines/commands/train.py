@@ -1,11 +1,11 @@
 """`cscl train`: stage 2."""
 
-import shlex
 from pathlib import Path
 from typing import Any
 
 import click
 
+from parsing.words import quoted
 from pipelines.images import find_images
 
 from .ending import print_values, resumable
@@ -67,9 +67,9 @@ def train(
     from pipelines.training.processes import is_first
     from pipelines.training.train import train as start
 
-    again = f"cscl train --masks {shlex.quote(str(masks))} --run {shlex.quote(str(run))} --resume"
+    again = f"cscl train --masks {quoted(masks)} --run {quoted(run)} --resume"
     with resumable(f"`{again}` continues"):
         start(config)
     if is_first():
-        evaluation = f"cscl evaluate --run {shlex.quote(str(run))}"
+        evaluation = f"cscl evaluate --run {quoted(run)}"
         print_values({"run": run}, [f"{run}: trained; `{evaluation}` scores it"], as_json)

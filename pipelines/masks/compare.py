@@ -21,7 +21,8 @@ class Agreement:
 
     worst: image and its own mIoU in [0, 1] over the classes that occur in either mask, least first.
     only_first, only_second: images that the other cache lacks. unreadable: shared images without a mask in one.
-    equal: shared images with the same mask in both. other_size: shared images whose source differs in size, which are perhaps not the same images.
+    equal: shared images with the same mask in both.
+    other_size: shared images whose source differs in size, which are perhaps not the same images.
     """
 
     first: Path

@@ -55,7 +55,8 @@ class OwnWorkers:
 
     def __init__(self, cluster: SpecCluster, wanted: Sequence[dict[str, object]]) -> None:
         self.cluster = cluster
-        cluster.loop.add_callback(block_interrupts)  # its thread starts the workers
+        # the thread of its loop starts the workers
+        cluster.loop.add_callback(block_interrupts)  # type: ignore[union-attr]
         cluster.worker_spec.update(enumerate(wanted))
         self.starting: concurrent.futures.Future[None] | None = None
         self.failures = 0

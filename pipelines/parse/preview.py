@@ -35,9 +35,10 @@ class Preview:
         return {**asdict(self), "path": str(self.path), "root": str(self.root)}
 
     def lines(self) -> list[str]:
+        left = self.images - self.done_images
         lines = [
             f"{self.path}: {self.images} images of {self.root} in {self.shards} shards",
-            f"{self.done_images} images in {self.done_shards} shards are done, {self.images - self.done_images} to parse",
+            f"{self.done_images} images in {self.done_shards} shards are done, {left} to parse",
         ]
         if self.other:
             lines.append(f"note: it was made with another {listed(self.other)}: give --overwrite or another --out")

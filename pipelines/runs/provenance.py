@@ -11,6 +11,7 @@ from data.registry import open_data_set
 from parsing.errors import CsclError, InputError, MissingError
 from parsing.labels import label_set
 from parsing.schemes import part_scheme
+from parsing.words import quoted
 
 from ..images import find_images
 from ..recipes.reading import Recipe, read_recipe
@@ -56,7 +57,7 @@ def check_trained(run: Path) -> None:
 def read_run(run: Path) -> tuple[Recipe, RunInfo]:
     """Recipe and provenance of a run."""
     if not (run / "run.json").is_file():
-        raise MissingError(f"{run} is no run: it holds no run.json; `cscl train --run {run}` makes one")
+        raise MissingError(f"{run} is no run: it holds no run.json; `cscl train --run {quoted(run)}` makes one")
     try:
         info = RunInfo(**json.loads((run / "run.json").read_text(encoding="utf-8")))
     except (json.JSONDecodeError, TypeError) as error:

@@ -76,3 +76,15 @@ def test_what_is_no_cache_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.h5").write_text("text")
     with pytest.raises(CacheError, match=r"text\.h5"):
         info(tmp_path / "text.h5")
+
+
+def test_missing_shards_are_named_with_their_masks(cache: MaskCache) -> None:
+    assert info(cache.path).missing_shards == ()
+    (shard,) = shard_folder(cache.path).iterdir()
+    shard.unlink()
+    report = info(cache.path)
+    assert (report.missing_shards, report.missing_masks) == ((shard.name,), 8)
+    assert report.lines()[0] == (
+        f"8 masks are missing: no {shard.parent.name}/{shard.name}; copy the folder beside the index"
+    )
+    assert json.loads(json.dumps(report.to_json()))["missing_masks"] == 8

@@ -104,7 +104,7 @@ def test_a_moved_run_finds_its_images_by_root_and_says_how_it_was_selected(
 ) -> None:
     info = json.loads((run_copy / "run.json").read_text())
     (run_copy / "run.json").write_text(json.dumps(info | {"selection": "val", "epoch": 1}))
-    with pytest.raises(MissingError, match="there is no folder"):
+    with pytest.raises(MissingError, match="which is not there; give --root"):
         evaluate(run_copy, device="cpu")
     found = evaluate(run_copy, root=figures, protocols=["indoor-single"], device="cpu")
     assert found.results == tuple(r for r in evaluated.results if r.protocol == "indoor-single")
