@@ -58,7 +58,7 @@ def block_interrupts() -> None:
 
 @contextmanager
 def interrupts_blocked() -> Iterator[None]:
-    """`block_interrupts` for the processes started in the block; a Ctrl-C during it is raised at its end."""
+    """`block_interrupts` for the processes started in the block; a Ctrl-C during it is raised by its end."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     block_interrupts()
     try:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from data.registry import open_data_set
 from parsing.cache.reader import MaskCache
-from parsing.errors import InputError
+from parsing.errors import CsclError, InputError
 from parsing.images import read_image
 from parsing.parsers.registry import ParserSpec
 from parsing.words import quoted
@@ -80,6 +80,8 @@ def demo(out: Path, seed: int = 0) -> DemoResult:
     parse(ParseConfig("sysu", root, masks, parser=ParserSpec(), size=SIZE, flip=False))
     train(TrainConfig(masks, run, read_recipe(Path("demo"), [f"seed={seed}"]), device="cpu"))
     evaluation = evaluate(run, device="cpu")
+    if evaluation.unwritten:
+        raise CsclError(evaluation.unwritten[0][1])
     scores = score_masks(masks)
     minutes = (time.monotonic() - began) / 60
     page = _page(out, root, masks, run, evaluation, scores, minutes)
@@ -121,7 +123,8 @@ def _page(
             "drawn figure. The table is its IoU with the true parts, in per cent.",
             _mask_picture(pictures / "masks.png", root, cache),
             Table(("modality", "mIoU", *scores.classes), scores.rows()),
-            command=f"cscl parse --dataset sysu --root {quoted(root)} --out {quoted(masks)} --size {SIZE[0]}x{SIZE[1]} --no-flip",
+            command=f"cscl parse --dataset sysu --root {quoted(root)} --out {quoted(masks)} "
+            f"--size {SIZE[0]}x{SIZE[1]} --no-flip",
         ),
         Section(
             "3. Training",

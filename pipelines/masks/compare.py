@@ -19,7 +19,7 @@ from .score import MaskScores, Tally, common_classes
 class Agreement:
     """IoU of two caches' masks with each other (confidence: the first's), the worst images, and what was left out.
 
-    worst: image and its own mIoU in [0, 1] over the classes that occur in either mask, least first.
+    worst: images that differ, each with its own mIoU in [0, 1) over the classes that occur in either mask, least first.
     only_first, only_second: images that the other cache lacks. unreadable: shared images without a mask in one.
     equal: shared images with the same mask in both.
     other_size: shared images whose source differs in size, which are perhaps not the same images.

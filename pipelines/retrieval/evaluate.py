@@ -136,7 +136,10 @@ def evaluate(
     unwritten += _unwritten(run / "embeddings.npz", stored.getvalue())
     if figures and not unwritten:
         measured = "; ".join(evaluation.lines()[i] for i in (0, 2 + len(results)))
-        draw_figures(run, recipe, embedder, data_set, chosen, results, features, measured, simulated, parts)
+        try:
+            draw_figures(run, recipe, embedder, data_set, chosen, results, features, measured, simulated, parts)
+        except OSError as error:
+            unwritten += ((run / "figures", f"{run / 'figures'} could not be written: {error.strerror or error}"),)
     return replace(evaluation, unwritten=unwritten)
 
 

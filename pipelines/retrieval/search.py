@@ -136,7 +136,7 @@ def search(config: SearchConfig) -> SearchResult:
     try:
         _draw(embedder, rankings[:SHOWN], modalities, parts, picture, min(config.top, ACROSS))
     except OSError as error:  # the ranking must not be lost with its picture
-        undrawn = f"{picture} cannot be written: {first_line(error)}"
+        undrawn = f"{picture} cannot be written: {error.strerror or first_line(error)}"
     return SearchResult(
         picture,
         len(gallery),

@@ -220,3 +220,28 @@ def test_a_damaged_run_json_is_named(run_copy: Path) -> None:
     (run_copy / "run.json").write_text('{"data_set": "sysu"')
     with pytest.raises(InputError, match=r"run\.json cannot be read"):
         evaluate(run_copy, device="cpu")
+
+
+def test_a_table_is_printed_even_if_the_run_cannot_be_written(run_copy: Path, figures: Path, tmp_path: Path) -> None:
+    (run_copy / "evaluation.json").unlink(missing_ok=True)
+    (run_copy / "evaluation.json").mkdir()
+    command = [
+        "evaluate",
+        "--run",
+        str(run_copy),
+        "--root",
+        str(figures),
+        "--device",
+        "cpu",
+        "--protocol",
+        "all-single",
+    ]
+    lost = CliRunner().invoke(main, command, catch_exceptions=False)
+    assert lost.exit_code == 1
+    assert "all-single" in lost.stdout
+    said = f"{run_copy / 'evaluation.json'} could not be written: Is a directory"
+    assert lost.stderr.splitlines()[-1] == f"cscl: {said}; give --out FILE in a folder that can be written"
+    kept = CliRunner().invoke(main, [*command, "--out", str(tmp_path / "kept.json")], catch_exceptions=False)
+    assert kept.exit_code == 0
+    assert f"note: {said}" in kept.stderr
+    assert json.loads((tmp_path / "kept.json").read_text())["results"]

@@ -210,8 +210,10 @@ def test_ctrl_c_ends_the_step_saves_it_and_says_how_to_go_on(
     with monkeypatch.context() as patch:
         patch.setattr(Batches, "__getitem__", signalled_at_step_3)
         result = CliRunner().invoke(main, [*command, "--recipe", str(tmp_path / "recipe.toml")])
-    assert result.exit_code == 1
-    said = f"cscl: stopped after step 3 of 4, which is saved; `cscl train --masks {masks} --run {run} --resume` goes on"
+    assert result.exit_code == 130
+    said = (
+        f"cscl: stopped after step 3 of 4, which is saved; `cscl train --masks {masks} --run {run} --resume` continues"
+    )
     assert said in result.stderr
     assert len(rows(run)) == 3
     assert (run / "state-00000003.pt").is_file()
