@@ -61,9 +61,12 @@ def train(
     as_json: bool,
 ) -> None:
     """Train or fine-tune a parser like the built-in one."""
-    from pipelines.parsers.train import read_parser_recipe, train_parser
+    from pipelines.parsers.recipe import read_parser_recipe
 
-    train_parser(photos, out, read_parser_recipe(recipe, changes), init, device)
+    wanted = read_parser_recipe(recipe, changes)
+    from pipelines.parsers.train import train_parser
+
+    train_parser(photos, out, wanted, init, device)
     weights = f"--weights {quoted(out)}"
     line = f"{out}: trained; `cscl parse {weights}` uses it, `cscl parser score {weights}` scores it"
     print_values({"weights": out}, [line], as_json)

@@ -63,6 +63,13 @@ def test_a_wrong_argument_is_refused_before_anything_heavy(
     assert imported <= allowed
 
 
+def test_a_typo_in_a_parser_recipe_is_refused_before_torch(tmp_path: Path) -> None:
+    command = ("parser", "train", "--photos", str(tmp_path), "--out", "o.safetensors", "--set", "epoch=3")
+    imported, said = imported_by(*command, cwd=tmp_path)
+    assert "did you mean epochs?" in said
+    assert imported <= IMAGES
+
+
 def test_a_typo_in_a_recipe_is_refused_before_torch(masks: Path, tmp_path: Path) -> None:
     imported, said = imported_by("train", "--masks", str(masks), "--set", "train.epoch=3", cwd=tmp_path)
     assert "did you mean train.epochs?" in said
