@@ -76,7 +76,7 @@ def resumable(advice: str) -> Iterator[None]:
 
 def print_result(result: Result, as_json: bool) -> None:
     """Print a result that knows its own text and JSON."""
-    print_values(result.to_json() if as_json else None, result.lines() if not as_json else (), as_json)
+    print_values(result.to_json(), result.lines(), as_json)
 
 
 def print_values(values: Any, lines: Sequence[str], as_json: bool) -> None:

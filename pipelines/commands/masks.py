@@ -8,10 +8,10 @@ import click
 
 from pipelines.images import find_images
 
-from .ending import OrderedGroup, print_result, print_values
+from .ending import OrderedGroup, print_result, print_values, resumable
 from .masks_export import export_masks
 from .masks_import import import_masks
-from .options import Existing, Place, device_option, json_option, open_cache, root_option, worst_option
+from .options import Existing, Place, device_option, json_option, open_cache, root_option
 
 
 @click.group(cls=OrderedGroup)
@@ -46,7 +46,8 @@ def verify(as_json: bool, **options: Any) -> None:
     from pipelines.masks.verify import VerifyConfig
     from pipelines.masks.verify import verify as run
 
-    report = run(VerifyConfig(**options))
+    with resumable("the same command continues"):
+        report = run(VerifyConfig(**options))
     print_result(report, as_json)
     if not report.sound:
         sys.exit(1)
@@ -60,7 +61,7 @@ masks.add_command(import_masks)
 @click.argument("first", type=Place)
 @click.argument("second", type=Place)
 @click.option("--scheme", help="Compare in a part scheme; caches of different label sets need one.")
-@worst_option
+@click.option("--worst", type=click.IntRange(0), default=10, help="How many of the images that agree least to name.")
 @json_option
 def compare(as_json: bool, **options: Any) -> None:
     """Compare two caches: IoU of their masks, least similar images."""

@@ -99,9 +99,6 @@ out_cache_option = click.option("--out", type=Place, help="The cache's index fil
 photos_option = click.option(
     "--photos", type=Existing(folder=True), required=True, help="Annotated photographs: photos/, parts/, meta.json."
 )
-worst_option = click.option(
-    "--worst", type=click.IntRange(0), default=10, help="How many of the images that agree least to name."
-)
 pattern_option = click.option(
     "--pattern", help="folder: where paths name person and camera, as in '{identity}/{camera}/*'.  [default: by level]"
 )

@@ -16,7 +16,9 @@ from tqdm import tqdm
 
 from data.photographs.crops import PersonCrops, load
 from parsing.errors import CsclError, InputError
-from parsing.parsers.street import BUILT_IN, StreetNetwork, load_street, save_street
+from parsing.parsers.sources import BUILT_IN
+from parsing.parsers.street import load_street, save_street
+from parsing.parsers.street_network import StreetNetwork
 
 from ..devices import find_device
 from .annotated import Annotated

@@ -86,15 +86,20 @@ def test_short_helps_are_whole_and_in_the_order_of_the_work(path: tuple[str, ...
     assert all(line.endswith(".") and not line.endswith("...") for line in lines)
 
 
-def test_every_option_has_a_help() -> None:
-    def without(command: click.Command, path: str) -> Iterator[str]:
-        for param in command.params:
-            if isinstance(param, click.Option) and not param.help and param.name != "dataset":
-                yield f"{path} {param.opts[0]}"
-        for name, one in command.commands.items() if isinstance(command, click.Group) else ():
-            yield from without(one, f"{path} {name}")
+def leaves(command: click.Command, path: str = "cscl") -> Iterator[tuple[str, click.Command]]:
+    """Every command that is no group, with its full name."""
+    if not isinstance(command, click.Group):
+        yield path, command
+        return
+    for name, one in command.commands.items():
+        yield from leaves(one, f"{path} {name}")
 
-    assert list(without(main, "cscl")) == []
+
+@pytest.mark.parametrize(("path", "command"), list(leaves(main)), ids=lambda value: str(value)[:30])
+def test_every_command_prints_json_and_explains_its_options(path: str, command: click.Command) -> None:
+    options = [param for param in command.params if isinstance(param, click.Option)]
+    assert "--json" in [name for option in options for name in option.opts]
+    assert [option.name for option in options if not option.help and option.name != "dataset"] == []
 
 
 def started_by(group: int) -> bool:
