@@ -32,7 +32,8 @@ from pipelines.datasets.simulate import make_figures
 from pipelines.parse.run import ParseConfig, parse
 from pipelines.recipes.reading import read_recipe
 from pipelines.retrieval.evaluate import evaluate
-from pipelines.training.train import TrainConfig, train
+from pipelines.training.config import TrainConfig
+from pipelines.training.train import train
 
 RUNNER = Path(__file__).with_name("agw_runner.py")
 

@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 from scipy.io import savemat
 
-from cscl.model import CSCL, ModelConfig
+from cscl.config import ModelConfig
+from cscl.model import CSCL
 from data.photographs.library import Photos
 from data.readers.sysu import SYSU
 from data.registry import open_data_set

@@ -25,9 +25,11 @@ from page import machine, put_table
 from data.photographs.crops import SPECTRA
 from data.photographs.library import Photos
 from parsing.parsers.registry import ParserSpec
-from parsing.parsers.street import StreetNetwork, StreetParser, load_street
+from parsing.parsers.street import StreetParser, load_street
+from parsing.parsers.street_network import StreetNetwork
+from pipelines.parsers.recipe import ParserRecipe
 from pipelines.parsers.score import score_parser
-from pipelines.parsers.train import ParserRecipe, train_parser
+from pipelines.parsers.train import train_parser
 
 HELD_OUT = 80
 BEGIN, END = "<!-- networks: benchmarks/parser_networks.py -->", "<!-- end of networks -->"

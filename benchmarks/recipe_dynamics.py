@@ -19,7 +19,8 @@ import torchvision
 from page import machine, put_table
 
 from pipelines.recipes.reading import read_recipe
-from pipelines.training.train import TrainConfig, train
+from pipelines.training.config import TrainConfig
+from pipelines.training.train import train
 
 BEGIN, END = "<!-- dynamics: benchmarks/recipe_dynamics.py -->", "<!-- end of dynamics -->"
 LOSSES = ("total", "id", "triplet", "parsing", "shown", "division", "icm")

@@ -37,7 +37,8 @@ from pipelines.parse.run import ParseConfig, parse
 from pipelines.recipes.reading import Recipe, read_recipe
 from pipelines.retrieval.evaluate import evaluate
 from pipelines.retrieval.significance import read_result
-from pipelines.training.train import TrainConfig, train
+from pipelines.training.config import TrainConfig
+from pipelines.training.train import train
 
 PROTOCOL = "all-single"
 TRAIN, TEST, SEED = 300, 80, 0

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from typing import Any, Literal, NamedTuple, cast, get_args
+from typing import Any, NamedTuple, cast, get_args
 
 import torch
 import torchvision
 from torch import Tensor, nn
 
-BackboneName = Literal["resnet18", "resnet34", "resnet50", "efficientnet_lite0"]
+from .config import BackboneName
+
 BACKBONES: tuple[str, ...] = get_args(BackboneName)
 STAGES = (1, 2, 3, 4)
 STRIDE = 16

@@ -13,7 +13,8 @@ from PIL import Image, ImageOps
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from .model import CSCL, ModelConfig
+from .config import ModelConfig
+from .model import CSCL
 from .spam import PartFeatures
 
 FORMAT_VERSION = 3

@@ -8,75 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .backbone import BACKBONES, STAGES, Backbone, BackboneName
-from .choices import choose
+from .backbone import STAGES, Backbone
+from .config import ModelConfig
 from .neck import BNNeck
-from .pam import G_BOUNDS, PAM, PAM_GATES, PamGate
+from .pam import G_BOUNDS, PAM
 from .pooling import GEM_BOUNDS, GeM
-from .spam import PART_POOLINGS, SPAM, PartFeatures, PartPooling
+from .spam import SPAM, PartFeatures
 
 PAM_STAGES = (2, 3, 4)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelOptions:
-    """What a recipe chooses of the network; without `pam` and `spam` it is a baseline (GeM, BNNeck).
-
-    part_pooling: what SPAM pools under, its own parsing or a control without masks (`SPAM`).
-    pulled: let the losses that are not about P pull at it.
-    non_local, non_local_channels: AGW's blocks, and the channels in which they compare cells, 0 for half of theirs.
-    gem_learned: whether GeM's exponent is learned, from 3.
-    part_dim: channels of a part's feature.
-    tau: v_q reaches 1 if part q covers this share of the image; 0.01 is about what half a pair of feet covers.
-    """
-
-    backbone: BackboneName = "resnet50"
-    pam: bool = True
-    pam_gate: PamGate = "parsing"
-    spam: bool = True
-    part_pooling: PartPooling = "parsing"
-    pulled: bool = False
-    non_local: bool = False
-    non_local_channels: int = 0
-    gem_learned: bool = True
-    part_dim: int = 512
-    tau: float = 0.01
-
-    def __post_init__(self) -> None:
-        choose("backbone", self.backbone, BACKBONES)
-        choose("pam_gate", self.pam_gate, PAM_GATES)
-        choose("part_pooling", self.part_pooling, PART_POOLINGS)
-        if self.part_dim < 1:
-            raise ValueError(f"part_dim = {self.part_dim}; give at least 1")
-        if self.non_local_channels < 0:
-            raise ValueError(f"non_local_channels = {self.non_local_channels}; give at least 0")
-        if not 0 < self.tau <= 1:
-            raise ValueError(f"tau = {self.tau}; give a share of the map's cells, above 0 and at most 1")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelConfig(ModelOptions):
-    """A network to build: what a recipe chooses, and what the data decides.
-
-    identities: training identities, the classifiers' outputs. parts: Q, without background.
-    flipped: what a left-right flip does to the Q+1 classes: class c becomes flipped[c]; empty if no class
-        has a side. Used for the cached masks of the flipped image in `CSCL.embed`.
-    """
-
-    identities: int
-    parts: int = 4
-    flipped: tuple[int, ...] = ()
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("identities", "parts"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)}; give at least 1")
-        if self.flipped and sorted(self.flipped) != list(range(self.parts + 1)):
-            raise ValueError(
-                f"flipped = {self.flipped} does not permute the classes 0..{self.parts}; "
-                "leave it empty if no class has a side"
-            )
 
 
 @dataclass(eq=False)  # not frozen: Lightning Fabric walks over outputs and refuses frozen ones

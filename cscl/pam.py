@@ -1,14 +1,14 @@
 """PAM, the Parsing-aligned Attention Module (PAM of docs/method.md), and two published forms beside it."""
 
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .config import PamGate
 from .pooling import masked_average
 
-PamGate = Literal["parsing", "se", "mam"]
 PAM_GATES: tuple[str, ...] = get_args(PamGate)
 
 

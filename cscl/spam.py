@@ -1,19 +1,19 @@
 """SPAM, the Semantic-guided Part Alignment Module (SPAM of docs/method.md): pooling under semantic masks."""
 
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .backbone import STRIDE
+from .config import PartPooling
 from .neck import BNNeck
 from .pooling import normalised_weights, resize_distribution, weighted_sum
 
 IGNORED = 255
 """The part label of a pixel that says nothing."""
 """The label of pixels that no class claims."""
-PartPooling = Literal["parsing", "stripes", "global"]
 PART_POOLINGS: tuple[str, ...] = get_args(PartPooling)
 
 

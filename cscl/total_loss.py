@@ -1,54 +1,13 @@
 """The total loss (Total of docs/method.md): L = L_id + L_tri + 0.35 L_par + 0.35 L_vis + 0.5 L_div + w L_icm."""
 
-from dataclasses import dataclass, fields
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .choices import choose
+from .config import LossConfig
 from .icm import ICM_FORMS
 from .losses import DIVISION_FORMS, hard_triplet, parsing, part_identity, part_visibility, weighted_triplet
 from .model import Output, unit
-
-
-@dataclass(frozen=True, kw_only=True)
-class LossConfig:
-    """Weights (0 leaves a term out) and forms of the terms of L.
-
-    part_identity, part_triplet: weights of the mean over the parts beside 1 of the global feature, inside L_id and
-    L_tri. shown: of the visibility head's loss. balance: of L_par between the classes, see `losses.parsing`.
-    smoothing: of the identity labels. margin: of ICM and HcTri. triplet_margin: of the hard triplet alone.
-    """
-
-    identity: float = 1.0
-    part_identity: float = 1.0
-    triplet: float = 1.0
-    part_triplet: float = 1.0
-    parsing: float = 0.35
-    shown: float = 0.35
-    balance: float = 0.25
-    division: float = 0.5
-    icm: float = 0.0
-    smoothing: float = 0.1
-    triplet_form: Literal["weighted", "hard"] = "weighted"
-    triplet_margin: float = 0.3
-    division_form: Literal["attention", "features", "both", "mpanet"] = "attention"
-    icm_form: Literal["icm", "hc", "hctri"] = "icm"
-    margin: float = 0.3
-
-    def __post_init__(self) -> None:
-        choose("triplet_form", self.triplet_form, ("weighted", "hard"))
-        choose("division_form", self.division_form, tuple(DIVISION_FORMS))
-        choose("icm_form", self.icm_form, tuple(ICM_FORMS))
-        for name in (f.name for f in fields(self) if not f.name.endswith("_form")):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise ValueError(f"{name} = {getattr(self, name)}; give a number of at least 0")
-        if self.balance > 1:
-            raise ValueError(f"balance = {self.balance}; give a number from 0 (pixels) to 1 (classes)")
-        if self.smoothing >= 1:
-            raise ValueError(f"smoothing = {self.smoothing}; give less than 1")
 
 
 class TotalLoss:

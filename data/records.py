@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from parsing.errors import InputError, MissingError
 from parsing.modality import Modality as Modality
+from parsing.words import listed
 
-from .words import endings, is_text, listed
+from .words import endings, is_text
 
 Infrared = Literal["near", "thermal"]
 """Kinds of infrared cameras: near-infrared ones see reflected light, thermal ones heat."""

@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
+from parsing.words import listed
+
 
 def is_text(name: str) -> bool:
     """Return whether a file name is UTF-8; Python stands lone surrogates for other bytes of the file system."""
@@ -17,15 +19,6 @@ def is_text(name: str) -> bool:
 def printable(name: str) -> str:
     """Return `name`, with bytes that are not UTF-8 escaped."""
     return name if is_text(name) else ascii(name)
-
-
-def listed(names: Sequence[str], most: int = 5) -> str:
-    """Return the first of `names`, and the number of the others.
-
-    >>> listed(["anna", "ben", "cora"], 2)
-    'anna, ben and 1 more'
-    """
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def endings(others: Sequence[str]) -> str:

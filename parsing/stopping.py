@@ -2,6 +2,9 @@
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -41,3 +44,24 @@ class StopRequest:
 def ignore_signals(_: int) -> None:
     """For a loader's processes, which a Ctrl-C in a terminal reaches too: the training ends them itself."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def block_interrupts() -> None:
+    """Keep Ctrl-C from this thread, from those it starts, and from every process that they start.
+
+    A process inherits the signals that its starter blocks. A terminal sends Ctrl-C to all processes of a command, and
+    one that is still importing would print a traceback; the command ends its processes itself.
+    """
+    resource_tracker.ensure_running()  # the first spawned process starts it, which unblocks the signal again
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+
+@contextmanager
+def interrupts_blocked() -> Iterator[None]:
+    """`block_interrupts` for the processes started in the block; a Ctrl-C during it is raised by its end."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    block_interrupts()
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

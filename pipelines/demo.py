@@ -4,7 +4,9 @@ import json
 import platform
 import shutil
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,9 +14,10 @@ from numpy.typing import NDArray
 
 from data.registry import open_data_set
 from parsing.cache.reader import MaskCache
-from parsing.errors import InputError
+from parsing.errors import CsclError, InputError
 from parsing.images import read_image
 from parsing.parsers.registry import ParserSpec
+from parsing.words import quoted
 
 from .datasets.simulate import contact_sheet, make_figures
 from .masks.score import MaskScores, score_masks
@@ -25,16 +28,45 @@ from .parse.run import ParseConfig, parse
 from .recipes.reading import read_recipe
 from .retrieval.evaluate import Evaluation, evaluate
 from .retrieval.report import part_names, rankings
-from .runs.folder import load_model, read_run
-from .training.train import TrainConfig, train
+from .runs.folder import load_model
+from .runs.provenance import read_run
+from .training.config import TrainConfig
+from .training.train import train
 
 SIZE = (144, 72)
 TRAIN, TEST, SHOTS = 32, 16, 2
 PROTOCOL = "all-single"
 
 
-def demo(out: Path, seed: int = 0) -> str:
-    """Run everything below `out` (replaced where a demo made it) and answer what came of it in a few lines."""
+@dataclass(frozen=True)
+class DemoResult:
+    """Figures of the demo, in [0, 1]: mIoU of the masks by modality, retrieval under PROTOCOL beside chance."""
+
+    page: Path
+    mask_iou: dict[str, float]
+    rank1: float
+    map: float
+    chance_rank1: float
+    chance_map: float
+    minutes: float
+    cores: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "page": str(self.page), "protocol": PROTOCOL, "simulated": True}
+
+    def lines(self) -> list[str]:
+        return [
+            "masks      mIoU with the true parts "
+            + ", ".join(f"{modality} {100 * iou:.1f} %" for modality, iou in self.mask_iou.items()),
+            f"retrieval  Rank-1 {100 * self.rank1:.1f} % (chance {100 * self.chance_rank1:.1f} %), mAP "
+            f"{100 * self.map:.1f} % (chance {100 * self.chance_map:.1f} %): simulated pedestrians, {PROTOCOL}",
+            f"took       {self.minutes:.1f} minutes on {self.cores} cores",
+            f"open       {self.page}",
+        ]
+
+
+def demo(out: Path, seed: int = 0) -> DemoResult:
+    """Run everything below `out`, which is replaced if a demo made it."""
     began = time.monotonic()
     mark = out / "demo.json"
     if out.exists() and not mark.is_file() and (not out.is_dir() or any(out.iterdir())):
@@ -48,16 +80,21 @@ def demo(out: Path, seed: int = 0) -> str:
     parse(ParseConfig("sysu", root, masks, parser=ParserSpec(), size=SIZE, flip=False))
     train(TrainConfig(masks, run, read_recipe(Path("demo"), [f"seed={seed}"]), device="cpu"))
     evaluation = evaluate(run, device="cpu")
+    if evaluation.unwritten:
+        raise CsclError(evaluation.unwritten[0][1])
     scores = score_masks(masks)
     minutes = (time.monotonic() - began) / 60
     page = _page(out, root, masks, run, evaluation, scores, minutes)
     result = next(r for r in evaluation.results if r.protocol == PROTOCOL)
-    return (
-        f"masks      mIoU with the true parts {', '.join(f'{m} {100 * scores.mean(m):.1f} %' for m in scores.iou)}\n"
-        f"retrieval  Rank-1 {100 * result.cmc[1]:.1f} % (chance {100 * result.chance_rank1:.1f} %), mAP "
-        f"{100 * result.mAP:.1f} % (chance {100 * result.chance_map:.1f} %): simulated pedestrians, {PROTOCOL}\n"
-        f"took       {minutes:.1f} minutes on {torch.get_num_threads()} cores\n"
-        f"open       {page}"
+    return DemoResult(
+        page=page,
+        mask_iou={modality: scores.mean(modality) for modality in scores.iou},
+        rank1=result.cmc[1],
+        map=result.mAP,
+        chance_rank1=result.chance_rank1,
+        chance_map=result.chance_map,
+        minutes=minutes,
+        cores=torch.get_num_threads(),
     )
 
 
@@ -77,7 +114,7 @@ def _page(
             "Procedural pedestrians in the layout of SYSU-MM01: two visible images and two near-infrared ones of each "
             "person, each beside its true parts.",
             contact_sheet(root, pictures / "images.png"),
-            command=f"cscl data make figures --out {root} --train {TRAIN} --test {TEST} --shots {SHOTS} "
+            command=f"cscl data make figures --out {quoted(root)} --train {TRAIN} --test {TEST} --shots {SHOTS} "
             f"--seed {recipe.seed}",
         ),
         Section(
@@ -86,21 +123,22 @@ def _page(
             "drawn figure. The table is its IoU with the true parts, in per cent.",
             _mask_picture(pictures / "masks.png", root, cache),
             Table(("modality", "mIoU", *scores.classes), scores.rows()),
-            command=f"cscl parse --dataset sysu --root {root} --out {masks} --size {SIZE[0]}x{SIZE[1]} --no-flip",
+            command=f"cscl parse --dataset sysu --root {quoted(root)} --out {quoted(masks)} "
+            f"--size {SIZE[0]}x{SIZE[1]} --no-flip",
         ),
         Section(
             "3. Training",
             f"CSCL on the encoder of the built-in parser, {recipe.train.epochs} epochs of {recipe.train.steps} steps. "
             "The accuracy is that of the validation people, who are neither trained on nor tested on.",
             curves(run / "metrics.jsonl", pictures / "curves.png"),
-            command=f"cscl train --masks {masks} --recipe demo --set seed={recipe.seed} --run {run}",
+            command=f"cscl train --masks {quoted(masks)} --recipe demo --set seed={recipe.seed} --run {quoted(run)}",
         ),
         Section(
             "4. Retrieval",
             "Infrared queries of the test people (left) and the visible images that rank first: green is the right "
             "person, red another one. Below each image is where the network sees each part.",
             rankings(pictures / "rankings.png", embedder, root, protocol, _features(run), part_names(recipe, embedder)),
-            command=f"cscl evaluate --run {run}",
+            command=f"cscl evaluate --run {quoted(run)}",
         ),
         Section("5. All protocols", "Means over ten trials.", table=_table(evaluation)),
     ]

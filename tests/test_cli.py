@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import pytest
 import torch
 from click.testing import CliRunner, Result
@@ -48,8 +49,10 @@ def test_parse_prints_where_the_masks_are_and_ends_well(parse: Callable[..., Res
     result = parse("--limit", 4)
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith(f"{tmp_path / 'masks.h5'}: 4 masks, 4 parsed now in ")
-    again = parse("--limit", 4)
-    assert (again.exit_code, "4 masks, 0 parsed now" in again.stdout) == (0, True)
+    again = parse("--limit", 4, "--json")
+    assert again.exit_code == 0
+    read = json.loads(again.stdout)
+    assert (read["path"], read["images"], read["parsed"]) == (str(tmp_path / "masks.h5"), 4, 0)
     assert len(MaskCache(tmp_path / "masks.h5")) == 4
 
 
@@ -161,6 +164,8 @@ def test_data_make_makes_what_data_check_counts(tmp_path: Path) -> None:
     made = cscl(*make, "--sheet", sheet)
     assert made.exit_code == 0, made.output
     assert f"{out}: a simulated data set" in made.stdout
+    as_json = cscl(*make, "--sheet", sheet, "--json", "--overwrite")
+    assert json.loads(as_json.stdout) == {"root": str(out), "sheet": str(sheet)}
     with Image.open(sheet) as picture:
         assert picture.width > 100
     checked = cscl("data", "check", "--dataset", "sysu", "--root", out)
@@ -175,6 +180,8 @@ def test_data_make_makes_what_data_check_counts(tmp_path: Path) -> None:
 
 def test_data_make_street_takes_the_difficulties_that_there_are(tmp_path: Path) -> None:
     make = ("data", "make", "street", "--photos", tmp_path / "none", "--out", tmp_path / "out", "--difficulty")
+    assert cscl(*make, "mild").stderr == f"cscl: --photos {tmp_path / 'none'}: there is no such folder\n"
+    (tmp_path / "none").mkdir()
     for name in CHOICES:
         assert cscl(*make, name).stderr.startswith("cscl: no photos in the photo folder")
     result = cscl(*make, "brutal")
@@ -205,14 +212,53 @@ def test_what_failed_ends_with_1_and_an_interruption_says_how_to_go_on(
     assert (result.exit_code, result.stderr) == (1, "cscl: the disk is full\n")
     monkeypatch.setattr("pipelines.parse.run.parse", raising(KeyboardInterrupt()))
     result = parse()
-    assert result.exit_code == 1
-    assert "finished shards are kept" in result.stderr
+    assert result.exit_code == 130
+    assert result.stderr == "cscl: stopped; finished shards are kept, the same command continues\n"
 
 
-@pytest.mark.parametrize(
-    "command", [(), ("parse",), ("masks",), ("masks", "info"), ("data",), ("data", "make", "figures")]
-)
-def test_every_command_explains_itself(command: tuple[str, ...]) -> None:
-    result = cscl(*command, "--help")
-    assert result.exit_code == 0
-    assert result.stdout.startswith("Usage: ")
+def test_parse_with_nothing_to_do_names_no_rate(parse: Callable[..., Result]) -> None:
+    assert "images a second" in parse("--limit", 2).stdout
+    again = parse("--limit", 2).stdout
+    assert "0 parsed now" in again
+    assert "a second" not in again
+
+
+def test_a_dry_run_counts_what_is_there_and_what_is_done(parse: Callable[..., Result], tmp_path: Path) -> None:
+    def dry(*options: object) -> dict[str, object]:
+        result = parse("--limit", 4, "--dry-run", "--json", *options)
+        assert result.exit_code == 0, result.stderr
+        read: dict[str, object] = json.loads(result.stdout)
+        return read
+
+    before = dry()
+    assert (before["images"], before["shards"], before["done_images"]) == (4, 1, 0)
+    assert list(tmp_path.glob("masks*")) == []
+    assert parse("--limit", 4).exit_code == 0
+    assert (dry()["done_images"], dry()["other"]) == (4, [])
+    assert dry("--overwrite")["done_images"] == 0
+    changed = dry("--no-flip", "--size", "48x24")
+    assert (changed["done_images"], changed["other"]) == (0, ["flip", "size"])
+    assert "0 to parse" in parse("--limit", 4, "--dry-run").stdout
+
+
+def test_a_moved_data_set_is_asked_for_by_its_option(parse: Callable[..., Result], tmp_path: Path) -> None:
+    assert parse("--limit", 4).exit_code == 0
+    with h5py.File(tmp_path / "masks.h5", "r+") as index:
+        index.attrs["root"] = "gone"
+    for command in (("train", "--masks"), ("masks", "score")):
+        refused(cscl(*command, tmp_path / "masks.h5"), tmp_path / "gone", "--root")
+    assert (
+        "gone (not there; commands that read them need --root)" in cscl("masks", "info", tmp_path / "masks.h5").stdout
+    )
+
+
+def test_a_picture_of_another_kind_is_refused(tmp_path: Path) -> None:
+    search = ("search", "--run", tmp_path, "--query", tmp_path, "--gallery", tmp_path)
+    refused(cscl(*search, "--out", "s.jpg"), "--out s.jpg", ".png")
+
+
+def test_the_shipped_recipes_are_listed_without_another_option() -> None:
+    listed = cscl("train", "--recipe", "list")
+    assert listed.exit_code == 0
+    assert [line.split()[0] for line in listed.stdout.splitlines()] == ["agw", "cscl", "demo", "llcm", "regdb", "small"]
+    assert all(len(line.split()) > 5 for line in listed.stdout.splitlines())

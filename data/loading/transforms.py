@@ -1,7 +1,6 @@
 """Joint transforms of an image and its mask: they move together, colour touches the image alone."""
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,31 +10,9 @@ from torchvision.transforms import v2
 from parsing.images import IMAGENET_MEAN, IMAGENET_STD
 from parsing.labels import IGNORED
 
+from .augmentation import AugmentConfig
+
 MEAN, STD = IMAGENET_MEAN, IMAGENET_STD
-
-
-@dataclass(frozen=True, kw_only=True)
-class AugmentConfig:
-    """Probabilities of each augmentation, in [0, 1]; `padding` in pixels before the random crop, with the mean colour
-    or black (`fill`).
-
-    exchange: one channel of a visible image over all three (channel exchange of CAJ). grey: a visible image in
-    grey. erase: random erasing, in both modalities. flip: mirror.
-    """
-
-    padding: int = 10
-    fill: Literal["mean", "black"] = "mean"
-    flip: float = 0.5
-    erase: float = 0.5
-    exchange: float = 0.5
-    grey: float = 0.2
-
-    def __post_init__(self) -> None:
-        for name in ("flip", "erase", "exchange", "grey"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} = {getattr(self, name)}; give a probability")
-        if self.padding < 0:
-            raise ValueError(f"padding = {self.padding}; give at least 0")
 
 
 class MirrorParts(v2.Transform):

@@ -6,9 +6,9 @@ from typing import ClassVar
 
 from parsing.errors import InputError, MissingError
 from parsing.modality import MODALITIES
+from parsing.words import listed
 
 from ..records import DataSet, Finding, Protocol, Record, Trial
-from ..words import listed
 from .listing import list_below
 from .lists import read_words
 from .naming import DISTRACTORS, alike, by_level, by_pattern, cameras_of, recurring

@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 
 from ..errors import CacheError, MissingError, first_line
+from ..words import quoted
 from .index import SHARD_NAME, orphans, shard_folder, shard_name, shards_of
 from .shard import Columns, OtherVersionError, StoredFile, read_columns, read_stored
 
@@ -56,7 +57,7 @@ def inspect_cache(index: Path, counted: Callable[[int], object] = lambda shards:
     """
     present = shards_of(index)
     if not index.is_file() and not present:
-        raise MissingError(f"no mask cache at {index}; `cscl parse --dataset NAME --out {index}` makes one")
+        raise MissingError(f"no mask cache at {index}; `cscl parse --dataset NAME --out {quoted(index)}` makes one")
     damage: list[Damage] = []
     attributes, expected, hashes = _read_index(index, damage)
     names = sorted(expected) if expected is not None else list(map(shard_name, range(_last(present) + 1)))

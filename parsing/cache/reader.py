@@ -15,6 +15,7 @@ from ..errors import CacheError, MissingError
 from ..labels import LabelSet
 from ..resize import resize_maps
 from ..schemes import PartScheme, part_scheme
+from ..words import quoted
 from .index import shard_folder
 from .provenance import fingerprint, labels_of
 from .shard import Status, read_columns
@@ -51,7 +52,9 @@ class MaskCache:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         if not self.path.is_file():
-            raise MissingError(f"no mask cache at {self.path}; `cscl parse --dataset NAME --out {self.path}` makes one")
+            raise MissingError(
+                f"no mask cache at {self.path}; `cscl parse --dataset NAME --out {quoted(self.path)}` makes one"
+            )
         columns, attributes = read_columns(self.path)
         self.fingerprint: str = attributes["fingerprint"]
         self.data_set: str = attributes["data_set"]

@@ -8,6 +8,8 @@ from pathlib import Path
 from ..errors import InputError, MissingError
 from .hub import cached_folder, hub_folder
 
+BUILT_IN = Path(__file__).parents[1] / "weights" / "street.safetensors"
+"""The weights of the parser `street`, part of the package."""
 STREET_LICENCE = (
     "weights MIT (cscl); trained on Clothing Co-Parsing photographs, Apache-2.0 (Yang, Luo and Lin, CVPR 2014), from "
     "the ImageNet weights of EfficientNet-Lite0, Apache-2.0"

@@ -1,11 +1,9 @@
 """The built-in parser: a small segmentation network trained by this project on colour and simulated infrared."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-import segmentation_models_pytorch as smp
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
@@ -14,41 +12,13 @@ from torch import Tensor, nn
 from ..errors import InputError, MissingError, first_line
 from ..files import file_hash, write_file
 from ..labels import label_set
-from .base import NetworkParser, ParserInfo, Size, stretching
+from .base import NetworkParser, ParserInfo, stretching
 from .folding import fold_batch_norms, fold_segformer
 from .registry import ParserSpec
-from .sources import STREET_LICENCE
+from .sources import BUILT_IN, STREET_LICENCE
+from .street_network import StreetNetwork
 
-BUILT_IN = Path(__file__).parents[1] / "weights" / "street.safetensors"
 FORMAT = "cscl-street-2"
-
-
-@dataclass(frozen=True)
-class StreetNetwork:
-    """What rebuilds the network.
-
-    Attributes:
-        architecture, encoder, options: of segmentation-models-pytorch, as `create_model` takes them.
-        input_size: (height, width).
-        mean, std: normalisation of values in [0, 1], the same for each channel.
-    """
-
-    architecture: str = "segformer"
-    encoder: str = "tu-tf_efficientnet_lite0"
-    options: dict[str, Any] = field(default_factory=lambda: {"decoder_segmentation_channels": 96})
-    input_size: Size = (256, 128)
-    mean: float = 0.5
-    std: float = 0.5
-
-    def build(self) -> nn.Module:
-        """Return the network with weights drawn at random: (B, 3, *input_size) to logits (B, 8, *input_size)."""
-        try:
-            network: nn.Module = smp.create_model(
-                self.architecture, self.encoder, encoder_weights=None, classes=len(label_set("street")), **self.options
-            )
-        except (KeyError, ValueError, TypeError, RuntimeError) as error:
-            raise InputError(f"segmentation-models-pytorch cannot build {self}: {error}") from error
-        return network
 
 
 class StreetParser(NetworkParser):

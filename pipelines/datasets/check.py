@@ -7,8 +7,8 @@ from typing import Any
 
 from data.records import DataSet
 from data.registry import check_layout, data_set, find_root, open_data_set
-from data.words import listed
 from parsing.errors import InputError
+from parsing.words import listed
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from parsing.images import read_image
 from parsing.importers.label_values import read_labels
 from parsing.labels import label_set
 from parsing.modality import MODALITIES
+from parsing.stopping import interrupts_blocked
 from pipelines.pages.sheets import overlay
 
 Shoot = tuple[NDArray[np.uint8], NDArray[np.uint8]]
@@ -206,7 +207,8 @@ def _spread(
         return
     # spawned, not forked: the caller may hold threads, of torch or of a progress bar
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        waiting = {pool.submit(_film, draft, filmer, seed, batch) for batch in batches}
+        with interrupts_blocked():  # the first task starts the processes
+            waiting = {pool.submit(_film, draft, filmer, seed, batch) for batch in batches}
         try:
             while waiting:
                 done, waiting = wait(waiting, return_when=FIRST_COMPLETED)

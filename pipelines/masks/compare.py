@@ -19,8 +19,9 @@ from .score import MaskScores, Tally, common_classes
 class Agreement:
     """IoU of two caches' masks with each other (confidence: the first's), the worst images, and what was left out.
 
-    worst: image and its own mIoU in [0, 1] over the classes that occur in either mask, least first.
+    worst: images that differ, each with its own mIoU in [0, 1) over the classes that occur in either mask, least first.
     only_first, only_second: images that the other cache lacks. unreadable: shared images without a mask in one.
+    equal: shared images with the same mask in both.
     other_size: shared images whose source differs in size, which are perhaps not the same images.
     """
 
@@ -32,6 +33,7 @@ class Agreement:
     only_second: int
     unreadable: int
     other_size: int
+    equal: int
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -43,10 +45,13 @@ class Agreement:
             "only_second": self.only_second,
             "unreadable": self.unreadable,
             "other_size": self.other_size,
+            "equal": self.equal,
         }
 
     def lines(self) -> list[str]:
         shown = list(self.scores.lines())
+        if self.equal == sum(self.scores.images.values()):
+            shown.append(f"all {self.equal} compared masks are equal")
         if self.worst:
             shown.append("images that agree least, with the mIoU of each:")
             shown += [f"  {100 * value:5.1f}  {name}" for name, value in self.worst]
@@ -97,9 +102,10 @@ def compare(first: Path, second: Path, scheme: str | None = None, worst: int = 1
         first,
         second,
         MaskScores.counted(name, classes, ordered),
-        tuple((image, value) for value, image in sorted(agreed)[:worst]),
+        tuple((image, value) for value, image in sorted(agreed) if value < 1)[:worst],
         len(caches[0]) - len(shared),
         len(caches[1]) - len(shared),
         len(shared) - sum(len(t.mious) for t in tallies.values()),
         other_size,
+        equal=sum(value == 1 for value, _ in agreed),
     )

@@ -1,4 +1,4 @@
-"""`cscl masks`: look at a mask cache."""
+"""`cscl masks info`: what a cache holds, how it was made, and what is missing of it."""
 
 import os
 from collections import Counter
@@ -6,17 +6,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 from parsing.cache.index import shard_folder
 from parsing.cache.reader import MaskCache
 from parsing.cache.shard import Status
 from parsing.modality import MODALITIES
+from parsing.words import listed
 
 
 @dataclass(frozen=True)
 class CacheInfo:
-    """What a cache holds: counts of images by modality and status, confidence, size on disk and provenance."""
+    """What a cache holds: counts of images by modality and status, confidence, size on disk and provenance.
+
+    missing_shards: files that the index names and that are not beside it, with `missing_masks` of the masks.
+    images_there: whether the images are where the cache says.
+    """
 
     path: Path
     images: int
@@ -30,6 +36,9 @@ class CacheInfo:
     licence: str
     fingerprint: str
     made_by: dict[str, Any]
+    missing_shards: tuple[str, ...]
+    missing_masks: int
+    images_there: bool
 
     def to_json(self) -> dict[str, Any]:
         return {**self.__dict__, "path": str(self.path), "root": str(self.root)}
@@ -37,9 +46,13 @@ class CacheInfo:
     def lines(self) -> list[str]:
         made, labels = self.made_by, self.made_by["labels"]
         each = self.bytes / max(self.images, 1) / 2**10
+        gone = "" if self.images_there else " (not there; commands that read them need --root)"
+        shards = listed([f"{shard_folder(self.path).name}/{name}" for name in self.missing_shards], 3)
+        notes = [f"{self.missing_masks} masks are missing: no {shards}; copy the folder beside the index"]
         return [
+            *(notes if self.missing_shards else ()),
             f"{self.path}: {self.images} masks of {self.data_set}, {made['size'][0]}x{made['size'][1]}",
-            f"  images       {self.root}" + (f", people by --pattern {self.pattern}" if self.pattern else ""),
+            f"  images       {self.root}" + gone + (f", people by --pattern {self.pattern}" if self.pattern else ""),
             f"  modality     {_listed(self.by_modality)}",
             f"  status       {_listed(self.by_status)}",
             "  confidence   " + ", ".join(f"{m} {v:.3f}" for m, v in self.confidence.items()) + " (mean of parsed)",
@@ -61,6 +74,9 @@ def info(path: Path) -> CacheInfo:
         m: float(cache.confidence[parsed & (modality == m)].mean()) for m in counted if (parsed & (modality == m)).any()
     }
     files = [path, *shard_folder(path).glob("*.h5")]
+    with h5py.File(path, "r") as index:  # MaskCache has checked it
+        held = dict(zip((Path(p).name for p in index["shards/path"].asstr()), index["shards/count"], strict=True))
+    missing = [name for name in held if not (shard_folder(path) / name).is_file()]
     return CacheInfo(
         path,
         len(cache),
@@ -74,6 +90,9 @@ def info(path: Path) -> CacheInfo:
         cache.licence,
         cache.fingerprint,
         cache.made_by,
+        missing_shards=tuple(missing),
+        missing_masks=int(sum(held[name] for name in missing)),
+        images_there=cache.root.is_dir(),
     )
 
 

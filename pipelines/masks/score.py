@@ -20,6 +20,8 @@ from parsing.modality import MODALITIES
 from parsing.resize import resize_labels
 from parsing.schemes import part_scheme
 
+from ..images import find_images
+
 
 @dataclass(frozen=True)
 class MaskScores:
@@ -64,19 +66,23 @@ class MaskScores:
 
     def rows(self) -> list[list[str]]:
         """A row a modality: its name, mIoU, then the IoU of each class, in per cent."""
-        return [[m, *(f"{100 * v:.1f}" for v in (self.mean(m), *values))] for m, values in self.iou.items()]
+        return [[m, *(_per_cent(v) for v in (self.mean(m), *values))] for m, values in self.iou.items()]
 
     def lines(self) -> list[str]:
         head = " ".join(f"{c[:10]:>10s}" for c in ("mIoU", *self.classes))
         body = [f"{row[0]:10s} " + " ".join(f"{v:>10s}" for v in row[1:]) for row in self.rows()]
         counted = ", ".join(f"{n} {m}" for m, n in self.images.items())
-        rho = ", ".join(f"{v:.2f} {m}" for m, v in self.rho.items())
+        rho = ", ".join(f"{v:.2f} {m}" for m, v in self.rho.items() if not math.isnan(v))
         return [
             f"{'':10s} {head}",
             *body,
             f"IoU in per cent in {self.scheme}, all pixels of {counted} images together",
-            f"rank correlation of an image's confidence with its mIoU (Spearman's rho): {rho}",
+            *([f"rank correlation of an image's confidence with its mIoU (Spearman's rho): {rho}"] if rho else ()),
         ]
+
+
+def _per_cent(share: float) -> str:
+    return "-" if math.isnan(share) else f"{100 * share:.1f}"
 
 
 class Tally:
@@ -115,7 +121,7 @@ def score_masks(path: Path, scheme: str | None = None, root: Path | None = None)
     scheme: a part scheme; by default the street classes themselves, which only a cache of that label set has.
     """
     cache = MaskCache(path)
-    root = root or cache.root
+    root = find_images(path, cache.root, root)
     if not (root / "labels").is_dir():
         raise MissingError(f"{root} has no labels/ with true label maps; only simulated data sets have them")
     street = label_set("street")

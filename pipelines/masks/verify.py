@@ -18,7 +18,9 @@ from parsing.cache.shard import Status, read_stored
 from parsing.errors import CacheError
 from parsing.images import UnreadableImageError, read_image
 from parsing.parsers.registry import spec_from_cache
+from parsing.words import listed
 
+from ..images import find_images
 from ..parse.run import ParseConfig, parse
 
 
@@ -60,9 +62,9 @@ class VerifyReport:
         lines = [f"repaired: {d.path} {d.what}" for d in self.repaired]
         lines += [f"{d.path} {d.what}" for d in self.damage]
         if self.readable:
-            lines.append(f"{len(self.readable)} images were unreadable and are not now: {_first(self.readable)}")
+            lines.append(f"{len(self.readable)} images were unreadable and are not now: {listed(self.readable, 10)}")
         if others := [name for name in self.unmasked if name not in self.readable]:
-            lines.append(f"note: {len(others)} images are recorded without a mask: {_first(others)}")
+            lines.append(f"note: {len(others)} images are recorded without a mask: {listed(others, 10)}")
         state = "whole" if self.sound else "damaged; --repair mends it"
         return [*lines, f"{self.path}: {self.images} masks in {self.shards} whole shards, {state}"]
 
@@ -137,7 +139,7 @@ def _parse_again(config: VerifyConfig, found: Inspection, readable: Sequence[str
             f"{config.cache} was made by {made_by['parser']}, whose files it does not know; "
             f"run the `cscl {command}` that made it again, which mends it"
         )
-    root = _root(config, found)
+    root = find_images(config.cache, _root(config, found), config.root)
     wanted = frozenset(readable)
     again = frozenset(
         name
@@ -166,7 +168,3 @@ def _images(config: VerifyConfig, found: Inspection, root: Path) -> list[str]:
                 "as they are; run the `cscl parse` that made it again"
             )
     return [record.name for record in records]
-
-
-def _first(names: Sequence[str]) -> str:
-    return ", ".join(names[:10]) + (" ..." if len(names) > 10 else "")

@@ -19,6 +19,7 @@ from distributed.core import Status
 from tqdm import tqdm
 
 from parsing.errors import CsclError, InputError, MissingError, first_line
+from parsing.stopping import block_interrupts
 
 from ..devices import find_device
 from .config import ParseConfig
@@ -54,6 +55,8 @@ class OwnWorkers:
 
     def __init__(self, cluster: SpecCluster, wanted: Sequence[dict[str, object]]) -> None:
         self.cluster = cluster
+        # the thread of its loop starts the workers
+        cluster.loop.add_callback(block_interrupts)  # type: ignore[union-attr]
         cluster.worker_spec.update(enumerate(wanted))
         self.starting: concurrent.futures.Future[None] | None = None
         self.failures = 0

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from data.photographs.crops import Box, Photo, person_box, reduced, widened
 from data.photographs.library import Photos
-from parsing.parsers.street import StreetNetwork
+from parsing.parsers.street_network import StreetNetwork
 
 
 def pseudo_labelled(network: nn.Module, config: StreetNetwork, photos: Photos, keep: float) -> list[Photo]:

@@ -7,15 +7,16 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
+from difflib import get_close_matches
 from importlib.resources import files
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import tomli_w
 
-from cscl.model import ModelConfig, ModelOptions
-from cscl.total_loss import LossConfig
-from data.loading.transforms import AugmentConfig
+from cscl.config import LossConfig, ModelConfig, ModelOptions
+from data.loading.augmentation import AugmentConfig
 from parsing.errors import InputError, MissingError
 
 Method = Literal["cscl", "baseline", "agw"]
@@ -51,7 +52,7 @@ class DataRecipe:
 @dataclass(frozen=True, kw_only=True)
 class ModelRecipe(ModelOptions):
     """pretrained: true for ImageNet weights, false for none, `street` for the built-in parser's encoder (with
-    backbone = efficientnet_lite0), or a file of weights of the backbone. The rest is `cscl.model.ModelOptions`.
+    backbone = efficientnet_lite0), or a file of weights of the backbone. The rest is `cscl.config.ModelOptions`.
     """
 
     pretrained: bool | str = True
@@ -147,6 +148,13 @@ def shipped(folder: str = ".") -> list[str]:
     return sorted(Path(p.name).stem for p in (files(__package__) / folder).iterdir() if p.name.endswith(".toml"))
 
 
+def about(name: str) -> str:
+    """Return what a shipped recipe of `cscl train` is for: the first sentence of the comment at its head."""
+    text = (files(__package__) / f"{name}.toml").read_text(encoding="utf-8")
+    comment = " ".join(line[1:].strip() for line in takewhile(lambda line: line.startswith("#"), text.splitlines()))
+    return comment.partition(". ")[0].removesuffix(".")
+
+
 def read_recipe(source: Path | None = None, changes: Sequence[str] = (), method: str | None = None) -> Recipe:
     """Read a recipe from a file or by the name of a shipped one (None: `cscl`).
 
@@ -237,7 +245,10 @@ def build(kind: type, values: Mapping[str, Any], where: str = "") -> Any:
     known = {f.name for f in fields(kind)}
     for key in values:
         if key not in known:
-            raise InputError(f"recipe: there is no {where}{key}; {where[:-1] or 'it'} has {', '.join(sorted(known))}")
+            near = get_close_matches(key, known, n=1)
+            hint = f"did you mean {where}{near[0]}? " if near else ""
+            names = ", ".join(sorted(known))
+            raise InputError(f"recipe: there is no {where}{key}; {hint}{where[:-1] or 'it'} has {names}")
     hints = typing.get_type_hints(kind)
     given = {key: _fit(hints[key], value, f"{where}{key}") for key, value in values.items()}
     try:

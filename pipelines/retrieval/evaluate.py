@@ -15,14 +15,15 @@ from tqdm import tqdm
 from cscl.rerank import K1, K2, WEIGHT
 from data.records import DataSet, Protocol, Record
 from data.simulators.layouts import MARK
-from data.words import listed
 from parsing.cache.reader import MaskCache
-from parsing.errors import InputError
+from parsing.errors import CsclError, InputError
 from parsing.schemes import part_scheme
+from parsing.words import listed
 
 from ..devices import find_device
 from ..runs.embed import embed, from_root
-from ..runs.folder import RunInfo, describe, load_model, open_images, own_root, read_run, write_file
+from ..runs.folder import load_model
+from ..runs.provenance import RunInfo, describe, open_images, own_root, read_run, write_file
 from ..runs.scores import Result, averaged, score
 from .part_table import PartTable, averaged_parts, first_other_image, measure_parts
 from .report import draw_figures, part_names
@@ -38,6 +39,7 @@ class Evaluation:
 
     runs: one, or those over which the results are means; about: of the first, with a list if they differ.
     parts: how well the network's parts fit the cached masks; None without parts, or without masks of these images.
+    unwritten: files that could not be written, and why: the figures must not be lost with them.
     """
 
     runs: tuple[Path, ...]
@@ -47,6 +49,7 @@ class Evaluation:
     results: tuple[Result, ...]
     parts: PartTable | None = None
     comparison: Comparison | None = None
+    unwritten: tuple[tuple[Path, str], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -132,14 +135,26 @@ def evaluate(
     simulated = (data_set.root / MARK).is_file()
     evaluation = Evaluation((run,), info.data_set, simulated, about, results, parts)
     name = "evaluation" + "-official" * (gallery == "official") + "-reranked" * rerank
-    write_file(run / f"{name}.json", result_text(evaluation.to_json(), results).encode())
+    unwritten = _unwritten(run / f"{name}.json", result_text(evaluation.to_json(), results).encode())
     stored = io.BytesIO()
     np.savez_compressed(stored, names=np.array(list(needed)), embeddings=embedded.numpy())
-    write_file(run / "embeddings.npz", stored.getvalue())
-    if figures:
+    unwritten += _unwritten(run / "embeddings.npz", stored.getvalue())
+    if figures and not unwritten:
         measured = "; ".join(evaluation.lines()[i] for i in (0, 2 + len(results)))
-        draw_figures(run, recipe, embedder, data_set, chosen, results, features, measured, simulated, parts)
-    return evaluation
+        try:
+            draw_figures(run, recipe, embedder, data_set, chosen, results, features, measured, simulated, parts)
+        except OSError as error:
+            unwritten += ((run / "figures", f"{run / 'figures'} could not be written: {error.strerror or error}"),)
+    return replace(evaluation, unwritten=unwritten)
+
+
+def _unwritten(path: Path, content: bytes) -> tuple[tuple[Path, str], ...]:
+    """Write a file; return it with the reason if it cannot be written."""
+    try:
+        write_file(path, content)
+    except CsclError as error:
+        return ((path, str(error)),)
+    return ()
 
 
 def _check_people(run: Path, info: RunInfo, data_set: DataSet, protocols: Sequence[Protocol]) -> None:
@@ -184,6 +199,7 @@ def evaluate_runs(
         evaluation = replace(
             first,
             runs=tuple(runs),
+            unwritten=tuple(one for e in evaluations for one in e.unwritten),
             about={k: v if all(a[k] == v for a in abouts) else [a[k] for a in abouts] for k, v in abouts[0].items()},
             parts=averaged_parts([e.parts for e in evaluations if e.parts is not None]),
             results=tuple(averaged(each) for each in zip(*(e.results for e in evaluations), strict=True)),
@@ -191,7 +207,8 @@ def evaluate_runs(
     if baseline is not None:
         evaluation = replace(evaluation, comparison=compare(evaluation.results, evaluation.about, baseline))
     if out is not None:
-        write_file(out, result_text(evaluation.to_json(), evaluation.results).encode())
+        text = result_text(evaluation.to_json(), evaluation.results)
+        evaluation = replace(evaluation, unwritten=evaluation.unwritten + _unwritten(out, text.encode()))
     return evaluation
 
 

@@ -16,13 +16,14 @@ from data.loading.images import load_image
 from data.readers.listing import list_below
 from data.records import Modality, Record
 from data.words import endings
-from parsing.errors import InputError, MissingError
+from parsing.errors import InputError, MissingError, first_line
 from parsing.images import UnreadableImageError, read_image
 
 from ..devices import find_device
 from ..pages.sheets import RankedRow, Shot, ranked_gallery
 from ..runs.embed import embed
-from ..runs.folder import load_model, read_run
+from ..runs.folder import load_model
+from ..runs.provenance import read_run
 from .report import part_names
 
 SHOWN = 12
@@ -61,7 +62,8 @@ class Match:
 class SearchResult:
     """rankings: the nearest gallery images of each query, by its path; unreadable: images that were left out.
 
-    others: files in the folders that are no image."""
+    others: files in the folders that are no image. undrawn: why there is no picture; empty if there is one.
+    """
 
     picture: Path
     searched: int
@@ -70,10 +72,11 @@ class SearchResult:
     rankings: tuple[tuple[str, tuple[Match, ...]], ...]
     unreadable: tuple[str, ...]
     others: tuple[str, ...] = ()
+    undrawn: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "picture": str(self.picture),
+            "picture": None if self.undrawn else str(self.picture),
             "searched": self.searched,
             "query_modality": self.query_modality,
             "gallery_modality": self.gallery_modality,
@@ -92,6 +95,8 @@ class SearchResult:
             shown += [f"{place:4d}  {m.similarity:6.3f}  {m.image}" for place, m in enumerate(matches, 1)]
         if self.others:
             shown.append(f"note: {len(self.others)} files are no image: {endings(self.others)}")
+        if self.undrawn:
+            return shown
         left = len(self.rankings) - SHOWN
         return [*shown, f"{self.picture}: picture" + (f" of the first {SHOWN} queries" if left > 0 else "")]
 
@@ -129,8 +134,20 @@ def search(config: SearchConfig) -> SearchResult:
     parts = part_names(recipe, embedder)
     picture = config.out or config.run / "search.png"
     modalities = (config.query_modality, lit)
-    _draw(embedder, rankings[:SHOWN], modalities, parts, picture, min(config.top, ACROSS))
-    return SearchResult(picture, len(gallery), *modalities, tuple(rankings), tuple(unreadable.values()), tuple(others))
+    undrawn = ""
+    try:
+        _draw(embedder, rankings[:SHOWN], modalities, parts, picture, min(config.top, ACROSS))
+    except OSError as error:  # the ranking must not be lost with its picture
+        undrawn = f"{picture} cannot be written: {error.strerror or first_line(error)}"
+    return SearchResult(
+        picture,
+        len(gallery),
+        *modalities,
+        rankings=tuple(rankings),
+        unreadable=tuple(unreadable.values()),
+        others=tuple(others),
+        undrawn=undrawn,
+    )
 
 
 def _records(path: Path, modality: Modality, option: str, others: list[str]) -> list[Record]:

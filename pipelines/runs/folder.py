@@ -2,10 +2,9 @@
 
 import io
 import json
-import os
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,45 +14,13 @@ from safetensors.torch import save
 from cscl.embedder import Embedder, load, metadata
 from cscl.model import CSCL
 from data.loading.transforms import MEAN, STD
-from data.records import DataSet
-from data.registry import data_set, open_data_set
 from parsing import files
 from parsing.errors import CsclError, InputError, MissingError, first_line
-from parsing.labels import label_set
-from parsing.schemes import part_scheme
 
-from ..recipes.reading import Recipe, read_recipe
+from .provenance import RunInfo, write_file
 
 STATE = re.compile(r"state-\d{8}\.pt")
 """Names of training states."""
-
-
-@dataclass(frozen=True)
-class RunInfo:
-    """What a run was trained on: data set, root and cache (relative to the run's folder), and what it came to.
-
-    epoch: of the weights kept, from 1. identities: of the classifiers. pattern: the cache's. people: names, in the
-    data set, of everyone trained on or used to choose the epoch; empty in runs made before this was recorded.
-    """
-
-    data_set: str
-    root: str
-    masks: str
-    fingerprint: str
-    label_set: str
-    identities: int
-    selection: str
-    epoch: int = 0
-    pattern: str | None = None
-    people: Sequence[str] = ()
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Write aside, sync, rename: a killed process leaves the old file or the new one."""
-    try:
-        files.write_file(path, content)
-    except OSError as error:
-        raise CsclError(f"{path} could not be written: {error.strerror or error}") from error
 
 
 def save_model(run: Path, model: CSCL, size: tuple[int, int], info: RunInfo) -> None:
@@ -112,45 +79,3 @@ def load_model(run: Path, device: str | torch.device = "cpu") -> Embedder:
         raise MissingError(str(error)) from error
     except ValueError as error:
         raise InputError(str(error)) from error
-
-
-def read_run(run: Path) -> tuple[Recipe, RunInfo]:
-    """Recipe and provenance of a run."""
-    if not (run / "run.json").is_file():
-        raise MissingError(f"{run} is no run: it holds no run.json; `cscl train --run {run}` makes one")
-    try:
-        info = RunInfo(**json.loads((run / "run.json").read_text(encoding="utf-8")))
-    except (ValueError, TypeError, RecursionError) as error:
-        raise InputError(f"{run / 'run.json'} cannot be read: {error}") from error
-    return read_recipe(run / "recipe.toml"), info
-
-
-def open_images(run: Path, info: RunInfo, root: Path | None, permutations: Path | None = None) -> DataSet:
-    """The data set a run was trained on, where it lay then or below `root`."""
-    return open_data_set(info.data_set, root or own_root(run, info), permutations, info.pattern)
-
-
-def own_root(run: Path, info: RunInfo) -> Path:
-    """Return where the run's data set was when it was trained."""
-    return Path(os.path.normpath(run.resolve() / info.root))
-
-
-def part_count(info: RunInfo, recipe: Recipe) -> int:
-    """Q of the run, checked against its label set."""
-    scheme = part_scheme(recipe.data.scheme)
-    scheme.table(label_set(info.label_set))
-    return len(scheme)
-
-
-def describe(info: RunInfo, recipe: Recipe) -> dict[str, Any]:
-    """Return what a figure of this run has to say about it."""
-    return {
-        "method": recipe.method,
-        "backbone": recipe.model.backbone,
-        "pretrained": recipe.model.pretrained,
-        "selection": info.selection,
-        "epoch": info.epoch,
-        "seed": recipe.seed,
-        **({"split": recipe.data.split} if data_set(info.data_set).split_count > 1 else {}),
-        "masks": info.fingerprint,
-    }

@@ -11,7 +11,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from parsing.errors import CsclError
 
-from .folder import write_file
+from .provenance import write_file
 
 
 class RunLog:

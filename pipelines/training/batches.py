@@ -14,6 +14,7 @@ from data.records import Record
 from parsing.cache.reader import MaskCache
 from parsing.errors import InputError
 from parsing.modality import MODALITIES
+from parsing.words import quoted
 
 from ..recipes.reading import Recipe
 
@@ -102,7 +103,7 @@ def with_masks(records: Sequence[Record], cache: MaskCache) -> tuple[Record, ...
     if lacking:
         raise InputError(
             f"{cache.path} has no mask of {lacking[0]}" + (f" and {len(lacking) - 1} more" if lacking[1:] else "")
-            + f"; run `cscl parse --dataset {cache.data_set} --out {cache.path}` again to complete it"
+            + f"; run `cscl parse --dataset {cache.data_set} --out {quoted(cache.path)}` again to complete it"
         )  # fmt: skip
     return tuple(r for r in records if cache.has_mask[cache.number(r.name)])
 

@@ -7,7 +7,8 @@ from collections.abc import MutableMapping
 
 def is_first() -> bool:
     """Return whether this process is the one that writes, validates and shows progress."""
-    return os.environ.get("RANK", "0") == "0"
+    several = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
+    return os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0") if several else "0") == "0"
 
 
 def join_srun(environment: MutableMapping[str, str] = os.environ) -> bool:

@@ -22,8 +22,9 @@ from parsing.errors import CsclError
 from parsing.stopping import StopRequest, ignore_signals
 
 from ..recipes.reading import Recipe
-from ..runs.folder import RunInfo, save_model, save_state, write_file
+from ..runs.folder import save_model, save_state
 from ..runs.log import RunLog
+from ..runs.provenance import RunInfo, write_file
 from .batch_norm import share_batch_norm
 from .batches import Batches
 from .optimiser import learning_rate, make_optimiser

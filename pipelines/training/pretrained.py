@@ -11,7 +11,8 @@ from torchvision.models import get_model_weights
 
 from data.loading.transforms import MEAN, STD
 from parsing.errors import InputError, MissingError
-from parsing.parsers.street import BUILT_IN, is_street, load_street
+from parsing.parsers.sources import BUILT_IN
+from parsing.parsers.street import is_street, load_street
 from parsing.parsers.weights import read_tensors
 
 from ..parsers.encoder_weights import load_encoder

@@ -4,7 +4,6 @@ import os
 import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,30 +18,20 @@ from data.records import Record
 from data.registry import DATA_SETS, open_data_set
 from parsing.cache.lock import writing_to
 from parsing.cache.reader import MaskCache
-from parsing.errors import InputError, MissingError
+from parsing.errors import InputError
 from parsing.schemes import part_scheme
 
-from ..recipes.reading import Recipe, read_recipe
-from ..runs.folder import RunInfo, read_state, write_file
+from ..images import find_images
+from ..recipes.reading import Recipe
+from ..runs.folder import read_state
+from ..runs.provenance import RunInfo, write_file
 from .batches import Batches, confidences, of_others, read_part_labels, with_masks
+from .config import TrainConfig
 from .loop import fit
 from .pretrained import backbone_weights
 from .processes import make_fabric
 from .usable_masks import check_usable
 from .validation import Validation, held_out
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """What `cscl train` was asked for. device: `auto`, `cpu`, `cuda`, `cuda:1`; precision: `auto` is bf16 on CUDA."""
-
-    masks: Path
-    run: Path
-    recipe: Recipe
-    root: Path | None = None
-    resume: bool = False
-    device: str = "auto"
-    precision: str = "auto"
 
 
 def train(config: TrainConfig) -> Path:
@@ -70,7 +59,7 @@ def _train(config: TrainConfig, fabric: Fabric) -> None:
             f"{config.masks} was imported without a data set, so nobody in it has an identity; import it again with "
             f"--dataset, one of {', '.join(DATA_SETS)}"
         )
-    data_set = open_data_set(cache.data_set, config.root or cache.root, pattern=cache.pattern)
+    data_set = open_data_set(cache.data_set, find_images(config.masks, cache.root, config.root), pattern=cache.pattern)
     records = with_masks(data_set.train(recipe.data.split), cache)
     chosen_on: tuple[Record, ...] = ()
     if recipe.data.select == "val":
@@ -140,18 +129,11 @@ def _model(recipe: Recipe, identities: int, parts: int, flipped: tuple[int, ...]
 
 
 def _checked_run(config: TrainConfig, speak: bool) -> Mapping[str, Any] | None:
-    """Return the saved state to go on from, or None for a new run; refuses to overwrite one or to change its recipe."""
-    run, recipe = config.run, config.run / "recipe.toml"
-    if run.exists() and not run.is_dir():
-        raise InputError(f"--run {run} is a file; give a folder")
+    """The saved state to go on from, or None for a new run; refuses to overwrite one or to change its recipe."""
+    config.check_run()
     if not config.resume:
-        if recipe.exists():
-            raise InputError(f"{run} already holds a run; give --resume to go on with it, or another --run")
         return None
-    if not recipe.is_file():
-        raise MissingError(f"--resume: {run} holds no run")
-    if read_recipe(recipe) != config.recipe:
-        raise InputError(f"--resume: {recipe} says something else than this command; leave --recipe and --set out")
+    run = config.run
     state, wrong = read_state(run)
     if wrong and state is not None and speak:
         tqdm.write(f"{'; '.join(wrong)}: going on from the state before, step {state['step']}", file=sys.stderr)

@@ -9,6 +9,7 @@ from data.records import Record
 from parsing.cache.reader import MaskCache
 from parsing.errors import InputError
 from parsing.labels import IGNORED
+from parsing.words import quoted
 
 AT_ONCE = 1024
 
@@ -25,7 +26,7 @@ def check_usable(
     if not shown.any():
         raise InputError(
             f"{cache.path}: none of the {len(records)} training masks shows a part of {scheme}, so that there is "
-            f"nothing to learn parts from; `cscl masks info {cache.path}` tells what is in it"
+            f"nothing to learn parts from; `cscl masks info {quoted(cache.path)}` tells what is in it"
         )
     usable = shown & (confidence > 0)
     if not usable.any():

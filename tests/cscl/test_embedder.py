@@ -13,8 +13,9 @@ from safetensors.torch import save_file
 
 import cscl
 from cscl import Embedder, load
+from cscl.config import ModelConfig
 from cscl.embedder import metadata
-from cscl.model import CSCL, ModelConfig
+from cscl.model import CSCL
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 CONFIG = ModelConfig(identities=3, backbone="resnet18", part_dim=8, flipped=(0, 2, 1, 3, 4))

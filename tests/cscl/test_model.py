@@ -10,9 +10,10 @@ import torchvision
 from support.networks import IDENTITIES, INFRARED, RNG, SMALL, WHOLE, disturbed, images, labels
 from torch import Tensor
 
+from cscl.config import LossConfig
 from cscl.model import CSCL
 from cscl.spam import mask_distribution
-from cscl.total_loss import LossConfig, TotalLoss
+from cscl.total_loss import TotalLoss
 
 
 def test_the_output_has_the_shapes_it_documents() -> None:

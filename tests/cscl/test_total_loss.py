@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from support.networks import IDENTITIES, INFRARED, RNG, SMALL, TERMS, WHOLE, disturbed, images, labels, step
 from torch import Tensor
 
+from cscl.config import LossConfig, ModelConfig
 from cscl.icm import ICM_FORMS
 from cscl.losses import (
     DIVISION_FORMS,
@@ -18,10 +19,10 @@ from cscl.losses import (
     part_visibility,
     weighted_triplet,
 )
-from cscl.model import CSCL, ModelConfig, Output
+from cscl.model import CSCL, Output
 from cscl.pam import PAM_GATES
 from cscl.spam import mask_distribution
-from cscl.total_loss import LossConfig, TotalLoss
+from cscl.total_loss import TotalLoss
 
 
 def test_the_total_is_the_weighted_sum_of_terms_that_equal_their_definitions() -> None:

@@ -134,7 +134,7 @@ def test_ctrl_c_is_one_line_and_ends_everything(
     command.begin()
     command.until(out.with_name("masks.h5.lock").exists)
     os.killpg(command.process.pid, signal.SIGINT)
-    assert command.end() == (1, ["cscl: stopped; finished shards are kept, the same command goes on from there"])
+    assert command.end() == (130, ["cscl: stopped; finished shards are kept, the same command continues"])
     assert not [name for name in hashes(out) if name.endswith((".part", ".lock"))]
 
 

@@ -2,10 +2,12 @@
 
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
-from parsing.stopping import StopRequest
+from parsing.stopping import StopRequest, interrupts_blocked
 
 pytestmark = pytest.mark.usefixtures("ctrl_c")
 
@@ -37,3 +39,17 @@ def test_an_ignored_signal_stays_ignored() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop.asked
     assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+
+
+def test_processes_started_meanwhile_never_see_an_interrupt() -> None:
+    code = "import os, signal; os.kill(os.getpid(), signal.SIGINT); print('alive')"
+    with interrupts_blocked():
+        child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (child.returncode, child.stdout, child.stderr) == (0, "alive\n", "")
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
+
+
+def test_an_interrupt_that_comes_meanwhile_is_not_lost() -> None:
+    with pytest.raises(KeyboardInterrupt), interrupts_blocked():
+        os.kill(os.getpid(), signal.SIGINT)
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()

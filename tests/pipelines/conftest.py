@@ -16,7 +16,8 @@ from parsing.parsers.registry import ParserSpec
 from pipelines.datasets.simulate import make_figures
 from pipelines.parse.run import ParseConfig, parse
 from pipelines.recipes.reading import Recipe, read_recipe
-from pipelines.training.train import TrainConfig, train
+from pipelines.training.config import TrainConfig
+from pipelines.training.train import train
 
 TINY = (
     "data.size=[64, 32]", "train.epochs=2", "train.steps=2", "train.identities=2", "train.images=2", "train.warmup=0",

@@ -5,9 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cscl.model import CSCL, ModelConfig
+from cscl.config import LossConfig, ModelConfig
+from cscl.model import CSCL
 from cscl.spam import mask_distribution
-from cscl.total_loss import LossConfig, TotalLoss
+from cscl.total_loss import TotalLoss
 
 RNG = torch.Generator().manual_seed(9)
 SMALL = ModelConfig(identities=6, backbone="resnet18", part_dim=16)

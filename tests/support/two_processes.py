@@ -11,9 +11,10 @@ from cscl.model import CSCL
 from cscl.total_loss import TotalLoss
 from pipelines.recipes.reading import read_recipe
 from pipelines.training.batch_norm import share_batch_norm
+from pipelines.training.config import TrainConfig
 from pipelines.training.processes import broadcast, gather, make_fabric
 from pipelines.training.step import take_gradients
-from pipelines.training.train import TrainConfig, train
+from pipelines.training.train import train
 
 folder, masks = Path(sys.argv[1]), Path(sys.argv[2])
 device = sys.argv[3]

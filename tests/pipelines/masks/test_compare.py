@@ -43,7 +43,11 @@ def test_a_cache_agrees_with_itself(make_cache: MakeCache) -> None:
     path = make_cache("lip").path
     found = compare(path, path)
     assert found.scores.mean("visible") == 1
-    assert {value for _, value in found.worst} == {1.0}
+    assert (found.worst, found.equal) == ((), 8)
+    text = "\n".join(found.lines())
+    assert "all 8 compared masks are equal" in text
+    assert "nan" not in text
+    assert "agree least" not in text
     assert (found.only_first, found.only_second, found.unreadable, found.other_size) == (0, 0, 0, 0)
 
 
@@ -61,9 +65,10 @@ def test_iou_is_that_of_a_loop_and_the_same_whichever_comes_first(two: Callable,
 
     assert found.scores.iou["visible"] == pytest.approx(ious(a, b))
     each = sorted((float(np.mean(ious(a[n], b[n]))), NAMES[n]) for n in range(6))
+    assert each.pop() == (1.0, NAMES[3])  # an image that agrees in full is none of the worst
     assert [name for name, _ in found.worst] == [name for _, name in each]
     assert [value for _, value in found.worst] == pytest.approx([value for value, _ in each])
-    assert found.worst[-1] == (NAMES[3], 1.0)
+    assert found.equal == 1
     assert compare(*reversed(paths), scheme).scores == found.scores
 
 
@@ -96,7 +101,7 @@ def test_what_only_one_cache_knows_is_counted_and_left_out(two: Callable) -> Non
     text = "\n".join(found.lines())
     assert f"1 images are in {paths[0]} alone" in text
     assert "4 shared names are of images of another size" in text
-    assert len(found.worst) == 2
+    assert found.equal == 4
 
 
 def test_what_either_side_ignores_does_not_count() -> None:

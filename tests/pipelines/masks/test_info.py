@@ -9,7 +9,7 @@ import pytest
 
 from parsing import MaskCache
 from parsing.cache.index import shard_folder
-from parsing.cache.shard import Status
+from parsing.cache.shard import Status, read_columns
 from parsing.errors import CacheError, MissingError
 from pipelines.masks.info import info
 
@@ -76,3 +76,17 @@ def test_what_is_no_cache_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.h5").write_text("text")
     with pytest.raises(CacheError, match=r"text\.h5"):
         info(tmp_path / "text.h5")
+
+
+def test_missing_shards_are_named_with_their_masks(cache: MaskCache) -> None:
+    assert info(cache.path).missing_shards == ()
+    shard, *others = sorted(shard_folder(cache.path).iterdir())
+    lost = len(read_columns(shard)[0])
+    shard.unlink()
+    report = info(cache.path)
+    assert (report.missing_shards, report.missing_masks) == ((shard.name,), lost)
+    said = f"{lost} masks are missing: no {shard.parent.name}/{shard.name}; copy the folder beside the index"
+    assert report.lines()[0] == said
+    for one in others:
+        one.unlink()
+    assert json.loads(json.dumps(info(cache.path).to_json()))["missing_masks"] == 8

@@ -76,7 +76,10 @@ def test_another_method_replaces_what_the_recipes_own_one_set(tmp_path: Path) ->
     [
         ("epochs = 3", r"there is no epochs; it has augment, data,"),
         ("[training]\nepochs = 3", r"there is no training;"),
-        ("[train]\nepoch = 3", r"there is no train\.epoch; train has accumulate, backbone_rate, clip, decay, epochs"),
+        (
+            "[train]\nepoch = 3",
+            r"there is no train\.epoch; did you mean train\.epochs\? train has accumulate, backbone_rate, clip",
+        ),
         ("[train]\nepochs = 1.5", r"train\.epochs = 1\.5; give int"),
         ("[train]\nepochs = true", r"train\.epochs = True; give int"),
         ("[train]\nepochs = 0", r"train\.epochs = 0; give at least 1"),

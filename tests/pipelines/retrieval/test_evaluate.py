@@ -22,7 +22,8 @@ from parsing.errors import InputError, MissingError
 from pipelines.recipes.reading import Recipe
 from pipelines.retrieval.evaluate import Evaluation, evaluate, evaluate_runs
 from pipelines.runs.folder import load_model
-from pipelines.training.train import TrainConfig, train
+from pipelines.training.config import TrainConfig
+from pipelines.training.train import train
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +104,7 @@ def test_a_moved_run_finds_its_images_by_root_and_says_how_it_was_selected(
 ) -> None:
     info = json.loads((run_copy / "run.json").read_text())
     (run_copy / "run.json").write_text(json.dumps(info | {"selection": "val", "epoch": 1}))
-    with pytest.raises(MissingError, match="there is no folder"):
+    with pytest.raises(MissingError, match="which is not there; give --root"):
         evaluate(run_copy, device="cpu")
     found = evaluate(run_copy, root=figures, protocols=["indoor-single"], device="cpu")
     assert found.results == tuple(r for r in evaluated.results if r.protocol == "indoor-single")
@@ -219,3 +220,28 @@ def test_a_damaged_run_json_is_named(run_copy: Path) -> None:
     (run_copy / "run.json").write_text('{"data_set": "sysu"')
     with pytest.raises(InputError, match=r"run\.json cannot be read"):
         evaluate(run_copy, device="cpu")
+
+
+def test_a_table_is_printed_even_if_the_run_cannot_be_written(run_copy: Path, figures: Path, tmp_path: Path) -> None:
+    (run_copy / "evaluation.json").unlink(missing_ok=True)
+    (run_copy / "evaluation.json").mkdir()
+    command = [
+        "evaluate",
+        "--run",
+        str(run_copy),
+        "--root",
+        str(figures),
+        "--device",
+        "cpu",
+        "--protocol",
+        "all-single",
+    ]
+    lost = CliRunner().invoke(main, command, catch_exceptions=False)
+    assert lost.exit_code == 1
+    assert "all-single" in lost.stdout
+    said = f"{run_copy / 'evaluation.json'} could not be written: Is a directory"
+    assert lost.stderr.splitlines()[-1] == f"cscl: {said}; give --out FILE in a folder that can be written"
+    kept = CliRunner().invoke(main, [*command, "--out", str(tmp_path / "kept.json")], catch_exceptions=False)
+    assert kept.exit_code == 0
+    assert f"note: {said}" in kept.stderr
+    assert json.loads((tmp_path / "kept.json").read_text())["results"]

@@ -19,7 +19,8 @@ from pipelines.recipes.reading import Recipe
 from pipelines.retrieval.evaluate import evaluate
 from pipelines.retrieval.part_table import PartRow, PartTable, area_under_curve, averaged_parts, measure_parts
 from pipelines.runs.folder import load_model
-from pipelines.training.train import TrainConfig, train
+from pipelines.training.config import TrainConfig
+from pipelines.training.train import train
 
 
 def test_the_auc_is_the_share_of_pairs_in_order() -> None:

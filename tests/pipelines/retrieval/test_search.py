@@ -135,3 +135,16 @@ def test_files_that_are_no_image_are_said(finished: Path, gallery: Path, queries
     (only / "x.heic").touch()
     with pytest.raises(InputError, match=r"there is no image in this folder, but 1 files that are none: 1 \.heic"):
         search(SearchConfig(run=finished, queries=tuple(queries[:1]), gallery=only))
+
+
+def test_a_ranking_is_printed_even_if_its_picture_cannot_be_written(
+    finished: Path, gallery: Path, queries: list[Path], tmp_path: Path
+) -> None:
+    taken = tmp_path / "taken.png"
+    taken.mkdir()
+    result = cscl("--run", finished, "--query", queries[0], "--gallery", gallery, "--device", "cpu", "--out", taken)
+    assert result.exit_code == 1
+    assert "8 visible images searched" in result.stdout
+    assert "taken.png: picture" not in result.stdout
+    last = result.stderr.splitlines()[-1]
+    assert last == f"cscl: {taken} cannot be written: Is a directory; give --out FILE.png elsewhere"

@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from cscl.backbone import Backbone
-from cscl.model import CSCL, ModelConfig
+from cscl.config import ModelConfig
+from cscl.model import CSCL
 from data.loading.transforms import MEAN, STD
 from parsing.errors import InputError, MissingError
 from parsing.parsers.street import BUILT_IN, StreetNetwork, load_street, save_street

@@ -10,7 +10,8 @@ import pytest
 from cscl.pam import G_BOUNDS
 from cscl.pooling import GEM_BOUNDS
 from pipelines.recipes.reading import read_recipe
-from pipelines.training.train import TrainConfig, train
+from pipelines.training.config import TrainConfig
+from pipelines.training.train import train
 
 SHORT = (
     "model.backbone=resnet18", "model.pretrained=false", "model.part_dim=32", "data.size=[64, 32]", "augment.padding=3",

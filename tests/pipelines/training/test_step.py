@@ -22,8 +22,9 @@ from cscl.total_loss import TotalLoss
 from data.loading.transforms import normalise
 from pipelines.recipes.reading import Recipe
 from pipelines.training.batch_norm import SharedBatchNorm, share_batch_norm
+from pipelines.training.config import TrainConfig
 from pipelines.training.step import take_gradients
-from pipelines.training.train import TrainConfig, train
+from pipelines.training.train import train
 
 MakeRecipe = Callable[..., Recipe]
 

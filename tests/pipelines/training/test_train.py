@@ -29,9 +29,11 @@ from pipelines.masks.info import info as masks_info
 from pipelines.parse.run import ParseConfig, parse
 from pipelines.recipes.reading import Recipe, read_recipe
 from pipelines.retrieval.evaluate import evaluate
-from pipelines.runs.folder import RunInfo, load_model, open_images, read_run
+from pipelines.runs.folder import load_model
+from pipelines.runs.provenance import RunInfo, open_images, read_run
 from pipelines.training.batches import Batches
-from pipelines.training.train import TrainConfig, train
+from pipelines.training.config import TrainConfig
+from pipelines.training.train import train
 from pipelines.training.validation import Validation
 
 MakeRecipe = Callable[..., Recipe]
@@ -209,8 +211,10 @@ def test_ctrl_c_ends_the_step_saves_it_and_says_how_to_go_on(
     with monkeypatch.context() as patch:
         patch.setattr(Batches, "__getitem__", signalled_at_step_3)
         result = CliRunner().invoke(main, [*command, "--recipe", str(tmp_path / "recipe.toml")])
-    assert result.exit_code == 1
-    said = f"cscl: stopped after step 3 of 4, which is saved; `cscl train --masks {masks} --run {run} --resume` goes on"
+    assert result.exit_code == 130
+    said = (
+        f"cscl: stopped after step 3 of 4, which is saved; `cscl train --masks {masks} --run {run} --resume` continues"
+    )
     assert said in result.stderr
     assert len(rows(run)) == 3
     assert (run / "state-00000003.pt").is_file()

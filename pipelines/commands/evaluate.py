@@ -1,0 +1,55 @@
+"""`cscl evaluate`."""
+
+from typing import Any
+
+import click
+
+from parsing.errors import CsclError
+from parsing.words import listed
+
+from .ending import print_result
+from .options import Existing, Place, device_option, flip_option, json_option, root_option
+
+
+@click.command()
+@click.option(
+    "--run", "runs", type=Place, required=True, multiple=True, help="A run's folder; several are averaged (splits)."
+)
+@root_option
+@click.option(
+    "--protocol", "protocols", multiple=True, help="One protocol of the data set; may repeat.  [default: all]"
+)
+@click.option(
+    "--gallery", type=click.Choice(("seeded", "official")), default="seeded", help="SYSU-MM01's gallery rule."
+)
+@click.option(
+    "--permutations", type=Existing(file=True), help="rand_perm_cam.mat, for official galleries.  [default: in exp/]"
+)
+@click.option("--rerank", is_flag=True, help="Use k-reciprocal re-ranking; the table says so.")
+@flip_option
+@click.option("--figures", is_flag=True, help="Draw CMC, rankings, embeddings, part attention into RUN/figures.")
+@click.option("--masks", type=Existing(file=True), help="A cache to compare the parts with.  [default: the run's own]")
+@click.option(
+    "--baseline", type=Existing(file=True), help="Another run's evaluation.json: differences with a bootstrap interval."
+)
+@click.option("--out", type=Place, help="Write the result here too; a mean of several runs is written only here.")
+@device_option
+@json_option
+def evaluate(as_json: bool, **options: Any) -> None:
+    """Score a run under every protocol of its data set."""
+    from pipelines.runs.provenance import check_trained, open_images, read_run
+
+    for run in options["runs"]:
+        check_trained(run)
+        open_images(run, read_run(run)[1], options["root"], options["permutations"])
+    from pipelines.retrieval.evaluate import evaluate_runs
+
+    result = evaluate_runs(**options)
+    print_result(result, as_json)
+    if result.unwritten:
+        reasons, out = dict(result.unwritten), options["out"]
+        if out is None or out in reasons:
+            raise CsclError(f"{listed(list(reasons.values()))}; give --out FILE in a folder that can be written")
+        click.echo(f"note: {listed(list(reasons.values()))}", err=True)
+    for run in result.runs if options["figures"] and not result.unwritten else ():
+        click.echo(f"figures: {run / 'figures' / 'index.html'}", err=as_json)

@@ -1,0 +1,51 @@
+"""`cscl masks import`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .ending import print_values, resumable
+from .options import DATA_SETS, Place, json_option, out_cache_option, pattern_option, size_option
+
+
+@click.command("import")
+@click.argument("folder", metavar="DIR", type=Place)
+@click.option("--from", "kind", type=click.Choice(("png",)), required=True, help="Kind of files.")
+@click.option("--labels", required=True, help="Label set of their values: lip, atr, pascal, cihp ...")
+@click.option("--dataset", type=DATA_SETS, help="The images they belong to.  [default: one image per mask]")
+@click.option("--root", type=Place, help="The images' folder.")
+@out_cache_option
+@size_option
+@click.option("--path", help="Path of an image's mask below DIR.  [default: '{dir}/{stem}.png', then '{stem}.png']")
+@pattern_option
+@click.option("--suffix", default=".jpg", help="Without --dataset: ending of the images' names.")
+@click.option(
+    "--values", multiple=True, metavar="N=CLASS", help="Class of a number or range: 255=person, 128-255=1; may repeat."
+)
+@click.option("--numbers", is_flag=True, help="Palette PNGs: numbers are classes, whatever their colours.")
+@click.option("--letterbox", "fit", flag_value="letterbox", help="Images were padded evenly to the masks' shape: undo.")
+@click.option("--letterbox-corner", "fit", flag_value="corner", help="They were padded on the right or below: undo.")
+@click.option("--stretch", "fit", flag_value="stretch", help="They were stretched to the masks' shape: undo.")
+@click.option("--as-stored", is_flag=True, help="Masks lie on the pixels as stored: turn them as EXIF turns images.")
+@click.option("--licence", default="not stated: imported masks", help="Of the masks; kept in the cache.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing cache.")
+@json_option
+def import_masks(folder: Path, kind: str, fit: Any, as_json: bool, **options: Any) -> None:
+    """Make a cache of existing masks.
+
+    The masks are PNGs whose values are class numbers, or that are painted in a known palette.
+    """
+    from pipelines.masks.importing import ImportConfig
+    from pipelines.masks.importing import import_masks as run
+
+    with resumable("finished shards are kept, the same command continues"):
+        result = run(ImportConfig(folder, fit=fit or "same", **options))
+    first_empty = f", the first is {result.empty[0]}" if result.empty else ""
+    lines = [f"{result.path}: {result.masks} masks imported, {len(result.empty)} of them empty{first_empty}"]
+    lines += [f"note: {note}" for note in result.notes]
+    if result.without:
+        lines.append(f"note: {len(result.without)} images have no mask, the first is {result.without[0]}")
+    if options["dataset"] is None:
+        lines.append("note: no data set named: `cscl train` cannot use these masks; --dataset names one")
+    print_values(vars(result), lines, as_json)

@@ -1,0 +1,137 @@
+"""Options and parameter types that several commands share, so that one name means one thing everywhere."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from parsing.errors import InputError, MissingError
+
+if TYPE_CHECKING:
+    from parsing import MaskCache
+    from parsing.parsers.registry import ParserSpec
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+Place = click.Path(path_type=Path)
+"""A file or folder that is there or is to be made."""
+DATA_SETS = click.Choice(("sysu", "regdb", "llcm", "folder"))
+
+
+class Existing(click.Path):
+    """A file or folder that must be there; MissingError names the option, before anything heavy is imported."""
+
+    def __init__(self, file: bool = False, folder: bool = False) -> None:
+        super().__init__(path_type=Path)
+        self.file, self.folder = file, folder
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        if not (self.file and path.is_file()) and not (self.folder and path.is_dir()):
+            kind = " or ".join(["file"] * self.file + ["folder"] * self.folder)
+            raise MissingError(f"{_called(param)}{path}: there is no such {kind}")
+        return path
+
+
+class NewFile(click.Path):
+    """A file to be written, whose name must end in `ending`."""
+
+    def __init__(self, ending: str) -> None:
+        super().__init__(path_type=Path)
+        self.ending = ending
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        if path.suffix.lower() != self.ending:
+            raise InputError(f"{_called(param)}{path}: give a file name that ends in {self.ending}")
+        return path
+
+
+def _called(param: click.Parameter | None) -> str:
+    """Return the option's name and a space; an argument has no name that the user knows."""
+    return f"{param.opts[0]} " if isinstance(param, click.Option) else ""
+
+
+class HeightWidth(click.ParamType):
+    """HEIGHTxWIDTH, as in 288x144."""
+
+    name = "HxW"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, tuple):
+            return value
+        try:
+            height, width = (int(v) for v in str(value).lower().split("x"))
+        except ValueError:
+            self.fail(f"{value!r} is not HEIGHTxWIDTH, as in 288x144", param, ctx)
+        return height, width
+
+
+class FileSize(HeightWidth):
+    """HEIGHTxWIDTH, `masks` or `source`."""
+
+    name = "HxW|masks|source"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if value in ("masks", "source") else super().convert(value, param, ctx)
+
+
+def decorate(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Return one decorator that adds `options`, listed in the help in this order."""
+
+    def add(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+device_option = click.option(
+    "--device", default="auto", help="`cpu`, `cuda`, `cuda:1`; `auto` is CUDA if there is one."
+)
+flip_option = click.option("--flip/--no-flip", default=True, help="Average with the mirrored image.")
+size_option = click.option("--size", type=HeightWidth(), default="288x144", help="Height and width of the masks.")
+root_option = click.option("--root", type=Place, help="The images' folder, if they have moved since they were parsed.")
+out_cache_option = click.option("--out", type=Place, help="The cache's index file.  [default: data/DATASET_masks.h5]")
+photos_option = click.option(
+    "--photos", type=Existing(folder=True), required=True, help="Annotated photographs: photos/, parts/, meta.json."
+)
+pattern_option = click.option(
+    "--pattern", help="folder: where paths name person and camera, as in '{identity}/{camera}/*'.  [default: by level]"
+)
+parser_options = decorate(
+    click.option("--weights", type=Existing(file=True), help="The parser's weights, instead of its own."),
+    click.option("--labels", metavar="NAME", help="hf, smp, torchscript, onnx: label set of the answer, or TOML."),
+    click.option("--input", "input_size", type=HeightWidth(), help="hf, smp, torchscript, onnx: size of the input."),
+    click.option("--mean", type=float, nargs=3, help="smp, torchscript, onnx: three numbers.  [default: ImageNet's]"),
+    click.option("--std", type=float, nargs=3, help="smp, torchscript, onnx: three numbers.  [default: ImageNet's]"),
+    click.option("--channels", type=click.Choice(("rgb", "bgr")), help="smp, torchscript, onnx.  [default: rgb]"),
+    click.option("--remote-code", metavar="MODEL", help="hf: let this model run the code that comes with it."),
+    click.option("--narrow", is_flag=True, help="schp: half the input's width, for crops twice as tall as wide."),
+    click.option("--bf16", is_flag=True, help="schp: compute in bfloat16; `parser compare` shows the difference."),
+)
+"""What describes a parser beside its name; `take_parser` takes it out of the options again."""
+
+
+def take_parser(name: str, device: str, options: dict[str, Any], fetching: bool = True) -> "ParserSpec":
+    """Return the ParserSpec of what `parser_options` added to `options`, which it removes from them.
+
+    Its weights are fetched from the hub, if they come from there, before torch is imported: without a network the
+    command ends in seconds.
+    """
+    from parsing.parsers.registry import OPTIONS, ParserSpec
+    from parsing.parsers.sources import fetch
+
+    if fetching:
+        fetch(name, options["weights"], options["remote_code"])
+    return ParserSpec(name, device=device, **{field: options.pop(field) for field in OPTIONS})
+
+
+def open_cache(file: Path) -> "MaskCache":
+    """Open a mask cache before the pipelines, which import torch; errors as those of MaskCache."""
+    from parsing import MaskCache
+
+    return MaskCache(file)

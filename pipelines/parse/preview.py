@@ -1,0 +1,84 @@
+"""`cscl parse --dry-run`: what a run would do, without loading a parser."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from data.registry import open_data_set
+from parsing.cache.builder import plan_shards
+from parsing.cache.index import shard_folder
+from parsing.cache.shard import read_columns
+from parsing.errors import CacheError
+from parsing.words import listed
+
+from .config import ParseConfig
+from .plan import choose_records
+
+
+@dataclass(frozen=True)
+class Preview:
+    """Images and shards of a run; done: those that an earlier run with the same options has finished.
+
+    other: names of options with which the cache at `path` was made otherwise; the run would refuse to mix them.
+    """
+
+    path: Path
+    root: Path
+    images: int
+    shards: int
+    done_images: int
+    done_shards: int
+    other: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "path": str(self.path), "root": str(self.root)}
+
+    def lines(self) -> list[str]:
+        left = self.images - self.done_images
+        lines = [
+            f"{self.path}: {self.images} images of {self.root} in {self.shards} shards",
+            f"{self.done_images} images in {self.done_shards} shards are done, {left} to parse",
+        ]
+        if self.other:
+            lines.append(f"note: it was made with another {listed(self.other)}: give --overwrite or another --out")
+        return lines
+
+
+def preview(config: ParseConfig) -> Preview:
+    """Count the images and the finished shards; errors as those of `parse` for a data set that is not there.
+
+    The weights' hash, which needs the parser, is not compared: the run itself may still refuse the cache.
+    """
+    data_set = open_data_set(config.dataset, config.root, pattern=config.pattern)
+    records = choose_records(data_set.images, config.limit, None)
+    planned = plan_shards(shard_folder(config.index), records)
+    done_images = done_shards = 0
+    other: set[str] = set()
+    for path, rows in () if config.overwrite else planned.items():
+        try:
+            columns, attributes = read_columns(path)
+            differing = _differing(config, attributes)
+        except (CacheError, OSError, ValueError):
+            continue  # missing or damaged: the run parses it
+        other.update(differing)
+        if not differing and list(columns.names) == [record.name for record in rows]:
+            done_images, done_shards = done_images + len(rows), done_shards + 1
+    return Preview(
+        path=config.index,
+        root=data_set.root,
+        images=len(records),
+        shards=len(planned),
+        done_images=done_images,
+        done_shards=done_shards,
+        other=tuple(sorted(other)),
+    )
+
+
+def _differing(config: ParseConfig, attributes: Mapping[str, Any]) -> list[str]:
+    """Return the options in which a shard differs from `config`."""
+    made_by = json.loads(attributes["made_by"])
+    wanted = {"size": list(config.size), "flip": config.flip, "probs": config.probs}
+    wanted["parser"] = config.parser.name
+    return [name for name, value in wanted.items() if made_by.get(name) != value]
