@@ -1,4 +1,4 @@
-"""Wheel and source archive (slow): they hold every file that they should, and the wheel works away from the checkout."""
+"""Wheel and source archive (slow): both hold every file that they should, and the wheel works elsewhere."""
 
 import os
 import subprocess
