@@ -41,7 +41,6 @@ def same_gradient(fast: Tensor, slow: Tensor, x: Tensor) -> None:
     )
 
 
-@pytest.mark.skipif(not ORACLE.exists(), reason="the oracle values are not part of the project")
 @pytest.mark.parametrize(
     ("key", "gradient", "loss"),
     [

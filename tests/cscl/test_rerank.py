@@ -49,7 +49,6 @@ def slow(query, gallery, k1, k2, weight):
     return result
 
 
-@pytest.mark.skipif(not ORACLE.exists(), reason="no shared/oracles beside the checkout")
 @pytest.mark.parametrize(("k1", "k2"), [(20, 6), (8, 2)])
 def test_distances_are_those_of_the_public_code(k1, k2):
     with np.load(ORACLE) as file:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from support.places import SHARED
+from support.places import ORACLES
 
 from data.photographs.library import Photos
 from data.simulators.pedestrians.simulator import draw, make_identity, make_shot
@@ -122,10 +122,7 @@ def folder_root(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def permutations() -> Path:
-    path = SHARED / "sysu_protocol" / "rand_perm_cam.mat"
-    if not path.is_file():
-        pytest.skip("rand_perm_cam.mat of the evaluation kit is not beside the checkout")
-    return path
+    return ORACLES / "sysu_protocol" / "rand_perm_cam.mat"
 
 
 @pytest.fixture(scope="session")

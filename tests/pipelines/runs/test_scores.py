@@ -122,7 +122,6 @@ def test_too_few_images_to_rerank_are_refused_with_the_protocol() -> None:
         score(Protocol("tiny", (Trial(QUERY, GALLERY),), DataSet.skip, True, "all"), FEATURES, rerank=True)
 
 
-@pytest.mark.skipif(not ORACLE.exists(), reason="no shared/oracles beside the checkout")
 @pytest.mark.parametrize("name", ["single", "multi", "missing"])
 @pytest.mark.parametrize("evaluator", ["sysu", "regdb"])
 def test_a_trial_scores_what_the_public_evaluators_say(name: str, evaluator: str) -> None:
