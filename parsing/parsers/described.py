@@ -12,7 +12,7 @@ from ..errors import InputError
 from ..images import IMAGENET_MEAN, IMAGENET_STD
 from ..labels import label_set
 from .base import NetworkParser, Size
-from .registry import ParserSpec
+from .spec import ParserSpec
 from .weights import content_hash
 
 

@@ -16,8 +16,8 @@ from ..files import file_hash, write_file
 from ..labels import label_set
 from .base import NetworkParser, ParserInfo, Size, stretching
 from .folding import fold_batch_norms, fold_segformer
-from .registry import ParserSpec
 from .sources import STREET_LICENCE
+from .spec import ParserSpec
 
 BUILT_IN = Path(__file__).parents[1] / "weights" / "street.safetensors"
 FORMAT = "cscl-street-2"
