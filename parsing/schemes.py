@@ -38,7 +38,7 @@ class PartScheme:
         return len(self.parts)
 
     def table(self, labels: LabelSet) -> NDArray[np.uint8]:
-        """Return the look-up table (256,), class to part; 255 stays 255. InputError names a part without a class."""
+        """Return the look-up table (256,) from class to part; 255 stays. InputError names a part without a class."""
         if labels.name not in self.groups:
             known, key = ", ".join(self.groups), _toml_key(labels.name)
             raise InputError(

@@ -59,7 +59,7 @@ def understand(
     palette = None if values is not None or numbers else _palette(coloured, labels)
     classes = {key: _class(key, path, palette, labels, values or {}) for key, path in where.items()}
     if palette is not None:
-        notes = _told(coloured, classes, palette)
+        notes = _colour_notes(coloured, classes, palette)
     elif values is not None or numbers:
         notes = ()
     else:
@@ -105,7 +105,7 @@ def _class(key: Key, path: Path, palette: Palette | None, labels: LabelSet, valu
     return found
 
 
-def _told(coloured: Mapping[Key, Path], classes: Mapping[Key, int], palette: Palette) -> tuple[str, ...]:
+def _colour_notes(coloured: Mapping[Key, Path], classes: Mapping[Key, int], palette: Palette) -> tuple[str, ...]:
     """Return a note of what reading by colour changed."""
     for key, path in coloured.items():
         if key.number is not None and key.number != classes[key]:

@@ -13,7 +13,7 @@ from ..images import IMAGENET_MEAN, IMAGENET_STD
 from ..labels import label_set
 from .answers import Reading, noise, recognise
 from .base import NetworkParser, Size
-from .registry import ParserSpec
+from .spec import ParserSpec
 from .weights import content_hash
 
 

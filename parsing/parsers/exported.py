@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError, MissingError, first_line
 from .described import DescribedParser, Description, description_of
-from .registry import ParserSpec
+from .spec import ParserSpec
 
 INPUT_TYPES = {"tensor(float)": torch.float32, "tensor(float16)": torch.float16}
 

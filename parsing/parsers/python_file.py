@@ -9,7 +9,7 @@ import torch
 from ..errors import InputError, MissingError
 from ..files import file_hash
 from .base import Parser
-from .registry import ParserSpec
+from .spec import ParserSpec
 
 ATTRIBUTES = ("labels", "licence", "weights_hash", "input_size", "device")
 """What an adapter must set; its name is that of its file, and its hash gets the file's own mixed in."""

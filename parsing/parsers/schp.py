@@ -14,9 +14,9 @@ from torch import Tensor
 from ..images import IMAGENET_MEAN, IMAGENET_STD
 from ..labels import label_set
 from .base import Parser, ParserInfo, Size
-from .registry import ParserSpec
 from .schp_network import SCHPNetwork
 from .sources import SCHP, SCHP_LICENCE, schp_file
+from .spec import ParserSpec
 from .weights import check_fit, content_hash, load_strictly, read_tensors
 
 MEAN, STD = IMAGENET_MEAN[::-1], IMAGENET_STD[::-1]

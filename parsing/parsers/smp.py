@@ -10,7 +10,7 @@ from torch import nn
 
 from ..errors import InputError, MissingError
 from .described import DescribedParser, Description, description_of
-from .registry import ParserSpec
+from .spec import ParserSpec
 from .weights import load_strictly, read_tensors
 
 FILES = ("config.json", "model.safetensors")

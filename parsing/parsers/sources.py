@@ -81,7 +81,8 @@ def fetch(parser: str, weights: Path | None = None, remote_code: str | None = No
 
     A command calls it first: without a network it ends before seconds go into loading torch.
     """
-    from .registry import ParserSpec, find_backend  # the table, which itself needs this module
+    from .backends import find_backend  # the table, which itself needs this module
+    from .spec import ParserSpec
 
     try:
         backend = find_backend(parser)

@@ -14,8 +14,8 @@ from ..files import file_hash, write_file
 from ..labels import label_set
 from .base import NetworkParser, ParserInfo, stretching
 from .folding import fold_batch_norms, fold_segformer
-from .registry import ParserSpec
 from .sources import BUILT_IN, STREET_LICENCE
+from .spec import ParserSpec
 from .street_network import StreetNetwork
 
 FORMAT = "cscl-street-2"

@@ -76,7 +76,7 @@ class TaskFailedError(RuntimeError):
     """Any error in a task that is not one of ours, as text: not every exception reaches the other side of dask."""
 
 
-def told_in_words(function: Callable[..., Result]) -> Callable[..., Result]:
+def plain_errors(function: Callable[..., Result]) -> Callable[..., Result]:
     """Raise what is no error of ours as TaskFailedError."""
 
     @wraps(function)
@@ -91,7 +91,7 @@ def told_in_words(function: Callable[..., Result]) -> Callable[..., Result]:
     return wrapped
 
 
-@told_in_words
+@plain_errors
 def parse_shard(task: ShardTask) -> str:
     """Write the shard and return its SHA-256; the masks themselves never travel."""
     with _ready(task) as parser:
@@ -117,7 +117,7 @@ def _small(scores: Tensor, size: tuple[int, int]) -> NDArray[np.uint8]:
     return (F.interpolate(scores, size, mode="area") * 255).round().to(torch.uint8).cpu().numpy()
 
 
-@told_in_words
+@plain_errors
 def try_rows(task: ShardTask, rows: Sequence[int]) -> None:
     """Parse these rows of the task and keep nothing: does the process live through it?"""
     with _ready(task) as parser:

@@ -86,6 +86,18 @@ def test_random_damage_is_found_and_repaired_to_the_same_bytes(config: VerifyCon
         assert hashes(config.cache) == before
 
 
+def test_noise_in_what_a_shard_says_of_itself_is_repaired(config: VerifyConfig) -> None:
+    before = hashes(config.cache)
+    path = shard_folder(config.cache) / "00001.h5"
+    content = bytearray(path.read_bytes())
+    start = content.index(b'"parser"')
+    content[start : start + 50] = np.random.default_rng(0).bytes(50)
+    path.write_bytes(content)
+    assert [damage.path for damage in verify(replace(config, repair=False)).damage] == [path]
+    assert verify(replace(config, repair=True)).sound
+    assert hashes(config.cache) == before
+
+
 def test_the_index_alone_is_rebuilt_without_parser_or_images(config: VerifyConfig) -> None:
     before = hashes(config.cache)
     shutil.rmtree(config.cache.parent / "SYSU-MM01")
