@@ -27,7 +27,8 @@ from pipelines.masks.info import info as masks_info
 from pipelines.masks.verify import VerifyConfig, verify
 from pipelines.recipes.reading import read_recipe
 from pipelines.retrieval.significance import read_result
-from pipelines.runs.folder import RunInfo, load_model, read_run, read_state, save_model
+from pipelines.runs.folder import load_model, read_state, save_model
+from pipelines.runs.provenance import RunInfo, read_run
 
 RNG = np.random.default_rng(0)
 SIZE = (48, 24)
