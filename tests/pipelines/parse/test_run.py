@@ -18,7 +18,7 @@ from data.loading.images import load_images
 from data.registry import open_data_set
 from parsing import MaskCache
 from parsing.cache.index import shard_folder
-from parsing.cache.sealed import write_whole
+from parsing.cache.sealed import sealed_hash, write_whole
 from parsing.cache.shard import Status
 from parsing.errors import CacheError, CsclError, InputError, MissingError
 from parsing.files import file_hash
@@ -268,6 +268,22 @@ def test_a_cache_of_other_options_parser_or_data_is_refused_until_told_to_overwr
     replaced = parse(replace(refused["data set"], overwrite=True))
     assert replaced.images == 2
     assert [p.name for p in shard_folder(copied.out).iterdir()] == ["00000.h5"]
+
+
+def test_each_file_is_hashed_once_by_a_run_whether_kept_or_written(
+    copied: ParseConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert copied.out is not None
+    (shard_folder(copied.out) / "00001.h5").unlink()
+    hashed: list[str] = []
+
+    def counted(path: Path) -> str | None:
+        hashed.append(path.name)
+        return sealed_hash(path)
+
+    monkeypatch.setattr("parsing.cache.shard.sealed_hash", counted)
+    assert parse(copied).parsed == 10
+    assert sorted(hashed) == ["00000.h5", "00001.h5", "00002.h5", copied.out.name]
 
 
 def test_another_format_version_is_refused_and_kept(copied: ParseConfig) -> None:
