@@ -1,49 +1,61 @@
-"""Public names, commands and options change only on purpose: tests/public_names.txt lists them all.
+"""Public names, commands and options change on purpose only: `public_names.txt` beside this file lists them.
 
-After a change that is meant: `python tests/test_public_names.py` writes the file anew.
+After a wanted change, `python tests/test_public_names.py > tests/public_names.txt` writes the list again; note what was
+removed in CHANGELOG.md.
 """
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
-FILE = Path(__file__).with_name("public_names.txt")
+import cscl
+import parsing
+import parsing.torch_dataset
+from cli import main
+from data.registry import DATA_SETS
+from parsing.exporters import EXPORTERS
+from parsing.labels import LABEL_SETS
+from parsing.parsers.registry import PARSERS
+from parsing.schemes import PART_SCHEMES
+
+LIST = Path(__file__).with_name("public_names.txt")
+TABLES = {
+    "data set": DATA_SETS,
+    "exporter": EXPORTERS,
+    "label set": LABEL_SETS,
+    "parser": PARSERS,
+    "part scheme": PART_SCHEMES,
+}
 
 
-def commands(command: click.Command, path: str) -> Iterator[str]:
-    """One line per command, then one per option or argument, in the order of the help."""
-    yield path
-    for param in command.params:
-        if isinstance(param, click.Option):
-            names = " ".join([*param.opts, *param.secondary_opts])
-        else:
-            names = param.make_metavar(click.Context(command)) or f"{(param.name or '').upper()}..."
-        kind = "" if isinstance(param, click.Option) and param.is_flag else f" {_kind(param)}"
-        yield f"    {names}{kind}{' (required)' if param.required else ''}"
+def commands(command: click.Command, name: str) -> Iterator[str]:
+    """One line per command, argument and option, with what an option may be if it is one of a few."""
+    yield name
+    for parameter in command.params:
+        spelt = " ".join((*parameter.opts, *parameter.secondary_opts))
+        choices = f" {'|'.join(sorted(parameter.type.choices))}" if isinstance(parameter.type, click.Choice) else ""
+        yield f"{name} {spelt if isinstance(parameter, click.Option) else spelt.upper()}{choices}"
     if isinstance(command, click.Group):
-        for name, one in command.commands.items():
-            yield from commands(one, f"{path} {name}")
+        context = click.Context(command)
+        for child in command.list_commands(context):
+            found = command.get_command(context, child)
+            assert found is not None
+            yield from commands(found, f"{name} {child}")
 
 
-def _kind(param: click.Parameter) -> str:
-    return "|".join(param.type.choices) if isinstance(param.type, click.Choice) else param.type.name
+def public() -> list[str]:
+    """All that other people's scripts may rely on, sorted."""
+    modules = (parsing, cscl)
+    names = [f"from {module.__name__} import {name}" for module in modules for name in module.__all__]
+    names.append(f"from parsing.torch_dataset import {parsing.torch_dataset.WithMasks.__name__}")
+    rows = [f"{kind}: {name}" for kind, table in TABLES.items() for name in table]
+    return sorted({*names, *rows, *commands(main, "cscl")})
 
 
-def listing() -> str:
-    import cscl
-    import parsing
-    from cli import main
-
-    names = [f"{package.__name__}.{name}" for package in (parsing, cscl) for name in package.__all__]
-    return "\n".join([*names, "", *commands(main, "cscl")]) + "\n"
-
-
-def test_public_names_commands_and_options_are_those_on_file() -> None:
-    assert listing().splitlines() == FILE.read_text(encoding="utf-8").splitlines()
+def test_public_names_commands_and_options_are_those_listed() -> None:
+    assert public() == LIST.read_text(encoding="utf-8").splitlines()
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(FILE.parents[1]))
-    FILE.write_text(listing(), encoding="utf-8")
+    print("\n".join(public()))
