@@ -59,9 +59,10 @@ def _leave(message: str, code: int) -> None:
 
 
 def _said_by_the_system(error: OSError) -> str:
-    if error.filename is None or error.strerror is None:
+    if not error.strerror:
         return first_line(error)
-    return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}"
+    reason = error.strerror[0].lower() + error.strerror[1:]
+    return reason if error.filename is None else f"{error.filename}: {reason}"
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from pipelines.commands.ending import CommandLine, resumable
             1,
             "cscl: /full/a.png: no space left on device",
         ),
+        (OSError(errno.EFBIG, "File too large"), 1, "cscl: file too large"),
         (OSError("HDF5 says\nmuch more"), 1, "cscl: HDF5 says"),
         (KeyboardInterrupt(), 130, "cscl: stopped"),
     ],

@@ -111,8 +111,10 @@ def test_the_table_says_what_was_compared_and_json_is_strict(masks: Path) -> Non
 def test_a_cache_elsewhere_is_scored_with_root(perfect: Path, figures: Path, tmp_path: Path) -> None:
     shutil.copy(perfect, tmp_path / "masks.h5")
     shutil.copytree(perfect.with_suffix(".shards"), tmp_path / "masks.shards")
-    with pytest.raises(MissingError, match="only simulated data sets"):
+    with pytest.raises(MissingError, match="which is not there; give --root"):
         score_masks(tmp_path / "masks.h5")
+    with pytest.raises(MissingError, match="only simulated data sets"):
+        score_masks(tmp_path / "masks.h5", root=tmp_path)
     assert score_masks(tmp_path / "masks.h5", root=figures).mean("visible") == 1.0
 
 
