@@ -1,6 +1,6 @@
 """Public names, commands and options change on purpose only: `public_names.txt` beside this file lists them.
 
-After a wanted change, `python tests/test_public_names.py > tests/public_names.txt` writes the list again; note what was
+After a wanted change, `PYTHONPATH=. python tests/test_public_names.py > tests/public_names.txt` writes the list again; note what was
 removed in CHANGELOG.md.
 """
 
