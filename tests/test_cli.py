@@ -5,12 +5,12 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import h5py
 import pytest
 import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 from safetensors.torch import save_file
+from support.caches import edit
 
 from cli import main
 from data.simulators.street.difficulty import CHOICES
@@ -243,7 +243,7 @@ def test_a_dry_run_counts_what_is_there_and_what_is_done(parse: Callable[..., Re
 
 def test_a_moved_data_set_is_asked_for_by_its_option(parse: Callable[..., Result], tmp_path: Path) -> None:
     assert parse("--limit", 4).exit_code == 0
-    with h5py.File(tmp_path / "masks.h5", "r+") as index:
+    with edit(tmp_path / "masks.h5") as index:
         index.attrs["root"] = "gone"
     for command in (("train", "--masks"), ("masks", "score")):
         refused(cscl(*command, tmp_path / "masks.h5"), tmp_path / "gone", "--root")

@@ -1,7 +1,7 @@
 """Public names, commands and options change on purpose only: `public_names.txt` beside this file lists them.
 
-After a wanted change, `PYTHONPATH=. python tests/test_public_names.py > tests/public_names.txt` writes the list again; note what was
-removed in CHANGELOG.md.
+After a wanted change, `PYTHONPATH=. python tests/test_public_names.py > tests/public_names.txt` writes the list again;
+note what was removed in CHANGELOG.md.
 """
 
 from collections.abc import Iterator

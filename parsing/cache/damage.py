@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
-from ..errors import CacheError, MissingError, first_line
+from ..errors import CacheError, MissingError
 from ..words import quoted
 from .index import SHARD_NAME, orphans, shard_folder, shard_name, shards_of
-from .shard import Columns, OtherVersionError, StoredFile, read_columns, read_stored
+from .sealed import open_stored, was_ours
+from .shard import Columns, StoredFile, read_columns, read_stored
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,9 @@ def _read_index(
         return None, None, {}
     stored = read_stored(index)
     if stored is None:
-        damage.append(Damage(index, "index", _index_harm(index)))
+        damage.append(Damage(index, "index", _harm(index)))
         return None, None, {}
-    with h5py.File(index, "r") as file:
+    with open_stored(index) as file:
         names = [Path(p).name for p in file["shards/path"].asstr()[:]]
         counts, hashes = file["shards/count"][:], file["shards/sha256"].asstr()[:]
     starts = np.concatenate([[0], np.cumsum(counts)])
@@ -110,35 +110,15 @@ def _last(shards: list[Path]) -> int:
     return max((int(p.stem) for p in shards if SHARD_NAME.fullmatch(p.name)), default=-1)
 
 
-def _index_harm(index: Path) -> str:
-    """Describe the damage of an index that is there."""
-    try:
-        read_columns(index)
-    except OtherVersionError:
-        pass  # noise: `read_stored` has raised for a version that can be believed
-    except CacheError as error:
-        return str(error).removeprefix(f"{index} ")
-    return "was changed since it was written"
-
-
 def _harm(path: Path) -> str:
-    """Describe the damage of a shard that is there."""
+    """Describe the damage of a file that is there; HDF5 does not open one that was ours, where it could hang."""
+    if was_ours(path):
+        return "was changed since it was written"
     try:
-        with h5py.File(path, "r") as file:
-            labels = file["labels"]
-            lost = sum(not _readable(labels, row) for row in range(len(labels)))
-            total = len(labels)
-    except (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
-        return f"cannot be read ({first_line(error)})"
-    return f"was changed since it was written: {lost} of its {total} masks cannot be read"
-
-
-def _readable(labels: h5py.Dataset, row: int) -> bool:
-    try:
-        labels[row]
-    except (OSError, RuntimeError, ValueError):
-        return False
-    return True
+        read_columns(path)
+    except CacheError as error:
+        return str(error).removeprefix(f"{path} ")
+    return "was not written by this program"
 
 
 def _of(masks: int) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import CacheError
 from ..files import leftovers
-from .sealed import write_whole
+from .sealed import open_stored, write_whole
 from .shard import Columns, StoredFile
 
 SHARD_NAME = re.compile(r"\d{5}\.h5")
@@ -64,7 +64,7 @@ def build_index(index: Path, shards: Sequence[StoredFile]) -> None:
         file.create_dataset("shards/sha256", data=[s.sha256 for s in shards], dtype=text, track_times=False)
         file.create_dataset("shard", data=np.repeat(np.arange(len(shards)), counts), track_times=False)
         file.create_dataset("row", data=np.concatenate([np.arange(n) for n in counts]), track_times=False)
-        with h5py.File(first.path, "r") as stored:
+        with open_stored(first.path) as stored:
             shapes = {name: stored[name].shape[1:] for name in ("labels", "probs") if name in stored}
         for name, shape in shapes.items():
             _create_virtual(file, name, relative, counts.tolist(), shape)

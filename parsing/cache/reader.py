@@ -18,6 +18,7 @@ from ..schemes import PartScheme, part_scheme
 from ..words import quoted
 from .index import shard_folder
 from .provenance import fingerprint, labels_of
+from .sealed import check_seal, open_sealed, open_stored
 from .shard import Status, read_columns
 
 Key = str | int
@@ -55,6 +56,7 @@ class MaskCache:
             raise MissingError(
                 f"no mask cache at {self.path}; `cscl parse --dataset NAME --out {quoted(self.path)}` makes one"
             )
+        check_seal(self.path)
         columns, attributes = read_columns(self.path)
         self.fingerprint: str = attributes["fingerprint"]
         self.data_set: str = attributes["data_set"]
@@ -69,7 +71,7 @@ class MaskCache:
                 raise CacheError(f"{self.path}: its fingerprint does not fit what it says it was made by; parse again")
             self.labels: LabelSet = labels_of(self.made_by)
             self.size: tuple[int, int] = (self.made_by["size"][0], self.made_by["size"][1])
-            with h5py.File(self.path, "r") as index:
+            with open_stored(self.path) as index:
                 self._shards = [Path(p).name for p in index["shards/path"].asstr()[:]]  # never leaves our folder
                 self._shard, self._row = index["shard"][:], index["row"][:]
             outside = min(self._shard.min(), self._row.min()) < 0 or self._shard.max() >= len(self._shards)
@@ -210,7 +212,7 @@ class MaskCache:
         if self._process != os.getpid():  # forked: the parent's handles are not ours to use
             self._open, self._process = {}, os.getpid()
         if shard not in self._open:
-            file = h5py.File(self._folder / self._shards[shard], "r")
+            file = open_sealed(self._folder / self._shards[shard])
             if file.attrs.get("fingerprint") != self.fingerprint:
                 file.close()
                 raise ValueError("the shard is of another cache")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import h5py
 
-from ..errors import CsclError
+from ..errors import CacheError, CsclError
 from ..files import write_file
 
 SEAL_SIZE = 512
@@ -57,6 +57,34 @@ def sealed_hash(path: Path) -> str | None:
     except OSError:  # not there, or on a part of a disk that cannot be read any more
         return None
     return whole.hexdigest() if seal == _seal(content.hexdigest()) else None
+
+
+def open_stored(path: Path) -> h5py.File:
+    """Open a file to read; without the locks of HDF5 if those fail, as on file systems that have none.
+
+    Nobody writes into a file of `write_whole`, so that none is needed.
+    """
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        if "lock" not in str(error):
+            raise
+        return h5py.File(path, "r", locking=False)
+
+
+def open_sealed(path: Path) -> h5py.File:
+    """Open a file to read after `check_seal`."""
+    check_seal(path)
+    return open_stored(path)
+
+
+def check_seal(path: Path) -> None:
+    """Raise CacheError if a file of `write_whole` is not as it was written: on damaged files HDF5 can hang or crash."""
+    if was_ours(path) and sealed_hash(path) is None:
+        raise CacheError(
+            f"{path} is damaged: it was changed since it was written; the command that made the cache mends it, "
+            "`cscl masks verify` says what else is damaged"
+        )
 
 
 def was_ours(path: Path) -> bool:

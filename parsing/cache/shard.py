@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import CacheError, first_line
 from .provenance import ATTRIBUTES, FORMAT_VERSION
-from .sealed import sealed_hash, was_ours, write_whole
+from .sealed import open_stored, sealed_hash, was_ours, write_whole
 
 
 class OtherVersionError(CacheError):
@@ -117,7 +117,7 @@ def read_columns(path: Path) -> tuple[Columns, dict[str, Any]]:
         CacheError: if it is damaged or something else.
     """
     try:
-        with h5py.File(path, "r") as file:
+        with open_stored(path) as file:
             attributes = dict(file.attrs)
             if attributes["format_version"] != FORMAT_VERSION:
                 raise OtherVersionError(
@@ -188,7 +188,7 @@ def rename_people(
     same = all(np.array_equal(getattr(stored.columns, column), values) for column, values in people.items())
     if same and dict(stored.attributes) == dict(attributes):
         return None
-    with h5py.File(stored.path, "r") as file:
+    with open_stored(stored.path) as file:
         labels, probs = file["labels"][:], file["probs"][:] if "probs" in file else None
     columns = replace(stored.columns, **people)
     return StoredFile(stored.path, columns, attributes, write_shard(stored.path, labels, columns, attributes, probs))

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import h5py
 import numpy as np
 from tqdm import tqdm
 
 from parsing.cache.reader import MaskCache
+from parsing.cache.sealed import open_stored
 from parsing.errors import CsclError, InputError
 from parsing.exporters import exporter
 from parsing.exporters.base import Exporter, FileOptions, SizeRule
@@ -146,7 +146,7 @@ def _refuser(cache: MaskCache, out: Path) -> Callable[[PurePosixPath], str]:
 
 def _made_by(config: ExportConfig, cache: MaskCache, writer: Exporter, template: str) -> dict[str, Any]:
     """All that decides what the files hold; kept beside them."""
-    with h5py.File(config.file, "r") as index:
+    with open_stored(config.file) as index:
         shards = index["shards/sha256"].asstr()[:].tolist()
     return {
         "exporter": writer.name,

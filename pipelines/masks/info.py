@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from parsing.cache.index import shard_folder
 from parsing.cache.reader import MaskCache
+from parsing.cache.sealed import open_stored
 from parsing.cache.shard import Status
 from parsing.modality import MODALITIES
 from parsing.words import listed
@@ -74,7 +74,7 @@ def info(path: Path) -> CacheInfo:
         m: float(cache.confidence[parsed & (modality == m)].mean()) for m in counted if (parsed & (modality == m)).any()
     }
     files = [path, *shard_folder(path).glob("*.h5")]
-    with h5py.File(path, "r") as index:  # MaskCache has checked it
+    with open_stored(path) as index:  # MaskCache has checked it
         held = dict(zip((Path(p).name for p in index["shards/path"].asstr()), index["shards/count"], strict=True))
     missing = [name for name in held if not (shard_folder(path) / name).is_file()]
     return CacheInfo(

@@ -57,17 +57,17 @@ def test_a_shard_that_was_cut_off_is_damaged(index: Path, size: int) -> None:
     os.truncate(path, size if size >= 0 else path.stat().st_size - 1)
     (damage,) = found(index)
     assert (damage.path, damage.kind, damage.masks) == (path, "shard", 3)
-    assert "cannot be read" in damage.what
+    assert damage.what.startswith(("was changed since it was written", "is damaged or no mask cache"))
 
 
-def test_noise_in_one_mask_is_counted_as_one(index: Path) -> None:
+def test_noise_in_one_mask_is_damage_of_its_shard(index: Path) -> None:
     with h5py.File(shard(index, 0), "r") as file:
         chunk = file["labels"].id.get_chunk_info(1)
     with open(shard(index, 0), "r+b") as raw:
         raw.seek(chunk.byte_offset)
         raw.write(np.random.default_rng(0).bytes(chunk.size))
     (damage,) = found(index)
-    assert damage.what == "was changed since it was written: 1 of its 3 masks cannot be read"
+    assert (damage.what, damage.masks) == ("was changed since it was written", 3)
 
 
 def test_a_single_changed_bit_anywhere_is_seen(index: Path) -> None:

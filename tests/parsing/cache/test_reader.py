@@ -11,6 +11,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from support.caches import edit
 
 from parsing import MaskCache, part_scheme
 from parsing.cache.index import shard_folder
@@ -174,7 +175,7 @@ def test_files_that_are_no_index_are_refused_when_opened(cache: MaskCache, tmp_p
 
 
 def changed(path: Path, change: Callable[[h5py.File], None]) -> Path:
-    with h5py.File(path, "r+") as file:
+    with edit(path) as file:
         change(file)
     return path
 

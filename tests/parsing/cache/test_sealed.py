@@ -1,6 +1,7 @@
 """Files written whole: sealed against any change, and nothing but the old file where the disk fails."""
 
 import errno
+import fcntl
 import os
 import re
 import resource
@@ -13,8 +14,8 @@ import numpy as np
 import pytest
 from support.places import ROOT
 
-from parsing.cache.sealed import SEAL_SIZE, sealed_hash, was_ours, write_whole
-from parsing.errors import CsclError
+from parsing.cache.sealed import SEAL_SIZE, open_sealed, sealed_hash, was_ours, write_whole
+from parsing.errors import CacheError, CsclError
 from parsing.files import file_hash, leftovers
 
 
@@ -85,8 +86,8 @@ def test_a_full_disk_is_one_line_and_leaves_the_old_file_alone(
 TOO_LARGE = """
 import resource, sys
 from pathlib import Path
-from parsing.errors import CsclError
-from parsing.cache.sealed import write_whole
+from parsing.errors import CacheError, CsclError
+from parsing.cache.sealed import open_sealed, write_whole
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 import numpy as np
 try:
@@ -118,3 +119,26 @@ def test_only_the_temporary_files_of_such_names_are_leftovers(tmp_path: Path) ->
     for name in ours + others:
         (tmp_path / name).touch()
     assert [p.name for p in leftovers(tmp_path, re.compile(r"\d{5}\.h5"))] == ours
+
+
+def test_a_file_that_somebody_locks_is_read(tmp_path: Path) -> None:
+    """As on a file system whose locks do not work: HDF5 would say that it is unable to lock the file."""
+    path = tmp_path / "a.h5"
+    write_whole(path, lambda file: file.create_dataset("x", data=[1, 2]))
+    with open(path, "rb") as holder:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        with pytest.raises(OSError, match="unable to lock"):
+            h5py.File(path, "r", locking=True)
+        with open_sealed(path) as file:
+            assert file["x"][:].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("at", [600, -1])
+def test_a_damaged_file_is_not_given_to_hdf5_which_could_hang(tmp_path: Path, at: int) -> None:
+    path = tmp_path / "a.h5"
+    write_whole(path, lambda file: file.create_dataset("x", data=[1, 2]))
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CacheError, match="is damaged: it was changed since it was written"):
+        open_sealed(path)

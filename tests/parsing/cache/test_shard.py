@@ -10,6 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from support.caches import edit
 
 from parsing.cache.index import build_index, shard_folder
 from parsing.cache.provenance import FORMAT_VERSION
@@ -122,7 +123,7 @@ def test_what_is_no_shard_is_refused_by_name(tmp_path: Path) -> None:
     write_shard(tmp_path / "future.h5", LABELS, few(), ATTRIBUTES | {"format_version": FORMAT_VERSION + 1})
     write_shard(tmp_path / "bare.h5", LABELS, few(), {k: v for k, v in ATTRIBUTES.items() if k != "made_by"})
     write_shard(tmp_path / "odd.h5", LABELS, few(), ATTRIBUTES)
-    with h5py.File(tmp_path / "odd.h5", "r+") as file:
+    with edit(tmp_path / "odd.h5") as file:
         del file["camera"]
         file["camera"] = np.zeros(7, np.int32)
     for name in ("text", "foreign", "bare", "odd"):

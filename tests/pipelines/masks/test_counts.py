@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-import h5py
 import numpy as np
 import pytest
+from support.caches import edit
 
 from parsing import MaskCache
 from parsing.cache.shard import Status
@@ -18,7 +18,7 @@ def test_counts_are_those_of_a_loop(make_cache: Callable[..., MaskCache]) -> Non
     masks = np.random.default_rng(0).integers(0, 12, (8, 48, 24), dtype=np.uint8)
     masks[1], masks[2, :10], masks[3][masks[3] == 4] = 0, IGNORED, 5
     path = make_cache("lip", masks=masks, status=[0, Status.EMPTY, 0, 0, Status.UNREADABLE, 0, 0, 0]).path
-    with h5py.File(path, "r+") as file:
+    with edit(path) as file:
         file["modality"][:] = MODALITY
     counts = count_masks(MaskCache(path))
     assert counts.masks.tolist() == [4, 3]

@@ -4,8 +4,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import h5py
 import pytest
+from support.caches import edit
 
 from parsing import MaskCache
 from parsing.cache.index import shard_folder
@@ -32,7 +32,7 @@ def test_images_are_counted_by_modality_and_status(cache: MaskCache) -> None:
 
 
 def test_confidence_is_the_mean_over_the_parsed_images_of_a_modality(cache: MaskCache) -> None:
-    with h5py.File(cache.path, "r+") as file:
+    with edit(cache.path) as file:
         file["modality"][:] = [0, 0, 0, 1, 1, 1, 1, 1]
         file["confidence"][:] = [0.2, 0.4, 0.6, 0.5, 0.7, 0.0, 0.9, 0.9]
     report = info(cache.path)

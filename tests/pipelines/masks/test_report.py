@@ -11,10 +11,10 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from support.caches import edit
 from support.pages import Page
 
 from cli import main
@@ -154,7 +154,7 @@ def test_a_cache_with_nothing_to_show_still_makes_a_page(make_cache: MakeCache, 
 
 def test_identities_and_cameras_that_are_unknown_are_not_numbered(make_cache: MakeCache, tmp_path: Path) -> None:
     path = make_cache("lip").path
-    with h5py.File(path, "r+") as file:
+    with edit(path) as file:
         file["identity"][:] = -1
         file["camera"][:] = 0
     page = read(report(ReportConfig(path, tmp_path / "out")).page)

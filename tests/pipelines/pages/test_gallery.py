@@ -4,10 +4,10 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 from PIL import Image
+from support.caches import edit
 
 from parsing import InputError, MaskCache
 from parsing.cache.shard import Status
@@ -22,7 +22,7 @@ def spread(make_cache: MakeCache, cameras: list[int], confidence: np.ndarray | N
     """A cache of an image for each entry of `cameras`; cameras 3 and 6 are infrared."""
     names = [f"cam{c}/0001/{n:04d}.jpg" for n, c in enumerate(cameras)]
     path = make_cache("street", names, size=(16, 16)).path
-    with h5py.File(path, "r+") as file:
+    with edit(path) as file:
         file["camera"][:] = cameras
         file["modality"][:] = [int(c in (3, 6)) for c in cameras]
         file["confidence"][:] = np.linspace(0, 1, len(cameras)) if confidence is None else confidence
@@ -32,7 +32,7 @@ def spread(make_cache: MakeCache, cameras: list[int], confidence: np.ndarray | N
 def test_the_worst_come_first_and_unreadable_images_not_at_all(make_cache: MakeCache) -> None:
     status = [Status.OK, Status.UNREADABLE, Status.OK, Status.EMPTY, *[Status.OK] * 4]
     path = make_cache("lip", status=status).path
-    with h5py.File(path, "r+") as file:
+    with edit(path) as file:
         file["confidence"][:] = [0.5, 0.0, 0.4, 0.9, 0.7, 0.4, 1.0, 0.6]
     person = np.array([0.3, np.nan, 0.3, 0.0, 0.3, 0.2, 0.3, 0.3])
     assert worst_first(MaskCache(path), person).tolist() == [3, 5, 2, 0, 7, 4, 6]
