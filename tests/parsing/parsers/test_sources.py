@@ -33,8 +33,8 @@ def silent() -> Iterator[str]:
     "words",
     [
         "parse --dataset sysu --parser hf:me/parser",
-        "parser score --photos none --parser schp-atr",
-        "parser compare street hf:me/parser --images none",
+        "parser score --photos . --parser schp-atr",
+        "parser compare street hf:me/parser --images .",
     ],
 )
 def test_a_silent_network_ends_a_command_in_one_line_before_anything_heavy_is_loaded(
