@@ -11,7 +11,9 @@ import click
 
 import cscl
 import parsing
+import parsing.parser
 import parsing.torch_dataset
+import parsing.weights
 from cli import main
 from data.registry import DATA_SETS
 from parsing.exporters import EXPORTERS
@@ -46,7 +48,7 @@ def commands(command: click.Command, name: str) -> Iterator[str]:
 
 def public() -> list[str]:
     """All that other people's scripts may rely on, sorted."""
-    modules = (parsing, cscl)
+    modules = (parsing, parsing.parser, parsing.weights, cscl)
     names = [f"from {module.__name__} import {name}" for module in modules for name in module.__all__]
     names.append(f"from parsing.torch_dataset import {parsing.torch_dataset.WithMasks.__name__}")
     rows = [f"{kind}: {name}" for kind, table in TABLES.items() for name in table]
