@@ -218,8 +218,8 @@ def code() -> str:
     files = sorted([*root.glob("cscl/*.py"), *(root / "pipelines" / "recipes").glob("small.toml")])
     files += [root / "pipelines" / "training" / f"{name}.py" for name in ("batches", "loop", "optimiser", "step")]
     files += [root / "pipelines" / "recipes" / "reading.py"]
-    files += [root / "data" / "loading" / f"{name}.py" for name in ("sampler", "transforms")]
-    files += [root / "data" / "simulators" / "street" / f"{name}.py" for name in ("simulator", "difficulty")]
+    files += [root / "data" / "loading" / f"{name}.py" for name in ("augmentation", "sampler", "transforms")]
+    files += sorted((root / "data" / "simulators" / "street").glob("*.py"))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 
