@@ -16,7 +16,7 @@ from numpy.lib.npyio import NpzFile
 from cli import main
 from cscl import load
 from parsing import MaskCache
-from pipelines.runs.folder import read_run
+from pipelines.runs.provenance import read_run
 
 VERSIONS = sorted(folder for folder in Path(__file__).parent.iterdir() if (folder / "answers.npz").is_file())
 
