@@ -124,7 +124,8 @@ class NetworkParser(Parser):
 
     Args:
         network: normalised images (B, 3, *input_size) to class logits (B, C, h, w).
-        mean, std: three values each, of pixels in [0, 1], in the order of `channels`.
+        mean: three values of pixels in [0, 1], in the order of `channels`.
+        std: three values likewise, each above 0.
         device: where it computes.
         channels: the order in which the network takes red, green and blue.
 
