@@ -7,21 +7,19 @@ from typing import Any
 
 from parsing.errors import InputError, MissingError
 
+from .readers import READERS
 from .records import DataSet
 from .words import is_text
 
-_READERS = {"sysu": "SYSU", "regdb": "RegDB", "llcm": "LLCM", "folder": "Folder"}
-"""The class of each data set, in readers/NAME.py; imported on use, so that a command line can list the names fast."""
-
-DATA_SETS = tuple(_READERS)
+DATA_SETS = tuple(READERS)
 """Names of the data sets."""
 
 
 def data_set(name: str) -> type[DataSet]:
     """Return the reader called `name`; raise InputError if there is none."""
-    if name not in _READERS:
+    if name not in READERS:
         raise InputError(f"there is no data set {name!r}; choose one of {', '.join(DATA_SETS)}")
-    kind: type[DataSet] = getattr(import_module(f".readers.{name}", __package__), _READERS[name])
+    kind: type[DataSet] = getattr(import_module(f".readers.{name}", __package__), READERS[name])
     return kind
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from data.readers import READERS
 from parsing.errors import InputError, MissingError
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 Place = click.Path(path_type=Path)
 """A file or folder that is there or is to be made."""
-DATA_SETS = click.Choice(("sysu", "regdb", "llcm", "folder"))
+DATA_SETS = click.Choice(tuple(READERS))
 
 
 class Existing(click.Path):

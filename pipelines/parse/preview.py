@@ -9,8 +9,7 @@ from typing import Any
 from data.registry import open_data_set
 from parsing.cache.builder import plan_shards
 from parsing.cache.index import shard_folder
-from parsing.cache.shard import read_columns
-from parsing.errors import CacheError
+from parsing.cache.shard import read_stored
 from parsing.words import listed
 
 from .config import ParseConfig
@@ -57,13 +56,12 @@ def preview(config: ParseConfig) -> Preview:
     done_images = done_shards = 0
     other: set[str] = set()
     for path, rows in () if config.overwrite else planned.items():
-        try:
-            columns, attributes = read_columns(path)
-            differing = _differing(config, attributes)
-        except (CacheError, OSError, ValueError):
+        stored = read_stored(path)
+        if stored is None:
             continue  # missing or damaged: the run parses it
+        differing = _differing(config, stored.attributes)
         other.update(differing)
-        if not differing and list(columns.names) == [record.name for record in rows]:
+        if not differing and stored.columns.names.tolist() == [record.name for record in rows]:
             done_images, done_shards = done_images + len(rows), done_shards + 1
     return Preview(
         path=config.index,
