@@ -24,7 +24,7 @@ from typing import Any
 
 import click
 import numpy as np
-from fuzz_targets import TARGETS
+from fuzz_targets import CRASHES, TARGETS
 from tqdm import tqdm
 
 from parsing.errors import CsclError
@@ -32,6 +32,7 @@ from parsing.errors import CsclError
 tqdm.monitor_interval = 0  # no thread beside the one that forks
 SECONDS = 20
 MEMORY = 1 << 30
+CRASHED = "crashed the process"
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 INTERESTING = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 0x7FFFFFFFFFFFFFFF, (1 << 64) - 1)
 WORDS = (b"../../x", b"/etc/passwd", b"\xff\xfe", b"\x00", b"nan", b"1e999", b"-1", b"[" * 2000, b'"', b"=", b"\r\n",
@@ -40,11 +41,16 @@ WORDS = (b"../../x", b"/etc/passwd", b"\xff\xfe", b"\x00", b"nan", b"1e999", b"-
 
 @dataclass(frozen=True)
 class Target:
-    """A reader. make: fills a folder and returns the file to change. read: reads it, given that file's path."""
+    """A reader.
+
+    make: fills a folder and returns the file to change. read: reads it, given that file's path.
+    crashes: a library that is known to crash the process on damaged files of this kind; counted, and no finding.
+    """
 
     name: str
     make: Callable[[Path], Path]
     read: Callable[[Path], Any]
+    crashes: str = ""
 
 
 def change(content: bytes, chance: np.random.Generator) -> bytes:
@@ -78,7 +84,7 @@ def change(content: bytes, chance: np.random.Generator) -> bytes:
 
 def targets() -> dict[str, Target]:
     """Return every reader by name."""
-    return {name: Target(name, make, read) for name, (make, read) in TARGETS.items()}
+    return {name: Target(name, make, read, CRASHES.get(name, "")) for name, (make, read) in TARGETS.items()}
 
 
 def allowed(error: BaseException) -> bool:
@@ -156,8 +162,8 @@ def run_target(name: str, out: Path, numbers: Sequence[int], seed: int) -> dict[
             if left:
                 if len(left) == before and child.exitcode == 1:
                     raise click.ClickException(f"{name}: its valid file cannot be read, see above")
-                ended = "killed: it hung" if child.exitcode == -signal.SIGKILL else f"ended with {child.exitcode}"
-                found[left.pop(0)] = f"the process was {ended}"
+                ended = {-signal.SIGKILL: "hung and was killed", -signal.SIGSEGV: CRASHED}
+                found[left.pop(0)] = ended.get(child.exitcode, f"the process ended with {child.exitcode}")
                 bar.update()
     return found
 
@@ -178,8 +184,12 @@ def main(out: Path, inputs: int, only: tuple[str, ...], seed: int) -> None:
     bad = 0
     for name in names:
         found = run_target(name, out, range(each), seed)
+        crashes = [number for number, text in found.items() if text == CRASHED and known[name].crashes]
+        for number in crashes:
+            del found[number]
         bad += len(found)
-        click.echo(f"{name}: {each} inputs, {len(found)} findings")
+        note = f"; {len(crashes)} crashes of {known[name].crashes}" if crashes else ""
+        click.echo(f"{name}: {each} inputs, {len(found)} findings{note}")
         for number, text in found.items():
             place = out / "findings" / f"{name}-{number}"
             place.parent.mkdir(parents=True, exist_ok=True)

@@ -223,3 +223,6 @@ TARGETS: dict[str, tuple[Callable[[Path], Path], Callable[[Path], Any]]] = {
     "permutations": (permutations, lambda f: SYSU(f.parents[1], f).protocols("official")),
     "photos": (photos, read_photos),
 }
+
+CRASHES = {"permutations": "scipy's reader of .mat files"}
+"""Targets on which a library crashes the process; nothing of ours can catch that."""

@@ -4,9 +4,11 @@ import hashlib
 import os
 import re
 import secrets
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.part")
 """What follows the name of a file while it is written; different in each process, so that two writers do not meet."""
@@ -80,3 +82,16 @@ def file_hash(path: Path) -> str:
     """Return the SHA-256 of a file, as hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """Return what a TOML text says.
+
+    Raises:
+        ValueError: if it is no TOML, also if it is nested without end, for which the standard library's parser has no
+            error of its own.
+    """
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None

@@ -1,11 +1,11 @@
 """Label sets: the classes a human parser answers with, in index order, and what a flip swaps."""
 
-import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import InputError, MissingError
+from .files import parse_toml
 from .sides import mirrored
 
 IGNORED = 255
@@ -105,7 +105,7 @@ def label_set(name: str) -> LabelSet:
         return LABEL_SETS[name]
     file = own_file("label set", name, LABEL_SETS)
     try:
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
+        content = parse_toml(file.read_text(encoding="utf-8"))
         own, classes, swaps = content.pop("name"), content.pop("classes"), content.pop("swaps", None)
         if content or not isinstance(own, str) or not all(isinstance(c, str) for c in classes):
             raise ValueError("name is a text, classes are texts, and there is nothing else but swaps")

@@ -1,7 +1,6 @@
 """Part schemes: how the classes of a label set are grouped into the few parts that re-identification pools over."""
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -9,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError
+from .files import parse_toml
 from .labels import IGNORED, LABEL_SETS, LabelSet, own_file
 
 Groups = Mapping[str, Mapping[str, tuple[str, ...]]]
@@ -167,11 +167,13 @@ def part_scheme(name: str) -> PartScheme:
         return PART_SCHEMES[name]
     file = own_file("part scheme", name, PART_SCHEMES)
     try:
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
+        content = parse_toml(file.read_text(encoding="utf-8"))
         parts = tuple(str(p) for p in content["parts"])
         groups = {n: {p: _names(g[p]) for p in g} for n, g in content.items() if isinstance(g, dict)}
         scheme = PartScheme(str(content["name"]), parts, groups)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+    except InputError:
+        raise
+    except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"part scheme file {file} cannot be used: {error!r}; it needs name, parts, a table a label set"
         ) from error

@@ -47,7 +47,7 @@ class Photos:
             self.train = _ids(meta["train"])
             self.val = _ids(meta["val"])
             self.test = _ids(meta.get("test", ()))
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise InputError(f"{self.root / 'meta.json'} cannot be used: {error!r}\n{TREE}") from error
         if parts != self._street.classes:
             raise InputError(f"{self.root / 'meta.json'}: parts must be {list(self._street.classes)}, got {parts}")

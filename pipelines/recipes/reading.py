@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import tomllib
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ import tomli_w
 from cscl.config import LossConfig, ModelConfig, ModelOptions
 from data.loading.augmentation import AugmentConfig
 from parsing.errors import InputError, MissingError
+from parsing.files import parse_toml
 
 Method = Literal["cscl", "baseline", "agw"]
 METHODS: tuple[str, ...] = get_args(Method)
@@ -204,12 +204,12 @@ def read_values(source: Path | None, default: str, folder: str = ".") -> dict[st
     """Return the values of a TOML file, or of a shipped recipe by name (None: `default`); `folder` as for `shipped`."""
     name = str(source or default)
     if name in shipped(folder):
-        return tomllib.loads((files(__package__) / folder / f"{name}.toml").read_text(encoding="utf-8"))
+        return parse_toml((files(__package__) / folder / f"{name}.toml").read_text(encoding="utf-8"))
     if source is None or not source.is_file():
         raise MissingError(f"there is no recipe {name}; give a .toml file or one of {', '.join(shipped(folder))}")
     try:
-        return tomllib.loads(source.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return parse_toml(source.read_text(encoding="utf-8"))
+    except ValueError as error:
         raise InputError(f"recipe {source} is no TOML: {error}") from error
 
 
@@ -235,8 +235,8 @@ def _put(values: dict[str, Any], key: str, value: Any) -> None:
 def _value(text: str) -> Any:
     """`text` as TOML if it is some, else as a string: 0.1, true, [288, 144], resnet18."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        return parse_toml(f"value = {text}")["value"]
+    except ValueError:
         return text
 
 
