@@ -1,6 +1,7 @@
 """`cscl data`: check a data set, or make a simulated one."""
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -115,4 +116,4 @@ def photos(as_json: bool, **options: Any) -> None:
     from pipelines.datasets.photographs import make_photos
 
     made = make_photos(**options)
-    print_values(vars(made), [made.line()], as_json)
+    print_values(asdict(made), [made.line()], as_json)

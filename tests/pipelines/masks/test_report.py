@@ -183,7 +183,7 @@ def test_the_command_says_where_the_page_is_and_what_it_lacks(make_cache: MakeCa
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
     assert str(tmp_path / "out" / "index.html") in result.stdout
-    assert "note: 8 of its 8 images were not found; --root says where they are" in result.stdout
+    assert "note: 8 of its 8 images were not found; give --root" in result.stdout
 
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
