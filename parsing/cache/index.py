@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import CacheError
 from ..files import leftovers
+from ..labels import IGNORED
 from .sealed import open_stored, write_whole
 from .shard import Columns, StoredFile
 
@@ -89,6 +90,8 @@ def _create_virtual(file: h5py.File, name: str, paths: list[str], counts: list[i
     layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     layout.set_layout(h5py.h5d.VIRTUAL)
     layout.set_obj_track_times(False)
+    if name == "labels":  # what plain h5py reads of a shard that is not there must not look like background
+        layout.set_fill_value(np.array(IGNORED, np.uint8))
     whole = h5py.h5s.create_simple((sum(counts), *shape))
     start = 0
     for path, count in zip(paths, counts, strict=True):

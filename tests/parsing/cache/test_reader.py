@@ -276,3 +276,13 @@ def test_nothing_of_a_cache_is_changed_by_reading_it(cache: MaskCache) -> None:
     cache.close()
     assert {p: p.read_bytes() for p in files} == before
     assert {p.stat().st_mtime for p in files} == {1}
+
+
+def test_plain_h5py_reads_no_background_where_the_shards_are_missing(cache: MaskCache, tmp_path: Path) -> None:
+    alone = tmp_path / "elsewhere" / "masks.h5"
+    alone.parent.mkdir()
+    alone.write_bytes(cache.path.read_bytes())
+    with h5py.File(alone, "r") as file:
+        assert (file["labels"][0] == 255).all()
+    with pytest.raises(CacheError, match=r"masks\.shards"):
+        MaskCache(alone)[0]
