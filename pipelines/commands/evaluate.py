@@ -37,11 +37,11 @@ from .options import Existing, Place, device_option, flip_option, json_option, r
 @json_option
 def evaluate(as_json: bool, **options: Any) -> None:
     """Score a run under every protocol of its data set."""
-    from pipelines.runs.provenance import check_trained, open_images, read_run
+    from pipelines.runs.provenance import check_trained, find_run_images, read_run
 
     for run in options["runs"]:
         check_trained(run)
-        open_images(run, read_run(run)[1], options["root"], options["permutations"])
+        find_run_images(run, read_run(run)[1], options["root"])
     from pipelines.retrieval.evaluate import evaluate_runs
 
     result = evaluate_runs(**options)

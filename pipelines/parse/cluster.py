@@ -28,7 +28,7 @@ from .site import Site, check_scheduler, check_writing
 SETTINGS = {
     "distributed.worker.daemon": True,
     "distributed.admin.tick.limit": "1h",
-    "distributed.scheduler.allowed-failures": 0,  # a shard that loses its worker is tried again alone (parse_run)
+    "distributed.scheduler.allowed-failures": 0,  # a shard that loses its worker is tried again alone (schedule.py)
     # dask's 15 s would end, again and again, what takes longer to start: the worker that a nanny has just replaced
     "distributed.deploy.lost-worker-timeout": "60s",
     # memory is kept, not given back and asked for again with every tensor: dask's own setting halves the speed

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data.records import DataSet
-from data.registry import data_set, open_data_set
+from data.registry import data_set, find_root, open_data_set
 from parsing import files
 from parsing.errors import CsclError, InputError, MissingError
 from parsing.labels import label_set
@@ -66,8 +66,16 @@ def read_run(run: Path) -> tuple[Recipe, RunInfo]:
 
 def open_images(run: Path, info: RunInfo, root: Path | None, permutations: Path | None = None) -> DataSet:
     """Return the data set a run was trained on, where it lay then or below `root`."""
-    place = find_images(run, own_root(run, info), root)
-    return open_data_set(info.data_set, place, permutations, info.pattern)
+    return open_data_set(info.data_set, find_run_images(run, info, root), permutations, info.pattern)
+
+
+def find_run_images(run: Path, info: RunInfo, root: Path | None) -> Path:
+    """Return the folder of the run's data set, without listing it: where it was, or `root`.
+
+    Raises:
+        MissingError: it is not there.
+    """
+    return find_root(info.data_set, find_images(run, own_root(run, info), root))
 
 
 def own_root(run: Path, info: RunInfo) -> Path:

@@ -2,13 +2,13 @@
 
 import os
 import re
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 
 
 def is_first() -> bool:
     """Return whether this process is the one that writes, validates and shows progress."""
-    several = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
-    return os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0") if several else "0") == "0"
+    by_srun = os.environ.get("SLURM_PROCID", "0") if _srun_tasks(os.environ) > 1 else "0"
+    return os.environ.get("RANK", by_srun) == "0"
 
 
 def join_srun(environment: MutableMapping[str, str] = os.environ) -> bool:
@@ -20,7 +20,7 @@ def join_srun(environment: MutableMapping[str, str] = os.environ) -> bool:
     MASTER_ADDR and MASTER_PORT are left if they are set. The port is drawn from the job's and step's numbers, so that
     the steps of two jobs on one node do not meet.
     """
-    count = int(environment.get("SLURM_STEP_NUM_TASKS", "1"))
+    count = _srun_tasks(environment)
     if count < 2 or "TORCHELASTIC_RUN_ID" in environment or environment.get("LT_CLI_USED") == "1":
         return False
     here = int(environment.get("SLURM_NODEID", "0"))
@@ -37,6 +37,11 @@ def join_srun(environment: MutableMapping[str, str] = os.environ) -> bool:
     environment.setdefault("MASTER_ADDR", first_host(environment.get("SLURM_STEP_NODELIST", "localhost")))
     environment.setdefault("MASTER_PORT", str(15000 + number % 20000))
     return True
+
+
+def _srun_tasks(environment: Mapping[str, str]) -> int:
+    """Return how many tasks the step of `srun` has that this process is of; 1 without one."""
+    return int(environment.get("SLURM_STEP_NUM_TASKS", "1"))
 
 
 def _tasks_per_node(text: str) -> list[int]:
