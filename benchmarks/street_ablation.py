@@ -23,20 +23,28 @@ from matplotlib.figure import Figure
 from page import machine, put_table
 from scipy.stats import bootstrap
 
+from cscl import load
+from cscl.config import ModelOptions
 from data.photographs.library import Photos
+from data.readers.sysu import SYSU
+from data.records import Record
 from data.simulators.layouts import MARK, plan, save
 from data.simulators.street.difficulty import DIFFICULTIES
 from data.simulators.street.people import people
 from data.simulators.street.simulator import Street
 from parsing import MaskCache
+from parsing.files import write_file
 from parsing.parsers.registry import ParserSpec
+from parsing.schemes import part_scheme
 from pipelines.datasets.simulate import make_street
 from pipelines.masks.importing import ImportConfig, import_masks
 from pipelines.masks.score import score_masks
 from pipelines.parse.run import ParseConfig, parse
 from pipelines.recipes.reading import Recipe, read_recipe
 from pipelines.retrieval.evaluate import evaluate
+from pipelines.retrieval.part_table import area_under_curve, measure_parts
 from pipelines.retrieval.significance import read_result
+from pipelines.training.batches import read_part_labels
 from pipelines.training.config import TrainConfig
 from pipelines.training.train import train
 
@@ -44,6 +52,8 @@ PROTOCOL = "all-single"
 TRAIN, TEST, SEED = 300, 80, 0
 LEVELS = tuple(DIFFICULTIES)
 HARDEST = LEVELS[-1]
+RECIPE_SIZE = (128, 64)
+"""(height, width) of `small`."""
 HERE = Path(__file__).resolve().parent
 RUNS, PICTURE = HERE / "street_ablation.jsonl", "street_ablation.png"
 BEGIN, END = "<!-- results: benchmarks/street_ablation.py -->", "<!-- end of results -->"
@@ -96,10 +106,14 @@ SHORT = ("baseline", "six global heads", "stripes", "recipe", "recipe, another i
 @click.option("--seeds", default="0-2", show_default=True, help="First and last.")
 @click.option("--epochs", default=10, show_default=True, help="Of the `small` recipe's 50 steps.")
 @click.option("--page", type=click.Path(path_type=Path, exists=True), help="Put table and figure there.")
+@click.option(
+    "--measure-parts", "again", is_flag=True, help="Measure the parts of `recipe` again, if --out still has the run."
+)
 @click.option("--readme", type=click.Path(path_type=Path, exists=True), help="Put the SHORT rows there.")
 def main(
-    photos: Path, out: Path, rows: str | None, seeds: str, epochs: int, page: Path | None, readme: Path | None
-) -> None:
+    photos: Path, out: Path, rows: str | None, seeds: str, epochs: int, page: Path | None, again: bool,
+    readme: Path | None,
+) -> None:  # fmt: skip
     """Train what is not trained yet, then write the table and the figure."""
     if rows == "list":
         click.echo("\n".join(ROWS))
@@ -115,6 +129,8 @@ def main(
                 with RUNS.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(line) + "\n")
                 click.echo(f"{name}, seed {seed}: {100 * line['levels'][HARDEST]['mAP']:.1f}")
+    if again:
+        measure_again(epochs, out, prepare(photos, out))
     done = read_runs(epochs)
     text = "\n".join(table(done, epochs))
     click.echo(text)
@@ -177,10 +193,14 @@ def recipe_of(row: Row, seed: int, epochs: int) -> Recipe:
     return read_recipe(Path("small"), [f"train.epochs={epochs}", f"seed={seed}", *row.changes], row.method)
 
 
+def run_folder(out: Path, name: str, epochs: int, seed: int) -> Path:
+    return out / "runs" / f"{''.join(c if c.isalnum() else '-' for c in name)}-{epochs}-{seed}"
+
+
 def run(name: str, seed: int, epochs: int, out: Path, caches: Mapping[str, Path]) -> dict[str, Any]:
     """Train and evaluate one row with one seed: the line of RUNS."""
     row = ROWS[name]
-    folder = out / "runs" / f"{''.join(c if c.isalnum() else '-' for c in name)}-{epochs}-{seed}"
+    folder = run_folder(out, name, epochs, seed)
     resume = (folder / "recipe.toml").exists()
     masks = caches[row.masks]
     train(TrainConfig(masks, folder, recipe_of(row, seed, epochs), resume=resume, device="cpu"))
@@ -201,7 +221,58 @@ def run(name: str, seed: int, epochs: int, out: Path, caches: Mapping[str, Path]
             "chance": [result.chance_rank1, result.chance_map], "people": by_person(queries),
             **({"parts": found.parts.to_json()} if found.parts else {}),
         }  # fmt: skip
+    if name == "recipe":
+        line["visibility"] = visibility(folder, out / "mixed" / "SYSU-MM01", caches)
     return line
+
+
+def measure_again(epochs: int, out: Path, caches: Mapping[str, Path]) -> None:
+    """Put the tables of parts and of visibility of `recipe` into RUNS as today's code measures them."""
+    lines = [json.loads(line) for line in RUNS.read_text(encoding="utf-8").splitlines()]
+    for line in lines:
+        folder = run_folder(out, line["row"], epochs, line["seed"])
+        if line["row"] == "recipe" and line["epochs"] == epochs and folder.is_dir():
+            for level in LEVELS:
+                line["levels"][level]["parts"] = part_table_of(folder, out / level / "SYSU-MM01", caches[level])
+            line["visibility"] = visibility(folder, out / "mixed" / "SYSU-MM01", caches)
+    write_file(RUNS, "".join(json.dumps(line) + "\n" for line in lines).encode())
+
+
+def part_table_of(folder: Path, root: Path, cache: Path) -> dict[str, Any]:
+    """How well the parts of a run fit the cached masks of all test images below `root`."""
+    found = measure_parts(load(folder), test_images(root), root, MaskCache(cache), part_scheme("reid4"))
+    assert found is not None
+    return found.to_json()
+
+
+def visibility(folder: Path, root: Path, caches: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
+    """ROC-AUC for whether the true mask shows a part, on test people: of v, and of its area in the parser's mask.
+
+    The second is what v is trained on, so it says how much of the first the parser's masks allow.
+    """
+    table = part_table_of(folder, root, caches["true"])
+    records, scheme = test_images(root), part_scheme("reid4")
+    areas = []
+    for name in ("built-in", "true"):
+        cache = MaskCache(caches[name])
+        labels = read_part_labels(cache, records, scheme.table(cache.labels), RECIPE_SIZE).numpy()
+        areas.append(np.stack([(labels == q + 1).mean((1, 2)) for q in range(len(scheme))], 1))
+    found: dict[str, dict[str, Any]] = {}
+    for q, row in enumerate(table["rows"]):
+        parsed, true = areas[0][:, q], areas[1][:, q]
+        shown = true >= ModelOptions().tau
+        clear = shown | (true == 0)
+        found[row["part"]] = {
+            "v": [row["auc"], row["auc_absent"]],
+            "masks": [area_under_curve(parsed, shown), area_under_curve(parsed[clear], shown[clear])],
+        }
+    return found
+
+
+def test_images(root: Path) -> list[Record]:
+    """Return every query and gallery image of PROTOCOL once."""
+    (protocol,) = (p for p in SYSU(root).protocols() if p.name == PROTOCOL)
+    return list({r.name: r for t in protocol.trials for r in (*t.query, *t.gallery)}.values())
 
 
 def by_person(queries: Mapping[str, Any]) -> dict[str, float]:
@@ -269,24 +340,52 @@ def part_table(done: Mapping[tuple[str, int], dict[str, Any]], name: str) -> lis
     runs = [one for one in of_row(done, name) if "parts" in one["levels"][HARDEST]]
     if not runs:
         return []
-    lines = [f"| part of `{name}`, level | inside | ideal | ratio | IoU | AUC of v |", "| --- |" + " --- |" * 5]
+    columns = {
+        "inside": "inside",
+        "ideal": "ideal",
+        "ratio": "",
+        "IoU": "iou",
+        "AUC of v": "auc",
+        "absent": "auc_absent",
+    }
+    lines = [f"| part of `{name}`, level | {' | '.join(columns)} |", "| --- |" + " --- |" * len(columns)]
     for level in (LEVELS[0], HARDEST):
         for number, row in enumerate(runs[0]["levels"][level]["parts"]["rows"]):
             each = [one["levels"][level]["parts"]["rows"][number] for one in runs]
-            inside, ideal, iou = (statistics.mean(r[key] for r in each) for key in ("inside", "ideal", "iou"))
-            known = [r["auc"] for r in each if r["auc"] is not None]
-            auc = f"{100 * statistics.mean(known):.1f}" if known else "all show it"
-            lines.append(
-                f"| {row['part']}, {level} | {100 * inside:.1f} | {100 * ideal:.1f} | {100 * inside / ideal:.0f} | "
-                f"{100 * iou:.1f} | {auc} |"
-            )
+            cells = {label: mean_of([r[key] for r in each]) for label, key in columns.items() if key}
+            cells["ratio"] = f"{100 * sum(r['inside'] for r in each) / sum(r['ideal'] for r in each):.0f}"
+            lines.append(f"| {row['part']}, {level} | {' | '.join(cells[label] for label in columns)} |")
+    lines += [
+        "",
+        "Attention of SPAM on test people against their true masks, in per cent, mean over the seeds. Inside: the "
+        "share of a part's attention that lies inside the part; ideal: the same of the true mask at the attention's "
+        "grid; IoU: of the attention's labels; AUC: of the visibility v for whether the true mask shows the part, "
+        f"which is where it covers {100 * ModelOptions().tau:.0f} % of the image; absent: the same against the images "
+        "whose true mask has no pixel of it.",
+    ]
+    return lines + visibility_table([one["visibility"] for one in runs if "visibility" in one])
+
+
+def visibility_table(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Markdown: the AUC of v beside that of the masks that v learns from, on the same images."""
+    if not found:
+        return []
+    lines = ["", "| part, mixed levels | v | masks | v, absent | masks, absent |", "| --- |" + " --- |" * 4]
+    for part in found[0]:
+        cells = [mean_of([one[part][who][number] for one in found]) for number in (0, 1) for who in ("v", "masks")]
+        lines.append(f"| {part} | {' | '.join(cells)} |")
     return [
         *lines,
         "",
-        "Attention of SPAM on test people against their true masks, in per cent. Inside: the share of a part's "
-        "attention that lies inside the part; ideal: the same of the true mask at the attention's grid; IoU: of the "
-        "attention's labels; AUC: of the visibility v for whether the true mask shows the part.",
+        "The same AUC on the test people's images of mixed levels: of the network's v, and of the area that the part "
+        "has in the built-in parser's mask of that image. v is trained on such masks.",
     ]
+
+
+def mean_of(values: Sequence[float | None]) -> str:
+    """Per cent, over those that are known."""
+    known = [v for v in values if v is not None]
+    return f"{100 * statistics.mean(known):.1f}" if known else "-"
 
 
 def of_row(done: Mapping[tuple[str, int], dict[str, Any]], name: str) -> list[dict[str, Any]]:

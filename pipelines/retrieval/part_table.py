@@ -33,7 +33,9 @@ class PartRow:
     inside: the mean share of the attention's mass that lies inside the part; ideal: the same of the mask itself,
     resized to the attention's grid. iou: of the attention's labels with the mask's, over all images.
     auc: the chance that an image which shows the part has a higher visibility v_q than one which does not, ties
-    counting half; None if all or no images show it. visibility: the mean v_q where it is shown, and where not.
+    counting half; None if all or no images show it. auc_absent: the same, but against the images whose mask has no
+    pixel of the part: those that show less than `tau` of it are neither. visibility: the mean v_q where it is shown,
+    and where not.
     """
 
     part: str
@@ -42,6 +44,7 @@ class PartRow:
     ideal: float
     iou: float
     auc: float | None
+    auc_absent: float | None
     visibility: tuple[float | None, float | None]
 
     @property
@@ -69,8 +72,11 @@ class PartTable:
 
     def cells(self) -> tuple[tuple[str, ...], list[list[str]]]:
         """Column names and a row of text a part."""
-        columns = ("part", "inside", "ideal", "ratio", "IoU", "AUC", "v shown", "v not")
-        rows = [[r.part, *map(_per_cent, (r.inside, r.ideal, r.ratio, r.iou, r.auc, *r.visibility))] for r in self.rows]
+        columns = ("part", "inside", "ideal", "ratio", "IoU", "AUC", "absent", "v shown", "v not")
+        rows = [
+            [r.part, *map(_per_cent, (r.inside, r.ideal, r.ratio, r.iou, r.auc, r.auc_absent, *r.visibility))]
+            for r in self.rows
+        ]
         return columns, rows
 
     def lines(self) -> list[str]:
@@ -100,9 +106,8 @@ def averaged_parts(tables: Sequence[PartTable]) -> PartTable | None:
     for each in zip(*(t.rows for t in tables), strict=True):
         seen = (mean([r.visibility[0] for r in each]), mean([r.visibility[1] for r in each]))
         inside, ideal, iou = (float(np.mean([getattr(r, name) for r in each])) for name in ("inside", "ideal", "iou"))
-        rows.append(
-            replace(each[0], inside=inside, ideal=ideal, iou=iou, auc=mean([r.auc for r in each]), visibility=seen)
-        )
+        auc, absent = mean([r.auc for r in each]), mean([r.auc_absent for r in each])
+        rows.append(replace(each[0], inside=inside, ideal=ideal, iou=iou, auc=auc, auc_absent=absent, visibility=seen))
     return replace(tables[0], rows=tuple(rows))
 
 
@@ -189,6 +194,7 @@ def _row(
         mean(ideal[shown]) or 0.0,
         float(counts[0] / counts[1]) if counts[1] else 0.0,
         area_under_curve(visibility, shown),
+        area_under_curve(visibility[shown | (area == 0)], shown[shown | (area == 0)]),
         (mean(visibility[shown]), mean(visibility[~shown])),
     )
 

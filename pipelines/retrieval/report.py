@@ -73,7 +73,7 @@ def draw_figures(
         held = "" if part_table is None else (
             " The table holds it against the cached masks, in per cent: inside, the share of a part's attention "
             "inside the part; ideal, what the mask itself has at this grid; AUC of the visibility v for whether the "
-            "part shows."
+            "part shows; absent, the same without the images that show only a little of it."
         )  # fmt: skip
         sections.append(
             Section(

@@ -17,7 +17,7 @@ from parsing.errors import InputError
 from parsing.schemes import part_scheme
 from pipelines.recipes.reading import Recipe
 from pipelines.retrieval.evaluate import evaluate
-from pipelines.retrieval.part_table import PartRow, PartTable, area_under_curve, averaged_parts, measure_parts
+from pipelines.retrieval.part_table import PartRow, PartTable, _row, area_under_curve, averaged_parts, measure_parts
 from pipelines.runs.folder import load_model
 from pipelines.training.config import TrainConfig
 from pipelines.training.train import train
@@ -41,13 +41,14 @@ def test_the_table_equals_a_loop_over_images_and_parts(finished: Path, figures: 
     labels = torch.from_numpy(np.stack([cache.part_labels(r.name, scheme) for r in records])).long()
     assert labels.shape[1:] == embedder.size
     for q, row in enumerate(table.rows):
-        inside, ideal, seen, shown, both, either = [], [], [], [], 0, 0
+        inside, ideal, seen, shown, absent, both, either = [], [], [], [], [], 0, 0
         for record, mask in zip(records, labels, strict=True):
             image = embedder.pixels(Image.open(figures / record.name))[None]
             with torch.inference_mode():
                 parts = embedder.parts(image, torch.tensor([record.modality == "infrared"]))
             p, m = parts.attention[0, q + 1], mask_distribution(mask[None], 4, (4, 2))[0, q + 1]
             shown.append(float(m.mean()) >= embedder.network.config.tau)
+            absent.append(not (mask == q + 1).any())
             seen.append(float(parts.visibility[0, q]))
             if shown[-1]:
                 inside.append(float((p * m).sum() / p.sum()))
@@ -61,6 +62,8 @@ def test_the_table_equals_a_loop_over_images_and_parts(finished: Path, figures: 
         assert row.ideal == pytest.approx(np.mean(ideal), rel=1e-3)
         assert row.iou == pytest.approx(both / either, abs=1e-3)
         assert row.auc == area_under_curve(np.array(seen), np.array(shown))
+        clear = [(v, s) for v, s, a in zip(seen, shown, absent, strict=True) if s or a]
+        assert row.auc_absent == area_under_curve(np.array([v for v, _ in clear]), np.array([s for _, s in clear]))
 
 
 def test_evaluate_writes_the_table_of_the_runs_own_masks(finished: Path, masks: Path) -> None:
@@ -96,12 +99,19 @@ def test_a_network_without_its_own_parsing_has_no_table(
     assert evaluate(run, protocols=["all-single"], device="cpu").parts is None
 
 
+def test_the_second_auc_leaves_out_images_that_show_a_little_of_the_part() -> None:
+    area, visibility, any_value = np.array([0, 0.005, 0.02, 0.05]), np.array([0.6, 0.9, 0.7, 0.8]), np.zeros(4)
+    row = _row("feet", any_value, any_value, area, visibility, np.array([1, 2]), 0.01)
+    assert (row.auc, row.auc_absent) == (0.5, 1.0)
+
+
 def test_several_tables_are_averaged_without_what_they_do_not_have() -> None:
     def table(inside: float, auc: float | None) -> PartTable:
-        return PartTable((PartRow("head", 5, inside, 0.5, 0.4, auc, (1.0, None)),), (4, 2), 6, "m")
+        return PartTable((PartRow("head", 5, inside, 0.5, 0.4, auc, auc, (1.0, None)),), (4, 2), 6, "m")
 
     mean = averaged_parts([table(0.2, None), table(0.4, 0.9)])
     assert mean is not None
     assert (mean.rows[0].inside, mean.rows[0].auc, mean.rows[0].visibility) == (pytest.approx(0.3), 0.9, (1.0, None))
+    assert mean.rows[0].auc_absent == 0.9
     assert mean.rows[0].ratio == pytest.approx(0.6)
     assert averaged_parts([]) is None
