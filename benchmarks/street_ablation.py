@@ -91,10 +91,12 @@ ROWS = {
     ),
     "PAM, se gate": Row("cscl", (*PAM, "model.pam_gate=se"), "+ PAM"),
     "PAM, mam gate": Row("cscl", (*PAM, "model.pam_gate=mam"), "+ PAM"),
-    "HC for ICM": Row("cscl", ("loss.icm=0.5", "loss.icm_form=hc"), "recipe"),
-    "HcTri for ICM": Row("cscl", ("loss.icm=0.5", "loss.icm_form=hctri"), "recipe"),
+    "+ ICM, weight 0.1": Row("cscl", ("loss.icm=0.1",), "recipe"),
+    "HC for ICM": Row("cscl", ("loss.icm=0.15", "loss.icm_form=hc"), "+ ICM"),
+    "HcTri for ICM": Row("cscl", ("loss.icm=1.2", "loss.icm_form=hctri"), "+ ICM"),
 }
-"""`+` rows add to the one before; `recipe` is the shipped one as it is, which adds the division loss to `+ SPAM`."""
+"""`+` rows add to the one before; `recipe` is the shipped one as it is, which adds the division loss to `+ SPAM`.
+The weights of HC and HcTri give their gradients the norm of ICM's at 0.5 (benchmarks/icm_gradients.py)."""
 SHORT = ("baseline", "six global heads", "stripes", "recipe", "recipe, another image's masks")
 """Rows that the README shows."""
 
