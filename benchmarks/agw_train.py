@@ -28,7 +28,7 @@ import torchvision
 from torch import Tensor
 
 from parsing.parsers.registry import ParserSpec
-from pipelines.datasets.simulate import make_figures
+from pipelines.datasets.simulate import make_pedestrians
 from pipelines.parse.run import ParseConfig, parse
 from pipelines.recipes.reading import read_recipe
 from pipelines.retrieval.evaluate import evaluate
@@ -64,7 +64,7 @@ def compare_training(peer: Path, work: Path, budget: Budget) -> dict[str, Any]:
         raise ValueError(f"{work} holds runs of another budget; give another --out")
     root = work / "SYSU-MM01"
     if not root.exists():
-        make_figures(root, train=budget.train, test=budget.test, shots=1, workers=1)
+        make_pedestrians(root, train=budget.train, test=budget.test, shots=1, workers=1)
     said.write_text(json.dumps(asdict(budget)))
     weights = work / "resnet50.pth"
     if not weights.exists():

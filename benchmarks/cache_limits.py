@@ -30,7 +30,7 @@ from tqdm import tqdm
 from data.simulators.layouts import label_name
 from parsing import CacheWriter, MaskCache
 from parsing.cache.index import shard_folder
-from pipelines.datasets.simulate import make_figures
+from pipelines.datasets.simulate import make_pedestrians
 
 SIZE = (288, 144)
 
@@ -45,7 +45,7 @@ class Nothing(torch.nn.Module):
 def write_cache(index: Path, masks: np.ndarray, images: int) -> None:
     """A cache of `images` masks, those of `masks` (N, 288, 144) in turn."""
     with CacheWriter(
-        index, labels="street", size=SIZE, parser="truth", weights="0" * 64, data_set="sysu", licence="none",
+        index, labels="person7", size=SIZE, parser="truth", weights="0" * 64, data_set="sysu", licence="none",
     ) as cache:  # fmt: skip
         for n in tqdm(range(images), unit="mask", desc="write"):
             name = f"cam1/{n // 20:04d}/{n % 20:04d}.jpg"
@@ -56,7 +56,7 @@ def drawn_masks(folder: Path) -> tuple[Path, np.ndarray]:
     """A drawn data set and its true label maps (N, 288, 144)."""
     root = folder / "SYSU-MM01"
     if not root.exists():
-        make_figures(root, train=20, test=20, shots=1)
+        make_pedestrians(root, train=20, test=20, shots=1)
     files = sorted(root.glob(label_name("cam*/*/*.jpg")))
     height, width = SIZE
     return root, np.stack([np.asarray(Image.open(f).resize((width, height), Image.Resampling.NEAREST)) for f in files])
@@ -98,7 +98,7 @@ def parsing(folder: Path, source: Path, images: int, workers: int) -> dict[str, 
     began = time.monotonic()
     command = [
         sys.executable, "-m", "cli", "parse", "--dataset", "folder", "--root", root, "--out", out, "--no-flip",
-        "--parser", f"torchscript:{parser}", "--labels", "street", "--input", "16x8", "--workers", workers,
+        "--parser", f"torchscript:{parser}", "--labels", "person7", "--input", "16x8", "--workers", workers,
         "--device", "cpu",
     ]  # fmt: skip
     run = subprocess.Popen([str(c) for c in command])

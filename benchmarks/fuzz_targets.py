@@ -126,9 +126,9 @@ def data_set(name: str, changed: str) -> Callable[[Path], Path]:
     """A data set of six people in the layout of a real one; its list `changed` is what is changed."""
 
     def make(folder: Path) -> Path:
-        from pipelines.datasets.simulate import make_figures
+        from pipelines.datasets.simulate import make_pedestrians
 
-        root = make_figures(folder / name, layout=name, train=3, test=3, shots=1, workers=1)  # type: ignore[arg-type]
+        root = make_pedestrians(folder / name, layout=name, train=3, test=3, shots=1, workers=1)  # type: ignore[arg-type]
         return root / changed
 
     return make
@@ -168,7 +168,7 @@ def permutations(folder: Path) -> Path:
 def photos(folder: Path) -> Path:
     picture(folder / "photos" / "0001.jpg")
     label_png(folder / "parts" / "0001.png", palette=False)
-    meta = {"parts": label_set("street").classes, "train": ["0001"], "val": [], "test": []}
+    meta = {"parts": label_set("person7").classes, "train": ["0001"], "val": [], "test": []}
     return text("meta.json", json.dumps(meta))(folder)
 
 

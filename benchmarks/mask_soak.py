@@ -23,7 +23,7 @@ import numpy as np
 import psutil
 from tqdm import tqdm
 
-from pipelines.datasets.simulate import make_figures
+from pipelines.datasets.simulate import make_pedestrians
 
 FAULTS = ("kill", "kill a worker", "interrupt", "none")
 DAMAGE = ("cut off", "noise", "delete", "leftover", "none")
@@ -91,7 +91,7 @@ def main(out: Path, rounds: int, seed: int, identities: int, workers: int) -> No
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job, and so its runs, ignore it
     root, index, calm = out / "SYSU-MM01", out / "soak" / "masks.h5", out / "calm" / "masks.h5"
     if not root.exists():
-        make_figures(root, train=identities // 2, test=identities - identities // 2, shots=1)
+        make_pedestrians(root, train=identities // 2, test=identities - identities // 2, shots=1)
     options = ("parse", "--dataset", "sysu", "--root", root, "--size", "64x32", "--workers", workers, "--device", "cpu")
     began = time.monotonic()
     _, said = cscl(*options, "--out", calm).communicate()

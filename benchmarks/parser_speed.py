@@ -100,14 +100,14 @@ def exported(kind: str) -> Callable[[Path], ParserSpec]:
                 street.network, (example,), str(file), input_names=["image"], output_names=["logits"],
                 dynamic_axes={"image": {0: "n"}, "logits": {0: "n"}}, dynamo=False,
             )  # fmt: skip
-        return ParserSpec(f"{kind}:{file}", labels="street", input_size=street.input_size)
+        return ParserSpec(f"{kind}:{file}", labels="person7", input_size=street.input_size)
 
     return make
 
 
 MIT, NVIDIA, OWN = "MIT", "NVIDIA, non-commercial", "the model's"
 ROWS = (
-    Row("`street`", "street", "8", MIT, lambda _: ParserSpec()),
+    Row("`street`", "person7", "8", MIT, lambda _: ParserSpec()),
     Row("`schp-lip`", "lip", "20", MIT, schp("schp-lip", 20)),
     Row("`schp-lip --narrow`", "lip", "20", MIT, schp("schp-lip", 20, narrow=True)),
     Row("`schp-lip --bf16`", "lip", "20", MIT, schp("schp-lip", 20, bf16=True)),
@@ -116,8 +116,8 @@ ROWS = (
     Row("`hf:mattmdjaga/segformer_b0_clothes`", "atr", "18", NVIDIA, segformer("B0")),
     Row("`hf:mattmdjaga/segformer_b2_clothes`", "atr", "18", NVIDIA, segformer("B2")),
     Row("`smp:DIR`, U-Net with ResNet-34", "lip", "20", OWN, smp),
-    Row("`torchscript:FILE` of `street`", "street", "8", OWN, exported("torchscript")),
-    Row("`onnx:FILE` of `street`", "street", "8", OWN, exported("onnx")),
+    Row("`torchscript:FILE` of `street`", "person7", "8", OWN, exported("torchscript")),
+    Row("`onnx:FILE` of `street`", "person7", "8", OWN, exported("onnx")),
 )
 
 

@@ -84,7 +84,7 @@ def table(rows: Sequence[dict[str, Any]], recipe: str, size: str) -> list[str]:
         *lines,
         "",
         f"Recipe `{recipe}`, {len(rows)} steps of {size} images instead of some 55,000 of its own, at its own rates; "
-        f"ResNet-50 from random weights, simulated people (`street`), seed 0. Machine: {machine()}.",
+        f"ResNet-50 from random weights, simulated people (`collage`), seed 0. Machine: {machine()}.",
     ]
 
 

@@ -2,7 +2,7 @@
 
     python benchmarks/street_ablation.py --photos DIR --out WORK --page docs/results.md
 
-Makes `street` people of whom every image has a difficulty of its own (`--difficulty mixed`), and the test people once
+Makes `collage` people of whom every image has a difficulty of its own (`--difficulty mixed`), and the test people once
 more at each difficulty; trains every row of ROWS with every seed on the mixed images; evaluates it at each.
 A finished training is a line of benchmarks/street_ablation.jsonl and is not done again while that line is there: the
 table can grow over several machines and days; lines of other code than this checkout's are counted in the page.
@@ -28,15 +28,15 @@ from cscl.config import ModelOptions
 from data.photographs.library import Photos
 from data.readers.sysu import SYSU
 from data.records import Record
+from data.simulators.collage.difficulty import DIFFICULTIES
+from data.simulators.collage.people import people
+from data.simulators.collage.simulator import Collage
 from data.simulators.layouts import MARK, plan, save
-from data.simulators.street.difficulty import DIFFICULTIES
-from data.simulators.street.people import people
-from data.simulators.street.simulator import Street
 from parsing import MaskCache
 from parsing.files import write_file
 from parsing.parsers.registry import ParserSpec
 from parsing.schemes import part_scheme
-from pipelines.datasets.simulate import make_street
+from pipelines.datasets.simulate import make_collage
 from pipelines.masks.importing import ImportConfig, import_masks
 from pipelines.masks.score import score_masks
 from pipelines.parse.run import ParseConfig, parse
@@ -154,7 +154,7 @@ def prepare(photos: Path, out: Path) -> dict[str, Path]:
     """Images and caches, made once: of all people mixed, by the parser and true; of the test people, each level."""
     mixed = out / "mixed" / "SYSU-MM01"
     if not mixed.exists():
-        make_street(photos, mixed, train=TRAIN, test=TEST, shots=1, part="apart", seed=SEED, difficulty="mixed")
+        make_collage(photos, mixed, train=TRAIN, test=TEST, shots=1, subset="apart", seed=SEED, difficulty="mixed")
     caches = {"built-in": out / "built_in.h5", "true": out / "true.h5"}
     parse(ParseConfig("sysu", mixed, caches["built-in"], ParserSpec()))
     truth(mixed, caches["true"])
@@ -169,7 +169,7 @@ def prepare(photos: Path, out: Path) -> dict[str, Path]:
 def truth(root: Path, cache: Path) -> Path:
     """The cache of a simulated data set's own labels."""
     if not cache.exists():
-        import_masks(ImportConfig(root / "labels", "street", "sysu", root, cache, path="{dir}/{stem}.png"))
+        import_masks(ImportConfig(root / "labels", "person7", "sysu", root, cache, path="{dir}/{stem}.png"))
     return cache
 
 
@@ -177,12 +177,12 @@ def film_test_people(photos: Path, root: Path, level: str) -> None:
     """The test people of `prepare` at one level: the same shots, framed and hidden otherwise."""
     layout = plan("sysu", TRAIN, TEST, 1, SEED)
     ids = people(Photos(photos), "apart", TRAIN, TEST, SEED)
-    street = Street(photos, ids, SEED, difficulty=level)
+    collage = Collage(photos, ids, SEED, difficulty=level)
     draft = root.with_name(root.name + ".part")
     shutil.rmtree(draft, ignore_errors=True)
     for slot in layout.slots:
         if slot.person >= TRAIN:
-            image, labels = street.shoot(slot)
+            image, labels = collage.shoot(slot)
             save(draft, slot, image, labels, quality=90)
     for name, text in layout.lists.items():
         (draft / name).parent.mkdir(parents=True, exist_ok=True)
@@ -292,7 +292,7 @@ def code() -> str:
     files += [root / "pipelines" / "training" / f"{name}.py" for name in ("batches", "loop", "optimiser", "step")]
     files += [root / "pipelines" / "recipes" / "reading.py"]
     files += [root / "data" / "loading" / f"{name}.py" for name in ("augmentation", "sampler", "transforms")]
-    files += sorted((root / "data" / "simulators" / "street").glob("*.py"))
+    files += sorted((root / "data" / "simulators" / "collage").glob("*.py"))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 
@@ -323,7 +323,7 @@ def table(done: Mapping[tuple[str, int], dict[str, Any]], epochs: int, names: Se
         "mAP in per cent, mean over the seeds (lowest to highest), by the largest error of the box's edges; chance has "
         f"{100 * chance[1]:.1f} and Rank-1 {100 * chance[0]:.1f}. The last column is the difference in mAP to another "
         f"row over the seeds that both have, with a 95 % interval (paired bootstrap over the {TEST} test people; "
-        "another seed moves both). Simulated data (`street`, "
+        "another seed moves both). Simulated data (`collage`, "
         f"{TRAIN} people to train and {TEST} to test, one image a camera; in training every image has a level of its "
         f"own), SYSU-MM01's {PROTOCOL} protocol, 10 seeded trials, cosine "
         f"distance, flip averaged, not re-ranked. Recipe `small` with {epochs} epochs of 50 steps of 32 images, last "

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .errors import InputError
 from .files import parse_toml
-from .labels import IGNORED, LABEL_SETS, LabelSet, own_file
+from .labels import IGNORED, LABEL_SETS, LabelSet, own_file, present_name
 
 Groups = Mapping[str, Mapping[str, tuple[str, ...]]]
 
@@ -124,7 +124,7 @@ _SIX: dict[str, dict[str, str]] = {
         "legs": "legs",
         "feet": "feet",
     },
-    "street": {part: part for part in ("head", "upper", "arms", "lower", "legs", "feet")},
+    "person7": {part: part for part in ("head", "upper", "arms", "lower", "legs", "feet")},
 }
 
 
@@ -169,7 +169,7 @@ def part_scheme(name: str) -> PartScheme:
     try:
         content = parse_toml(file.read_text(encoding="utf-8"))
         parts = tuple(str(p) for p in content["parts"])
-        groups = {n: {p: _names(g[p]) for p in g} for n, g in content.items() if isinstance(g, dict)}
+        groups = {present_name(n): {p: _names(g[p]) for p in g} for n, g in content.items() if isinstance(g, dict)}
         scheme = PartScheme(str(content["name"]), parts, groups)
     except InputError:
         raise
@@ -178,7 +178,7 @@ def part_scheme(name: str) -> PartScheme:
             f"part scheme file {file} cannot be used: {error!r}; it needs name, parts, a table a label set"
         ) from error
     if not groups:
-        raise InputError(f"part scheme file {file} has no table; add one a label set, as [lip] or [street]")
+        raise InputError(f"part scheme file {file} has no table; add one a label set, as [lip] or [person7]")
     for label_set_name, group in groups.items():
         if unknown := set(group) - set(parts):
             raise InputError(f"part scheme file {file}: {sorted(unknown)[0]!r} of {label_set_name!r} is not in parts")

@@ -19,7 +19,7 @@ from parsing.images import read_image
 from parsing.parsers.registry import ParserSpec
 from parsing.words import quoted
 
-from .datasets.simulate import contact_sheet, make_figures
+from .datasets.simulate import contact_sheet, make_pedestrians
 from .masks.score import MaskScores, score_masks
 from .pages.charts import curves
 from .pages.page import Section, SummaryRow, Table, write_page
@@ -76,7 +76,7 @@ def demo(out: Path, seed: int = 0) -> DemoResult:
     out.mkdir(parents=True)
     mark.write_text(json.dumps({"seed": seed}) + "\n", encoding="utf-8")
     root, masks, run = out / "SYSU-MM01", out / "sysu_masks.h5", out / "run"
-    make_figures(root, train=TRAIN, test=TEST, shots=SHOTS, seed=seed)
+    make_pedestrians(root, train=TRAIN, test=TEST, shots=SHOTS, seed=seed)
     parse(ParseConfig("sysu", root, masks, parser=ParserSpec(), size=SIZE, flip=False))
     train(TrainConfig(masks, run, read_recipe(Path("demo"), [f"seed={seed}"]), device="cpu"))
     evaluation = evaluate(run, device="cpu")
@@ -114,7 +114,7 @@ def _page(
             "Procedural pedestrians in the layout of SYSU-MM01: two visible images and two near-infrared ones of each "
             "person, each beside its true parts.",
             contact_sheet(root, pictures / "images.png"),
-            command=f"cscl data make figures --out {quoted(root)} --train {TRAIN} --test {TEST} --shots {SHOTS} "
+            command=f"cscl data make pedestrians --out {quoted(root)} --train {TRAIN} --test {TEST} --shots {SHOTS} "
             f"--seed {recipe.seed}",
         ),
         Section(

@@ -18,7 +18,7 @@ from parsing.cache.provenance import Provenance, cache_attributes
 from parsing.cache.reader import MaskCache
 from parsing.labels import label_set
 from parsing.parsers.street import StreetNetwork, save_street
-from pipelines.datasets.simulate import make_figures
+from pipelines.datasets.simulate import make_pedestrians
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def ctrl_c() -> Iterator[None]:
 def tiny_figures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """24 drawn images in the layout of SYSU-MM01; copy it before changing it."""
     out = tmp_path_factory.mktemp("figures") / "SYSU-MM01"
-    return make_figures(out, train=2, test=2, shots=1, workers=1)
+    return make_pedestrians(out, train=2, test=2, shots=1, workers=1)
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from support.caches import edit
 
 from cli import main
-from data.simulators.street.difficulty import CHOICES
+from data.simulators.collage.difficulty import CHOICES
 from parsing import MaskCache
 from parsing.errors import CsclError
 
@@ -178,8 +178,8 @@ def test_data_make_makes_what_data_check_counts(tmp_path: Path) -> None:
     assert cscl(*make, "--overwrite").exit_code == 0
 
 
-def test_data_make_street_takes_the_difficulties_that_there_are(tmp_path: Path) -> None:
-    make = ("data", "make", "street", "--photos", tmp_path / "none", "--out", tmp_path / "out", "--difficulty")
+def test_data_make_collage_takes_the_difficulties_that_there_are(tmp_path: Path) -> None:
+    make = ("data", "make", "collage", "--photos", tmp_path / "none", "--out", tmp_path / "out", "--difficulty")
     assert cscl(*make, "mild").stderr == f"cscl: --photos {tmp_path / 'none'}: there is no such folder\n"
     (tmp_path / "none").mkdir()
     for name in CHOICES:

@@ -65,7 +65,7 @@ def widened(box: Box) -> Box:
 
 
 class PersonCrops(Dataset[tuple[torch.Tensor, torch.Tensor]]):
-    """Augmented crops (3, H, W) uint8 with street labels (H, W) uint8; the four spectra in equal shares.
+    """Augmented crops (3, H, W) uint8 with person7 labels (H, W) uint8; the four spectra in equal shares.
 
     `epoch` is set by the training loop before the loader starts over.
     """
@@ -100,7 +100,7 @@ def plain_crop(photo: Photo, size: tuple[int, int], spectrum: Spectrum, rng: np.
 def render(
     image: NDArray[np.uint8], scene: NDArray[np.uint8], spectrum: Spectrum, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Return the colour image (H, W, 3) as a camera of `spectrum` would see it; `scene` (H, W) are street classes."""
+    """Return the colour image (H, W, 3) as a camera of `spectrum` would see it; `scene` (H, W) are person7 classes."""
     if spectrum == "near-infrared":
         return near_infrared(image, scene, reflectance(rng), rng)
     if spectrum == "thermal":

@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter, zoom
 
 Image = NDArray[np.uint8]
 HAIR, HEAD, UPPER, ARMS, LOWER, LEGS, FEET, BAG = range(8)
-"""Entries of a person's reflectance and warmth: the street classes, with hair in the place of the background."""
+"""Entries of a person's reflectance and warmth: the person7 classes, with hair in the place of the background."""
 
 
 def reflectance(rng: np.random.Generator) -> NDArray[np.float32]:
@@ -60,7 +60,7 @@ def near_infrared(
 ) -> Image:
     """Return what an active near-infrared camera sees, (H, W, 3) in three equal channels.
 
-    image (H, W, 3) in colour; labels (H, W) of the street label set; reflectance as drawn by `reflectance`;
+    image (H, W, 3) in colour; labels (H, W) of the person7 label set; reflectance as drawn by `reflectance`;
     person: the height in pixels that blurs are relative to, by default H, as in a crop of one person.
     The lamp's fall-off, the background's dimming, gain, blooming and noise are the shot's own, from `rng`.
     """

@@ -21,8 +21,8 @@ from ..readers.listing import list_folder
 
 TREE = """expected:
   ROOT/photos/ID.jpg      the photograph (or .png, or any other image)
-  ROOT/parts/ID.png       its street classes, one per pixel
-  ROOT/meta.json          {"parts": [the street classes], "train": [IDs], "val": [IDs]}, and optional "test": [IDs]
+  ROOT/parts/ID.png       its person7 classes, one per pixel
+  ROOT/meta.json          {"parts": [the person7 classes], "train": [IDs], "val": [IDs]}, and optional "test": [IDs]
   ROOT/unlabelled/ID.jpg  optional, more photographs without labels
 `cscl data make photos` makes such a folder of a clone of Clothing Co-Parsing"""
 
@@ -36,7 +36,7 @@ class Photos:
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
         self.notes: tuple[str, ...] = ()
-        self._street = label_set("street")
+        self._labels = label_set("person7")
         self._listed: dict[str, dict[str, str]] = {}
         for needed in ("photos", "parts", "meta.json"):
             if not (self.root / needed).exists():
@@ -49,8 +49,8 @@ class Photos:
             self.test = _ids(meta.get("test", ()))
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise InputError(f"{self.root / 'meta.json'} cannot be used: {error!r}\n{TREE}") from error
-        if parts != self._street.classes:
-            raise InputError(f"{self.root / 'meta.json'}: parts must be {list(self._street.classes)}, got {parts}")
+        if parts != self._labels.classes:
+            raise InputError(f"{self.root / 'meta.json'}: parts must be {list(self._labels.classes)}, got {parts}")
         for (one, first), (two, second) in combinations(self.split.items(), 2):
             if both := set(first) & set(second):
                 raise InputError(f"{self.root / 'meta.json'}: {sorted(both)[0]} is in {one} and in {two}")
@@ -77,7 +77,7 @@ class Photos:
             raise InputError(f"photograph cannot be read: {error}") from error
 
     def parts(self, photo_id: str) -> NDArray[np.uint8]:
-        """Return the photograph's street classes (H, W), upright, of the photograph's aspect.
+        """Return the photograph's person7 classes (H, W), upright, of the photograph's aspect.
 
         Raises:
             MissingError: there are no labels. InputError: they cannot be read, or lie on another picture.
@@ -85,10 +85,10 @@ class Photos:
         path = self.root / "parts" / f"{photo_id}.png"
         if not path.is_file():
             raise MissingError(f"{path} is named in meta.json but missing")
-        labels, notes = read_labels(path, self._street)
+        labels, notes = read_labels(path, self._labels)
         if (labels == IGNORED).any():
             raise InputError(
-                f"{path}: holds {IGNORED}, but there are only the street classes 0 to {len(self._street) - 1}"
+                f"{path}: holds {IGNORED}, but there are only the person7 classes 0 to {len(self._labels) - 1}"
             )
         self.notes = self.notes or notes
         return self._upright(photo_id, path, labels)

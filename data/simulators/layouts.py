@@ -24,6 +24,9 @@ from ..readers import sysu as of_sysu
 from ..records import DataSet, Modality
 from ..registry import data_set
 
+Frame = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+"""An image (H, W, 3) in RGB and its label map (H, W)."""
+
 FORMAT_VERSION = 1
 MARK = "simulated.json"
 LABELS = "labels"

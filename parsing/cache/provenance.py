@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..labels import LabelSet
+from ..labels import LabelSet, present_name
 
 FORMAT_VERSION = 1
 ATTRIBUTES = ("fingerprint", "made_by", "data_set", "root", "licence")
@@ -67,7 +67,7 @@ def labels_of(made_by: Mapping[str, Any]) -> LabelSet:
         KeyError, TypeError, ValueError: if `made_by` is not as `Provenance.to_json` makes it.
     """
     said = made_by["labels"]
-    return LabelSet(said["name"], tuple(said["classes"]), tuple((a, b) for a, b in said["swaps"]))
+    return LabelSet(present_name(said["name"]), tuple(said["classes"]), tuple((a, b) for a, b in said["swaps"]))
 
 
 def fingerprint(made_by: Mapping[str, Any]) -> tuple[str, str]:

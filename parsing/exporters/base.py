@@ -14,10 +14,9 @@ from ..cache.reader import MaskCache
 from ..errors import InputError
 from ..importers.palettes import voc_colours
 from ..labels import IGNORED
-from ..resize import resize_labels, resize_maps
+from ..resize import Size, resize_labels, resize_maps
 from ..schemes import PartScheme
 
-Size = tuple[int, int]
 SizeRule = Size | Literal["masks", "source"]
 
 

@@ -58,7 +58,7 @@ _WORDS = {
         "bag": "bag",
         "scarf": "scarf",
     },
-    "street": {
+    "person7": {
         "head": "head",
         "upper": "upper",
         "pants": "lower",

@@ -2,15 +2,13 @@
 
 from typing import Literal
 
-from ..resize import Box
+from ..resize import Box, Size
 
 Fit = Literal["same", "stretch", "letterbox", "corner"]
 """same: both have one aspect. stretch: the image was stretched to the mask. letterbox: it was padded evenly on two
 sides; corner: to the right or below."""
 TOLERANCE = 1.05
 """Aspects that differ by less are taken to be the same: at most 2.5 % of a side out of place."""
-
-Size = tuple[int, int]
 
 
 def same_aspect(mask: Size, image: Size) -> bool:

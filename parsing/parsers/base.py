@@ -14,9 +14,9 @@ from torch.nn import functional as F
 
 from ..errors import InputError
 from ..labels import LabelSet
+from ..resize import Size
 from .confidence import winners
 
-Size = tuple[int, int]
 CHANNELS = ("rgb", "bgr")
 
 

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from ..errors import InputError
 from ..images import IMAGENET_MEAN, IMAGENET_STD
 from ..labels import label_set
+from ..resize import Size
 from .answers import Reading, noise, recognise
-from .base import NetworkParser, Size
+from .base import NetworkParser
 from .spec import ParserSpec
 from .weights import content_hash
 

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ..errors import InputError, first_line
 from ..labels import LABEL_SETS, LabelSet, label_set, sided
-from .base import Parser, Size
+from ..resize import Size
+from .base import Parser
 from .sources import HUB_MODELS, hf_files
 from .spec import ParserSpec
 from .weights import content_hash

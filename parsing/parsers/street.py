@@ -24,7 +24,7 @@ FORMAT = "cscl-street-2"
 class StreetParser(NetworkParser):
     """`street`, from the package or (`file`) as `cscl parser train` wrote it."""
 
-    labels = label_set("street")
+    labels = label_set("person7")
     licence = STREET_LICENCE
 
     def __init__(self, file: Path | None = None, device: str | torch.device = "cpu") -> None:

@@ -33,7 +33,7 @@ class StreetNetwork:
 
         try:
             network: nn.Module = smp.create_model(
-                self.architecture, self.encoder, encoder_weights=None, classes=len(label_set("street")), **self.options
+                self.architecture, self.encoder, encoder_weights=None, classes=len(label_set("person7")), **self.options
             )
         except (KeyError, ValueError, TypeError, RuntimeError) as error:
             raise InputError(f"segmentation-models-pytorch cannot build {self}: {error}") from error

@@ -3,7 +3,7 @@
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 
@@ -31,7 +31,21 @@ def check(as_json: bool, **options: Any) -> None:
         sys.exit(1)
 
 
-@data.group(cls=OrderedGroup)
+class MakeGroup(OrderedGroup):
+    """The simulators and `photos`; names of version 0.1 still work and say the present one."""
+
+    renamed: ClassVar = {"figures": "pedestrians", "street": "collage"}
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and (present := self.renamed.get(args[0])):
+            click.echo(f"note: `cscl data make {args[0]}` is called `cscl data make {present}` now", err=True)
+            args = [present, *args[1:]]
+        return super().resolve_command(ctx, args)
+
+
+@data.group(cls=MakeGroup)
 def make() -> None:
     """Make a simulated data set, or the photographs for one."""
 
@@ -73,18 +87,18 @@ def _print_made(root: Path, sheet: Path | None, as_json: bool) -> None:
 @make.command()
 @size_options(train=24, test=16, shots=4)
 @simulation_options
-def figures(sheet: Path | None, as_json: bool, **options: Any) -> None:
+def pedestrians(sheet: Path | None, as_json: bool, **options: Any) -> None:
     """Draw pedestrians by code."""
-    from pipelines.datasets.simulate import make_figures
+    from pipelines.datasets.simulate import make_pedestrians
 
-    _print_made(make_figures(**options), sheet, as_json)
+    _print_made(make_pedestrians(**options), sheet, as_json)
 
 
 @make.command()
 @photos_option
 @size_options(train=400, test=200, shots=2)
 @click.option(
-    "--part",
+    "--subset",
     type=click.Choice(("train", "val", "all", "apart")),
     default="all",
     help="Which photographs; apart: training people from train, test people from val.",
@@ -96,11 +110,11 @@ def figures(sheet: Path | None, as_json: bool, **options: Any) -> None:
     help="How far off the boxes are and how many people are hidden; mixed: a level per image.",
 )
 @simulation_options
-def street(sheet: Path | None, as_json: bool, **options: Any) -> None:
+def collage(sheet: Path | None, as_json: bool, **options: Any) -> None:
     """Put people cut from photographs before other backgrounds."""
-    from pipelines.datasets.simulate import make_street
+    from pipelines.datasets.simulate import make_collage
 
-    _print_made(make_street(**options), sheet, as_json)
+    _print_made(make_collage(**options), sheet, as_json)
 
 
 @make.command()
@@ -109,7 +123,7 @@ def street(sheet: Path | None, as_json: bool, **options: Any) -> None:
 @overwrite_option
 @json_option
 def photos(as_json: bool, **options: Any) -> None:
-    """Convert Clothing Co-Parsing into photographs for `street`.
+    """Convert Clothing Co-Parsing into photographs for `collage`.
 
     They also train parsers: `cscl parser train --photos`.
     """

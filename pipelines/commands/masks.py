@@ -74,7 +74,7 @@ def compare(as_json: bool, **options: Any) -> None:
 
 @masks.command()
 @click.argument("file", type=Place)
-@click.option("--scheme", help="A part scheme (reid4, reid6, body) instead of the street classes.")
+@click.option("--scheme", help="A part scheme (reid4, reid6, body) instead of the person7 classes.")
 @root_option
 @json_option
 def score(file: Path, scheme: str | None, root: Path | None, as_json: bool) -> None:
@@ -90,11 +90,11 @@ def score(file: Path, scheme: str | None, root: Path | None, as_json: bool) -> N
 @click.argument("file", type=Place)
 @click.option("-o", "--out", type=Place, required=True, help="Folder for the page, index.html.")
 @root_option
-@click.option("--thumbnails", type=click.IntRange(0, 5000), default=300, help="Images in the gallery.")
+@click.option("--thumbnails", type=click.IntRange(0, 5000), default=300, help="Images that the page shows.")
 @click.option("--images/--no-images", default=True, help="Show the images, or the masks alone.")
 @json_option
 def report(as_json: bool, **options: Any) -> None:
-    """Write a page about a cache: counts, classes, failures, gallery."""
+    """Write a page about a cache: counts, classes, failures, thumbnails."""
     open_cache(options["file"])
     from pipelines.masks.report import ReportConfig
     from pipelines.masks.report import report as run

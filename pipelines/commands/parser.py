@@ -75,7 +75,7 @@ def train(
 @parser.command()
 @photos_option
 @click.option("--parser", "name", default="street", help="The human parser; `cscl parser list` shows all.")
-@click.option("--part", type=click.Choice(("train", "val", "test")), default="val", help="Which photographs.")
+@click.option("--subset", type=click.Choice(("train", "val", "test")), default="val", help="Which photographs.")
 @click.option(
     "--width", "widths", type=click.IntRange(4), multiple=True, help="Score crops reduced to it too; may repeat."
 )

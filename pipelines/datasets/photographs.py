@@ -1,4 +1,4 @@
-"""Turns a clone of Clothing Co-Parsing into photographs with street classes, as `Photos` reads them."""
+"""Turns a clone of Clothing Co-Parsing into photographs with person7 classes, as `Photos` reads them."""
 
 import json
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from data.drafts import draft_folder
 from data.photographs.ccp import TEST, VAL, Clone
-from data.photographs.street_classes import is_person, street_parts
+from data.photographs.classes import is_person, person7_parts
 from parsing.labels import label_set
 from parsing.resize import resize_labels
 
@@ -35,7 +35,7 @@ class Made:
         """Return what was made, in one line."""
         nobody = f"; without a person and left out: {', '.join(self.left_out)}" if self.left_out else ""
         return (
-            f"{self.out}: photographs with street classes, {len(self.train)} to train, {len(self.val)} to validate, "
+            f"{self.out}: photographs with person7 classes, {len(self.train)} to train, {len(self.val)} to validate, "
             f"{len(self.test)} to test; {len(self.unlabelled)} unlabelled{nobody}"
         )
 
@@ -60,7 +60,7 @@ def make_photos(ccp: Path, out: Path, overwrite: bool = False) -> Made:
         for photo_id in clone.annotated:
             photo = clone.photo(photo_id)
             classes = clone.classes(photo_id, photo.shape[:2])
-            parts = street_parts(resize_labels(classes, _size(photo, _HEIGHT)))
+            parts = person7_parts(resize_labels(classes, _size(photo, _HEIGHT)))
             if is_person(parts).any():
                 _save(photo, draft / "photos" / f"{photo_id}.jpg", _HEIGHT, _QUALITY)
                 Image.fromarray(parts).save(draft / "parts" / f"{photo_id}.png")
@@ -77,7 +77,7 @@ def make_photos(ccp: Path, out: Path, overwrite: bool = False) -> Made:
             "val": [i for i in kept if i in VAL],
             "test": [i for i in kept if i in TEST],
         }
-        meta = {"made_by": _MADE_BY, "source": "Clothing Co-Parsing", "parts": label_set("street").classes, **split}
+        meta = {"made_by": _MADE_BY, "source": "Clothing Co-Parsing", "parts": label_set("person7").classes, **split}
         (draft / "meta.json").write_text(json.dumps(meta) + "\n", encoding="utf-8")
         if (licence := Path(ccp) / "LICENSE").is_file():
             (draft / "LICENSE").write_bytes(licence.read_bytes())

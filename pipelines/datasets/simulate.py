@@ -1,4 +1,4 @@
-"""Makes the simulated data sets `figures` and `street` in the layout of a real one, and pictures them."""
+"""Makes the simulated data sets `pedestrians` and `collage` in the layout of a real one, and pictures them."""
 
 import os
 import sys
@@ -16,11 +16,11 @@ from tqdm import tqdm
 
 from data.photographs.library import Photos
 from data.records import Infrared
-from data.simulators.layouts import Slot, draft_data_set, imitated, label_name, plan, save, simulation
+from data.simulators.collage.difficulty import STANDARD
+from data.simulators.collage.people import Subset, people
+from data.simulators.collage.simulator import Collage
+from data.simulators.layouts import Frame, Slot, draft_data_set, imitated, label_name, plan, save, simulation
 from data.simulators.pedestrians.simulator import draw, make_identity, make_shot
-from data.simulators.street.difficulty import STANDARD
-from data.simulators.street.people import Part, people
-from data.simulators.street.simulator import Street
 from parsing.errors import InputError
 from parsing.images import read_image
 from parsing.importers.label_values import read_labels
@@ -28,8 +28,6 @@ from parsing.labels import label_set
 from parsing.modality import MODALITIES
 from parsing.stopping import interrupts_blocked
 from pipelines.pages.sheets import overlay
-
-Shoot = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 
 class Filmer(Protocol):
@@ -41,11 +39,11 @@ class Filmer(Protocol):
     @property
     def notes(self) -> tuple[str, ...]: ...
 
-    def shoot(self, slot: Slot) -> Shoot: ...
+    def shoot(self, slot: Slot) -> Frame: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
+class Extent:
     """How much to make: people to train and to test, images a camera; the seed of everything."""
 
     layout: str
@@ -56,7 +54,7 @@ class Size:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class Pedestrians:
     """Films drawn pedestrians."""
 
     seed: int
@@ -66,13 +64,13 @@ class Figures:
     def notes(self) -> tuple[str, ...]:
         return ()
 
-    def shoot(self, slot: Slot) -> Shoot:
+    def shoot(self, slot: Slot) -> Frame:
         band = "visible" if slot.modality == "visible" else self.infrared
         who = make_identity(self.seed, slot.person)
         return draw(who, make_shot(self.seed, slot.person, slot.camera, slot.index, band, slot.place))
 
 
-def make_figures(
+def make_pedestrians(
     out: Path,
     layout: str = "sysu",
     train: int = 24,
@@ -83,24 +81,24 @@ def make_figures(
     overwrite: bool = False,
     workers: int | None = None,
 ) -> Path:
-    """Write the `figures` data set to `out`; `shots` counts images a camera.
+    """Write the `pedestrians` data set to `out`; `shots` counts images a camera.
 
     infrared: `near` or `thermal`; by default what the layout's real cameras are. workers: processes; one
     a core by default. The result does not depend on their number.
     """
-    size = Size(layout, train, test, shots, seed)
+    size = Extent(layout, train, test, shots, seed)
     infrared = _camera_kind(layout, infrared)
     return _make(
         out,
         size,
-        Figures(seed, infrared),
-        {"data_set": "figures", "infrared": infrared},
+        Pedestrians(seed, infrared),
+        {"data_set": "pedestrians", "infrared": infrared},
         overwrite,
         workers,
     )
 
 
-def make_street(
+def make_collage(
     photos: Path,
     out: Path,
     layout: str = "sysu",
@@ -108,28 +106,28 @@ def make_street(
     test: int = 200,
     shots: int = 2,
     infrared: Infrared | None = None,
-    part: Part = "all",
+    subset: Subset = "all",
     seed: int = 0,
     overwrite: bool = False,
     workers: int | None = None,
     difficulty: str = STANDARD,
 ) -> Path:
-    """Write the `street` data set to `out`, from the annotated photographs of `photos`; options as above.
+    """Write the `collage` data set to `out`, from the annotated photographs of `photos`; options as above.
 
-    part: `train`, `val` or `all` of the photographs; `val` for people the built-in parser never saw, `apart` to
+    subset: `train`, `val` or `all` of the photographs; `val` for people the built-in parser never saw, `apart` to
         train on people of `train` and test on people of `val` (not for RegDB, whose splits mix them).
-    difficulty: `standard`, a level of `street.difficulty.DIFFICULTIES`, or `mixed`, a level per image.
+    difficulty: `standard`, a level of `collage.difficulty.DIFFICULTIES`, or `mixed`, a level per image.
     """
-    if part == "apart" and imitated(layout).split_count > 1:
-        raise InputError(f"part 'apart': every split of {layout} draws its own training people; give another part")
-    size = Size(layout, train, test, shots, seed)
+    if subset == "apart" and imitated(layout).split_count > 1:
+        raise InputError(f"--subset apart: every split of {layout} draws its own training people; give another")
+    size = Extent(layout, train, test, shots, seed)
     infrared = _camera_kind(layout, infrared)
-    chosen = people(Photos(photos), part, train, test, seed)
-    filmer = Street(Path(photos), chosen, seed, infrared, difficulty)
+    chosen = people(Photos(photos), subset, train, test, seed)
+    filmer = Collage(Path(photos), chosen, seed, infrared, difficulty)
     about = {
-        "data_set": "street",
+        "data_set": "collage",
         "infrared": infrared,
-        "photos_part": part,
+        "photos_subset": subset,
         "photos": list(chosen),
         "difficulty": difficulty,
     }
@@ -170,7 +168,7 @@ def _camera_kind(layout: str, infrared: Infrared | None) -> Infrared:
 
 def _make(
     out: Path,
-    size: Size,
+    size: Extent,
     filmer: Filmer,
     about: dict[str, Any],
     overwrite: bool,
@@ -229,7 +227,7 @@ def _film(draft: Path, filmer: Filmer, seed: int, slots: Sequence[Slot]) -> tupl
 def _strip(root: Path, slots: Sequence[Slot]) -> NDArray[np.uint8]:
     """Return one person: two visible images, the parts of the first, two infrared ones, the parts of the first."""
     tile = (66, 156)
-    street = label_set("street")
+    known = label_set("person7")
     tiles = []
     for modality in MODALITIES:
         shown = [slot for slot in slots if slot.modality == modality]
@@ -239,6 +237,6 @@ def _strip(root: Path, slots: Sequence[Slot]) -> NDArray[np.uint8]:
             image = read_image(root / slot.name)
             tiles.append(image)
             if i == 0:
-                labels, _ = read_labels(root / label_name(slot.name), street)
-                tiles.append(overlay(image, labels, street.classes))
+                labels, _ = read_labels(root / label_name(slot.name), known)
+                tiles.append(overlay(image, labels, known.classes))
     return np.hstack([np.asarray(Image.fromarray(t).resize(tile, Image.Resampling.LANCZOS)) for t in tiles])

@@ -10,8 +10,9 @@ from parsing.files import file_hash
 from parsing.images import UnreadableImageError, orientation, upright_size
 from parsing.importers.label_png import Key, read_label_png
 from parsing.importers.label_values import Reading
-from parsing.importers.placing import Fit, Size, same_aspect
+from parsing.importers.placing import Fit, same_aspect
 from parsing.labels import IGNORED, LabelSet
+from parsing.resize import Size
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""`cscl masks report`: one page on a mask cache: what made it, counts, confidence, classes, failures, a gallery."""
+"""`cscl masks report`: one page on a mask cache: what made it, counts, confidence, classes, failures, thumbnails."""
 
 import tempfile
 from collections.abc import Iterator
@@ -14,8 +14,8 @@ from parsing.errors import CsclError, InputError
 from parsing.modality import MODALITIES
 
 from ..pages.charts import bars, histograms
-from ..pages.gallery import Gallery, cards, legend_of, sample, worst_first
 from ..pages.page import Section, SummaryRow, Table, write_page
+from ..pages.thumbnails import Thumbnails, cards, legend_of, sample, worst_first
 from .counts import MaskCounts, count_masks
 from .info import info
 
@@ -31,7 +31,7 @@ CONFIDENCE = (
 class ReportConfig:
     """What `cscl masks report` was asked for.
 
-    root: the images, where they are not where the cache says. thumbnails: how many images the gallery shows.
+    root: the images, where they are not where the cache says. thumbnails: how many images are shown small.
     images: whether the page shows them, or the masks alone.
     """
 
@@ -44,7 +44,7 @@ class ReportConfig:
 
 @dataclass(frozen=True)
 class ReportResult:
-    """Where the page is, how many images its gallery shows, and of these how many have no readable image file."""
+    """Where the page is, how many images it shows, and of these how many have no readable image file."""
 
     page: Path
     shown: int
@@ -73,8 +73,8 @@ def report(config: ReportConfig) -> ReportResult:
                 simulated=_simulated(root),
                 facts=_facts(config.file),
                 subject="This cache",
-                gallery=Gallery(
-                    "Gallery, worst first",
+                thumbnails=Thumbnails(
+                    "Thumbnails, worst first",
                     _caption(config, root, len(order), len(shown), missing),
                     shown,
                     legend_of(cache, counts.pixels.sum(0) > 0),
@@ -204,7 +204,7 @@ def _failures(cache: MaskCache) -> Section:
 
 
 def _caption(config: ReportConfig, root: Path, masks: int, shown: int, missing: int) -> str:
-    """What the gallery shows, and what it lacks."""
+    """What the thumbnails show, and what is left out."""
     text = "Masks with nobody in them come first, then those of least confidence. "
     if shown < masks:
         text += (

@@ -27,7 +27,7 @@ from ..images import find_images
 class MaskScores:
     """IoU in [0, 1] by modality and class, over all pixels of a modality; NaN (null in JSON) for an absent class.
 
-    images: how many were compared, by modality. scheme: the part scheme compared in, or the street label set.
+    images: how many were compared, by modality. scheme: the part scheme compared in, or the person7 label set.
     rho: Spearman's rank correlation of the images' confidence and mIoU, by modality; NaN where all are alike.
     """
 
@@ -118,16 +118,16 @@ class Tally:
 def score_masks(path: Path, scheme: str | None = None, root: Path | None = None) -> MaskScores:
     """Compare a cache with `ROOT/labels/`, as `cscl data make` writes it.
 
-    scheme: a part scheme; by default the street classes themselves, which only a cache of that label set has.
+    scheme: a part scheme; by default the person7 classes themselves, which only a cache of that label set has.
     """
     cache = MaskCache(path)
     root = find_images(path, cache.root, root)
     if not (root / "labels").is_dir():
         raise MissingError(f"{root} has no labels/ with true label maps; only simulated data sets have them")
-    street = label_set("street")
-    if scheme is None and cache.labels != street:
-        raise InputError(f"{path} holds {cache.labels.name} classes, the truth is in street classes: give --scheme")
-    name, classes, tables = common_classes(("the truth", str(path)), (street, cache.labels), scheme)
+    labels = label_set("person7")
+    if scheme is None and cache.labels != labels:
+        raise InputError(f"{path} holds {cache.labels.name} classes, the truth is in person7 classes: give --scheme")
+    name, classes, tables = common_classes(("the truth", str(path)), (labels, cache.labels), scheme)
     tallies: dict[str, Tally] = {}
     for number, image in enumerate(tqdm(cache.names, unit="image", desc="score masks")):
         if not cache.has_mask[number]:
@@ -135,7 +135,7 @@ def score_masks(path: Path, scheme: str | None = None, root: Path | None = None)
         file = root / label_name(image)
         if not file.is_file():
             raise MissingError(f"{file} is missing; {root} is not as `cscl data make` wrote it")
-        truth = resize_labels(read_labels(file, street)[0], cache.size)
+        truth = resize_labels(read_labels(file, labels)[0], cache.size)
         tally = tallies.setdefault(MODALITIES[cache.modality[number]], Tally(len(classes)))
         tally.add(tables[0][truth], tables[1][cache[number]], float(cache.confidence[number]))
     ordered: dict[str, Tally] = {m: tallies[m] for m in MODALITIES if m in tallies}

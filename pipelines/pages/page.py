@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from parsing.errors import InputError, MissingError
 from parsing.files import write_file
 
-from .gallery import Gallery
+from .thumbnails import Thumbnails
 
 MEANINGS = {
     "Rank-1": "how often the gallery image ranked first shows the person of the query",
@@ -70,7 +70,7 @@ def write_page(
     simulated: str = "",
     facts: Mapping[str, str] | None = None,
     subject: str = "This run",
-    gallery: Gallery | None = None,
+    thumbnails: Thumbnails | None = None,
 ) -> Path:
     """Write `out_dir/index.html` and answer its path.
 
@@ -78,7 +78,7 @@ def write_page(
         of trials, re-ranked or not, selected on what.
     simulated: not empty if the data are made up: what they are. It stands above the numbers.
     facts: settings and figures of the run, in order. subject: what the headline's values are of.
-    gallery: pictures to look through, below the sections.
+    thumbnails: pictures to look through, below the sections.
     All texts are escaped. MissingError for a picture that is not there; InputError for one of another kind, a
     table whose rows do not fit its columns, a share outside [0, 1].
     """
@@ -90,7 +90,7 @@ def write_page(
         lstrip_blocks=True,
     )
     templates.filters["inline"] = _inline
-    page = templates.get_template("page.html" if gallery is None else "gallery.html")
+    page = templates.get_template("page.html" if thumbnails is None else "thumbnails.html")
     rows = [_shown(row) for row in summary]
     html = page.render(
         title=title,
@@ -102,7 +102,7 @@ def write_page(
         sections=[_embedded(section) for section in sections],
         facts=facts or {},
         subject=subject,
-        gallery=gallery,
+        thumbnails=thumbnails,
     )
     out_dir.mkdir(parents=True, exist_ok=True)
     path = out_dir / "index.html"

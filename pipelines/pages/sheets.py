@@ -16,7 +16,7 @@ from parsing.labels import IGNORED
 Pixels = NDArray[np.uint8]
 Colour = tuple[int, int, int]
 
-# Okabe and Ito's colours, which colour-blind readers tell apart, in the order of the street classes.
+# Okabe and Ito's colours, which colour-blind readers tell apart, in the order of the person7 classes.
 HUES = {
     "head": (230, 159, 0),
     "upper": (0, 114, 178),
@@ -45,7 +45,7 @@ class MaskItem:
 
 
 @dataclass(frozen=True, eq=False)
-class Shot:
+class RankedImage:
     """One image of a ranking. image: (H, W, 3) uint8; identity -1 and camera 0 are unknown.
 
     similarity: to the query, shown below the image. attention: (Q+1, h, w), shown over the image below it.
@@ -63,12 +63,12 @@ class Shot:
 class RankedRow:
     """A query and its gallery, nearest first."""
 
-    query: Shot
-    gallery: Sequence[Shot]
+    query: RankedImage
+    gallery: Sequence[RankedImage]
 
 
 def palette(classes: Sequence[str]) -> Pixels:
-    """(C, 3) RGB, distinct, the same in every run: the street classes by name, the others in their order,
+    """(C, 3) RGB, distinct, the same in every run: the person7 classes by name, the others in their order,
     first in the hues that are left, then in darker and lighter ones; background black."""
     others = [c for c in classes if c not in HUES and c != "background"]
     free = [hue for name, hue in HUES.items() if name not in classes]
@@ -213,7 +213,7 @@ def _mixed(colour: Colour, end: int, share: float) -> Colour:
     return red, green, blue
 
 
-def _captions(shot: Shot) -> list[str]:
+def _captions(shot: RankedImage) -> list[str]:
     """Return the lines below an image: identity, camera and similarity as far as they are known, then its name."""
     known = f"id {shot.identity}  " * (shot.identity >= 0) + f"cam {shot.camera}" * (shot.camera > 0)
     known += f"cos {shot.similarity:.2f}" if shot.similarity is not None else ""

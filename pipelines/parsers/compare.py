@@ -15,9 +15,10 @@ from data.readers.listing import list_below
 from data.words import endings
 from parsing.errors import InputError, MissingError
 from parsing.images import UnreadableImageError, read_image
-from parsing.parsers.base import Parser, Size
+from parsing.parsers.base import Parser
 from parsing.parsers.confidence import winners
 from parsing.parsers.registry import ParserSpec, find_parser
+from parsing.resize import Size
 
 from ..devices import find_device
 from ..masks.score import common_classes, confusion, iou

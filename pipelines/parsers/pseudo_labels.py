@@ -46,7 +46,7 @@ def _labels(network: nn.Module, config: StreetNetwork, image: Image.Image, box: 
     batch = torch.from_numpy(np.array(crop)).permute(2, 0, 1)[None].to(device).float() / 255
     batch = (batch - config.mean) / config.std
     logits = network(torch.cat((batch, batch.flip(-1))).contiguous(memory_format=torch.channels_last))
-    probabilities = (logits[:1] + logits[1:].flip(-1)).div(2).softmax(1)  # street has no left and right classes
+    probabilities = (logits[:1] + logits[1:].flip(-1)).div(2).softmax(1)  # person7 has no left and right classes
     probabilities = F.interpolate(probabilities, (bottom - top, right - left), mode="bilinear", align_corners=False)
     sure, classes = probabilities[0].max(0)
     person = classes > 0

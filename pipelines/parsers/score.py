@@ -34,7 +34,7 @@ class ParserScores:
 
     parser: str
     weights: str
-    part: str
+    subset: str
     images: int
     size: tuple[int, int]
     border: int
@@ -61,7 +61,7 @@ class ParserScores:
         ]
         left_out = f"; pixels within {self.border} of another true class left out" if self.border else ""
         return [
-            f"{self.parser} {self.weights[:12]} on {self.images} photographs ({self.part}), crops of "
+            f"{self.parser} {self.weights[:12]} on {self.images} photographs ({self.subset}), crops of "
             f"{self.size[0]}x{self.size[1]}; near-infrared and thermal are simulated{left_out}",
             f"{'IoU in %':18s} " + " ".join(f"{c[:10]:>10s}" for c in columns) + "   rho",
             *rows,
@@ -72,7 +72,7 @@ class ParserScores:
 def score_parser(
     photos: Path,
     spec: ParserSpec,
-    part: Literal["train", "val", "test"] = "val",
+    subset: Literal["train", "val", "test"] = "val",
     size: tuple[int, int] = (288, 144),
     widths: Sequence[int] = (),
     scheme: str | None = None,
@@ -81,22 +81,24 @@ def score_parser(
     sheet: Path | None = None,
     seed: int = 0,
 ) -> ParserScores:
-    """Parse the person of every photograph of `part` in each spectrum; infrared is drawn from (seed, photo).
+    """Parse the person of every photograph of `subset` in each spectrum; infrared is drawn from (seed, photo).
 
     widths: score the crops once more reduced to each of these widths, as a distant person's would be. scheme: compare
-    in a part scheme; needed for a parser of another label set than street. border: leave out the pixels that are this
+    in a part scheme; needed for a parser of another label set than person7. border: leave out the pixels that are this
     near to another class of the truth, by rows and columns, like the void border of PASCAL VOC; what is left tells
     wrong parts from inexact outlines, of the answer or of the annotation. sheet: PNG of the best, the median and the
     worst answers in each spectrum.
     """
-    library, parser, street = Photos(photos), find_parser(spec), label_set("street")
-    ids = library.split[part]
+    library, parser, labels = Photos(photos), find_parser(spec), label_set("person7")
+    ids = library.split[subset]
     if not ids:
-        raise InputError(f"{photos / 'meta.json'}: there is no photograph in {part}")
-    if scheme is None and parser.labels != street:
-        raise InputError(f"{parser.name} answers with {parser.labels.name} classes, the truth is street: give --scheme")
+        raise InputError(f"{photos / 'meta.json'}: there is no photograph in {subset}")
+    if scheme is None and parser.labels != labels:
+        raise InputError(
+            f"{parser.name} answers with {parser.labels.name} classes, the truth is {labels.name}: give --scheme"
+        )
     _, classes, (truth_table, answer_table) = common_classes(
-        ("the truth", parser.name), (street, parser.labels), scheme
+        ("the truth", parser.name), (labels, parser.labels), scheme
     )
     tallies = {_condition(s, w): Tally(len(classes)) for w in (None, *widths) for s in SPECTRA}
     answered: dict[str, list[Answer]] = {s: [] for s in SPECTRA}
@@ -121,7 +123,7 @@ def score_parser(
         tqdm.write(f"note: {'; '.join(library.notes)}", file=sys.stderr)
     scored = len(tallies[SPECTRA[0]].mious)
     if not scored:
-        raise InputError(f"{photos}: no photograph of {part} shows a person")
+        raise InputError(f"{photos}: no photograph of {subset} shows a person")
     if not tallies[SPECTRA[0]].pixels.any():
         raise InputError(f"--border {border}: no pixel of crops of {size[0]}x{size[1]} is left")
     if sheet is not None:
@@ -129,7 +131,7 @@ def score_parser(
     return ParserScores(
         parser.name,
         parser.weights_hash,
-        part,
+        subset,
         scored,
         size,
         border,

@@ -15,12 +15,11 @@ from parsing.schemes import part_scheme
 
 from ..pages.charts import cmc_curve, curves, embedding_map
 from ..pages.page import Section, SummaryRow, Table, write_page
-from ..pages.sheets import MaskItem, RankedRow, Shot, mask_sheet, ranked_gallery
+from ..pages.sheets import MaskItem, RankedImage, RankedRow, mask_sheet, ranked_gallery
 from ..recipes.reading import Recipe
 from ..runs.scores import Result, distances
 from .part_table import PartTable
 
-Features = Mapping[str, NDArray[np.float64]]
 FOLDER = "figures"
 """Of the run's folder; holds the pictures and the page of them."""
 
@@ -32,7 +31,7 @@ def draw_figures(
     data_set: DataSet,
     protocols: Sequence[Protocol],
     results: Sequence[Result],
-    features: Features,
+    features: Mapping[str, NDArray[np.float64]],
     measured: str,
     simulated: bool,
     part_table: PartTable | None = None,
@@ -112,7 +111,7 @@ def rankings(
     embedder: Embedder,
     root: Path,
     protocol: Protocol,
-    features: Features,
+    features: Mapping[str, NDArray[np.float64]],
     parts: Sequence[str] = (),
     rerank: bool = False,
     queries: int = 6,
@@ -145,8 +144,8 @@ def attention_sheet(
     return mask_sheet(items, png, ("background", *parts))
 
 
-def _shot(embedder: Embedder, root: Path, record: Record, attended: bool) -> Shot:
+def _shot(embedder: Embedder, root: Path, record: Record, attended: bool) -> RankedImage:
     image = read_image(root / record.name)
     seen = embedder.attention(image, record.modality == "infrared") if attended else None
     attention = None if seen is None else seen[0].numpy()
-    return Shot(image, record.identity, record.camera, record.name, attention=attention)
+    return RankedImage(image, record.identity, record.camera, record.name, attention=attention)

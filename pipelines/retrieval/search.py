@@ -20,7 +20,7 @@ from parsing.errors import InputError, MissingError, first_line
 from parsing.images import UnreadableImageError, read_image
 
 from ..devices import find_device
-from ..pages.sheets import RankedRow, Shot, ranked_gallery
+from ..pages.sheets import RankedImage, RankedRow, ranked_gallery
 from ..runs.embed import embed
 from ..runs.folder import load_model
 from ..runs.provenance import read_run
@@ -194,10 +194,10 @@ def _draw(
 ) -> None:
     """The picture of the rankings, with the attention of SPAM over each image if the network has one."""
 
-    def shot(path: str, modality: Modality, similarity: float | None = None) -> Shot:
+    def shot(path: str, modality: Modality, similarity: float | None = None) -> RankedImage:
         image = read_image(Path(path))
         seen = embedder.attention(image, infrared=modality == "infrared")
-        return Shot(image, name=path, similarity=similarity, attention=None if seen is None else seen[0].numpy())
+        return RankedImage(image, name=path, similarity=similarity, attention=None if seen is None else seen[0].numpy())
 
     rows = [
         RankedRow(shot(query, modalities[0]), [shot(m.image, modalities[1], m.similarity) for m in matches[:across]])

@@ -15,7 +15,6 @@ from parsing.errors import InputError
 RANKS = (1, 5, 10, 20)
 CURVE = 20
 """Ranks of a result's CMC curve."""
-Features = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,14 +141,16 @@ def averaged(results: Sequence[Result]) -> Result:
 
 def distances(
     protocol: Protocol, trial: Trial, features: Mapping[str, NDArray[np.float64]], rerank: bool = False
-) -> Features:
+) -> NDArray[np.float64]:
     """Return distances (Nq, Ng) of a trial as `score` ranks them, infinite if a query does not see a gallery image."""
     found = _distances(protocol, trial, features, rerank)
     hidden = protocol.skip(trial)
     return found if hidden is None else np.where(hidden, np.inf, found)
 
 
-def _distances(protocol: Protocol, trial: Trial, features: Mapping[str, NDArray[np.float64]], rerank: bool) -> Features:
+def _distances(
+    protocol: Protocol, trial: Trial, features: Mapping[str, NDArray[np.float64]], rerank: bool
+) -> NDArray[np.float64]:
     query, gallery = stacked(trial.query, features), stacked(trial.gallery, features)
     if not rerank:
         return 1 - query @ gallery.T

@@ -11,9 +11,9 @@ from PIL import Image
 from support.places import ORACLES
 
 from data.photographs.library import Photos
+from data.simulators.collage.people import people
+from data.simulators.collage.simulator import Collage
 from data.simulators.pedestrians.simulator import draw, make_identity, make_shot
-from data.simulators.street.people import people
-from data.simulators.street.simulator import Street
 from parsing.labels import label_set
 
 Plant = Callable[[Path, Iterable[str], Mapping[str, str]], Path]
@@ -139,11 +139,11 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Photos:
         sides = rng.integers(0, 255, (image.shape[0], 60, 3), dtype=np.uint8)
         Image.fromarray(np.hstack((sides, image, sides))).save(root / f"photos/{photo_id}.jpg")
         Image.fromarray(np.pad(labels, ((0, 0), (60, 60)))).save(root / f"parts/{photo_id}.png")
-    meta = {"train": ids[:6], "val": ids[6:], "parts": label_set("street").classes}
+    meta = {"train": ids[:6], "val": ids[6:], "parts": label_set("person7").classes}
     (root / "meta.json").write_text(json.dumps(meta))
     return Photos(root)
 
 
 @pytest.fixture(scope="session")
-def street(photos: Photos) -> Street:
-    return Street(photos.root, people(photos, "all", 5, 3, seed=0), seed=0)
+def collage(photos: Photos) -> Collage:
+    return Collage(photos.root, people(photos, "all", 5, 3, seed=0), seed=0)

@@ -46,7 +46,7 @@ def test_the_label_set_and_the_part_scheme_fit_each_other(tmp_path: Path) -> Non
     labels, scheme = label_set(str(tmp_path / "mine.toml")), part_scheme(str(tmp_path / "halves.toml"))
     assert labels.swaps == ((4, 5),)
     assert scheme.table(labels)[: len(labels)].tolist() == [0, 1, 1, 2, 2, 2]
-    assert set(scheme.table(label_set("street"))[:8]) == {0, 1, 2}
+    assert set(scheme.table(label_set("person7"))[:8]) == {0, 1, 2}
 
 
 def test_every_form_of_a_parsers_name_is_on_the_page() -> None:

@@ -49,7 +49,9 @@ def main(out: Path) -> None:
     out.mkdir(parents=True)
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        cscl("data", "make", "figures", "--out", "data/SYSU-MM01", "--train", 2, "--test", 2, "--shots", 1, cwd=work)
+        cscl(
+            "data", "make", "pedestrians", "--out", "data/SYSU-MM01", "--train", 2, "--test", 2, "--shots", 1, cwd=work
+        )
         cscl("parse", "--dataset", "sysu", "--size", "64x32", "--probs", "--workers", 0, cwd=work)
         settings = [part for change in RECIPE for part in ("--set", change)]
         given = ("--masks", "data/sysu_masks.h5", "--run", "run", "--recipe", "small", "--device", "cpu")

@@ -16,6 +16,7 @@ from numpy.lib.npyio import NpzFile
 from cli import main
 from cscl import load
 from parsing import MaskCache
+from parsing.labels import label_set
 from pipelines.runs.provenance import read_run
 
 VERSIONS = sorted(folder for folder in Path(__file__).parent.iterdir() if (folder / "answers.npz").is_file())
@@ -41,6 +42,7 @@ def test_there_is_a_kept_version() -> None:
 
 def test_a_kept_cache_gives_the_masks_and_columns_that_it_gave(kept: Path, answers: NpzFile) -> None:
     cache = MaskCache(kept / "sysu_masks.h5")
+    assert cache.labels == label_set("person7")  # `street` in the file of 0.1.0
     names = list(cache.names)
     assert names == answers["names"].tolist()
     np.testing.assert_array_equal(cache[names], answers["labels"])

@@ -21,7 +21,7 @@ PUBLISHED = {
     "upper-lip, lower-teeth, upper-teeth, tongue",
     "fashn": "background, face, hair, top, dress, skirt, pants, belt, bag, hat, scarf, glasses, arms, hands, legs, "
     "feet, torso, jewelry",
-    "street": "background, head, upper, arms, lower, legs, feet, bag",
+    "person7": "background, head, upper, arms, lower, legs, feet, bag",
 }
 SWAPS = {
     "lip": {(14, 15), (16, 17), (18, 19)},
@@ -30,7 +30,7 @@ SWAPS = {
     "goliath": {(4, 13), (5, 14), (6, 15), (7, 16), (8, 17), (9, 18), (10, 19), (11, 20)},
     "pascal": set(),
     "fashn": set(),
-    "street": set(),
+    "person7": set(),
 }
 
 
@@ -117,3 +117,7 @@ def test_a_label_set_file_that_cannot_be_used_is_refused(tmp_path: Path, text: s
         label_set(toml(tmp_path, text))
     with pytest.raises(MissingError, match=r"no label set file .*none\.toml"):
         label_set(str(tmp_path / "none.toml"))
+
+
+def test_a_label_sets_earlier_name_is_read() -> None:
+    assert label_set("street") is label_set("person7")

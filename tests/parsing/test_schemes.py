@@ -20,7 +20,7 @@ REID4 = {
         {4, 8, 9, 13, 17, 18},
     ),
     "fashn": ({1, 2, 9, 11}, {3, 4, 10, 12, 13, 16, 17}, {5, 6, 7, 14}, {15}),
-    "street": ({1}, {2, 3}, {4, 5}, {6}),
+    "person7": ({1}, {2, 3}, {4, 5}, {6}),
 }
 ARMS_AND_LEGS = {
     "lip": ({3, 14, 15}, {16, 17}),
@@ -28,7 +28,7 @@ ARMS_AND_LEGS = {
     "atr": ({14, 15}, {12, 13}),
     "goliath": ({5, 6, 10, 14, 15, 19}, {7, 11, 16, 20}),
     "fashn": ({12, 13}, {14}),
-    "street": ({3}, {5}),
+    "person7": ({3}, {5}),
 }
 
 
@@ -82,7 +82,7 @@ parts = ["top", "bottom"]
 [lip]
 top = ["hat", "hair", "face", "upper-clothes"]
 bottom = ["pants", "skirt"]
-[street]
+[person7]
 top = ["head", "upper"]
 bottom = ["lower"]
 """
@@ -92,8 +92,8 @@ def test_a_scheme_of_ones_own_is_read_from_toml(tmp_path: Path) -> None:
     scheme = part_scheme(toml(tmp_path, HALVES))
     assert (scheme.name, scheme.parts) == ("halves", ("top", "bottom"))
     assert set(np.flatnonzero(scheme.table(label_set("lip")) == 1)) == {1, 2, 5, 13}
-    assert set(np.flatnonzero(scheme.table(label_set("street")) == 2)) == {4}
-    with pytest.raises(InputError, match=r"'halves' does not know label set 'atr'; it knows lip, street"):
+    assert set(np.flatnonzero(scheme.table(label_set("person7")) == 2)) == {4}
+    with pytest.raises(InputError, match=r"'halves' does not know label set 'atr'; it knows lip, person7"):
         scheme.table(label_set("atr"))
 
 
@@ -110,7 +110,7 @@ def test_a_scheme_of_ones_own_is_read_from_toml(tmp_path: Path) -> None:
         (HALVES.replace('"pants"', '"face"'), "'face' of 'lip' is in two parts"),
         (HALVES.replace('"pants"', '"background"'), "background"),
         (HALVES.replace('bottom = ["pants", "skirt"]', ""), "no class for 'bottom'"),
-        (HALVES.replace('bottom = ["lower"]', 'bottom = ["lower"]\nfeet = ["feet"]'), "'feet' of 'street'"),
+        (HALVES.replace('bottom = ["lower"]', 'bottom = ["lower"]\nfeet = ["feet"]'), "'feet' of 'person7'"),
         (HALVES.replace('["pants", "skirt"]', '"pants"'), "pants"),
         (HALVES.replace('["pants", "skirt"]', "[1, 2]"), "1"),
         (HALVES.replace('["pants", "skirt"]', "7"), "7 is no list of class names"),
@@ -170,3 +170,10 @@ def test_a_label_set_made_of_a_models_config_can_be_mapped_and_the_refusal_says_
     wrong = part_scheme(toml(tmp_path, text.format("trousers")))
     with pytest.raises(InputError, match=r"'parser-v1\.0' has no class 'trousers'; it has background, cap"):
         wrong.table(own)
+
+
+def test_a_scheme_file_may_have_the_earlier_name_of_a_label_set(tmp_path: Path) -> None:
+    present, earlier = tmp_path / "present.toml", tmp_path / "earlier.toml"
+    present.write_text(HALVES)
+    earlier.write_text(HALVES.replace("[person7]", "[street]"))
+    assert part_scheme(str(earlier)) == part_scheme(str(present))

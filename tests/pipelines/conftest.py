@@ -13,7 +13,7 @@ from data.registry import open_data_set
 from data.simulators.layouts import label_name
 from parsing import CacheWriter
 from parsing.parsers.registry import ParserSpec
-from pipelines.datasets.simulate import make_figures
+from pipelines.datasets.simulate import make_pedestrians
 from pipelines.parse.run import ParseConfig, parse
 from pipelines.recipes.reading import Recipe, read_recipe
 from pipelines.training.config import TrainConfig
@@ -34,7 +34,7 @@ def true_cache(
     records = [r for r in open_data_set(name, root).images if images(r)]
     confidence = np.linspace(0.5, 1, len(records))
     with CacheWriter(
-        out, labels="street", size=SIZE, parser=parser, weights="0" * 64, data_set=name, root=root, licence="none",
+        out, labels="person7", size=SIZE, parser=parser, weights="0" * 64, data_set=name, root=root, licence="none",
         overwrite=True,
     ) as cache:  # fmt: skip
         for record, sure in zip(records, confidence.tolist(), strict=True):
@@ -69,7 +69,7 @@ def tiny_recipe() -> Callable[..., Recipe]:
 def figures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """54 drawn images in the layout of SYSU-MM01, 6 people to train and 3 to test; copy it before changing it."""
     out = tmp_path_factory.mktemp("sysu") / "SYSU-MM01"
-    return make_figures(out, train=6, test=3, shots=1, workers=1)
+    return make_pedestrians(out, train=6, test=3, shots=1, workers=1)
 
 
 @pytest.fixture(scope="session")
@@ -99,6 +99,6 @@ def other_layouts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[P
     folder = tmp_path_factory.mktemp("layouts")
     made = {}
     for name, train_people, shots in (("regdb", 6, 3), ("llcm", 3, 1)):
-        root = make_figures(folder / name, layout=name, train=train_people, test=2, shots=shots, workers=1)
+        root = make_pedestrians(folder / name, layout=name, train=train_people, test=2, shots=shots, workers=1)
         made[name] = root, true_cache(name, root, folder / f"{name}_masks.h5")
     return made

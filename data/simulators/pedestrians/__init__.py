@@ -1,1 +1,1 @@
-"""The `figures` simulation: pedestrians drawn by code, in colour, near-infrared and heat."""
+"""The `pedestrians` simulation: pedestrians drawn by code, in colour, near-infrared and heat."""

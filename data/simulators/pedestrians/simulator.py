@@ -35,13 +35,13 @@ CLASSES = {
     "feet": (Material.SHOE,),
     "bag": (Material.BAG, Material.STRAP),
 }
-"""The materials of each `street` class."""
+"""The materials of each `person7` class."""
 
 
 def _class_of() -> np.ndarray:
     table = np.zeros(len(Material), np.uint8)
     for name, materials in CLASSES.items():
-        table[list(materials)] = label_set("street").index(name)
+        table[list(materials)] = label_set("person7").index(name)
     return table
 
 
@@ -82,7 +82,7 @@ def make_identity(seed: int, number: int) -> Identity:
 
 
 def draw(identity: Identity, shot: Shot) -> tuple[np.ndarray, np.ndarray]:
-    """Return the image (H, W, 3) uint8 RGB and its exact labels (H, W) uint8 in the classes of `street`."""
+    """Return the image (H, W, 3) uint8 RGB and its exact labels (H, W) uint8 in the classes of `person7`."""
     k, (width, height) = _OVERSAMPLED, shot.size
     scale = k * height * shot.scale * identity.build.height
     origin = (k * width * shot.foot[0], k * height * shot.foot[1])

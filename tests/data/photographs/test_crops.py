@@ -1,4 +1,4 @@
-"""Training crops: pure in (seed, epoch, index), labels that stay street classes, every spectrum, whole plain crops."""
+"""Training crops: pure in (seed, epoch, index), labels that stay person7 classes, every spectrum, whole plain crops."""
 
 import itertools
 import json
@@ -31,7 +31,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Photos:
         image = colours[labels] + rng.normal(0, 10, (200, width, 3))
         Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(root / "photos" / f"{number}.jpg")
         Image.fromarray(labels).save(root / "parts" / f"{number}.png")
-    meta = {"parts": list(label_set("street").classes), "train": ["0", "1", "2", "3"], "val": []}
+    meta = {"parts": list(label_set("person7").classes), "train": ["0", "1", "2", "3"], "val": []}
     (root / "meta.json").write_text(json.dumps(meta))
     return Photos(root)
 
@@ -78,7 +78,7 @@ def test_a_crop_is_a_pure_function_of_seed_epoch_and_index(photos: Photos, crops
     assert not torch.equal(PersonCrops(loaded(photos), SIZE, seed=1)[0][0], first)
 
 
-def test_crops_are_images_with_street_classes(crops: PersonCrops) -> None:
+def test_crops_are_images_with_classes(crops: PersonCrops) -> None:
     classes, people = set(), 0
     for epoch in range(25):
         crops.epoch = epoch

@@ -43,10 +43,10 @@ def person(upper: tuple[int, int, int] = (150, 40, 40)) -> tuple[np.ndarray, np.
     return image.clip(0, 255).astype(np.uint8), labels
 
 
-def test_the_entries_are_the_street_classes_with_hair_for_the_background() -> None:
+def test_the_entries_are_the_classes_with_hair_for_the_background() -> None:
     names = ("HAIR", "HEAD", "UPPER", "ARMS", "LOWER", "LEGS", "FEET", "BAG")
     numbers = (HAIR, HEAD, UPPER, ARMS, LOWER, LEGS, FEET, BAG)
-    assert [label_set("street").classes[n] for n in numbers[1:]] == [n.lower() for n in names[1:]]
+    assert [label_set("person7").classes[n] for n in numbers[1:]] == [n.lower() for n in names[1:]]
     assert HAIR == 0
 
 

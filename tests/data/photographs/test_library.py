@@ -14,7 +14,7 @@ from parsing.exporters.base import voc_colours
 from parsing.images import read_image
 from parsing.labels import label_set
 
-META: dict[str, Any] = {"train": ["a1"], "val": ["b2"], "parts": list(label_set("street").classes)}
+META: dict[str, Any] = {"train": ["a1"], "val": ["b2"], "parts": list(label_set("person7").classes)}
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_a_lost_photo_is_named(folder: Path) -> None:
         Photos(folder).photo("a1")
 
 
-def test_other_classes_than_street_are_refused(folder: Path) -> None:
+def test_other_classes_than_person7_are_refused(folder: Path) -> None:
     describe(folder, {**META, "parts": ["background", "person"]})
     with pytest.raises(InputError, match="person"):
         Photos(folder)
@@ -106,7 +106,7 @@ def one(tmp_path: Path) -> Path:
     for name in ("photos", "parts"):
         (tmp_path / name).mkdir()
     Image.fromarray(np.full((24, 12, 3), 99, np.uint8)).save(tmp_path / "photos/a.jpg")
-    meta = {"parts": list(label_set("street").classes), "train": [], "val": ["a"]}
+    meta = {"parts": list(label_set("person7").classes), "train": [], "val": ["a"]}
     (tmp_path / "meta.json").write_text(json.dumps(meta))
     return tmp_path
 
@@ -141,7 +141,7 @@ def test_doubts_are_kept_for_the_user_once(one: Path) -> None:
     for _ in range(2):
         photos.parts("a")
     (note,) = photos.notes
-    assert "of no palette known for street: its numbers are taken as classes" in note
+    assert "of no palette known for person7: its numbers are taken as classes" in note
 
 
 @pytest.mark.parametrize("ending", ["png", "JPEG", "tif"])
@@ -187,7 +187,7 @@ def test_a_photograph_turned_by_exif_is_upright_and_its_labels_too(one: Path) ->
 def test_what_is_no_annotation_is_refused(one: Path) -> None:
     with pytest.raises(MissingError, match=r"a\.png is named in meta.json but missing"):
         Photos(one).parts("a")
-    with pytest.raises(InputError, match=r"has the value 8, but label set 'street' has the classes 0 to 7"):
+    with pytest.raises(InputError, match=r"has the value 8, but label set 'person7' has the classes 0 to 7"):
         labelled(one, Image.fromarray(PARTS + 1)).parts("a")
     with pytest.raises(InputError, match="holds 255"):
         labelled(one, Image.fromarray(np.where(PARTS, PARTS, 255).astype(np.uint8))).parts("a")

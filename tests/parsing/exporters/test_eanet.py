@@ -40,7 +40,7 @@ def test_labels_lie_and_read_as_the_loader_expects(
         ),
         ("goliath", {"lower-clothing": UPPER_LEG, "right-sock": FOOT, "apparel": 0}),
         ("atr", {"pants": UPPER_LEG, "left-arm": LOWER_ARM, "bag": 0}),
-        ("street", {"legs": LOWER_LEG, "lower": UPPER_LEG, "bag": 0}),
+        ("person7", {"legs": LOWER_LEG, "lower": UPPER_LEG, "bag": 0}),
     ],
 )
 def test_classes_become_eanets(labels: str, classes: dict[str, int]) -> None:

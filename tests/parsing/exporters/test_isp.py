@@ -35,10 +35,10 @@ def test_classes_of_lip_come_back_as_they_are(
 def test_another_label_set_scores_in_the_same_groups(
     make_cache: Callable[..., MaskCache], exported: Callable[..., Path]
 ) -> None:
-    cache = make_cache("street", NAMES)
+    cache = make_cache("person7", NAMES)
     found = listed(exported(cache, "isp"))["0002_c1s1_000451_03.png"]
-    street = {"head": ["head"], "legs": ["lower", "legs"], "shoes": ["feet"]}
-    for group, classes in street.items():
+    person7 = {"head": ["head"], "legs": ["lower", "legs"], "shoes": ["feet"]}
+    for group, classes in person7.items():
         assert np.array_equal(
             np.isin(found, GROUPS[group]), np.isin(cache[0], [cache.labels.index(c) for c in classes])
         )

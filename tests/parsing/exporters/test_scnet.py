@@ -39,7 +39,7 @@ def test_the_file_indexes_the_image(
         ),
         ("lip", {"coat": "upper", "jumpsuits": "dress", "socks": "shoes", "glove": "arms", "scarf": "scarf"}),
         ("cihp", {"torso-skin": "upper", "dress": "dress"}),
-        ("street", {"lower": "pants", "upper": "upper", "bag": "bag"}),
+        ("person7", {"lower": "pants", "upper": "upper", "bag": "bag"}),
         ("fashn", {"top": "upper", "hands": "arms", "feet": "shoes", "glasses": "head"}),
         ("goliath", {"left-sock": "shoes", "face-neck": "head", "right-hand": "arms", "apparel": "background"}),
         ("pascal", {"torso": "upper", "lower-legs": "legs"}),

@@ -45,8 +45,8 @@ def test_a_shape_is_the_probability_of_the_body_without_a_bag(
 ) -> None:
     masks = np.zeros((1, 16, 8), np.uint8)
     masks[:, :8] = 1
-    masks[:, 8:] = 7  # street: bag
-    cache = make_cache("street", ["Visible/1/v.bmp"], masks, size=(16, 8))
+    masks[:, 8:] = 7  # person7: bag
+    cache = make_cache("person7", ["Visible/1/v.bmp"], masks, size=(16, 8))
     with Image.open(exported(cache, "sgiel") / "Visible/1/v.bmp") as image:
         shape = np.array(image)
     assert shape.shape == (16, 8, 3)
@@ -69,7 +69,7 @@ def test_a_shape_has_the_ending_of_its_image(
 ) -> None:
     masks = np.zeros((1, 16, 8), np.uint8)
     masks[:, :8] = 1
-    cache = make_cache("street", [f"Visible/1/v{ending}"], masks, size=(16, 8))
+    cache = make_cache("person7", [f"Visible/1/v{ending}"], masks, size=(16, 8))
     with Image.open(exported(cache, "sgiel") / f"Visible/1/v{ending}") as image:
         assert np.abs(np.asarray(image.convert("RGB")) - masks[0, ..., None] * 255.0).max() < 5
 
@@ -78,6 +78,6 @@ def test_a_shape_has_the_ending_of_its_image(
 def test_an_ending_that_cannot_be_written_is_refused(
     make_cache: Callable[..., MaskCache], exported: Callable[..., Path], ending: str
 ) -> None:
-    cache = make_cache("street", [f"Visible/1/v{ending}"], np.ones((1, 16, 8), np.uint8), size=(16, 8))
+    cache = make_cache("person7", [f"Visible/1/v{ending}"], np.ones((1, 16, 8), np.uint8), size=(16, 8))
     with pytest.raises(InputError, match=r"Pillow writes no .*give an ending that it writes, as --path"):
         exported(cache, "sgiel")

@@ -13,7 +13,7 @@ from parsing.importers.label_values import Reading, parse_values, read_labels, u
 from parsing.importers.palettes import known_palettes, voc_colours
 from parsing.labels import LabelSet
 
-LIP, STREET = label_set("lip"), label_set("street")
+LIP, STREET = label_set("lip"), label_set("person7")
 VOC = np.array(voc_colours(), np.uint8).reshape(256, 3)
 VALUES = np.random.default_rng(0).integers(0, 20, (30, 20), dtype=np.uint8)
 
@@ -75,7 +75,7 @@ def test_rgb_masks_in_a_known_palette_are_read_by_colour(tmp_path: Path) -> None
         assert reading.by == palette.name
     with pytest.raises(InputError, match=r"has the colour \(5, 85, 200\), which is of no palette known for lip"):
         read_labels(write(tmp_path / "a.png", np.full((2, 2, 3), (5, 85, 200), np.uint8)), LIP)
-    with pytest.raises(InputError, match="of no palette known for street"):  # VOC's colour of class 19
+    with pytest.raises(InputError, match="of no palette known for person7"):  # VOC's colour of class 19
         read_labels(write(tmp_path / "a.png", np.full((2, 2, 3), VOC[19], np.uint8)), STREET)
 
 

@@ -8,7 +8,7 @@ from parsing.labels import LabelSet, label_set
 from parsing.parsers.confidence import confidence as confidence_of
 from parsing.parsers.confidence import expected_iou, layout, winners
 
-STREET = label_set("street")
+PERSON7 = label_set("person7")
 
 
 def confidence(probabilities: torch.Tensor, agreement: torch.Tensor, labels: LabelSet) -> torch.Tensor:
@@ -19,7 +19,7 @@ def standing(*parts: str, height: int = 40, width: int = 12) -> torch.Tensor:
     """A mask (H, W) of these parts one below the other, in equal bands of the middle columns."""
     mask = np.zeros((height, width), np.int64)
     for part, rows in zip(parts, np.array_split(np.arange(2, height - 2), len(parts)), strict=True):
-        mask[rows, 3:9] = STREET.index(part)
+        mask[rows, 3:9] = PERSON7.index(part)
     return torch.from_numpy(mask)
 
 
@@ -53,14 +53,14 @@ def test_expected_iou_is_that_of_a_loop_over_classes() -> None:
 def test_a_certain_mask_of_a_standing_person_is_trusted_wholly_and_nobody_not_at_all() -> None:
     whole = certain(standing("head", "upper", "lower", "feet"))
     nobody = certain(torch.zeros(40, 12, dtype=torch.int64))
-    assert confidence(torch.cat((whole, nobody)), torch.ones(2), STREET).tolist() == pytest.approx([1, 0], abs=1e-6)
+    assert confidence(torch.cat((whole, nobody)), torch.ones(2), PERSON7).tolist() == pytest.approx([1, 0], abs=1e-6)
 
 
 def test_doubt_and_disagreement_under_the_flip_lower_the_confidence() -> None:
     mask = standing("head", "upper", "lower", "feet")
     sure, less = certain(mask), certain(mask, 0.6)
-    assert confidence(less, torch.ones(1), STREET) < confidence(sure, torch.ones(1), STREET)
-    assert float(confidence(sure, torch.tensor([0.5]), STREET)) == pytest.approx(0.5, abs=1e-6)
+    assert confidence(less, torch.ones(1), PERSON7) < confidence(sure, torch.ones(1), PERSON7)
+    assert float(confidence(sure, torch.tensor([0.5]), PERSON7)) == pytest.approx(0.5, abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_doubt_and_disagreement_under_the_flip_lower_the_confidence() -> None:
 def test_the_layout_takes_a_tenth_off_for_each_part_missing_or_out_of_order(
     parts: tuple[str, ...], expected: float
 ) -> None:
-    assert float(layout(standing(*parts)[None], STREET)) == pytest.approx(expected, abs=1e-6)
+    assert float(layout(standing(*parts)[None], PERSON7)) == pytest.approx(expected, abs=1e-6)
 
 
 def test_parts_that_a_label_set_does_not_have_are_not_asked_for() -> None:

@@ -137,7 +137,7 @@ def test_caches_of_two_parsers_lie_side_by_side_and_cannot_be_mixed(
     of_folder = parse(config(tmp_path / "smp.h5", tiny_figures, f"smp:{saved}", **described))
     of_file = parse(config(tmp_path / "script.h5", tiny_figures, f"torchscript:{saved / 'tiny.pt'}", **described))
     caches = [MaskCache(result.path) for result in (street, of_folder, of_file)]
-    assert [cache.labels.name for cache in caches] == ["street", "pascal", "pascal"]
+    assert [cache.labels.name for cache in caches] == ["person7", "pascal", "pascal"]
     assert len({cache.fingerprint for cache in caches}) == 3
     assert (caches[1][:] == caches[2][:]).mean() > 0.999  # the same network by two roads
     with pytest.raises(CacheError, match="made from another parser"):

@@ -38,10 +38,10 @@ def test_a_loaded_network_answers_as_the_one_that_was_saved(tmp_path: Path) -> N
         assert torch.equal(loaded.eval()(images), network(images))
 
 
-def test_the_built_in_weights_load_and_answer_with_the_street_classes() -> None:
+def test_the_built_in_weights_load_and_answer_with_the_classes() -> None:
     parser = find_parser(ParserSpec())
     assert isinstance(parser, StreetParser)
-    assert (parser.name, parser.labels) == ("street", label_set("street"))
+    assert (parser.name, parser.labels) == ("street", label_set("person7"))
     batch = torch.stack([parser.prepare(np.zeros((40, 17, 3), np.uint8))])
     probabilities, agreement = parser.parse(batch, [(40, 17)], (48, 24))
     assert probabilities.shape == (1, 8, 48, 24)

@@ -116,7 +116,9 @@ def started_by(group: int) -> bool:
 
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks for the workers in /proc")
 @pytest.mark.parametrize(
-    "command", [("data", "make", "figures"), pytest.param(("parse",), marks=pytest.mark.slow)], ids=["make", "parse"]
+    "command",
+    [("data", "make", "pedestrians"), pytest.param(("parse",), marks=pytest.mark.slow)],
+    ids=["make", "parse"],
 )
 def test_ctrl_c_while_workers_start_is_one_line(command: tuple[str, ...], tiny_figures: Path, tmp_path: Path) -> None:
     options = ["--out", str(tmp_path / "out.h5")]

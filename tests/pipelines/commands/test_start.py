@@ -52,7 +52,7 @@ def imported_by(*arguments: str, cwd: Path) -> tuple[set[str], str]:
         ("search --run none --query none --gallery none", IMAGES, "--query none: there is no such file or folder"),
         ("parser train --photos none --out o.safetensors", IMAGES, "--photos none: there is no such folder"),
         ("parser score --photos none", IMAGES, "--photos none: there is no such folder"),
-        ("data make street --photos none --out out", IMAGES, "--photos none: there is no such folder"),
+        ("data make collage --photos none --out out", IMAGES, "--photos none: there is no such folder"),
     ],
 )
 def test_a_wrong_argument_is_refused_before_anything_heavy(

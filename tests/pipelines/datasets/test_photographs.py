@@ -13,8 +13,8 @@ from support.places import SHARED
 
 from cli import main
 from data.photographs.ccp import CLASSES
+from data.photographs.classes import person7_parts
 from data.photographs.library import Photos
-from data.photographs.street_classes import street_parts
 from parsing.errors import InputError
 from parsing.resize import resize_labels
 from pipelines.datasets.photographs import make_photos
@@ -67,7 +67,7 @@ def test_the_folder_opens_with_photos_parts_and_the_split(clone: Path, tmp_path:
     assert json.loads((made.out / "meta.json").read_text())["test"] == ["0013"]
     assert photos.photo("0001").shape == (512, 299, 3)
     assert photos.photo("1005", labelled=False).shape == (384, 224, 3)
-    assert np.array_equal(photos.parts("0001"), street_parts(resize_labels(drawn(0), (512, 299))))
+    assert np.array_equal(photos.parts("0001"), person7_parts(resize_labels(drawn(0), (512, 299))))
     assert set(np.unique(photos.parts("0001"))) == {0, 1, 2, 3, 4, 6}
     assert not (made.out / "photos/0536.jpg").exists()
     assert (made.out / "LICENSE").read_text() == "terms"
@@ -129,6 +129,6 @@ def test_skin_is_divided_as_in_the_photographs_that_trained_the_parser() -> None
             classes = np.asarray(file)
         with Image.open(root / f"parts/{photo_id}.png") as file:
             skin = classes == CLASSES.index("skin")
-            same += int((street_parts(classes) == np.asarray(file))[skin].sum())
+            same += int((person7_parts(classes) == np.asarray(file))[skin].sum())
         total += int(skin.sum())
     assert same > 0.99 * total

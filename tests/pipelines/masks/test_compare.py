@@ -33,7 +33,7 @@ def two(make_cache: MakeCache, tmp_path: Path) -> Callable[..., tuple[Path, Path
     def write(first: dict[str, object], second: dict[str, object]) -> tuple[Path, Path]:
         paths = tmp_path / "a" / "masks.h5", tmp_path / "b" / "masks.h5"
         for path, given in zip(paths, (first, second), strict=True):
-            make_cache(**{"labels": "street", "names": NAMES, **given}, path=path)
+            make_cache(**{"labels": "person7", "names": NAMES, **given}, path=path)
         return paths
 
     return write
@@ -57,7 +57,7 @@ def test_iou_is_that_of_a_loop_and_the_same_whichever_comes_first(two: Callable,
     other[3] = one[3]
     paths = two({"masks": one}, {"masks": other})
     found = compare(*paths, scheme)
-    table = np.arange(256) if scheme is None else part_scheme(scheme).table(label_set("street"))
+    table = np.arange(256) if scheme is None else part_scheme(scheme).table(label_set("person7"))
     a, b = table[one], table[other]
 
     def ious(a: np.ndarray, b: np.ndarray) -> list[float]:
@@ -73,13 +73,13 @@ def test_iou_is_that_of_a_loop_and_the_same_whichever_comes_first(two: Callable,
 
 
 def test_other_label_sets_are_compared_in_a_scheme(two: Callable) -> None:
-    lip, street = drawn(0, 20), drawn(1, 8)
-    paths = two({"masks": lip, "labels": "lip"}, {"masks": street})
-    with pytest.raises(InputError, match=r"holds lip classes, .* street ones: give a part scheme .* --scheme reid4"):
+    lip, person7 = drawn(0, 20), drawn(1, 8)
+    paths = two({"masks": lip, "labels": "lip"}, {"masks": person7})
+    with pytest.raises(InputError, match=r"holds lip classes, .* person7 ones: give a part scheme .* --scheme reid4"):
         compare(*paths)
     found = compare(*paths, "reid4")
     scheme = part_scheme("reid4")
-    heads = [scheme.table(label_set(n))[m] == 1 for n, m in (("lip", lip), ("street", street))]
+    heads = [scheme.table(label_set(n))[m] == 1 for n, m in (("lip", lip), ("person7", person7))]
     assert found.scores.classes == ("background", "head", "upper", "lower", "feet")
     assert found.scores.iou["visible"][1] == pytest.approx((heads[0] & heads[1]).sum() / (heads[0] | heads[1]).sum())
 

@@ -37,6 +37,6 @@ def test_counts_are_those_of_a_loop(make_cache: Callable[..., MaskCache]) -> Non
 
 
 def test_a_modality_without_masks_has_no_shares(make_cache: Callable[..., MaskCache]) -> None:
-    counts = count_masks(make_cache("street"))
+    counts = count_masks(make_cache("person7"))
     assert np.isnan(counts.of_images()[1]).all()
     assert np.isnan(counts.of_person()[1]).all()

@@ -248,11 +248,11 @@ def test_hidden_files_are_no_masks_and_a_pattern_names_the_people_of_folder(tmp_
                 Image.fromarray(numbers).save(folder / modality / name)
         (tmp_path / "masks" / modality / "._a_1.png").write_bytes(b"of macOS")
     given: dict[str, Any] = {"size": (32, 16)}
-    plain = import_masks(ImportConfig(tmp_path / "masks", "street", out=tmp_path / "plain.h5", **given))
+    plain = import_masks(ImportConfig(tmp_path / "masks", "person7", out=tmp_path / "plain.h5", **given))
     assert plain.masks == 4
     named = ImportConfig(
         tmp_path / "masks",
-        "street",
+        "person7",
         "folder",
         tmp_path / "images",
         tmp_path / "named.h5",
@@ -262,4 +262,4 @@ def test_hidden_files_are_no_masks_and_a_pattern_names_the_people_of_folder(tmp_
     cache = MaskCache(import_masks(named).path)
     assert (cache.pattern, cache.identity.tolist()) == ("{identity}_*", [1, 2, 1, 2])
     with pytest.raises(InputError, match=r"--pattern .* is for --dataset folder"):
-        import_masks(ImportConfig(tmp_path / "masks", "street", pattern="{identity}_*", **given))
+        import_masks(ImportConfig(tmp_path / "masks", "person7", pattern="{identity}_*", **given))

@@ -55,7 +55,7 @@ def test_the_page_is_one_file_that_needs_no_network(whole: Path) -> None:
 
 def test_the_page_says_what_the_cache_says(whole: Path, masks: Path) -> None:
     cache, page = MaskCache(masks), read(whole)
-    assert "54 images, parsed by street into 7 parts (street) at 64x32." in page.text
+    assert "54 images, parsed by street into 7 parts (person7) at 64x32." in page.text
     assert "Simulated data." in page.text
     for wanted in (
         cache.fingerprint,
@@ -137,7 +137,7 @@ def test_images_that_moved_are_found_with_root_and_left_out_when_told(
 def test_failures_are_listed_and_a_long_list_says_how_long(make_cache: MakeCache, tmp_path: Path) -> None:
     names = [f"a/{n:04d}.jpg" for n in range(250)]
     status = [Status.EMPTY] * 240 + [Status.UNREADABLE] * 10
-    path = make_cache("street", names, status=status, size=(16, 16)).path
+    path = make_cache("person7", names, status=status, size=(16, 16)).path
     page = read(report(ReportConfig(path, tmp_path / "out", thumbnails=0)).page)
     assert "10 images have no mask and 240 masks have nobody in them. The first 200 of these 250:" in page.text
     assert page.cells.count("unreadable image, no mask") == 10
@@ -146,7 +146,7 @@ def test_failures_are_listed_and_a_long_list_says_how_long(make_cache: MakeCache
 
 
 def test_a_cache_with_nothing_to_show_still_makes_a_page(make_cache: MakeCache, tmp_path: Path) -> None:
-    path = make_cache("street", status=[Status.UNREADABLE] * 8).path
+    path = make_cache("person7", status=[Status.UNREADABLE] * 8).path
     result = report(ReportConfig(path, tmp_path / "out"))
     assert result.shown == 0
     assert "8 images have no mask" in read(result.page).text

@@ -45,9 +45,9 @@ def test_true_masks_score_1_in_both_modalities(perfect: Path, scheme: str | None
 def test_scores_are_those_of_a_loop_over_all_images_of_a_modality(
     masks: Path, figures: Path, scheme: str | None
 ) -> None:
-    cache, street = MaskCache(masks), label_set("street")
-    table = np.arange(256) if scheme is None else part_scheme(scheme).table(street)
-    classes = street.classes if scheme is None else ("background", *part_scheme(scheme).parts)
+    cache, person7 = MaskCache(masks), label_set("person7")
+    table = np.arange(256) if scheme is None else part_scheme(scheme).table(person7)
+    classes = person7.classes if scheme is None else ("background", *part_scheme(scheme).parts)
     scores = score_masks(masks, scheme)
     assert scores.classes == classes
     for number, modality in enumerate(("visible", "infrared")):
@@ -95,7 +95,7 @@ def test_an_unreadable_image_is_not_counted(figures: Path, make_true_cache: Any,
 def test_the_table_says_what_was_compared_and_json_is_strict(masks: Path) -> None:
     scores = score_masks(masks)
     text = "\n".join(scores.lines())
-    assert "IoU in per cent in street, all pixels of 36 visible, 18 infrared images" in text
+    assert "IoU in per cent in person7, all pixels of 36 visible, 18 infrared images" in text
     assert f"{100 * scores.mean('visible'):.1f}" in text
 
     def refuse(constant: str) -> float:
@@ -121,7 +121,7 @@ def test_a_cache_elsewhere_is_scored_with_root(perfect: Path, figures: Path, tmp
 def test_labels_of_another_set_need_a_scheme(make_cache: Any, figures: Path) -> None:
     names = ("cam1/0001/0001.jpg", "cam3/0001/0001.jpg")
     cache = make_cache("lip", names)
-    with pytest.raises(InputError, match=r"holds lip classes, the truth is in street classes: give --scheme"):
+    with pytest.raises(InputError, match=r"holds lip classes, the truth is in person7 classes: give --scheme"):
         score_masks(cache.path, root=figures)
     assert score_masks(cache.path, "reid4", figures).scheme == "reid4"
 

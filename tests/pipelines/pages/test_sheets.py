@@ -11,15 +11,15 @@ from pipelines.pages.sheets import (
     UNKNOWN,
     WRONG,
     MaskItem,
+    RankedImage,
     RankedRow,
-    Shot,
     mask_sheet,
     overlay,
     palette,
     ranked_gallery,
 )
 
-STREET = label_set("street").classes
+PERSON7 = label_set("person7").classes
 BLUE = (10, 20, 240)
 
 
@@ -56,25 +56,25 @@ def test_the_largest_label_set_still_has_distinct_colours():
 
 
 def test_a_street_class_keeps_its_colour_in_every_label_set():
-    street = dict(zip(STREET, palette(STREET).tolist(), strict=True))
+    known = dict(zip(PERSON7, palette(PERSON7).tolist(), strict=True))
     other = ["background", "tail", "bag", "wing", "head"]
     found = dict(zip(other, palette(other).tolist(), strict=True))
-    assert found["bag"] == street["bag"]
-    assert found["head"] == street["head"]
+    assert found["bag"] == known["bag"]
+    assert found["head"] == known["head"]
     assert found["background"] == [0, 0, 0]
 
 
 def test_overlay_tints_parts_and_leaves_background_and_ignored_pixels():
     labels = np.zeros((16, 8), dtype=np.int64)
-    labels[4:12] = STREET.index("lower")
+    labels[4:12] = PERSON7.index("lower")
     labels[14:] = IGNORED
     image = plain()
-    shown = overlay(image, labels, STREET)
+    shown = overlay(image, labels, PERSON7)
     assert shown.dtype == np.uint8
     assert shown.shape == image.shape
     assert (shown[:4] == image[:4]).all()
     assert (shown[14:] == image[14:]).all()
-    lower = palette(STREET)[STREET.index("lower")].astype(float)
+    lower = palette(PERSON7)[PERSON7.index("lower")].astype(float)
     assert (shown[4] == lower).all()  # the outline is opaque
     inside = shown[6:10].astype(float)
     assert (np.abs(inside - lower) < np.abs(image[6:10] - lower)).all()
@@ -83,7 +83,7 @@ def test_overlay_tints_parts_and_leaves_background_and_ignored_pixels():
 
 def test_overlay_stretches_a_smaller_mask_to_the_image():
     labels = np.array([[0, 1], [0, 1]])
-    shown = overlay(plain(), labels, STREET, np.array([[0, 0, 0]] + [[255, 0, 0]] * 7, dtype=np.uint8))
+    shown = overlay(plain(), labels, PERSON7, np.array([[0, 0, 0]] + [[255, 0, 0]] * 7, dtype=np.uint8))
     assert (shown[:, :4] == BLUE).all()
     assert (shown[:, 4] == (255, 0, 0)).all()
 
@@ -99,26 +99,26 @@ def test_overlay_stretches_a_smaller_mask_to_the_image():
 )
 def test_overlay_refuses_what_is_no_image_or_no_class(image, labels, message):
     with pytest.raises(InputError, match=message):
-        overlay(image, labels, STREET)
+        overlay(image, labels, PERSON7)
 
 
 def test_sheet_holds_each_image_beside_its_overlay_and_a_legend(tmp_path):
-    head = np.full((16, 8), STREET.index("head"), dtype=np.uint8)
+    head = np.full((16, 8), PERSON7.index("head"), dtype=np.uint8)
     items = [
         MaskItem(plain((0, 0, 99)), head, "visible", "first.jpg"),
         MaskItem(plain((0, 99, 0)), head, "infrared"),
         MaskItem(plain((99, 0, 0)), head, "visible"),
     ]
-    picture = pixels(mask_sheet(items, tmp_path / "new" / "sheet.png", STREET))
+    picture = pixels(mask_sheet(items, tmp_path / "new" / "sheet.png", PERSON7))
     first, second, third = (where(picture, c) for c in ((0, 0, 99), (99, 0, 0), (0, 99, 0)))
     assert len(first) == len(second) == len(third) == 96 * 192
     assert first[:, 1].max() < second[:, 1].min()  # one modality side by side
     assert first[:, 0].max() < third[:, 0].min()  # the next one below
     y, x = first[0]
-    tint = overlay(plain((0, 0, 99)), head, STREET)[8, 4]
+    tint = overlay(plain((0, 0, 99)), head, PERSON7)[8, 4]
     assert (picture[y + 50, x + 150] == tint).all()
     legend = picture[third[:, 0].max() :]
-    assert all(len(where(legend, colour)) > 100 for colour in palette(STREET)[1:])
+    assert all(len(where(legend, colour)) > 100 for colour in palette(PERSON7)[1:])
 
 
 def test_long_legends_wrap_and_nothing_is_cut_off(tmp_path):
@@ -130,8 +130,13 @@ def test_long_legends_wrap_and_nothing_is_cut_off(tmp_path):
 
 
 def test_ranking_frames_right_wrong_and_unknown_images(tmp_path):
-    gallery = [Shot(plain(), 7, 1), Shot(plain(), 3, 2), Shot(plain(), -1, 4, "who.jpg"), Shot(plain(), 7, 5)]
-    picture = pixels(ranked_gallery([RankedRow(Shot(plain(), 7, 3, "query.jpg"), gallery)], tmp_path / "r.png"))
+    gallery = [
+        RankedImage(plain(), 7, 1),
+        RankedImage(plain(), 3, 2),
+        RankedImage(plain(), -1, 4, "who.jpg"),
+        RankedImage(plain(), 7, 5),
+    ]
+    picture = pixels(ranked_gallery([RankedRow(RankedImage(plain(), 7, 3, "query.jpg"), gallery)], tmp_path / "r.png"))
     right, wrong, unknown = (frames(picture, colour) for colour in (RIGHT, WRONG, UNKNOWN))
     assert len(right) == 2
     assert len(wrong) == len(unknown) == 1
@@ -142,7 +147,7 @@ def test_ranking_frames_right_wrong_and_unknown_images(tmp_path):
 
 
 def test_ranking_shows_no_more_than_its_top_and_rows_below_each_other(tmp_path):
-    row = RankedRow(Shot(plain(), 1), [Shot(plain(), 1)] + [Shot(plain(), 2)] * 14)
+    row = RankedRow(RankedImage(plain(), 1), [RankedImage(plain(), 1)] + [RankedImage(plain(), 2)] * 14)
     narrow = pixels(ranked_gallery([row], tmp_path / "a.png", top=6))
     assert len(frames(narrow, WRONG)) == 5
     full = pixels(ranked_gallery([row, row], tmp_path / "b.png"))
@@ -151,7 +156,7 @@ def test_ranking_shows_no_more_than_its_top_and_rows_below_each_other(tmp_path):
 
 
 def test_an_unknown_query_has_grey_frames_only(tmp_path):
-    row = RankedRow(Shot(plain(), -1), [Shot(plain(), -1), Shot(plain(), 4)])
+    row = RankedRow(RankedImage(plain(), -1), [RankedImage(plain(), -1), RankedImage(plain(), 4)])
     picture = pixels(ranked_gallery([row], tmp_path / "a.png"))
     assert len(frames(picture, UNKNOWN)) == 2
     assert not len(frames(picture, RIGHT))
@@ -160,11 +165,11 @@ def test_an_unknown_query_has_grey_frames_only(tmp_path):
 
 def test_pictures_of_nothing_are_refused(tmp_path):
     with pytest.raises(InputError, match="at least one image"):
-        mask_sheet([], tmp_path / "a.png", STREET)
+        mask_sheet([], tmp_path / "a.png", PERSON7)
     with pytest.raises(InputError, match="at least one query"):
         ranked_gallery([], tmp_path / "a.png")
     with pytest.raises(InputError, match="at least one query"):
-        ranked_gallery([RankedRow(Shot(plain()), [])], tmp_path / "a.png")
+        ranked_gallery([RankedRow(RankedImage(plain()), [])], tmp_path / "a.png")
     assert not list(tmp_path.iterdir())
 
 
@@ -184,8 +189,8 @@ def test_probabilities_tint_by_as_much_as_they_say():
 def test_a_ranking_with_attention_shows_it_below_each_image_with_a_legend(tmp_path):
     shares = np.zeros((2, 2, 1))
     shares[1] = 1
-    seen = Shot(plain(height=168, width=84), similarity=0.5, attention=shares, name="a.jpg")
-    unseen = Shot(plain(height=168, width=84))
+    seen = RankedImage(plain(height=168, width=84), similarity=0.5, attention=shares, name="a.jpg")
+    unseen = RankedImage(plain(height=168, width=84))
     without = pixels(ranked_gallery([RankedRow(unseen, [unseen])], tmp_path / "a.png"))
     found = pixels(ranked_gallery([RankedRow(unseen, [seen, unseen])], tmp_path / "b.png", parts=("head",)))
     assert found.shape[0] > without.shape[0] + 168

@@ -20,7 +20,7 @@ from parsing.labels import label_set
 from parsing.parsers.registry import ParserSpec, find_parser
 from parsing.parsers.schp_network import SCHPNetwork
 from parsing.parsers.sources import SCHP
-from pipelines.datasets.simulate import make_street
+from pipelines.datasets.simulate import make_collage
 from pipelines.parse.run import ParseConfig, parse
 
 SIZE = (32, 16)
@@ -142,7 +142,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str,
 
 
 @pytest.fixture(scope="module")
-def street(tiny_figures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def collage(tiny_figures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Simulated shots of people cut out of drawn photographs."""
     photos = tmp_path_factory.mktemp("photos")
     for name in ("photos", "parts"):
@@ -156,10 +156,10 @@ def street(tiny_figures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
         sides = rng.integers(0, 255, (image.shape[0], 60, 3), dtype=np.uint8)
         Image.fromarray(np.hstack((sides, image, sides))).save(photos / f"photos/{photo_id}.jpg")
         Image.fromarray(np.pad(labels, ((0, 0), (60, 60)))).save(photos / f"parts/{photo_id}.png")
-    meta = {"train": ids[:3], "val": ids[3:], "parts": label_set("street").classes}
+    meta = {"train": ids[:3], "val": ids[3:], "parts": label_set("person7").classes}
     (photos / "meta.json").write_text(json.dumps(meta))
-    out = tmp_path_factory.mktemp("street") / "SYSU-MM01"
-    return make_street(photos, out, train=2, test=2, shots=1, workers=1)
+    out = tmp_path_factory.mktemp("collage") / "SYSU-MM01"
+    return make_collage(photos, out, train=2, test=2, shots=1, workers=1)
 
 
 def config(root: Path, out: Path, **options: Any) -> ParseConfig:
@@ -169,17 +169,17 @@ def config(root: Path, out: Path, **options: Any) -> ParseConfig:
 @pytest.mark.parametrize(
     ("kind", "data_set"),
     [
-        pytest.param(kind, data_set, marks=[pytest.mark.slow] if (kind, data_set) == ("schp", "street") else [])
+        pytest.param(kind, data_set, marks=[pytest.mark.slow] if (kind, data_set) == ("schp", "collage") else [])
         for kind in SAVERS
-        for data_set in ("figures", "street")
+        for data_set in ("pedestrians", "collage")
     ],
 )
 def test_a_cache_holds_what_the_parser_answers(
-    kind: str, data_set: str, saved: Callable[[str], dict[str, Any]], tiny_figures: Path, street: Path, tmp_path: Path,
+    kind: str, data_set: str, saved: Callable[[str], dict[str, Any]], tiny_figures: Path, collage: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setitem(SCHP, "schp-pascal", replace(SCHP["schp-pascal"], narrow=(97, 49)))
-    root = tiny_figures if data_set == "figures" else street
+    root = tiny_figures if data_set == "pedestrians" else collage
     made = config(root, tmp_path / "masks.h5", **saved(kind))
     result = parse(made)
     cache, parser = MaskCache(result.path), find_parser(made.parser)

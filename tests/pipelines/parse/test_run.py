@@ -78,7 +78,7 @@ def test_every_image_gets_a_mask_with_what_the_data_set_knows_of_it(
     assert cache.source_size.tolist() == [list(read_image(tiny_figures / n).shape[:2]) for n in cache.names]
     assert cache.size == SIZE
     assert (cache.data_set, cache.root) == ("sysu", tiny_figures)
-    assert cache.labels.name == "street"
+    assert cache.labels.name == "person7"
     assert cache.made_by["weights"] == file_hash(tiny_weights)
     assert parsed.empty == int((cache.status == Status.EMPTY).sum())
     assert ((cache.confidence >= 0) & (cache.confidence <= 1)).all()

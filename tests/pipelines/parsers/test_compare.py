@@ -86,7 +86,7 @@ def test_parsers_of_two_label_sets_are_compared_in_a_part_scheme(
     network = smp.Unet("tu-resnet10t", encoder_weights=None, encoder_depth=3, classes=7, decoder_channels=(16, 8, 8))
     network.eval().save_pretrained(tmp_path / "saved")
     other = Setting("smp", ParserSpec(f"smp:{tmp_path / 'saved'}", labels="pascal", input_size=SIZE))
-    with pytest.raises(InputError, match=r"street holds street classes, smp pascal ones: give a part scheme"):
+    with pytest.raises(InputError, match=r"street holds person7 classes, smp pascal ones: give a part scheme"):
         compare_parsers(images, setting(tiny_weights), other, size=SIZE)
     found = compare_parsers(images, setting(tiny_weights), other, "body", SIZE, limit=2)
     assert (found.classes, found.scheme) == (("background", "foreground"), "body")
@@ -109,7 +109,7 @@ def test_the_command_takes_each_parser_with_its_options(images: Path, tiny_weigh
     given = ["parser", "compare", words, f"{words} --no-flip", "--images", str(images), "--size", "32x16"]
     shown = CliRunner().invoke(main, [*given, "--device", "cpu"])
     assert shown.exit_code == 0, shown.output
-    assert "5 images at 32x16 in street classes: alike are " in shown.stdout
+    assert "5 images at 32x16 in person7 classes: alike are " in shown.stdout
     assert "note: 1 images cannot be read" in shown.stdout
     read = json.loads(CliRunner().invoke(main, [*given, "--json"]).stdout)
     assert (read["first"]["flip"], read["second"]["flip"]) == (True, False)

@@ -33,7 +33,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(root / "photos" / f"p{number}.jpg")
         Image.fromarray(labels).save(root / "parts" / f"p{number}.png")
     ids = [f"p{n}" for n in range(6)]
-    meta = {"parts": list(label_set("street").classes), "train": ids[:1], "val": ids[1:]}
+    meta = {"parts": list(label_set("person7").classes), "train": ids[:1], "val": ids[1:]}
     (root / "meta.json").write_text(json.dumps(meta))
     return root
 

@@ -22,7 +22,7 @@ RECIPE = ParserRecipe(network=SMALL, encoder_weights="none", epochs=2, self_epoc
 
 
 def draw_photos(root: Path, people: int = 4) -> Path:
-    """Photographs of striped people before noise, one stripe a street class; the last one is for validation."""
+    """Photographs of striped people before noise, one stripe a person7 class; the last one is for validation."""
     rng = np.random.default_rng(0)
     for name in ("photos", "parts", "unlabelled"):
         (root / name).mkdir(parents=True)
@@ -37,7 +37,7 @@ def draw_photos(root: Path, people: int = 4) -> Path:
         Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(folder / f"{photo_id}.jpg")
         if photo_id in ids:
             Image.fromarray(labels).save(root / "parts" / f"{photo_id}.png")
-    meta = {"parts": list(label_set("street").classes), "train": ids[:-1], "val": ids[-1:]}
+    meta = {"parts": list(label_set("person7").classes), "train": ids[:-1], "val": ids[-1:]}
     (root / "meta.json").write_text(json.dumps(meta))
     return root
 

@@ -56,7 +56,7 @@ def test_a_run_leaves_its_files_and_says_what_it_was_trained_on(
     recipe, info = read_run(finished)
     cache = MaskCache(masks)
     assert recipe == tiny_recipe()
-    assert (info.data_set, info.fingerprint, info.label_set) == ("sysu", cache.fingerprint, "street")
+    assert (info.data_set, info.fingerprint, info.label_set) == ("sysu", cache.fingerprint, "person7")
     assert (info.identities, info.selection, info.epoch) == (6, "last", 2)
     assert list(info.people) == ["1", "2", "3", "4", "5", "6"]
     assert open_images(finished, info, None).root.resolve() == figures.resolve()
@@ -369,7 +369,7 @@ def test_a_cache_without_a_data_set_says_how_to_import_it(
     figures: Path, tiny_recipe: MakeRecipe, tmp_path: Path
 ) -> None:
     masks = str(tmp_path / "a.h5")
-    command = ["masks", "import", str(figures / "labels"), "--from", "png", "--labels", "street", "--out", masks]
+    command = ["masks", "import", str(figures / "labels"), "--from", "png", "--labels", "person7", "--out", masks]
     result = CliRunner().invoke(main, command)
     assert result.exit_code == 0, result.output
     with pytest.raises(InputError, match=r"a\.h5 was imported without a data set.* again with --dataset, one of sysu"):

@@ -42,7 +42,7 @@ def test_train_refuses_a_cache_of_nobody_in_one_line(tiny_figures: Path, tmp_pat
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.full((60, 30), 7, np.uint8)).save(file)
     config = ImportConfig(
-        tmp_path / "masks", "street", "sysu", tiny_figures, tmp_path / "m.h5", (64, 32), fit="stretch"
+        tmp_path / "masks", "person7", "sysu", tiny_figures, tmp_path / "m.h5", (64, 32), fit="stretch"
     )
     masks = str(import_masks(config).path)
     changes = "data.size=[64,32] train.identities=2 train.images=2 model.part_dim=16 model.pretrained=false"

@@ -11,7 +11,7 @@ from data.simulators.pedestrians.simulator import CLASSES, Identity, Shot, draw,
 from parsing.labels import label_set
 
 BANDS: tuple[Band, ...] = ("visible", "near", "thermal")
-STREET = label_set("street")
+PERSON7 = label_set("person7")
 
 
 def clear_shot(number: int, band: Band = "visible", index: int = 0) -> Shot:
@@ -42,22 +42,22 @@ def test_seed_person_camera_and_index_each_change_the_image() -> None:
     assert len(set(images)) == len(images)
 
 
-def test_every_street_class_is_drawn_by_somebody_and_nobody_lacks_head_and_upper() -> None:
+def test_every_class_is_drawn_by_somebody_and_nobody_lacks_head_and_upper() -> None:
     seen = set()
     for number in range(12):
         image, labels = draw(make_identity(0, number), clear_shot(number))
         classes = set(np.unique(labels).tolist())
-        assert {0, STREET.index("head"), STREET.index("upper")} <= classes
+        assert {0, PERSON7.index("head"), PERSON7.index("upper")} <= classes
         assert image.shape == (*labels.shape, 3)
         assert image.dtype == labels.dtype == np.uint8
         seen |= classes
-    assert seen == set(range(len(STREET)))
+    assert seen == set(range(len(PERSON7)))
 
 
 def test_every_material_but_nothing_has_one_class() -> None:
     materials = [material for group in CLASSES.values() for material in group]
     assert sorted(materials) == sorted(set(Material) - {Material.NOTHING})
-    assert set(CLASSES) == set(STREET.classes[1:])
+    assert set(CLASSES) == set(PERSON7.classes[1:])
 
 
 def test_what_is_worn_is_what_is_labelled() -> None:
@@ -65,9 +65,9 @@ def test_what_is_worn_is_what_is_labelled() -> None:
     bare = replace(who, build=replace(who.build, top="shirt", bottom="shorts", bag="none", sleeves="none", boots=0.0))
     carries = replace(bare, build=replace(bare.build, bag="backpack"))
     covered = replace(bare, build=replace(bare.build, bottom="trousers", sleeves="long"))
-    bag, legs, arms = (STREET.index(name) for name in ("bag", "legs", "arms"))
+    bag, legs, arms = (PERSON7.index(name) for name in ("bag", "legs", "arms"))
     counts = {
-        name: np.bincount(draw(p, shot)[1].ravel(), minlength=len(STREET))
+        name: np.bincount(draw(p, shot)[1].ravel(), minlength=len(PERSON7))
         for name, p in {"bare": bare, "carries": carries, "covered": covered}.items()
     }
     assert counts["bare"][bag] == 0 < counts["carries"][bag]
@@ -81,7 +81,7 @@ def test_another_coat_changes_the_upper_part_and_leaves_the_rest() -> None:
     after, same_labels = draw(recoloured(who, Material.UPPER), shot)
     assert np.array_equal(labels, same_labels)
     changed = (before != after).any(-1)
-    upper = labels == STREET.index("upper")
+    upper = labels == PERSON7.index("upper")
     assert changed[upper].mean() > 0.5
     grown = upper.copy()
     for axis, step in ((0, 1), (0, -1), (1, 1), (1, -1)):
@@ -96,7 +96,7 @@ def test_the_person_stands_upright_head_above_feet() -> None:
         who = make_identity(0, number)
         shod = replace(who, build=replace(who.build, bottom="trousers", hem=0.5))
         labels = draw(shod, clear_shot(number))[1]
-        middles = [np.flatnonzero((labels == STREET.index(c)).any(1)).mean() for c in ("head", "upper", "feet")]
+        middles = [np.flatnonzero((labels == PERSON7.index(c)).any(1)).mean() for c in ("head", "upper", "feet")]
         assert middles == sorted(middles)
 
 
@@ -124,7 +124,7 @@ def test_skin_outshines_hair_in_near_infrared_and_clothes_in_thermal() -> None:
         value = "reflectance" if band == "near" else "warmth"
         assert getattr(look[Material.ARM], value) > getattr(look[Material[cooler]], value)
     image, labels = draw(bare, clear_shot(0, "thermal"))
-    arms, upper = (image[labels == STREET.index(c)].mean() for c in ("arms", "upper"))
+    arms, upper = (image[labels == PERSON7.index(c)].mean() for c in ("arms", "upper"))
     assert arms > upper
 
 

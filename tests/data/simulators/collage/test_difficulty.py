@@ -1,4 +1,4 @@
-"""Levels of the `street` simulation: harder ones show less of a person, `standard` stays what it was."""
+"""Levels of the `collage` simulation: harder ones show less of a person, `standard` stays what it was."""
 
 import hashlib
 from dataclasses import replace
@@ -11,10 +11,9 @@ from PIL import Image, ImageFilter
 
 from data.photographs.infrared import near_infrared, reflectance, thermal, warmth
 from data.photographs.library import Photos
-from data.simulators.layouts import Slot
-from data.simulators.street.camera import Film
-from data.simulators.street.cutouts import bent, cutout, random_bend, resized
-from data.simulators.street.difficulty import (
+from data.simulators.collage.camera import Film
+from data.simulators.collage.cutouts import bent, cutout, random_bend, resized
+from data.simulators.collage.difficulty import (
     CHOICES,
     DIFFICULTIES,
     NARROWEST,
@@ -24,8 +23,9 @@ from data.simulators.street.difficulty import (
     level,
     surroundings,
 )
-from data.simulators.street.scene import Cast, Scene
-from data.simulators.street.simulator import Street
+from data.simulators.collage.scene import Cast, Scene
+from data.simulators.collage.simulator import Collage
+from data.simulators.layouts import Slot
 from parsing.errors import InputError
 
 PERSON = Box(10, 40, 210, 110)
@@ -62,19 +62,19 @@ def ingredients(photos: Photos) -> list[NDArray[np.generic]]:
     return made
 
 
-def shots(street: Street) -> list[NDArray[np.uint8]]:
+def shots(collage: Collage) -> list[NDArray[np.uint8]]:
     slots = [
         Slot("", person, camera, person % 2, "visible" if camera < 3 else "infrared", camera)
         for person in range(8)
         for camera in (1, 2, 3, 6)
     ]
-    made = [array for slot in slots for array in street.shoot(slot)]
-    hot = replace(street, infrared="thermal")
+    made = [array for slot in slots for array in collage.shoot(slot)]
+    hot = replace(collage, infrared="thermal")
     return made + [array for person in range(4) for array in hot.shoot(Slot("", person, 2, 0, "infrared", 1))]
 
 
-def test_standard_shoots_the_crops_of_before_there_were_levels(photos: Photos, street: Street) -> None:
-    made = shots(street)
+def test_standard_shoots_the_crops_of_before_there_were_levels(photos: Photos, collage: Collage) -> None:
+    made = shots(collage)
     labels = made[1:17:2]
     assert [array.shape for array in labels] == SIZES
     assert [100 * (array > 0).mean() for array in labels] == pytest.approx(SHOWN, abs=0.3)
@@ -112,15 +112,15 @@ def test_every_box_lies_in_the_surroundings(person: Box) -> None:
 
 
 @pytest.fixture
-def bare(street: Street, monkeypatch: pytest.MonkeyPatch) -> Street:
+def bare(collage: Collage, monkeypatch: pytest.MonkeyPatch) -> Collage:
     """Shoots labels as ever, in no time: upright people on black, not filmed."""
-    monkeypatch.setattr("data.simulators.street.simulator.bent", lambda person, bend: person)
+    monkeypatch.setattr("data.simulators.collage.simulator.bent", lambda person, bend: person)
     monkeypatch.setattr(Cast, "background", lambda self, slot, canvas, rng: np.zeros((*canvas, 3), np.float32))
     monkeypatch.setattr(Film, "expose", lambda self, image, *_, **__: image.astype(np.uint8))
-    return street
+    return collage
 
 
-def test_the_harder_the_level_the_less_is_shown_of_a_person(bare: Street, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_harder_the_level_the_less_is_shown_of_a_person(bare: Collage, monkeypatch: pytest.MonkeyPatch) -> None:
     """The mean number of labelled pixels falls by clear steps, and two fifths of every person's height remain."""
     with monkeypatch.context() as patch:
         patch.setitem(DIFFICULTIES, "aligned", Difficulty(0, 0))
@@ -135,7 +135,7 @@ def test_the_harder_the_level_the_less_is_shown_of_a_person(bare: Street, monkey
     assert all(easy - hard > 0.02 for easy, hard in pairwise(means)), means
 
 
-def test_whoever_is_hidden_at_one_level_is_hidden_at_the_next(bare: Street, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whoever_is_hidden_at_one_level_is_hidden_at_the_next(bare: Collage, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Slot] = []
     occlude = Scene.occlude
 
@@ -154,44 +154,44 @@ def test_whoever_is_hidden_at_one_level_is_hidden_at_the_next(bare: Street, monk
     assert all(easy < hard for easy, hard in pairwise(hidden))
 
 
-def test_levels_show_one_scene_through_other_boxes(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_levels_show_one_scene_through_other_boxes(collage: Collage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Same person, pose, camera, surroundings, noise: with nobody hidden, a small crop lies within a larger one."""
 
     def grown(person: Box, error: float, _: np.random.Generator) -> Box:
         by = round(50 * error)
         return Box(person.top - by, person.left - by, person.bottom + by, person.right + by)
 
-    monkeypatch.setattr("data.simulators.street.simulator.detected", grown)
+    monkeypatch.setattr("data.simulators.collage.simulator.detected", grown)
     monkeypatch.setitem(DIFFICULTIES, "severe", Difficulty(0.3, 0))
     for slot in SLOTS[::5]:
-        small, large = (replace(street, difficulty=name).shoot(slot) for name in ("aligned", "severe"))
+        small, large = (replace(collage, difficulty=name).shoot(slot) for name in ("aligned", "severe"))
         for inner, outer in zip(small, large, strict=True):
             assert np.array_equal(outer[14:-14, 14:-14], inner)
 
 
-def test_mixed_draws_every_level_and_says_which(street: Street) -> None:
-    mixed = replace(street, difficulty="mixed")
+def test_mixed_draws_every_level_and_says_which(collage: Collage) -> None:
+    mixed = replace(collage, difficulty="mixed")
     names = [mixed.level(slot) for slot in SLOTS]
     assert set(names) == set(DIFFICULTIES)
-    assert names == [level("mixed", street.seed, slot) for slot in SLOTS]
+    assert names == [level("mixed", collage.seed, slot) for slot in SLOTS]
     for slot, name in list(zip(SLOTS, names, strict=True))[:6]:
-        for one, other in zip(mixed.shoot(slot), replace(street, difficulty=name).shoot(slot), strict=True):
+        for one, other in zip(mixed.shoot(slot), replace(collage, difficulty=name).shoot(slot), strict=True):
             assert np.array_equal(one, other)
-    assert {replace(street, difficulty="hard").level(slot) for slot in SLOTS} == {"hard"}
+    assert {replace(collage, difficulty="hard").level(slot) for slot in SLOTS} == {"hard"}
 
 
 @pytest.mark.parametrize("name", [name for name in CHOICES if name != "standard"])
-def test_a_level_is_pure_in_seed_and_slot(street: Street, name: str) -> None:
-    one = replace(street, difficulty=name)
-    again = Street(street.root, street.ids, street.seed, difficulty=name)
+def test_a_level_is_pure_in_seed_and_slot(collage: Collage, name: str) -> None:
+    one = replace(collage, difficulty=name)
+    again = Collage(collage.root, collage.ids, collage.seed, difficulty=name)
     for slot in SLOTS[:4]:
         assert digest(*one.shoot(slot)) == digest(*again.shoot(slot))
     assert len({digest(*one.shoot(slot)) for slot in SLOTS[:4]}) == 4
 
 
-def test_wrong_names_and_numbers_are_refused(street: Street) -> None:
+def test_wrong_names_and_numbers_are_refused(collage: Collage) -> None:
     with pytest.raises(InputError, match=r"'brutal'.*standard, aligned, mild, hard, severe, mixed"):
-        replace(street, difficulty="brutal")
+        replace(collage, difficulty="brutal")
     with pytest.raises(InputError, match="brutal"):
         level("brutal", 0, SLOTS[0])
     with pytest.raises(InputError, match=r"box_error .*0\.5"):

@@ -1,4 +1,4 @@
-"""The cameras of the `street` simulation: from a scene's colours to a visible, near-infrared or thermal image."""
+"""The cameras of the `collage` simulation: from a scene's colours to a visible, near-infrared or thermal image."""
 
 from dataclasses import dataclass
 
@@ -60,7 +60,7 @@ class Film:
 
         Args:
             image: colours (H, W, 3) in [0, 255].
-            labels: street classes (H, W); infrared depends on them.
+            labels: person7 classes (H, W); infrared depends on them.
             slot: the image to make; says the modality and who is on it.
             camera: the camera that takes it.
             rng: of the noise and of what changes from shot to shot.

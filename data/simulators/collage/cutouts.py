@@ -1,4 +1,4 @@
-"""People cut out of annotated photographs, and how they bend: what the `street` simulation is made of."""
+"""People cut out of annotated photographs, and how they bend: what the `collage` simulation is made of."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from parsing.labels import label_set
 
 from ...photographs.library import Photos
 
-_LEGWEAR = [label_set("street").index(name) for name in ("lower", "legs", "feet")]
+_LEGWEAR = [label_set("person7").index(name) for name in ("lower", "legs", "feet")]
 
 
 @dataclass(frozen=True, slots=True)

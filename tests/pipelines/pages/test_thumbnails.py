@@ -12,8 +12,8 @@ from support.caches import edit
 from parsing import InputError, MaskCache
 from parsing.cache.shard import Status
 from parsing.labels import IGNORED
-from pipelines.pages.gallery import BOX, cards, legend_of, sample, worst_first
 from pipelines.pages.sheets import palette
+from pipelines.pages.thumbnails import BOX, cards, legend_of, sample, worst_first
 
 MakeCache = Callable[..., MaskCache]
 
@@ -21,7 +21,7 @@ MakeCache = Callable[..., MaskCache]
 def spread(make_cache: MakeCache, cameras: list[int], confidence: np.ndarray | None = None) -> MaskCache:
     """A cache of an image for each entry of `cameras`; cameras 3 and 6 are infrared."""
     names = [f"cam{c}/0001/{n:04d}.jpg" for n, c in enumerate(cameras)]
-    path = make_cache("street", names, size=(16, 16)).path
+    path = make_cache("person7", names, size=(16, 16)).path
     with edit(path) as file:
         file["camera"][:] = cameras
         file["modality"][:] = [int(c in (3, 6)) for c in cameras]
@@ -96,5 +96,5 @@ def test_a_name_never_leads_out_of_the_images(make_cache: MakeCache, tmp_path: P
 
 
 def test_the_legend_has_the_classes_that_occur_in_the_colours_of_the_masks(make_cache: MakeCache) -> None:
-    cache = make_cache("street", ["a.jpg"])
+    cache = make_cache("person7", ["a.jpg"])
     assert legend_of(cache, np.array([1, 1, 0, 0, 0, 0, 0, 1], bool)) == [("head", "#e69f00"), ("bag", "#cc79a7")]

@@ -1,4 +1,4 @@
-"""How hard the crops of the `street` simulation are: how far off the detector's box is, how many people are hidden."""
+"""How hard the crops of the `collage` simulation are: how far off the detector's box is, how many people are hidden."""
 
 from dataclasses import dataclass
 

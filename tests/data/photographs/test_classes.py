@@ -1,13 +1,13 @@
-"""Street classes of CCP's: every name has one, and skin goes where the rules of the body put it."""
+"""Person7 classes of CCP's: every name has one, and skin goes where the rules of the body put it."""
 
 import numpy as np
 import pytest
 
 from data.photographs.ccp import CLASSES
-from data.photographs.street_classes import is_person, street_parts
+from data.photographs.classes import is_person, person7_parts
 from parsing.labels import label_set
 
-STREET = label_set("street").classes
+PERSON7 = label_set("person7").classes
 SKIN, SHIRT, SHOES, HAIR, BAG = (CLASSES.index(name) for name in ("skin", "shirt", "shoes", "hair", "bag"))
 
 
@@ -20,12 +20,12 @@ def body() -> np.ndarray:
     return classes
 
 
-def street_of(classes: np.ndarray, row: int, column: int) -> str:
-    return STREET[street_parts(classes)[row, column]]
+def person7_of(classes: np.ndarray, row: int, column: int) -> str:
+    return PERSON7[person7_parts(classes)[row, column]]
 
 
 @pytest.mark.parametrize(
-    ("street", "names"),
+    ("label", "names"),
     [
         ("background", "null"),
         ("head", "hair hat glasses sunglasses earrings"),
@@ -37,13 +37,13 @@ def street_of(classes: np.ndarray, row: int, column: int) -> str:
         ("upper", "necklace scarf tie bra dress coat suit romper swimwear vest"),
     ],
 )
-def test_garments_go_by_their_names(street: str, names: str) -> None:
+def test_garments_go_by_their_names(label: str, names: str) -> None:
     for name in names.split():
-        assert street_of(np.full((4, 4), CLASSES.index(name), np.uint8), 2, 2) == street, name
+        assert person7_of(np.full((4, 4), CLASSES.index(name), np.uint8), 2, 2) == label, name
 
 
 @pytest.mark.parametrize(
-    ("rows", "columns", "street"),
+    ("rows", "columns", "label"),
     [
         ((30, 60), (120, 180), "head"),  # a face
         ((90, 100), (153, 160), "head"),  # a neck: r of .2, at the middle
@@ -57,39 +57,39 @@ def test_garments_go_by_their_names(street: str, names: str) -> None:
     ],
 )
 def test_skin_goes_by_height_and_by_distance_from_the_middle(
-    rows: tuple[int, int], columns: tuple[int, int], street: str
+    rows: tuple[int, int], columns: tuple[int, int], label: str
 ) -> None:
     classes = body()
     classes[slice(*rows), slice(*columns)] = SKIN
-    assert street_of(classes, rows[0] + 1, columns[0] + 1) == street
-    assert street_of(classes, rows[1] - 2, columns[1] - 2) == street
+    assert person7_of(classes, rows[0] + 1, columns[0] + 1) == label
+    assert person7_of(classes, rows[1] - 2, columns[1] - 2) == label
 
 
 def test_a_bare_arm_and_leg_in_one_piece_are_cut_at_the_hip() -> None:
     classes = body()
     classes[100:390, 153:170] = SKIN
-    named = [street_of(classes, row, 165) for row in (150, 190, 205, 380)]
+    named = [person7_of(classes, row, 165) for row in (150, 190, 205, 380)]
     assert named == ["arms", "arms", "legs", "legs"]
 
 
 def test_a_bag_above_the_head_does_not_move_the_rules() -> None:
     classes = body()
     classes[240:255, 200:215] = SKIN
-    plain = street_parts(classes)
+    plain = person7_parts(classes)
     classes[0:5, 0:100] = BAG
-    with_bag = street_parts(classes)
+    with_bag = person7_parts(classes)
     assert np.array_equal(plain[5:], with_bag[5:])
-    assert STREET[with_bag[2, 2]] == "bag"
+    assert PERSON7[with_bag[2, 2]] == "bag"
 
 
 def test_without_a_person_nothing_is_a_person() -> None:
-    assert not is_person(street_parts(np.array([[0, BAG]], np.uint8))).any()
-    assert is_person(street_parts(body())).sum() == (body() > 0).sum()
+    assert not is_person(person7_parts(np.array([[0, BAG]], np.uint8))).any()
+    assert is_person(person7_parts(body())).sum() == (body() > 0).sum()
 
 
 def test_the_callers_map_stays_as_it_is() -> None:
     classes = body()
     classes[200:390, 153:170] = SKIN
     before = classes.copy()
-    street_parts(classes)
+    person7_parts(classes)
     assert np.array_equal(classes, before)

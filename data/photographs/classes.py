@@ -1,4 +1,4 @@
-"""Street classes from the classes of Clothing Co-Parsing: garments by name, skin by where on the body it is."""
+"""Person7 classes from the classes of Clothing Co-Parsing: garments by name, skin by where on the body it is."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,29 +16,29 @@ _NAMED = {
     "feet": "socks boots clogs flats heels loafers pumps sandals shoes sneakers wedges",
     "bag": "bag purse wallet accessories",
 }
-_STREET = {name: index for index, name in enumerate(label_set("street").classes)}
-_HEAD, _ARMS, _LEGS, _BAG = (_STREET[name] for name in ("head", "arms", "legs", "bag"))
-_SKIN = len(_STREET)
+_PERSON7 = {name: index for index, name in enumerate(label_set("person7").classes)}
+_HEAD, _ARMS, _LEGS, _BAG = (_PERSON7[name] for name in ("head", "arms", "legs", "bag"))
+_SKIN = len(_PERSON7)
 """Stands for skin until it is divided."""
 
 
 def _table() -> NDArray[np.uint8]:
-    part = {name: _STREET[group] for group, names in _NAMED.items() for name in names.split()}
-    part |= {"null": _STREET["background"], "skin": _SKIN}
-    return np.array([part.get(name, _STREET["upper"]) for name in CLASSES], np.uint8)
+    part = {name: _PERSON7[group] for group, names in _NAMED.items() for name in names.split()}
+    part |= {"null": _PERSON7["background"], "skin": _SKIN}
+    return np.array([part.get(name, _PERSON7["upper"]) for name in CLASSES], np.uint8)
 
 
 _TABLE = _table()
 
 
 def is_person(parts: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Return which pixels of a map of street classes (H, W) show the person; bags do not."""
-    shown: NDArray[np.bool_] = (parts != _STREET["background"]) & (parts != _BAG)
+    """Return which pixels of a map of person7 classes (H, W) show the person; bags do not."""
+    shown: NDArray[np.bool_] = (parts != _PERSON7["background"]) & (parts != _BAG)
     return shown
 
 
-def street_parts(classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the street class of every pixel (H, W) of a map of CCP's classes; skin becomes head, arms or legs.
+def person7_parts(classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the person7 class of every pixel (H, W) of a map of CCP's classes; skin becomes head, arms or legs.
 
     Skin is divided by its height r, from the top of the person (0) to the sole (1), and its distance d to the
     side from the middle of the head, in the same unit; so about right at necks and hands.

@@ -1,4 +1,4 @@
-"""The gallery of a page: a sample of a cache's masks, each a small picture with its parts as a layer of its own."""
+"""The thumbnails of a page: a sample of a cache's masks, each a small picture with its parts as a layer of its own."""
 
 import io
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ class Card:
 
 
 @dataclass(frozen=True)
-class Gallery:
+class Thumbnails:
     """Cards in the order they are shown. legend: class and its colour, #rrggbb."""
 
     title: str
@@ -88,7 +88,7 @@ def cards(
     names = [cache.names[n] for n in numbers]
     with ThreadPoolExecutor() as pool:
         pictures = pool.map(lambda name: _picture(root, name), names) if images else iter([b""] * len(names))
-        bar = tqdm(zip(numbers.tolist(), pictures, strict=True), total=len(names), unit="image", desc="draw gallery")
+        bar = tqdm(zip(numbers.tolist(), pictures, strict=True), total=len(names), unit="image", desc="draw thumbnails")
         return [_card(cache, number, picture, float(person[number])) for number, picture in bar]
 
 

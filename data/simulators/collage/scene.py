@@ -1,4 +1,4 @@
-"""Scenes of the `street` simulation: a background, the person, and who or what else is there."""
+"""Scenes of the `collage` simulation: a background, the person, and who or what else is there."""
 
 from dataclasses import dataclass
 from functools import lru_cache

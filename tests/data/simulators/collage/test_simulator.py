@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from data.photographs.library import Photos
+from data.simulators.collage.cutouts import Cutout, bent, cutout, mirrored, random_bend, resized, side_strip
+from data.simulators.collage.people import people
+from data.simulators.collage.simulator import Collage
 from data.simulators.layouts import Slot
-from data.simulators.street.cutouts import Cutout, bent, cutout, mirrored, random_bend, resized, side_strip
-from data.simulators.street.people import people
-from data.simulators.street.simulator import Street
 from parsing.errors import InputError
 from parsing.labels import label_set
 
@@ -37,38 +37,38 @@ def test_more_people_than_photos_are_refused_with_the_numbers(photos: Photos) ->
         people(photos, "all", 6, 3, seed=0)
 
 
-def test_an_unknown_infrared_camera_is_refused(street: Street) -> None:
+def test_an_unknown_infrared_camera_is_refused(collage: Collage) -> None:
     with pytest.raises(InputError, match="far"):
-        replace(street, infrared="far")  # type: ignore[arg-type]
+        replace(collage, infrared="far")  # type: ignore[arg-type]
 
 
-def test_the_same_slot_gives_the_same_bytes_and_another_one_others(street: Street) -> None:
-    again = Street(street.root, street.ids, street.seed)
+def test_the_same_slot_gives_the_same_bytes_and_another_one_others(collage: Collage) -> None:
+    again = Collage(collage.root, collage.ids, collage.seed)
     for slot in (SLOT, INFRARED):
-        for first, second in zip(street.shoot(slot), again.shoot(slot), strict=True):
+        for first, second in zip(collage.shoot(slot), again.shoot(slot), strict=True):
             assert np.array_equal(first, second)
     others = [SLOT, replace(SLOT, index=1), replace(SLOT, person=1), replace(SLOT, camera=2)]
-    assert len({street.shoot(slot)[0].tobytes() for slot in others}) == len(others)
+    assert len({collage.shoot(slot)[0].tobytes() for slot in others}) == len(others)
 
 
-def test_labels_are_street_classes_of_the_image_size(street: Street) -> None:
+def test_labels_are_classes_of_the_image_size(collage: Collage) -> None:
     for person in range(8):
-        image, labels = street.shoot(replace(SLOT, person=person))
+        image, labels = collage.shoot(replace(SLOT, person=person))
         assert image.shape == (*labels.shape, 3)
         assert image.dtype == labels.dtype == np.uint8
         assert 0.05 < (labels > 0).mean() < 0.9
-        assert labels.max() < len(label_set("street"))
+        assert labels.max() < len(label_set("person7"))
 
 
-def test_infrared_is_grey_and_the_two_kinds_differ(street: Street) -> None:
-    near = street.shoot(INFRARED)[0]
-    hot = replace(street, infrared="thermal").shoot(INFRARED)[0]
+def test_infrared_is_grey_and_the_two_kinds_differ(collage: Collage) -> None:
+    near = collage.shoot(INFRARED)[0]
+    hot = replace(collage, infrared="thermal").shoot(INFRARED)[0]
     for image in (near, hot):
         assert np.array_equal(image[..., 0], image[..., 1])
         assert np.array_equal(image[..., 0], image[..., 2])
     assert near.shape == hot.shape
     assert not np.array_equal(near, hot)
-    visible = street.shoot(SLOT)[0]
+    visible = collage.shoot(SLOT)[0]
     assert not np.array_equal(visible[..., 0], visible[..., 2])
 
 
@@ -113,8 +113,8 @@ def test_a_side_strip_shows_nothing_of_the_person(photos: Photos) -> None:
     assert (np.array_equal(strip, left) and free[0]) or (np.array_equal(strip, right) and free[1])
 
 
-def test_a_street_never_takes_its_background_from_the_photo_of_the_person(street: Street) -> None:
-    alone = replace(street, ids=street.ids[:1])
+def test_a_collage_never_takes_its_background_from_the_photo_of_the_person(collage: Collage) -> None:
+    alone = replace(collage, ids=collage.ids[:1])
     with pytest.raises(InputError, match="background of place 1"):
         alone.shoot(SLOT)
 
@@ -130,7 +130,7 @@ def test_a_photo_whose_labels_show_nobody_is_refused(photos: Photos, tmp_path: P
 
 
 def test_palette_labels_are_their_numbers_and_doubts_are_kept_once(
-    photos: Photos, street: Street, tmp_path: Path
+    photos: Photos, collage: Collage, tmp_path: Path
 ) -> None:
     root = shutil.copytree(photos.root, tmp_path / "palette")
     for path in (root / "parts").iterdir():
@@ -138,8 +138,8 @@ def test_palette_labels_are_their_numbers_and_doubts_are_kept_once(
             numbers = Image.fromarray(np.asarray(grey))
         numbers.putpalette([v for n in range(256) for v in (7 - n % 8, 0, 0)])  # dark reds: luminances below 8
         numbers.save(path)
-    coloured = replace(street, root=root)
+    coloured = replace(collage, root=root)
     for slot in (SLOT, replace(SLOT, person=1)):
-        assert np.array_equal(coloured.shoot(slot)[1], street.shoot(slot)[1])
+        assert np.array_equal(coloured.shoot(slot)[1], collage.shoot(slot)[1])
     (note,) = coloured.notes
-    assert "of no palette known for street" in note
+    assert "of no palette known for person7" in note

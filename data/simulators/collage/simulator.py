@@ -1,4 +1,4 @@
-"""The `street` simulation: people from annotated photographs before other backgrounds, in two modalities.
+"""The `collage` simulation: people from annotated photographs before other backgrounds, in two modalities.
 
 One photograph is one identity. The labels are those of the photograph, moved as the person moves, and therefore exact.
 It is a simulation, and every number from it must say so.
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from parsing.errors import InputError
 
 from ...records import Infrared
-from ..layouts import Slot
+from ..layouts import Frame, Slot
 from .camera import Camera, Film, make_camera
 from .cutouts import Cutout, bent, mirrored, random_bend, resized
 from .difficulty import (
@@ -29,12 +29,11 @@ from .difficulty import (
 )
 from .scene import Cast, Scene
 
-Shot = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 """Image (H, W, 3) RGB and labels (H, W)."""
 
 
 @dataclass(frozen=True)
-class Street:
+class Collage:
     """Films `ids` (one photograph, one person, in that order) on simulated streets.
 
     root: the annotated photographs. infrared: kind of the infrared cameras. difficulty: one of `difficulty.CHOICES`.
@@ -66,7 +65,7 @@ class Street:
         """Return how hard the image of the slot is: `standard` or a key of `DIFFICULTIES`."""
         return level(self.difficulty, self.seed, slot)
 
-    def shoot(self, slot: Slot) -> Shot:
+    def shoot(self, slot: Slot) -> Frame:
         """Return the image and the labels of a slot, a pure function of the seed and the slot."""
         rng = np.random.default_rng((self.seed, 0x57EE7, slot.person, slot.camera, slot.index))
         camera = make_camera(self.seed, slot.camera)
@@ -87,7 +86,7 @@ class Street:
         film = Film(self.seed, self.infrared)
         return film.expose(scene.image, scene.labels, slot, camera, rng), scene.labels
 
-    def _cropped(self, slot: Slot, camera: Camera, person: Cutout, tall: int, difficulty: Difficulty) -> Shot:
+    def _cropped(self, slot: Slot, camera: Camera, person: Cutout, tall: int, difficulty: Difficulty) -> Frame:
         """Return what a detector cuts out of a scene.
 
         The scene and the noise are the same at every level but for what hides the person: crops of one slot at two

@@ -1,0 +1,1 @@
+"""The `collage` simulation: people cut out of annotated photographs, before other backgrounds."""

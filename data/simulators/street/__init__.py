@@ -1,1 +1,0 @@
-"""The `street` simulation: people cut out of annotated photographs, before other backgrounds."""
