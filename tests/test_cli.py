@@ -160,7 +160,7 @@ def test_masks_info_prints_lines_or_json(parse: Callable[..., Result], tmp_path:
 
 def test_data_make_makes_what_data_check_counts(tmp_path: Path) -> None:
     out, sheet = tmp_path / "SYSU-MM01", tmp_path / "sheet.png"
-    make = ("data", "make", "figures", "--out", out, "--train", 2, "--test", 1, "--shots", 1)
+    make = ("data", "make", "pedestrians", "--out", out, "--train", 2, "--test", 1, "--shots", 1)
     made = cscl(*make, "--sheet", sheet)
     assert made.exit_code == 0, made.output
     assert f"{out}: a simulated data set" in made.stdout
@@ -176,6 +176,11 @@ def test_data_make_makes_what_data_check_counts(tmp_path: Path) -> None:
     assert (found["training identities"], found["test identities"], read["ok"]) == (2, 1, False)
     refused(cscl(*make), out)
     assert cscl(*make, "--overwrite").exit_code == 0
+
+
+def test_data_make_still_takes_its_earlier_names_and_says_the_present_one(tmp_path: Path) -> None:
+    made = cscl("data", "make", "figures", "--train", 1, "--test", 1, "--shots", 1, "--out", tmp_path / "out")
+    assert (made.exit_code, made.stderr.count("is called `cscl data make pedestrians` now")) == (0, 1)
 
 
 def test_data_make_collage_takes_the_difficulties_that_there_are(tmp_path: Path) -> None:

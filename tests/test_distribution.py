@@ -114,7 +114,7 @@ def test_the_installed_command_makes_images_and_parses_them_with_its_own_weights
     cscl = environment / "bin" / "cscl"
     assert run(cscl, "--version", cwd=tmp_path).startswith("cscl, version ")
     options = ("--train", 2, "--test", 2, "--shots", 1)
-    run(cscl, "data", "make", "figures", "--out", "data/SYSU-MM01", *options, cwd=tmp_path)
+    run(cscl, "data", "make", "pedestrians", "--out", "data/SYSU-MM01", *options, cwd=tmp_path)
     run(cscl, "parse", "--dataset", "sysu", "--limit", 2, "--workers", 0, "--size", "96x48", cwd=tmp_path)
     code = "from parsing import MaskCache; print(len(MaskCache('data/sysu_masks.h5')))"
     assert run(environment / "bin" / "python", "-c", code, cwd=tmp_path) == "2\n"
