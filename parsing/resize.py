@@ -5,6 +5,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+MOST_PIXELS = 100_000_000
+"""Images and masks of more pixels are refused."""
+
 
 def resize_maps(maps: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
     """Resize soft maps (..., h, w) to (..., *size): bilinear if a side grows, the mean of the area if it shrinks."""

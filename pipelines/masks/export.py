@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from parsing.cache.index import read_shard_table
 from parsing.cache.reader import MaskCache
-from parsing.cache.sealed import open_stored
 from parsing.errors import CsclError, InputError
 from parsing.exporters import exporter
 from parsing.exporters.base import Exporter, FileOptions, SizeRule
@@ -146,8 +146,6 @@ def _refuser(cache: MaskCache, out: Path) -> Callable[[PurePosixPath], str]:
 
 def _made_by(config: ExportConfig, cache: MaskCache, writer: Exporter, template: str) -> dict[str, Any]:
     """All that decides what the files hold; kept beside them."""
-    with open_stored(config.file) as index:
-        shards = index["shards/sha256"].asstr()[:].tolist()
     return {
         "exporter": writer.name,
         "for": writer.reader,
@@ -158,7 +156,7 @@ def _made_by(config: ExportConfig, cache: MaskCache, writer: Exporter, template:
         "data_set": cache.data_set,
         "licence": cache.licence,
         "made_by": cache.made_by,
-        "shards": shards,
+        "shards": read_shard_table(config.file, len(cache)).hashes,
     }
 
 
