@@ -201,17 +201,17 @@ def run_target(name: str, out: Path, numbers: Sequence[int], seed: int) -> Tried
     return tried
 
 
-def table(tried: Sequence[Tried], seed: int) -> str:
-    """Return the figures as a table of Markdown and a line on how they were made."""
-    rows = ["| file | inputs | findings | memory, MiB |", "| --- | --- | --- | --- |"]
-    rows += [f"| {t.target.name} | {t.inputs:,} | {len(t.findings)} | {t.memory >> 20} |" for t in tried]
-    crashes = [f"{t.crashes} crashes of {t.target.crashes} ({t.target.name})" for t in tried if t.crashes]
-    note = f"Not counted as findings: {', '.join(crashes)}. " if crashes else ""
-    return "\n".join(rows) + (
-        f"\n\n{sum(t.inputs for t in tried):,} inputs, seed {seed}, {sum(t.seconds for t in tried) / 60:.0f} minutes. "
-        f"Memory: the most beyond what reading the undamaged file takes; the limit is {MEMORY >> 20} MiB. {note}"
-        f"Machine: {machine()}."
-    )
+def summary(tried: Sequence[Tried], seed: int) -> str:
+    """Return the figures as a paragraph."""
+    crashes = [f"{t.crashes} crashes of {t.target.crashes}" for t in tried if t.crashes]
+    largest = max(tried, key=lambda t: t.memory)
+    return (
+        f"Last run: {sum(t.inputs for t in tried):,} inputs, seed {seed}, of {len(tried)} kinds of file "
+        f"({', '.join(t.target.name for t in tried)}) in {sum(t.seconds for t in tried) / 60:.0f} minutes. "
+        f"{sum(len(t.findings) for t in tried)} findings; {', '.join([*crashes, ''])}which nothing here can catch. "
+        f"The most memory beyond what the undamaged file needs was {largest.memory >> 20} MiB ({largest.target.name}), "
+        f"of {MEMORY >> 20} MiB allowed. {machine()}."
+    ).replace("; which nothing here can catch", "")
 
 
 @click.command()
@@ -240,7 +240,7 @@ def main(out: Path, inputs: int, only: tuple[str, ...], seed: int, page: Path | 
             place.write_bytes(change(good.read_bytes(), np.random.default_rng((seed, number))))
             click.echo(f"  {number}: {text.strip().splitlines()[-1][:160]}")
     if page is not None:
-        put_table(page, BEGIN, END, table(done, seed))
+        put_table(page, BEGIN, END, summary(done, seed))
     sys.exit(1 if any(tried.findings for tried in done) else 0)
 
 
