@@ -115,14 +115,21 @@ def _targets(cache: MaskCache, template: str, out: Path) -> dict[int, PurePosixP
         target = fill(template, name, cache.root.name)
         if target in taken:
             raise InputError(
-                f"{taken[target]} and {name} would both be {target}; give --path with more of their folders, "
-                "as in --path '{dir}/{stem}.png'"
+                f"{taken[target]} and {name} would both be {target}; {_apart(name, taken[target], target)}"
             )
         taken[target] = name
         if why := refused(target):
             raise InputError(why)
         targets[number] = target
     return targets
+
+
+def _apart(one: str, other: str, target: PurePosixPath) -> str:
+    """What to do about two images that would be one file."""
+    if PurePosixPath(one).with_suffix("") == PurePosixPath(other).with_suffix(""):
+        kept = f"{{dir}}/{{stem}}{{suffix}}{target.suffix}"
+        return f"they differ in their ending alone: give --path '{kept}', which keeps it"
+    return f"give --path with more of their folders, as in --path '{{dir}}/{{stem}}{target.suffix}'"
 
 
 def _refuser(cache: MaskCache, out: Path) -> Callable[[PurePosixPath], str]:
