@@ -1,12 +1,12 @@
 """Damaged and hostile files given to every reader of files that others made.
 
-    python benchmarks/fuzz.py --out WORK --inputs 10000 --seed 0
+    python benchmarks/fuzz.py --out WORK --inputs 10000 --seed 0 --page docs/use.md
 
 Each target is a small valid file and the function that reads it. An input is that file after one to three random
 changes: bits, bytes, pieces cut out, doubled, moved, numbers made extreme, text of other encodings. A reader may
 answer or raise an error of ours (`CsclError`). Anything else is a finding, also a crash of the process, more than
 SECONDS for one input, more than MEMORY above what the valid file needs, and a write outside the target's folder.
-Findings are kept as files in WORK/findings with the traceback beside them.
+Findings are kept as files in WORK/findings with the traceback beside them. --page writes the figures into a page.
 """
 
 import multiprocessing
@@ -25,6 +25,7 @@ from typing import Any
 import click
 import numpy as np
 from fuzz_targets import CRASHES, TARGETS
+from page import machine, put_table
 from tqdm import tqdm
 
 from parsing.errors import CsclError
@@ -35,6 +36,7 @@ MEMORY = 1 << 30
 CRASHED = "crashed the process"
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 INTERESTING = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 0x7FFFFFFFFFFFFFFF, (1 << 64) - 1)
+BEGIN, END = "<!-- figures: benchmarks/fuzz.py -->", "<!-- end of figures -->"
 WORDS = (b"../../x", b"/etc/passwd", b"\xff\xfe", b"\x00", b"nan", b"1e999", b"-1", b"[" * 2000, b'"', b"=", b"\r\n",
          b"{", "\u202e\u00e9".encode(), b"9" * 400, b"0001,", b"C:\\x")  # fmt: skip
 
@@ -51,6 +53,29 @@ class Target:
     make: Callable[[Path], Path]
     read: Callable[[Path], Any]
     crashes: str = ""
+
+
+@dataclass
+class Tried:
+    """What the inputs of one target did.
+
+    findings: by the input's number. crashes: of the library that `Target.crashes` names. memory: the most that the
+    process of an input held beyond what reading the valid file needs, in bytes.
+    """
+
+    target: Target
+    inputs: int
+    findings: dict[int, str]
+    crashes: int = 0
+    memory: int = 0
+    seconds: float = 0
+
+    def line(self) -> str:
+        note = f"; {self.crashes} crashes of {self.target.crashes}" if self.crashes else ""
+        return (
+            f"{self.target.name}: {self.inputs} inputs, {len(self.findings)} findings{note}; "
+            f"{self.memory >> 20} MiB at most, {self.seconds:.0f} s"
+        )
 
 
 def change(content: bytes, chance: np.random.Generator) -> bytes:
@@ -93,7 +118,7 @@ def allowed(error: BaseException) -> bool:
 
 
 def try_inputs(name: str, folder: Path, numbers: Sequence[int], seed: int, results: Any) -> None:
-    """Read changed files one after the other and put `(number, finding or None)` into the queue `results`."""
+    """Read changed files one after the other and put `(number, finding or None, memory)` into the queue `results`."""
     outside: list[str] = []
     inside = str(folder.resolve())
 
@@ -111,7 +136,8 @@ def try_inputs(name: str, folder: Path, numbers: Sequence[int], seed: int, resul
     file = target.make(folder)
     good = file.read_bytes()
     target.read(file)  # the valid file is read, and everything that is imported is
-    limit = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + MEMORY
+    needed = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    limit = needed + MEMORY
     signal.signal(signal.SIGALRM, late)
     sys.addaudithook(watch)
     for number in numbers:
@@ -127,17 +153,19 @@ def try_inputs(name: str, folder: Path, numbers: Sequence[int], seed: int, resul
             signal.alarm(0)
         if found is None and outside:
             found = "wrote outside its folder: " + ", ".join(outside)
-        if found is None and (peak := resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024) > limit:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        if found is None and peak > limit:
             found = f"took {(peak - limit + MEMORY) >> 20} MiB for one file of {len(good)} bytes"
             limit = peak + MEMORY
-        results.put((number, found))
+        results.put((number, found, peak - needed))
 
 
-def run_target(name: str, out: Path, numbers: Sequence[int], seed: int) -> dict[int, str]:
-    """Return what was found, by input; a process that dies is a finding, and the next one goes on after it."""
+def run_target(name: str, out: Path, numbers: Sequence[int], seed: int) -> Tried:
+    """Return what was found; a process that dies is a finding, and the next one goes on after it."""
     context = multiprocessing.get_context("fork")  # what is imported here is not imported again
     found: dict[int, str] = {}
     left = list(numbers)
+    tried, began = Tried(targets()[name], len(left), found), time.monotonic()
     with tqdm(total=len(left), unit="input", desc=name) as bar:
         while left:
             folder = out / "work" / name
@@ -153,7 +181,8 @@ def run_target(name: str, out: Path, numbers: Sequence[int], seed: int) -> dict[
                     if time.monotonic() - heard > 2 * SECONDS and len(left) < before:
                         child.kill()  # within a library that does not let Python's alarm through
                     continue
-                number, finding = results.get()
+                number, finding, memory = results.get()
+                tried.memory = max(tried.memory, memory)
                 heard = time.monotonic()
                 left.remove(number)
                 bar.update()
@@ -165,7 +194,24 @@ def run_target(name: str, out: Path, numbers: Sequence[int], seed: int) -> dict[
                 ended = {-signal.SIGKILL: "hung and was killed", -signal.SIGSEGV: CRASHED}
                 found[left.pop(0)] = ended.get(child.exitcode, f"the process ended with {child.exitcode}")
                 bar.update()
-    return found
+    for number in [number for number, text in found.items() if text == CRASHED and tried.target.crashes]:
+        del found[number]
+        tried.crashes += 1
+    tried.seconds = time.monotonic() - began
+    return tried
+
+
+def summary(tried: Sequence[Tried], seed: int) -> str:
+    """Return the figures as a paragraph."""
+    crashes = [f"{t.crashes} crashes of {t.target.crashes}" for t in tried if t.crashes]
+    largest = max(tried, key=lambda t: t.memory)
+    return (
+        f"Last run: {sum(t.inputs for t in tried):,} inputs, seed {seed}, of {len(tried)} kinds of file "
+        f"({', '.join(t.target.name for t in tried)}) in {sum(t.seconds for t in tried) / 60:.0f} minutes. "
+        f"{sum(len(t.findings) for t in tried)} findings; {', '.join([*crashes, ''])}which nothing here can catch. "
+        f"The most memory beyond what the undamaged file needs was {largest.memory >> 20} MiB ({largest.target.name}), "
+        f"of {MEMORY >> 20} MiB allowed. {machine()}."
+    ).replace("; which nothing here can catch", "")
 
 
 @click.command()
@@ -173,7 +219,8 @@ def run_target(name: str, out: Path, numbers: Sequence[int], seed: int) -> dict[
 @click.option("--inputs", default=10_000, show_default=True, help="In all, dealt to the targets.")
 @click.option("--only", multiple=True, help="Names of targets; `list` prints them.")
 @click.option("--seed", default=0, show_default=True)
-def main(out: Path, inputs: int, only: tuple[str, ...], seed: int) -> None:
+@click.option("--page", type=click.Path(path_type=Path, exists=True), help="Markdown page to write the figures into.")
+def main(out: Path, inputs: int, only: tuple[str, ...], seed: int, page: Path | None) -> None:
     """Try changed files on every reader; exit code 1 if something was found."""
     known = targets()
     if only == ("list",):
@@ -181,23 +228,20 @@ def main(out: Path, inputs: int, only: tuple[str, ...], seed: int) -> None:
         return
     names = list(only) or list(known)
     each = -(-inputs // len(names))
-    bad = 0
+    done = []
     for name in names:
-        found = run_target(name, out, range(each), seed)
-        crashes = [number for number, text in found.items() if text == CRASHED and known[name].crashes]
-        for number in crashes:
-            del found[number]
-        bad += len(found)
-        note = f"; {len(crashes)} crashes of {known[name].crashes}" if crashes else ""
-        click.echo(f"{name}: {each} inputs, {len(found)} findings{note}")
-        for number, text in found.items():
+        done.append(run_target(name, out, range(each), seed))
+        click.echo(done[-1].line())
+        for number, text in done[-1].findings.items():
             place = out / "findings" / f"{name}-{number}"
             place.parent.mkdir(parents=True, exist_ok=True)
             place.with_suffix(".txt").write_text(text)
             good = known[name].make(_fresh(out / "work" / f"{name}-again"))
             place.write_bytes(change(good.read_bytes(), np.random.default_rng((seed, number))))
             click.echo(f"  {number}: {text.strip().splitlines()[-1][:160]}")
-    sys.exit(1 if bad else 0)
+    if page is not None:
+        put_table(page, BEGIN, END, summary(done, seed))
+    sys.exit(1 if any(tried.findings for tried in done) else 0)
 
 
 def _fresh(folder: Path) -> Path:

@@ -19,12 +19,14 @@ from parsing import MaskCache, label_set, part_scheme
 from parsing.cache.index import shard_folder
 from parsing.images import orientation, read_image
 from parsing.importers.label_values import read_labels
+from parsing.parsers.exported import onnx_files
 from parsing.parsers.street import load_street
 from parsing.parsers.weights import read_tensors
 from parsing.weights import __file__ as weights
 from pipelines.masks.importing import ImportConfig, import_masks
 from pipelines.masks.info import info as masks_info
 from pipelines.masks.verify import VerifyConfig, verify
+from pipelines.parsers.recipe import read_parser_recipe
 from pipelines.recipes.reading import read_recipe
 from pipelines.retrieval.significance import read_result
 from pipelines.runs.folder import load_model, read_state, save_model
@@ -185,6 +187,23 @@ def own_weights(folder: Path) -> Path:
     return path
 
 
+def onnx_graph(folder: Path) -> Path:
+    """A graph of one node, whose tensor lies in a file of its own."""
+    import onnx
+
+    weight = onnx.numpy_helper.from_array(np.ones((7, 3, 1, 1), np.float32), "w")
+    kinds = [
+        onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, [1, c, *SIZE]) for n, c in (("x", 3), ("y", 7))
+    ]
+    node = onnx.helper.make_node("Conv", ["x", "w"], ["y"])
+    graph = onnx.helper.make_graph([node], "one", kinds[:1], kinds[1:], [weight])
+    path = folder / "one.onnx"
+    onnx.save(
+        onnx.helper.make_model(graph), path, save_as_external_data=True, location="one.data", size_threshold=0,
+    )  # fmt: skip
+    return path
+
+
 def images(file: Path) -> None:
     read_image(file)
     orientation(file)
@@ -194,6 +213,7 @@ LABELS = (
     'name = "mine"\nclasses = ["background", "left arm", "right arm", "hat"]\nswaps = [["left arm", "right arm"]]\n'
 )
 SCHEME = 'name = "two"\nparts = ["top", "bottom"]\n[pascal]\ntop = ["head", "torso"]\nbottom = ["upper-legs"]\n'
+PARSER_RECIPE = "epochs = 3\nlearning_rate = 1e-3\ncrop_size = [96, 48]\n[network]\ninput_size = [96, 48]\n"
 
 TARGETS: dict[str, tuple[Callable[[Path], Path], Callable[[Path], Any]]] = {
     "index": (cache, read_cache),
@@ -203,18 +223,23 @@ TARGETS: dict[str, tuple[Callable[[Path], Path], Callable[[Path], Any]]] = {
     "tiff16": (thermal, images),
     "webp": (lambda d: picture(d / "a.webp"), images),
     "gif": (lambda d: picture(d / "a.gif"), images),
+    "jpeg2000": (lambda d: picture(d / "a.jp2"), images),
+    "tga": (lambda d: picture(d / "a.tga"), images),
+    "ppm": (lambda d: picture(d / "a.ppm"), images),
     "bmp": (lambda d: picture(d / "a.bmp"), images),
     "label-png": (lambda d: label_png(d / "a.png", palette=False), lambda f: read_labels(f, label_set("pascal"))),
     "palette-png": (lambda d: label_png(d / "a.png", palette=True), lambda f: read_labels(f, label_set("pascal"))),
     "label-set": (text("own.toml", LABELS), lambda f: label_set(str(f))),
     "part-scheme": (text("own.toml", SCHEME), lambda f: part_scheme(str(f)).table(label_set("pascal"))),
     "recipe": (lambda d: text("r.toml", read_recipe(Path("agw")).to_toml())(d), read_recipe),
+    "parser-recipe": (text("p.toml", PARSER_RECIPE), read_parser_recipe),
     "run-json": (within_run("run.json"), lambda f: read_run(f.parent)),
     "run-recipe": (within_run("recipe.toml"), lambda f: read_run(f.parent)),
     "model": (within_run("model.safetensors"), lambda f: load_model(f.parent)),
     "state": (state, lambda f: read_state(f.parent)),
     "street-weights": (own_weights, load_street),
     "tensors": (checkpoint, read_tensors),
+    "onnx": (onnx_graph, onnx_files),
     "result": (text("evaluation.json", '{"about": {}, "results": [], "queries": []}'), read_result),
     "sysu-list": (data_set("sysu", "exp/test_id.txt"), read_data_set("sysu", 1)),
     "regdb-list": (data_set("regdb", "idx/train_visible_1.txt"), read_data_set("regdb", 1)),

@@ -6,21 +6,37 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from parsing.errors import InputError
+from parsing.errors import CsclError, InputError, first_line
 
 
 @contextmanager
 def draft_folder(out: Path, ours: Callable[[Path], bool], kind: str, overwrite: bool) -> Iterator[Path]:
     """Yield a temporary folder to write in; it becomes `out` if the block succeeds, and is removed otherwise.
 
-    ours: whether a folder is of this `kind`, so that `overwrite` may replace it. InputError if `out` holds
-    anything else, or anything at all without `overwrite`.
+    Args:
+        out: the folder to make.
+        ours: whether a folder is of this `kind`, so that `overwrite` may replace it.
+        kind: what the folder holds, for errors.
+        overwrite: replace such a folder.
+
+    Raises:
+        InputError: if `out` holds anything else, or anything at all without `overwrite`.
+        CsclError: if the disk is full or the place cannot be written to.
     """
     _check_free(out, ours, kind, overwrite)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
-        yield draft
+        out.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    except OSError as error:
+        raise CsclError(f"{out} cannot be written: {error.strerror}") from error
+    try:
+        try:
+            yield draft
+        except OSError as error:
+            if error.filename is not None:
+                raise
+            # a full disk, of which the system does not say the file
+            raise CsclError(f"{out} cannot be written: {error.strerror or first_line(error)}") from error
         draft.chmod(0o755)
         _check_free(out, ours, kind, overwrite)
         if out.exists():

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile, ImageOps
 
 from .errors import CsclError
+from .resize import MOST_PIXELS
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of red, green and blue, in [0, 1]: the input of most networks that were trained on photographs."""
-MOST_PIXELS = 100_000_000
 NO_PICTURES = ("MPEG", "EPS")
 """Formats that Pillow lists but does not decode by itself."""
 PERCENTILES = (0.5, 99.5)

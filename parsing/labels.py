@@ -14,7 +14,7 @@ IGNORED = 255
 
 @dataclass(frozen=True)
 class LabelSet:
-    """Named classes of a parser; class 0 is background.
+    """Named classes of a parser; class 0 is background. swaps: pairs of class numbers that a flip exchanges.
 
     >>> label_set("lip").index("left-arm")
     14
@@ -29,6 +29,12 @@ class LabelSet:
             raise InputError(f"label set {self.name!r}: 2 to {IGNORED - 1} distinct class names, got {self.classes}")
         if self.classes[0] != "background":
             raise InputError(f"label set {self.name!r}: class 0 must be 'background', got {self.classes[0]!r}")
+        swapped = [number for pair in self.swaps for number in pair]
+        if len(set(swapped)) < 2 * len(self.swaps) or not set(swapped) <= set(range(1, len(self.classes))):
+            raise InputError(
+                f"label set {self.name!r}: swaps are pairs of classes, each class at most once and never the "
+                f"background, got {self.swaps}"
+            )
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -152,6 +158,4 @@ def sided(name: str, classes: Sequence[str], swaps: Iterable[tuple[str, str]] | 
         return LabelSet(name, tuple(classes), mirrored(name, classes))
     unswapped = LabelSet(name, tuple(classes))
     pairs = tuple((unswapped.index(one), unswapped.index(other)) for one, other in swaps)
-    if len({c for pair in pairs for c in pair}) < 2 * len(pairs):
-        raise InputError(f"label set {name!r}: swaps name a class twice")
     return LabelSet(name, tuple(classes), pairs)

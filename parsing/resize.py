@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 Size = tuple[int, int]
 """(height, width) in pixels."""
+MOST_PIXELS = 100_000_000
+"""Images and masks of more pixels are refused."""
 
 
 def resize_maps(maps: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:

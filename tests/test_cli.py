@@ -179,7 +179,7 @@ def test_data_make_makes_what_data_check_counts(tmp_path: Path) -> None:
 
 
 def test_data_make_still_takes_its_earlier_names_and_says_the_present_one(tmp_path: Path) -> None:
-    made = cscl("data", "make", "figures", "--train", 1, "--test", 1, "--shots", 1, "--out", tmp_path / "out")
+    made = cscl("data", "make", "figures", "--train", 2, "--test", 1, "--shots", 1, "--out", tmp_path / "out")
     assert (made.exit_code, made.stderr.count("is called `cscl data make pedestrians` now")) == (0, 1)
 
 

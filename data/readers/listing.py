@@ -50,14 +50,16 @@ def strays(root: Path, folder: str) -> tuple[str, ...]:
 
 
 def list_below(root: Path, folder: str) -> Listing:
-    """Return sorted names, relative to `root`, of the files at any depth of `root/folder`; links are followed once.
+    """Return sorted names, relative to `root`, of the files at any depth of `root/folder`.
+
+    Each folder is listed once: under its own name if that lies here, else under the first link to it.
 
     Raises:
         InputError: a folder cannot be listed, or a name is not UTF-8.
     """
-    found, waiting, seen = Listing([], []), [folder], set()
-    while waiting:
-        below = waiting.pop()
+    found, waiting, links, seen = Listing([], []), [folder], list[str](), set()
+    while waiting or links:
+        below = waiting.pop() if waiting else links.pop(0)
         try:
             status = os.stat(root / below)
             if (status.st_dev, status.st_ino) in seen:
@@ -66,7 +68,7 @@ def list_below(root: Path, folder: str) -> Listing:
             with os.scandir(root / below) as entries:
                 for entry in sorted(entries, key=lambda entry: entry.name):
                     if not _sort_in(entry, f"{below}/{entry.name}", found):
-                        waiting.append(f"{below}/{entry.name}")
+                        (links if entry.is_symlink() else waiting).append(f"{below}/{entry.name}")
         except OSError as error:
             raise InputError(f"cannot list {root / below}: {error.strerror}") from error
     return _checked(found, str(root))

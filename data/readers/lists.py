@@ -24,7 +24,7 @@ def read_ids(path: Path) -> list[int]:
     """Return the identity numbers of a comma-separated list, sorted, each once."""
     ids = set()
     for word in read_words(path):
-        if not (word.isascii() and word.isdigit()):
+        if not is_number(word):
             raise InputError(f"{path}: {word!r} is not an identity; expected numbers with commas, such as 1,2,5")
         ids.add(int(word))
     return sorted(ids)
@@ -46,11 +46,11 @@ def read_index(root: Path, lists: Iterable[str]) -> list[list[IndexLine]]:
                 continue
             where = f"{root / list_name}, line {number}"
             path, label_text = ["", *text.rsplit(maxsplit=1)][-2:]
-            if not (path.strip() and label_text.isascii() and label_text.isdigit()):
+            if not (path.strip() and is_number(label_text)):
                 raise InputError(f"{where}: expected 'path label', got {text.strip()!r}")
             name, label = name_inside(path.strip(), where), int(label_text)
             folder = PurePosixPath(name).parent.name
-            if not (folder.isascii() and folder.isdigit()):
+            if not is_number(folder):
                 raise InputError(f"{where}: expected the image in a folder named by its identity, got {name!r}")
             identity = int(folder)
             if label_of.setdefault(identity, label) != label or identity_of.setdefault(label, identity) != identity:
@@ -63,6 +63,11 @@ def read_index(root: Path, lists: Iterable[str]) -> list[list[IndexLine]]:
             raise InputError(f"{root / list_name} is empty; expected lines 'path label'")
         result.append(list(lines.values()))
     return result
+
+
+def is_number(text: str) -> bool:
+    """Return whether a text is a number from 0 of at most nine digits, as a cache can hold for identities."""
+    return text.isascii() and text.isdigit() and len(text) <= 9
 
 
 def name_inside(name: str, where: str) -> str:
@@ -79,5 +84,7 @@ def _lines(path: Path) -> list[str]:
         return path.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError as error:
         raise MissingError(f"there is no list {path}") from error
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise InputError(f"the list {path} is not UTF-8 (UTF-16, perhaps); save it as UTF-8") from error
+    except OSError as error:
         raise InputError(f"cannot read the list {path}: {error}") from error

@@ -10,7 +10,7 @@ from parsing.errors import InputError, MissingError
 
 from ..records import DataSet, Modality, Protocol, Record, Trial
 from .listing import list_below
-from .lists import read_index
+from .lists import is_number, read_index
 
 SPLITS = 10
 FOLDERS: dict[str, Modality] = {"Visible": "visible", "Thermal": "infrared"}
@@ -146,7 +146,7 @@ class RegDB(DataSet):
 
     def _identity(self, name: str) -> int:
         folder = name.split("/")[-2]
-        if not (folder.isascii() and folder.isdigit()):
+        if not is_number(folder):
             raise InputError(
                 f"regdb: {self.root / name} must lie in a folder numbered by identity. Expected:\n{self.tree}"
             )

@@ -9,8 +9,8 @@ import numpy as np
 
 from ..errors import CacheError, MissingError
 from ..words import quoted
-from .index import SHARD_NAME, orphans, shard_folder, shard_name, shards_of
-from .sealed import open_stored, was_ours
+from .index import SHARD_NAME, orphans, read_shard_table, shard_folder, shard_name, shards_of
+from .sealed import sealed_hash, was_ours
 from .shard import Columns, StoredFile, read_columns, read_stored
 
 
@@ -98,12 +98,14 @@ def _read_index(
     if stored is None:
         damage.append(Damage(index, "index", _harm(index)))
         return None, None, {}
-    with open_stored(index) as file:
-        names = [Path(p).name for p in file["shards/path"].asstr()[:]]
-        counts, hashes = file["shards/count"][:], file["shards/sha256"].asstr()[:]
-    starts = np.concatenate([[0], np.cumsum(counts)])
-    pieces = {name: stored.columns.rows(slice(a, b)) for name, a, b in zip(names, starts[:-1], starts[1:], strict=True)}
-    return stored.attributes, pieces, dict(zip(names, hashes, strict=True))
+    try:
+        table = read_shard_table(index, len(stored.columns))
+    except CacheError as error:
+        damage.append(Damage(index, "index", str(error).removeprefix(f"{index} ")))
+        return None, None, {}
+    bounds = zip(table.names, table.starts[:-1], table.starts[1:], strict=True)
+    pieces = {name: stored.columns.rows(slice(a, b)) for name, a, b in bounds}
+    return stored.attributes, pieces, dict(zip(table.names, table.hashes, strict=True))
 
 
 def _last(shards: list[Path]) -> int:
@@ -112,7 +114,7 @@ def _last(shards: list[Path]) -> int:
 
 def _harm(path: Path) -> str:
     """Describe the damage of a file that is there; HDF5 does not open one that was ours, where it could hang."""
-    if was_ours(path):
+    if was_ours(path) and sealed_hash(path) is None:
         return "was changed since it was written"
     try:
         read_columns(path)

@@ -2,16 +2,19 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import CacheError
 from ..files import leftovers
 from ..labels import IGNORED
 from .sealed import open_stored, write_whole
 from .shard import Columns, StoredFile
+from .stored import TEXT, read_stored_array
 
 SHARD_NAME = re.compile(r"\d{5}\.h5")
 """The names of shards; other files in their folder are not ours."""
@@ -37,6 +40,57 @@ def orphans(index: Path) -> list[Path]:
     folder = shard_folder(index)
     beside = leftovers(index.parent, re.compile(re.escape(index.name)))
     return beside + (leftovers(folder, SHARD_NAME) if folder.is_dir() else [])
+
+
+@dataclass(frozen=True)
+class ShardTable:
+    """What an index says of its shards, and where the mask of each of its N images lies.
+
+    Attributes:
+        names, hashes: file name and SHA-256 of each shard, in order.
+        counts: (S) masks in each.
+        shard, row: (N), the number of the shard and the row in it.
+    """
+
+    names: list[str]
+    hashes: list[str]
+    counts: NDArray[np.int64]
+    shard: NDArray[np.int64]
+    row: NDArray[np.int64]
+
+    @property
+    def starts(self) -> NDArray[np.int64]:
+        """(S + 1) first image of each shard, and N."""
+        return np.concatenate([[0], np.cumsum(self.counts)])
+
+
+def read_shard_table(index: Path, images: int) -> ShardTable:
+    """Read what an index of so many images says of its shards.
+
+    Raises:
+        CacheError: if it is no index of a mask cache, or its rows do not fit its shards.
+    """
+    try:
+        with open_stored(index) as file:
+            paths = read_stored_array(file, "shards/path", TEXT, (None,))
+            table = ShardTable(
+                [Path(path).name for path in paths],  # never leaves our folder
+                read_stored_array(file, "shards/sha256", TEXT, (len(paths),)).tolist(),
+                read_stored_array(file, "shards/count", "i", (len(paths),)).astype(np.int64),
+                read_stored_array(file, "shard", "i", (images,)).astype(np.int64),
+                read_stored_array(file, "row", "i", (images,)).astype(np.int64),
+            )
+        sound = len(set(table.names)) == len(paths) and min(table.counts) > 0 and sum(table.counts.tolist()) == images
+        expected = (np.repeat(np.arange(len(paths)), table.counts), np.arange(images)) if sound else None
+        if (
+            expected is None
+            or not np.array_equal(table.shard, expected[0])
+            or not np.array_equal(table.row, expected[1] - table.starts[:-1][table.shard])
+        ):
+            raise ValueError("its rows do not fit its shards")
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CacheError(f"{index} is no index of a mask cache: {error.args[0] if error.args else error!r}") from error
+    return table
 
 
 def build_index(index: Path, shards: Sequence[StoredFile]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..labels import LabelSet, present_name
+from ..resize import MOST_PIXELS
 
 FORMAT_VERSION = 1
 ATTRIBUTES = ("fingerprint", "made_by", "data_set", "root", "licence")
@@ -41,7 +42,7 @@ class Provenance:
     deep_images: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return what `made_by` in a cache holds; `labels_of` reads its label set."""
+        """Return what `made_by` in a cache holds; `provenance_of` reads it."""
         labels = {"name": self.labels.name, "classes": self.labels.classes, "swaps": self.labels.swaps}
         return {
             "parser": self.parser,
@@ -60,14 +61,32 @@ class Provenance:
         return (len(self.labels), self.size[0] // 4, self.size[1] // 4) if self.probs else None
 
 
-def labels_of(made_by: Mapping[str, Any]) -> LabelSet:
-    """Return the label set of a cache.
+def provenance_of(made_by: Any) -> Provenance:
+    """Return what a cache says of itself, in the other direction than `Provenance.to_json`.
 
     Raises:
-        KeyError, TypeError, ValueError: if `made_by` is not as `Provenance.to_json` makes it.
+        KeyError, TypeError, ValueError: if it is not as `Provenance.to_json` makes it.
     """
-    said = made_by["labels"]
-    return LabelSet(present_name(said["name"]), tuple(said["classes"]), tuple((a, b) for a, b in said["swaps"]))
+    kinds = {"parser": str, "weights": str, "preprocessing": dict, "labels": dict, "flip": bool, "probs": bool}
+    if not isinstance(made_by, dict) or not all(isinstance(made_by[key], kind) for key, kind in kinds.items()):
+        raise TypeError("what it was made by is not as this project writes it")
+    said, size, deep = made_by["labels"], made_by["size"], made_by.get("deep_images")
+    names = [said["name"], *_list(said["classes"]), *([] if deep is None else [deep])]
+    numbers = [*_list(size), *(number for pair in _list(said["swaps"]) for number in _list(pair))]
+    if not all(isinstance(name, str) for name in names) or not all(type(number) is int for number in numbers):
+        raise TypeError("its size, label set or rule for images of more than 8 bits is not as this project writes it")
+    height, width = size
+    if min(size) < 1 or height * width > MOST_PIXELS:
+        raise ValueError(f"masks of {height}x{width}")
+    labels = LabelSet(present_name(said["name"]), tuple(said["classes"]), tuple((a, b) for a, b in said["swaps"]))
+    flags = {key: made_by[key] for key in ("parser", "weights", "preprocessing", "flip", "probs")}
+    return Provenance(labels=labels, size=(height, width), deep_images=deep, **flags)
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r} is no list")
+    return value
 
 
 def fingerprint(made_by: Mapping[str, Any]) -> tuple[str, str]:

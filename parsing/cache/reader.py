@@ -11,15 +11,16 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CacheError, MissingError
+from ..errors import CacheError, MissingError, first_line
 from ..labels import LabelSet
 from ..resize import resize_maps
 from ..schemes import PartScheme, part_scheme
 from ..words import quoted
-from .index import shard_folder
-from .provenance import fingerprint, labels_of
-from .sealed import check_seal, open_sealed, open_stored
+from .index import read_shard_table, shard_folder
+from .provenance import fingerprint, provenance_of
+from .sealed import check_seal, open_sealed
 from .shard import Status, read_columns
+from .stored import stored
 
 Key = str | int
 
@@ -69,18 +70,16 @@ class MaskCache:
             self.made_by: dict[str, Any] = json.loads(attributes["made_by"])
             if fingerprint(self.made_by)[1] != self.fingerprint:
                 raise CacheError(f"{self.path}: its fingerprint does not fit what it says it was made by; parse again")
-            self.labels: LabelSet = labels_of(self.made_by)
-            self.size: tuple[int, int] = (self.made_by["size"][0], self.made_by["size"][1])
-            with open_stored(self.path) as index:
-                self._shards = [Path(p).name for p in index["shards/path"].asstr()[:]]  # never leaves our folder
-                self._shard, self._row = index["shard"][:], index["row"][:]
-            outside = min(self._shard.min(), self._row.min()) < 0 or self._shard.max() >= len(self._shards)
-            if outside or {len(self._shard), len(self._row)} != {len(columns)}:
-                raise ValueError("its rows do not fit its shards")
+            said = provenance_of(self.made_by)
         except CacheError:
             raise
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-            raise CacheError(f"{self.path} is no index of a mask cache: {error!r}") from error
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
+            raise CacheError(f"{self.path} is no index of a mask cache: {first_line(error)}") from error
+        self.labels: LabelSet = said.labels
+        self.size: tuple[int, int] = said.size
+        self._probs_shape = said.probs_shape
+        table = read_shard_table(self.path, len(columns))
+        self._shards, self._shard, self._row = table.names, table.shard, table.row
         self.names: tuple[str, ...] = tuple(columns.names)
         self.status, self.confidence, self.source_size = (
             columns.status,
@@ -192,16 +191,14 @@ class MaskCache:
         return self._gather(what, np.array([self.number(k) for k in key], np.int64))
 
     def _gather(self, what: str, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
-        height, width = self.size
-        shape = (height, width) if what == "labels" else (len(self.labels), height // 4, width // 4)
+        shape = self.size if what == "labels" else self._probs_shape or ()
         result = np.empty((len(numbers), *shape), np.uint8)
         for position in np.lexsort((self._row[numbers], self._shard[numbers])):
             number = numbers[position]
             shard = int(self._shard[number])
             try:
-                stored = self._file(shard)[what]
-                result[position] = stored[int(self._row[number])]
-            except (OSError, KeyError, IndexError, ValueError) as error:
+                result[position] = self._file(shard)[what][int(self._row[number])]
+            except (OSError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
                 raise CacheError(
                     f"{self._folder / self._shards[shard]}: the mask of {self.names[number]} cannot be read "
                     f"({error}); run the same `cscl parse` again to mend the cache"
@@ -213,8 +210,14 @@ class MaskCache:
             self._open, self._process = {}, os.getpid()
         if shard not in self._open:
             file = open_sealed(self._folder / self._shards[shard])
-            if file.attrs.get("fingerprint") != self.fingerprint:
+            try:
+                if file.attrs.get("fingerprint") != self.fingerprint:
+                    raise ValueError("the shard is of another cache")
+                stored(file, "labels", "u1", (None, *self.size))
+                if self._probs_shape is not None:
+                    stored(file, "probs", "u1", (None, *self._probs_shape))
+            except BaseException:
                 file.close()
-                raise ValueError("the shard is of another cache")
+                raise
             self._open[shard] = file
         return self._open[shard]

@@ -11,8 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CacheError, first_line
+from ..modality import MODALITIES
+from ..names import leads_out
+from ..resize import MOST_PIXELS
 from .provenance import ATTRIBUTES, FORMAT_VERSION
 from .sealed import open_stored, sealed_hash, was_ours, write_whole
+from .stored import TEXT, read_stored_array, stored
 
 
 class OtherVersionError(CacheError):
@@ -26,6 +30,15 @@ class Status(IntEnum):
     UNREADABLE = 1
     EMPTY = 2
     FATAL = 3
+
+
+ROUNDING = 1e-3
+"""By which a confidence may lie outside of [0, 1]."""
+_KINDS: dict[str, tuple[Any, ...]] = {
+    "names": (TEXT,), "status": ("u1",), "confidence": ("f4",), "source_size": ("i4", 2), "identity": ("i4",),
+    "camera": ("i4",), "modality": ("u1",),
+}  # fmt: skip
+"""Type and further axes of each column."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +88,32 @@ class Columns:
 
     @staticmethod
     def read(group: h5py.Group) -> "Columns":
-        """Read the data sets that `write` made."""
-        names = np.array(group["names"].asstr()[:], dtype=object)
-        return Columns(names, *(group[f.name][:] for f in fields(Columns)[1:]))
+        """Read the data sets that `write` made.
+
+        Raises:
+            KeyError, TypeError, ValueError, OSError: if one of them is missing, or holds what no image has.
+        """
+        count = len(stored(group, "names", TEXT, (None,)))
+        found = Columns(*(read_stored_array(group, n, kind, (count, *rest)) for n, (kind, *rest) in _KINDS.items()))
+        found.check()
+        return found
+
+    def check(self) -> None:
+        """Raise ValueError for values that no image has, such as a name that leads out of the data set's folder."""
+        names = self.names.tolist()
+        if len(set(names)) < len(names):
+            raise ValueError("a name occurs twice")
+        if (odd := next(filter(leads_out, names), None)) is not None:
+            raise ValueError(f"{odd!a} is no path below the data set's folder")
+        allowed = {
+            "status": np.isin(self.status, list(Status)),
+            "confidence": (self.confidence >= -ROUNDING) & (self.confidence <= 1 + ROUNDING),  # not of NaN
+            "source_size": (self.source_size >= 0)
+            & (self.source_size.astype(np.int64).prod(1) <= MOST_PIXELS)[:, None],
+            "modality": self.modality < len(MODALITIES),
+        }
+        if wrong := [name for name, good in allowed.items() if not good.all()]:
+            raise ValueError(f"{wrong[0]} has values that no image has")
 
 
 def write_shard(
@@ -132,7 +168,8 @@ def read_columns(path: Path) -> tuple[Columns, dict[str, Any]]:
     except CacheError:
         raise
     except (OSError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        raise CacheError(f"{path} is damaged or no mask cache: {first_line(error)}") from error
+        reason = error.args[0] if isinstance(error, KeyError) and error.args else first_line(error)
+        raise CacheError(f"{path} is damaged or no mask cache: {reason}") from error
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..labels import IGNORED, LabelSet, label_set
 from ..modality import MODALITIES, Modality
+from ..names import odd_name
 from .builder import MOST_IN_A_SHARD, OneImage, ShardBuilder
 from .index import finish_cache, orphans, shard_folder, shard_name, shards_of
 from .provenance import Provenance, cache_attributes
@@ -174,9 +175,8 @@ class CacheWriter:
         self._images, self._masks = [], []
 
     def _check(self, name: str, modality: str, confidence: float | None) -> None:
-        path = PurePosixPath(name)
-        if not path.parts or path.is_absolute() or ".." in path.parts or "\0" in name or "\\" in name:
-            raise InputError(f"{name!r}: give the path of the image below its data set's folder, without '..'")
+        if why := odd_name(name):
+            raise InputError(f"{name!a}: {why}")
         if name in self._names:
             raise InputError(f"{name} was added before; an image has one mask")
         if modality not in MODALITIES:

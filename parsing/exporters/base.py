@@ -72,6 +72,11 @@ class Exporter(ABC):
             return self.cache.size
         if self.size == "source":
             height, width = self.cache.source_size[number]
+            if min(height, width) < 1:
+                raise InputError(
+                    f"the cache does not say how large the image {self.cache.names[number]} is; give --size HxW, or "
+                    "--size masks"
+                )
             return int(height), int(width)
         return self.size
 

@@ -1,9 +1,10 @@
 """Where an exporter puts the mask of an image: a template filled from the image's name, never outside the folder."""
 
 import re
-from pathlib import PurePosixPath, PureWindowsPath
+from pathlib import PurePosixPath
 
 from ..errors import InputError
+from ..names import leads_out
 
 _FIELD = re.compile(r"\{([^{}]*)\}")
 FIELDS = (
@@ -14,17 +15,9 @@ FIELDS = (
 
 def relative_path(name: str) -> PurePosixPath:
     """Return `name` as a path below some folder; InputError for an absolute one, `..`, and all else that leads out."""
-    path = PurePosixPath(name)
-    if (
-        path.is_absolute()
-        or PureWindowsPath(name).drive
-        or PureWindowsPath(name).root
-        or ".." in PureWindowsPath(name).parts
-        or not path.parts
-        or "\0" in name
-    ):
+    if leads_out(name):
         raise InputError(f"{name!r} is no path below a folder: absolute paths and '..' are refused")
-    return path
+    return PurePosixPath(name)
 
 
 def fill(template: str, name: str, root: str) -> PurePosixPath:

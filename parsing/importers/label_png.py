@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from ..errors import InputError, MissingError
-from ..images import MOST_PIXELS
+from ..resize import MOST_PIXELS
 from .palettes import Colour
 
 MOST_COLOURS = 256

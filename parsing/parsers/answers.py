@@ -55,14 +55,21 @@ def recognise(name: str, answer: Any, labels: LabelSet) -> Reading:
     for key, value in tensors:
         if value.ndim == 4 and value.is_floating_point() and classes in (value.shape[1], value.shape[3]):
             last = value.shape[1] != classes
-            return Reading(key, last, _is_softmax(name, value.float(), 3 if last else 1))
+            return Reading(key, last, is_softmax(name, value.float(), 3 if last else 1))
     needed = f"--labels {labels.name} needs scores of shape (1, {classes}, h, w)"
     if any(not value.is_floating_point() for _, value in tensors):
         raise InputError(f"{name} answers {_shapes(outputs)}, class numbers; {needed}: export it without its argmax")
     raise InputError(f"{name} answers {_shapes(outputs)}, but {needed}{_missing(labels.classes, tensors)}")
 
 
-def _is_softmax(name: str, values: Tensor, channels: int) -> bool:
+def is_softmax(name: str, values: Tensor, channels: int) -> bool:
+    """Return whether scores are probabilities over axis `channels`.
+
+    Raises:
+        InputError: if they are those of a sigmoid, or not finite.
+    """
+    if not bool(values.isfinite().all()):
+        raise InputError(f"{name} answers numbers that are not finite (NaN or infinite) for an image of noise")
     if values.min() < 0 or values.max() > 1:
         return False
     if bool(((values.sum(channels) - 1).abs() < 1e-2).all()):

@@ -94,18 +94,45 @@ class Parser(ABC):
             sources: (height, width) of the images as they were.
             size: (height, width) of the result.
             flip: average the logits with those of the mirrored image, left and right classes exchanged.
+
+        Raises:
+            InputError: if `forward` or `restore` answers anything but finite numbers of the right shape.
         """
         batch = batch.to(self.device)
-        logits = self.forward(batch).float()
+        logits = self.forward_checked(batch)
         agreement = torch.ones(len(batch))
         if flip:
-            mirrored = self.forward(batch.flip(-1)).float().flip(-1)[:, list(self.labels.flipped)]
+            mirrored = self.forward_checked(batch.flip(-1)).flip(-1)[:, list(self.labels.flipped)]
             one, two = winners(logits)[1], winners(mirrored)[1]
             person = (one > 0) | (two > 0)
             alike = (person & (one == two)).sum((1, 2)) / person.sum((1, 2)).clamp(min=1)
             agreement = torch.where(person.any(1).any(1), alike, 1.0).cpu()
             logits = (logits + mirrored) / 2
-        return self.restore(logits, sources, size).softmax(1), agreement
+        whole = self.restore(logits, sources, size)
+        if whole.shape != (len(batch), len(self.labels), *size):
+            raise InputError(f"{self.name}: restore answers {tuple(whole.shape)} for {len(batch)} images of {size}")
+        return whole.softmax(1), agreement
+
+    def forward_checked(self, batch: Tensor) -> Tensor:
+        """Return what `forward` answers, float32; raise InputError if that is no answer to this batch.
+
+        Of NaN the softmax would be NaN in every class, which looks like background, and of too few images the rest
+        would get the mask of the first.
+        """
+        answer: Any = self.forward(batch)
+        wanted = f"scores (B, {len(self.labels)}, h, w) of the classes of {self.labels.name} for {len(batch)} images"
+        if not isinstance(answer, Tensor):
+            raise InputError(f"{self.name} answers {type(answer).__name__}, not {wanted}")
+        if answer.ndim != 4 or answer.shape[:2] != (len(batch), len(self.labels)) or not answer.numel():
+            raise InputError(f"{self.name} answers {tuple(answer.shape)}, not {wanted}")
+        if answer.device.type != self.device.type:
+            raise InputError(f"{self.name} answers on {answer.device}, but its device is {self.device}")
+        logits = answer.float()
+        if not bool(logits.isfinite().all()):
+            raise InputError(
+                f"{self.name} answers numbers that are not finite (NaN or infinite), for which no mask is right"
+            )
+        return logits
 
 
 def stretching(input_size: Size, mean: Sequence[float], std: Sequence[float], channels: str = "rgb") -> dict[str, Any]:

@@ -103,10 +103,10 @@ def onnx_files(file: Path) -> list[Path]:
     onnx = _needed("onnx")
     try:
         graph = onnx.load(file, load_external_data=False).graph
-    except Exception as error:  # protobuf's own errors
+        outside = [t for t in graph.initializer if t.data_location == t.EXTERNAL]
+        names = sorted({onnx.external_data_helper.ExternalDataInfo(t).location for t in outside})
+    except Exception as error:  # protobuf's own errors, and those of numbers that are none
         raise InputError(f"{file} is no ONNX file: {first_line(error)}") from error
-    stored = [onnx.external_data_helper.ExternalDataInfo(t) for t in graph.initializer if t.data_location == t.EXTERNAL]
-    names = sorted({info.location for info in stored})
     for name in names:
         if Path(name).name != name or not (file.parent / name).is_file():
             raise MissingError(f"{file} keeps its weights in {name}, which must lie beside it")

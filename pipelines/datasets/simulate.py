@@ -1,5 +1,6 @@
 """Makes the simulated data sets `pedestrians` and `collage` in the layout of a real one, and pictures them."""
 
+import io
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -27,6 +28,7 @@ from parsing.importers.label_values import read_labels
 from parsing.labels import label_set
 from parsing.modality import MODALITIES
 from parsing.stopping import interrupts_blocked
+from pipelines.pages.pictures import write_picture
 from pipelines.pages.sheets import overlay
 
 
@@ -153,9 +155,9 @@ def contact_sheet(root: Path, out_png: Path, rows: int = 4, columns: int = 2) ->
         for i in range(0, len(strips), columns)
     ]
     sheet = Image.fromarray(np.vstack(lines))
-    out_png.parent.mkdir(parents=True, exist_ok=True)
-    sheet.quantize(256, method=Image.Quantize.MEDIANCUT, kmeans=1).save(out_png, optimize=True)
-    return out_png
+    file = io.BytesIO()
+    sheet.quantize(256, method=Image.Quantize.MEDIANCUT, kmeans=1).save(file, "PNG", optimize=True)
+    return write_picture(out_png, file)
 
 
 def _camera_kind(layout: str, infrared: Infrared | None) -> Infrared:

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from parsing.cache.index import read_shard_table
 from parsing.cache.reader import MaskCache
-from parsing.cache.sealed import open_stored
 from parsing.errors import CsclError, InputError
 from parsing.exporters import exporter
 from parsing.exporters.base import Exporter, FileOptions, SizeRule
@@ -115,14 +115,21 @@ def _targets(cache: MaskCache, template: str, out: Path) -> dict[int, PurePosixP
         target = fill(template, name, cache.root.name)
         if target in taken:
             raise InputError(
-                f"{taken[target]} and {name} would both be {target}; give --path with more of their folders, "
-                "as in --path '{dir}/{stem}.png'"
+                f"{taken[target]} and {name} would both be {target}; {_apart(name, taken[target], target)}"
             )
         taken[target] = name
         if why := refused(target):
             raise InputError(why)
         targets[number] = target
     return targets
+
+
+def _apart(one: str, other: str, target: PurePosixPath) -> str:
+    """What to do about two images that would be one file."""
+    if PurePosixPath(one).with_suffix("") == PurePosixPath(other).with_suffix(""):
+        kept = f"{{dir}}/{{stem}}{{suffix}}{target.suffix}"
+        return f"they differ in their ending alone: give --path '{kept}', which keeps it"
+    return f"give --path with more of their folders, as in --path '{{dir}}/{{stem}}{target.suffix}'"
 
 
 def _refuser(cache: MaskCache, out: Path) -> Callable[[PurePosixPath], str]:
@@ -146,8 +153,6 @@ def _refuser(cache: MaskCache, out: Path) -> Callable[[PurePosixPath], str]:
 
 def _made_by(config: ExportConfig, cache: MaskCache, writer: Exporter, template: str) -> dict[str, Any]:
     """All that decides what the files hold; kept beside them."""
-    with open_stored(config.file) as index:
-        shards = index["shards/sha256"].asstr()[:].tolist()
     return {
         "exporter": writer.name,
         "for": writer.reader,
@@ -158,7 +163,7 @@ def _made_by(config: ExportConfig, cache: MaskCache, writer: Exporter, template:
         "data_set": cache.data_set,
         "licence": cache.licence,
         "made_by": cache.made_by,
-        "shards": shards,
+        "shards": read_shard_table(config.file, len(cache)).hashes,
     }
 
 

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from parsing.cache.index import shard_folder
+from parsing.cache.index import read_shard_table, shard_folder
 from parsing.cache.reader import MaskCache
-from parsing.cache.sealed import open_stored
 from parsing.cache.shard import Status
 from parsing.modality import MODALITIES
 from parsing.words import listed
@@ -74,8 +73,8 @@ def info(path: Path) -> CacheInfo:
         m: float(cache.confidence[parsed & (modality == m)].mean()) for m in counted if (parsed & (modality == m)).any()
     }
     files = [path, *shard_folder(path).glob("*.h5")]
-    with open_stored(path) as index:  # MaskCache has checked it
-        held = dict(zip((Path(p).name for p in index["shards/path"].asstr()), index["shards/count"], strict=True))
+    table = read_shard_table(path, len(cache))
+    held = dict(zip(table.names, table.counts.tolist(), strict=True))
     missing = [name for name in held if not (shard_folder(path) / name).is_file()]
     return CacheInfo(
         path,

@@ -1,5 +1,6 @@
 """Charts: losses, learning rate and accuracy over a run's steps, CMC curves, shares by group; saved as PNG."""
 
+import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,8 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from parsing.errors import InputError, MissingError
+
+from .pictures import write_picture
 
 LOSSES = ("total", "id", "triplet", "parsing", "division", "icm")
 ACCURACIES = {"rank1": "Rank-1", "mAP": "mAP", "mINP": "mINP"}
@@ -240,6 +243,6 @@ def _legend(ax: Axes, place: Literal["best", "lower right"] = "best") -> None:
 
 
 def _saved(figure: Figure, out_png: Path) -> Path:
-    out_png.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out_png, format="png")
-    return out_png
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return write_picture(out_png, file)

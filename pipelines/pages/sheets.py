@@ -1,5 +1,6 @@
 """Pictures made of images: part masks laid over them, sheets of masks, ranked galleries; saved as PNG."""
 
+import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -12,6 +13,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from parsing.errors import InputError
 from parsing.labels import IGNORED
+
+from .pictures import write_picture
 
 Pixels = NDArray[np.uint8]
 Colour = tuple[int, int, int]
@@ -267,6 +270,6 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 
 
 def _saved(sheet: Image.Image, out_png: Path) -> Path:
-    out_png.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(out_png, format="PNG", optimize=True)
-    return out_png
+    file = io.BytesIO()
+    sheet.save(file, format="PNG", optimize=True)
+    return write_picture(out_png, file)

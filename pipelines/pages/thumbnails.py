@@ -13,7 +13,6 @@ from tqdm import tqdm
 
 from parsing.cache.reader import MaskCache
 from parsing.cache.shard import Status
-from parsing.exporters.paths import relative_path
 from parsing.images import UnreadableImageError, read_image
 from parsing.labels import IGNORED
 from parsing.modality import MODALITIES
@@ -95,7 +94,7 @@ def cards(
 def _picture(root: Path, name: str) -> bytes:
     """Return the image `name`, small, as a JPEG; nothing if it cannot be read."""
     try:
-        image = Image.fromarray(read_image(root / relative_path(name)))
+        image = Image.fromarray(read_image(root / name))
     except UnreadableImageError:
         return b""  # the page counts these and says so
     file = io.BytesIO()

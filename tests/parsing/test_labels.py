@@ -93,7 +93,7 @@ def test_a_label_set_of_ones_own_may_say_what_a_flip_swaps(tmp_path: Path) -> No
         label_set(toml(tmp_path, classes))
     assert label_set(toml(tmp_path, classes + 'swaps = [["bras gauche", "bras droit"]]')).swaps == ((2, 3),)
     assert label_set(toml(tmp_path, classes + "swaps = []")).swaps == ()
-    with pytest.raises(InputError, match="name a class twice"):
+    with pytest.raises(InputError, match="each class at most once"):
         label_set(toml(tmp_path, classes + 'swaps = [["left-ear", "bras gauche"], ["left-ear", "bras droit"]]'))
     with pytest.raises(InputError, match="has no class 'bras'"):
         label_set(toml(tmp_path, classes + 'swaps = [["left-ear", "bras"]]'))

@@ -273,3 +273,12 @@ def test_file_names_in_another_encoding_are_refused(tmp_path: Path, plant: Calla
     (tmp_path / os.fsdecode(b"visible/" + "\u5f20".encode("gbk") + b"/1.jpg")).touch()
     with pytest.raises(InputError, match=r"file name 'visible/.*1\.jpg' is not UTF-8; rename it"):
         Folder(tmp_path)
+
+
+def test_a_person_keeps_the_name_of_the_folder_and_not_that_of_a_link_to_it(tmp_path: Path) -> None:
+    for modality in ("visible", "infrared"):
+        (tmp_path / modality / "anna").mkdir(parents=True)
+        (tmp_path / modality / "anna" / "1.jpg").touch()
+    (tmp_path / "visible" / "ben").symlink_to("anna")
+    (tmp_path / "visible" / "anna" / "loop").symlink_to("..")
+    assert [image.name for image in Folder(tmp_path).images] == ["infrared/anna/1.jpg", "visible/anna/1.jpg"]

@@ -92,7 +92,7 @@ def test_lines_may_be_blank_or_tabbed_and_paths_may_start_with_a_dot(regdb_root:
 
 def test_a_list_in_another_encoding_is_an_error_of_ours(regdb_root: Path) -> None:
     (regdb_root / "idx/train_visible_1.txt").write_bytes(b"\xff\xfe\xff 0")
-    with pytest.raises(InputError, match="cannot read the list"):
+    with pytest.raises(InputError, match="is not UTF-8"):
         RegDB(regdb_root)
 
 

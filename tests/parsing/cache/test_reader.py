@@ -286,3 +286,64 @@ def test_plain_h5py_reads_no_background_where_the_shards_are_missing(cache: Mask
         assert (file["labels"][0] == 255).all()
     with pytest.raises(CacheError, match=r"masks\.shards"):
         MaskCache(alone)[0]
+
+
+def test_a_mask_of_another_shape_is_not_stretched_to_fit(cache: MaskCache) -> None:
+    def narrow(file: h5py.File) -> None:
+        del file["labels"]
+        file.create_dataset("labels", data=np.ones((3, 16, 1), np.uint8))
+
+    changed(shard_folder(cache.path) / "00000.h5", narrow)
+    with pytest.raises(CacheError, match=r"cannot be read \(labels is \(3, 16, 1\) of uint8, not \(N, 16, 8\)"):
+        MaskCache(cache.path)[0]
+
+
+def test_masks_in_other_files_are_not_read(cache: MaskCache, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(bytes(3 * 16 * 8))
+    shard = shard_folder(cache.path) / "00000.h5"
+
+    def lead_out(file: h5py.File) -> None:
+        del file["labels"]
+        file.create_dataset("labels", (3, 16, 8), "u1", external=[(str(secret), 0, 3 * 16 * 8)])
+
+    changed(shard, lead_out)
+    with pytest.raises(CacheError, match="labels is no data set of this file"):
+        MaskCache(cache.path)[0]
+
+    def link(file: h5py.File) -> None:
+        del file["labels"]
+        file["labels"] = h5py.ExternalLink(str(shard.with_name("00001.h5")), "labels")
+
+    changed(shard, link)
+    with pytest.raises(CacheError, match="labels is a link"):
+        MaskCache(cache.path)[0]
+
+
+def test_a_column_that_says_it_is_larger_than_its_file_is_refused_before_it_is_read(cache: MaskCache) -> None:
+    def grow(file: h5py.File) -> None:
+        del file["names"]
+        file.create_dataset("names", (1 << 40,), h5py.string_dtype("utf-8"), chunks=(1024,))
+
+    with pytest.raises(CacheError, match="names is larger than what is stored of it"):
+        MaskCache(changed(cache.path, grow))
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("status", 9), ("confidence", np.nan), ("source_size", -1), ("modality", 2)]
+)
+def test_values_that_no_image_has_are_refused_by_column(cache: MaskCache, column: str, value: float) -> None:
+    def put(file: h5py.File) -> None:
+        file[column][4] = value
+
+    with pytest.raises(CacheError, match=f"{column} has values that no image has"):
+        MaskCache(changed(cache.path, put))
+
+
+@pytest.mark.parametrize("name", ["../private.jpg", "/etc/passwd", "cam2/0001/é0001.jpg"])
+def test_names_that_lead_out_or_occur_twice_are_refused(cache: MaskCache, name: str) -> None:
+    def rename(file: h5py.File) -> None:
+        file["names"][0] = name
+
+    with pytest.raises(CacheError, match=r"no path below the data set's folder|a name occurs twice"):
+        MaskCache(changed(cache.path, rename))

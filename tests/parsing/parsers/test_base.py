@@ -1,5 +1,6 @@
 """What every parser does alike: flip averaging with sides swapped back, agreement, size of the answer."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from parsing.errors import InputError
 from parsing.labels import LabelSet
 from parsing.parsers.base import NetworkParser, Parser, Size
 
@@ -98,3 +100,23 @@ def test_a_network_parser_stretches_and_normalises_and_says_so() -> None:
     assert torch.allclose(answer[0, :, 0, 0], torch.tensor([1.0, 3.0, 1.0]), atol=1e-5)
     assert parser.preprocessing["input"] == [8, 4]
     assert parser.preprocessing["mean"] == (0.5, 0.25, 0.0)
+
+
+def test_an_answer_that_turns_bad_later_is_refused_and_not_taken_for_background() -> None:
+    class Failing(SideParser):
+        def forward(self, batch: Tensor) -> Tensor:
+            answer = super().forward(batch)
+            answer[-1, 3, 0, 0] = float("nan")
+            return answer
+
+    with pytest.raises(InputError, match="not finite"):
+        Failing().parse(images(), [(4, 6)] * 3, (4, 6))
+
+
+def test_a_restore_of_another_size_is_refused() -> None:
+    class Small(SideParser):
+        def restore(self, logits: Tensor, sources: Sequence[Size], size: Size) -> Tensor:
+            return logits[:1]
+
+    with pytest.raises(InputError, match=r"restore answers \(1, 4, 4, 6\) for 3 images"):
+        Small().parse(images(), [(4, 6)] * 3, (4, 6))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from parsing.errors import InputError, MissingError
 from parsing.parsers.described import Description
-from parsing.parsers.exported import ExportedParser
+from parsing.parsers.exported import ExportedParser, onnx_files
 
 SIZE = (24, 12)
 KINDS = ("torchscript", "onnx")
@@ -238,3 +238,16 @@ def test_an_onnx_file_is_given_what_it_declares(tmp_path: Path, form: dict[str, 
         found = parser.forward(torch.stack([parser.prepare(image) for image in images(2)]))
     torch.testing.assert_close(found, expected(), atol=3e-2 if form.get("half") else 1e-4, rtol=1e-3)
     assert parser.preprocessing["answer"] == {"output": 1}
+
+
+def test_an_onnx_file_with_a_place_of_its_weights_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx", reason='needs pip install "cscl[onnx]"')
+    model = onnx.load(exported("onnx", tmp_path))
+    weights = model.graph.initializer[0]
+    weights.data_location = onnx.TensorProto.EXTERNAL
+    weights.external_data.add(key="location", value="w.data")
+    weights.external_data.add(key="offset", value="")
+    file = tmp_path / "odd.onnx"
+    file.write_bytes(model.SerializeToString())
+    with pytest.raises(InputError, match=r"odd\.onnx is no ONNX file: invalid literal"):
+        onnx_files(file)

@@ -59,3 +59,56 @@ def test_a_file_that_is_not_there_or_no_python_is_refused(tmp_path: Path) -> Non
         own_parser(written(tmp_path, CODE, "own.txt"))
     with pytest.raises(InputError, match="--labels lip: parser python:x does not take it"):
         find_parser(ParserSpec("python:x", labels="lip"))
+
+
+ANSWERS = {
+    "y[:1]": r"answers \(1, 7, 8, 4\), not scores \(B, 7, h, w\) of the classes of pascal for 2 images",
+    "y[:, :5]": r"answers \(2, 5, 8, 4\), not scores",
+    "y[:, :, :0]": r"answers \(2, 7, 0, 4\), not scores",
+    "y.permute(0, 2, 3, 1)": r"answers \(2, 8, 4, 7\), not scores",
+    "y.argmax(1)": r"answers \(2, 8, 4\), not scores",
+    "[y]": "answers list, not scores",
+    "None": "answers NoneType, not scores",
+    "y.numpy()": "answers ndarray, not scores",
+    "y.to('meta')": "answers on meta, but its device is cpu",
+    "y / 0": "not finite",
+    "y * float('nan')": "not finite",
+    "y.softmax(1)": "answers probabilities; a parser answers logits",
+    "y.sigmoid()": "as a sigmoid does",
+    "1 / 0": r"own\.py, line 12: ZeroDivisionError: division by zero",
+}
+FORWARD = CODE.replace(
+    "\n\ndef build",
+    "\n    def forward(self, batch):\n        y = super().forward(batch)\n        return {}\n\ndef build",
+)
+
+
+@pytest.mark.parametrize(("answer", "complaint"), ANSWERS.items(), ids=ANSWERS)
+def test_an_answer_of_which_no_mask_could_be_made_is_refused(tmp_path: Path, answer: str, complaint: str) -> None:
+    with pytest.raises(InputError, match=complaint):
+        own_parser(written(tmp_path, FORWARD.format(answer)))
+
+
+@pytest.mark.parametrize(
+    "answer", ["y", "y.double()", "y.half()", "y.flip(2).transpose(2, 3).contiguous().transpose(2, 3)"]
+)
+def test_logits_of_any_type_and_order_in_memory_are_taken(tmp_path: Path, answer: str) -> None:
+    own_parser(written(tmp_path, FORWARD.format(answer)))
+
+
+@pytest.mark.parametrize(
+    ("code", "complaint"),
+    [
+        ("def build(weights, device:", "own.py.*SyntaxError"),
+        ("def build(weights, device):\n    return weights.read()", r"own\.py, line 2: AttributeError"),
+        (
+            CODE.replace(
+                "\n\ndef build", "\n    def prepare(self, i):\n        return super().prepare(i)[:, :5]\n\ndef build"
+            ),
+            r"prepare answers \(3, 5, 4\), not a tensor \(3, 8, 4\)",
+        ),
+    ],
+)
+def test_errors_in_the_files_own_code_name_its_line(tmp_path: Path, code: str, complaint: str) -> None:
+    with pytest.raises(InputError, match=complaint):
+        own_parser(written(tmp_path, code))

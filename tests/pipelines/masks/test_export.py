@@ -160,9 +160,8 @@ def test_images_of_the_data_set_are_never_overwritten(config: ExportConfig) -> N
 
 
 def test_names_and_links_that_lead_out_are_refused(config: ExportConfig, make_cache: MakeCache, tmp_path: Path) -> None:
-    evil = make_cache("lip", ["../../stolen.jpg"], path=tmp_path / "evil" / "masks.h5")
     with pytest.raises(InputError, match=r"'../../stolen.jpg' is no path below"):
-        export(replace(config, file=evil.path))
+        make_cache("lip", ["../../stolen.jpg"], path=tmp_path / "evil" / "masks.h5")
     (tmp_path / "elsewhere").mkdir()
     config.out.mkdir()
     (config.out / "cam1").symlink_to(tmp_path / "elsewhere")
@@ -209,3 +208,21 @@ def test_the_command_writes_and_says_what_it_should(config: ExportConfig) -> Non
     run = CliRunner().invoke(main, ["masks", "export", str(config.file), "--to", "gif", "-o", out])
     assert run.exit_code == 2
     assert "no exporter 'gif'; there are png, sgiel" in run.output
+
+
+def test_images_that_differ_in_their_ending_alone_are_told_a_path_that_keeps_it(
+    config: ExportConfig, make_cache: MakeCache, tmp_path: Path
+) -> None:
+    cache = make_cache("lip", ["d/a.png", "d/a.jpg"], path=tmp_path / "twins" / "masks.h5")
+    twins = replace(config, file=cache.path)
+    with pytest.raises(InputError, match=r"ending alone: give --path '\{dir\}/\{stem\}\{suffix\}\.png'"):
+        export(twins)
+    assert export(replace(twins, path="{dir}/{stem}{suffix}.png")).written == 2
+
+
+def test_a_size_that_the_cache_does_not_know_is_asked_for(
+    config: ExportConfig, make_cache: MakeCache, tmp_path: Path
+) -> None:
+    cache = make_cache("lip", ["d/a.jpg"], path=tmp_path / "own" / "masks.h5", source=(0, 0))
+    with pytest.raises(InputError, match=r"how large the image d/a\.jpg is; give --size HxW"):
+        export(replace(config, file=cache.path, to="scnet"))

@@ -1,5 +1,7 @@
 """Pictures of masks and rankings: colours where they belong, whole images, errors that say what is wrong."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -199,3 +201,15 @@ def test_a_ranking_with_attention_shows_it_below_each_image_with_a_legend(tmp_pa
     assert len(where(found, tinted)) == 84 * 168
     assert len(where(found, palette(("background", "head"))[1])) > 100  # the legend
     assert len(where(found, BLUE)) == 3 * 84 * 168
+
+
+def test_a_picture_that_a_full_disk_does_not_take_leaves_nothing_under_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, target: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="No space"):
+        mask_sheet([MaskItem(plain(), np.zeros((16, 8), np.uint8), "a")], tmp_path / "x.png", PERSON7)
+    assert not list(tmp_path.iterdir())

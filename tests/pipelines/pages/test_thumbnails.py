@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from support.caches import edit
 
-from parsing import InputError, MaskCache
+from parsing import MaskCache
 from parsing.cache.shard import Status
 from parsing.labels import IGNORED
 from pipelines.pages.sheets import palette
@@ -86,13 +86,6 @@ def test_a_missing_image_leaves_the_mask_in_the_shape_of_its_image(make_cache: M
             seen = np.asarray(mask.convert("RGBA"))[..., 3]
         assert (seen[:50] == 255).all()
         assert (seen[50:] == 0).all()
-
-
-def test_a_name_never_leads_out_of_the_images(make_cache: MakeCache, tmp_path: Path) -> None:
-    Image.new("RGB", (8, 8)).save(tmp_path / "private.png")
-    cache = make_cache("lip", ["../private.png"])
-    with pytest.raises(InputError, match=r"'../private.png' is no path below"):
-        cards(cache, tmp_path / "SYSU-MM01", np.array([0]), np.zeros(1), images=True)
 
 
 def test_the_legend_has_the_classes_that_occur_in_the_colours_of_the_masks(make_cache: MakeCache) -> None:
