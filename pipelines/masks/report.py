@@ -1,4 +1,4 @@
-"""`cscl masks report`: one page on a mask cache: what made it, counts, confidence, classes, failures, thumbnails."""
+"""Write a page about a cache: provenance, counts, confidence, classes, failures, thumbnails (`cscl masks report`)."""
 
 import tempfile
 from collections.abc import Iterator
@@ -29,10 +29,12 @@ CONFIDENCE = (
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """What `cscl masks report` was asked for.
+    """The arguments of a report.
 
-    root: the images, where they are not where the cache says. thumbnails: how many images are shown small.
-    images: whether the page shows them, or the masks alone.
+    Attributes:
+        root: folder of the images, if it is not the one that the cache names.
+        thumbnails: number of images to show.
+        images: whether to show the images, or the masks only.
     """
 
     file: Path
@@ -44,7 +46,7 @@ class ReportConfig:
 
 @dataclass(frozen=True)
 class ReportResult:
-    """Where the page is, how many images it shows, and of these how many have no readable image file."""
+    """Path of the page, number of images it shows, and number of these without a readable image file."""
 
     page: Path
     shown: int
@@ -161,7 +163,7 @@ def _sections(cache: MaskCache, counts: MaskCounts, pictures: Path) -> Iterator[
 
 
 def _camera_table(cache: MaskCache, counts: MaskCounts) -> Table:
-    """A row a camera of each modality, and one for a modality that has several."""
+    """Return a row per camera of each modality, and one per modality that has several."""
     rows = []
     for number, modality in enumerate(MODALITIES):
         of_it = cache.modality == number
@@ -204,7 +206,7 @@ def _failures(cache: MaskCache) -> Section:
 
 
 def _caption(config: ReportConfig, root: Path, masks: int, shown: int, missing: int) -> str:
-    """What the thumbnails show, and what is left out."""
+    """Return a caption: what the thumbnails show, and what is left out."""
     text = "Masks with nobody in them come first, then those of least confidence. "
     if shown < masks:
         text += (
@@ -226,7 +228,7 @@ def _caption(config: ReportConfig, root: Path, masks: int, shown: int, missing: 
 
 
 def _facts(file: Path) -> dict[str, str]:
-    """Provenance, as the cache has it."""
+    """Return the provenance that the cache records."""
     about = info(file)
     made, labels = about.made_by, about.made_by["labels"]
     preprocessing = ", ".join(f"{key} {value}" for key, value in made["preprocessing"].items())
