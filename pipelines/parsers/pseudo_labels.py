@@ -1,4 +1,4 @@
-"""Self-training: labels of unlabelled photographs by the network that is being trained."""
+"""Label unlabelled photographs with the network that is being trained (self-training)."""
 
 import numpy as np
 import torch
@@ -38,7 +38,7 @@ def pseudo_labelled(network: nn.Module, config: StreetNetwork, photos: Photos, k
 
 @torch.inference_mode()
 def _labels(network: nn.Module, config: StreetNetwork, image: Image.Image, box: Box) -> tuple[NDArray[np.uint8], float]:
-    """Labels of the whole image (H, W), background outside `box`, and their confidence in [0, 1]."""
+    """Return labels (H, W) of the whole image, background outside `box`, and their confidence in [0, 1]."""
     device = next(network.parameters()).device
     left, top, right, bottom = (round(v) for v in box)
     height, width = config.input_size
