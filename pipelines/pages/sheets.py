@@ -1,4 +1,4 @@
-"""Pictures made of images: part masks laid over them, sheets of masks, ranked galleries; saved as PNG."""
+"""Draw pictures made of images, as PNG: images with their part masks, sheets of masks, ranked galleries."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -36,7 +36,13 @@ _GAP = 12
 
 @dataclass(frozen=True, eq=False)
 class MaskItem:
-    """One image and its mask. image: (H, W, 3) uint8; labels: as `overlay` takes them; modality heads its block."""
+    """One image and its mask.
+
+    Attributes:
+        image: (H, W, 3) uint8.
+        labels: as `overlay` takes them.
+        modality: heading of the block in which it is shown.
+    """
 
     image: Pixels
     labels: NDArray[np.number]
@@ -46,9 +52,13 @@ class MaskItem:
 
 @dataclass(frozen=True, eq=False)
 class RankedImage:
-    """One image of a ranking. image: (H, W, 3) uint8; identity -1 and camera 0 are unknown.
+    """One image of a ranking.
 
-    similarity: to the query, shown below the image. attention: (Q+1, h, w), shown over the image below it.
+    Attributes:
+        image: (H, W, 3) uint8.
+        identity, camera: -1 and 0 if unknown.
+        similarity: to the query; shown below the image.
+        attention: (Q+1, h, w), part attention; drawn on a copy of the image below it.
     """
 
     image: Pixels
@@ -61,15 +71,18 @@ class RankedImage:
 
 @dataclass(frozen=True, eq=False)
 class RankedRow:
-    """A query and its gallery, nearest first."""
+    """A query and its gallery images, nearest first."""
 
     query: RankedImage
     gallery: Sequence[RankedImage]
 
 
 def palette(classes: Sequence[str]) -> Pixels:
-    """(C, 3) RGB, distinct, the same in every run: the person7 classes by name, the others in their order,
-    first in the hues that are left, then in darker and lighter ones; background black."""
+    """Return (C, 3) RGB colours, distinct and always the same.
+
+    Classes of person7 have fixed colours. The others take, in order, the remaining hues, then darker and lighter ones.
+    Background is black.
+    """
     others = [c for c in classes if c not in HUES and c != "background"]
     free = [hue for name, hue in HUES.items() if name not in classes]
     levels = -(-max(0, len(others) - len(free)) // (2 * len(HUES)))
@@ -81,11 +94,15 @@ def palette(classes: Sequence[str]) -> Pixels:
 
 
 def overlay(image: Pixels, labels: NDArray[np.number], classes: Sequence[str], colours: Pixels | None = None) -> Pixels:
-    """Return the image (H, W, 3) with its parts tinted and outlined; background and ignored pixels stay as they are.
+    """Return the image (H, W, 3) with its parts tinted and outlined; background and ignored pixels are unchanged.
 
-    labels (h, w) are stretched to the image, as a cache holds them at the parser's size; so are probabilities
-    (C, h, w), which tint by as much as they say and outline nothing. colours: (C, 3), the palette unless given.
-    InputError for an image of another kind or a label that is no class.
+    Args:
+        labels: (h, w) classes, or (C, h, w) probabilities. Both are resized to the image; probabilities tint in
+            proportion and have no outline.
+        colours: (C, 3); None for `palette`.
+
+    Raises:
+        InputError: if the image is of another kind, or a label is no class.
     """
     image, labels = np.asarray(image), np.asarray(labels)
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
@@ -119,7 +136,7 @@ def _tinted(image: Pixels, shares: NDArray[np.number], colours: Pixels) -> Pixel
 
 
 def mask_sheet(items: Iterable[MaskItem], out_png: Path, classes: Sequence[str], columns: int = 6) -> Path:
-    """Images beside their overlays, a block for each modality in order of appearance, a legend of colours."""
+    """Draw images beside their overlays, one block per modality in order of appearance, and a legend."""
     blocks: dict[str, list[MaskItem]] = {}
     for item in items:
         blocks.setdefault(item.modality, []).append(item)
@@ -221,7 +238,7 @@ def _captions(shot: RankedImage) -> list[str]:
 
 
 def _legend_places(names: Sequence[str], width: int) -> list[tuple[str, int, int]]:
-    """(name, x, y) of every entry, in lines no wider than `width` pixels."""
+    """Return (name, x, y) of every entry, in lines that are at most `width` pixels wide."""
     places, x, y = [], 0, 0
     for name in names:
         step = 38 + int(_font(13).getlength(name))
@@ -233,7 +250,7 @@ def _legend_places(names: Sequence[str], width: int) -> list[tuple[str, int, int
 
 
 def _paste(sheet: Image.Image, image: Pixels, place: tuple[int, int], tile: tuple[int, int]) -> None:
-    """The whole image, as large as the tile at `place` allows, in the tile's middle on pale grey."""
+    """Paste the whole image as large as possible into the middle of the tile at `place`, on pale grey."""
     picture = Image.fromarray(np.asarray(image))
     scale = min(tile[0] / picture.width, tile[1] / picture.height)
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
@@ -243,7 +260,7 @@ def _paste(sheet: Image.Image, image: Pixels, place: tuple[int, int], tile: tupl
 
 
 def _mark(draw: ImageDraw.ImageDraw, corner: tuple[int, int], right: bool) -> None:
-    """A tick or a cross in a 16-pixel badge: a second sign beside the frame's colour."""
+    """Draw a tick or a cross in a badge of 16 pixels, for readers who cannot tell the colours of the frame."""
     x, y = corner
     draw.rectangle((x, y, x + 15, y + 15), RIGHT if right else WRONG)
     strokes = [[(3, 8), (6, 11), (12, 4)]] if right else [[(4, 4), (11, 11)], [(11, 4), (4, 11)]]
@@ -262,7 +279,7 @@ def _fitted(text: str, width: int) -> str:
 
 @cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    """matplotlib's own font, so that no font needs to be installed."""
+    """Return the font that matplotlib contains, so that none needs to be installed."""
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
 
 
