@@ -1,4 +1,4 @@
-"""`cscl demo`: make simulated pedestrians, parse them, train, evaluate, and write a page that shows each step."""
+"""Run all steps on simulated pedestrians, and write a page that shows each of them (`cscl demo`)."""
 
 import json
 import platform
