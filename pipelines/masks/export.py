@@ -95,9 +95,9 @@ def export(config: ExportConfig) -> ExportResult:
     began = time.monotonic()
     cache = MaskCache(config.file)
     writer = exporter(config.to)(cache, FileOptions(config.size, config.palette, config.scheme))
-    template = config.path or _default_path(cache, writer)
-    targets = _targets(cache, template, config.out)
-    made_by = _made_by(config, cache, writer, template) | {"files": sorted(map(str, targets.values()))}
+    template = config.path or _choose_path(cache, writer)
+    targets = _find_targets(cache, template, config.out)
+    made_by = _describe(config, cache, writer, template) | {"files": sorted(map(str, targets.values()))}
     record = config.out / f"cscl-{writer.name}.json"
     _make_room(config, cache, record, made_by, targets)
     todo = [number for number, target in targets.items() if not (config.out / target).is_file()]
@@ -120,7 +120,7 @@ def export(config: ExportConfig) -> ExportResult:
     )
 
 
-def _default_path(cache: MaskCache, writer: Exporter) -> str:
+def _choose_path(cache: MaskCache, writer: Exporter) -> str:
     """Return the exporter's own path, or its full path if the own one would put two images into one file."""
     if writer.full_path is None:
         return writer.path
@@ -129,9 +129,9 @@ def _default_path(cache: MaskCache, writer: Exporter) -> str:
     return writer.full_path if repeats else writer.path
 
 
-def _targets(cache: MaskCache, template: str, out: Path) -> dict[int, PurePosixPath]:
+def _find_targets(cache: MaskCache, template: str, out: Path) -> dict[int, PurePosixPath]:
     """Return the path below `out` for the mask of each image that has one."""
-    refused = _refuser(cache, out)
+    refused = _make_guard(cache, out)
     targets: dict[int, PurePosixPath] = {}
     taken: dict[PurePosixPath, str] = {}
     for number in np.flatnonzero(cache.has_mask).tolist():
@@ -149,7 +149,7 @@ def _targets(cache: MaskCache, template: str, out: Path) -> dict[int, PurePosixP
     return targets
 
 
-def _refuser(cache: MaskCache, out: Path) -> Callable[[PurePosixPath], str]:
+def _make_guard(cache: MaskCache, out: Path) -> Callable[[PurePosixPath], str]:
     """Return a function that says why a file below `out` must not be changed, or nothing if it may."""
     inside = out.resolve()
     images, root = frozenset(cache.names), cache.root.resolve()
@@ -168,7 +168,7 @@ def _refuser(cache: MaskCache, out: Path) -> Callable[[PurePosixPath], str]:
     return refused
 
 
-def _made_by(config: ExportConfig, cache: MaskCache, writer: Exporter, template: str) -> dict[str, Any]:
+def _describe(config: ExportConfig, cache: MaskCache, writer: Exporter, template: str) -> dict[str, Any]:
     """Return everything that decides the content of the files; it is stored beside them."""
     with open_stored(config.file) as index:
         shards = index["shards/sha256"].asstr()[:].tolist()
@@ -196,7 +196,7 @@ def _make_room(
         raise InputError(f"masks cannot be written to {config.out}: {error.strerror}") from error
     found = _read_record(record)
     if config.overwrite:
-        _remove(config.out, [*_files_of(found), *targets.values()], _refuser(cache, config.out))
+        _remove(config.out, [*_list_files(found), *targets.values()], _make_guard(cache, config.out))
         return
     if record.is_file():
         if found != json.loads(json.dumps(made_by)):
@@ -220,7 +220,7 @@ def _read_record(record: Path) -> Any:
         return None
 
 
-def _files_of(found: Any) -> list[PurePosixPath]:
+def _list_files(found: Any) -> list[PurePosixPath]:
     """Return the files that an earlier export recorded; raise InputError if a path leads out of `out`."""
     files = found.get("files") if isinstance(found, dict) else None
     return [relative_path(str(name)) for name in files] if isinstance(files, list) else []

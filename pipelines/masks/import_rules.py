@@ -35,10 +35,10 @@ class Rules:
                 swap[: len(self.labels)] = self.labels.flipped
                 found = swap[found]
         box = image_box(seen.mask, seen.upright, self.fit)
-        return resize_labels(found, self.size, box), box is not None and _padded(found, box)
+        return resize_labels(found, self.size, box), box is not None and _exceeds_box(found, box)
 
 
-def _padded(labels: NDArray[np.uint8], box: Box) -> bool:
+def _exceeds_box(labels: NDArray[np.uint8], box: Box) -> bool:
     """Return whether a person extends more than a pixel beyond the box."""
     top, left, height, width = box
     outside = np.ones(labels.shape, bool)

@@ -101,12 +101,12 @@ def import_masks(config: ImportConfig) -> ImportResult:
     Raises:
         InputError: if no mask shows a person, or masks do not fit their images.
     """
-    if config.fit == "same" and _own_export(config.masks):
+    if config.fit == "same" and _is_own_export(config.masks):
         config = replace(config, fit="stretch")
     labels = label_set(config.labels)
     values = parse_values(config.values, labels)
     out = index_file(config.out, config.dataset or config.masks.resolve().name)
-    pairs, without, root = _of_data_set(config, config.dataset) if config.dataset else _of_masks(config)
+    pairs, without, root = _select_images(config, config.dataset) if config.dataset else _make_records(config)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         seen = _survey(config, pairs, root, pool)
         reading = understand(first_of_keys(seen), labels, values, config.numbers)
@@ -118,7 +118,7 @@ def import_masks(config: ImportConfig) -> ImportResult:
             weights=combined_hash(seen),
             labels=labels,
             size=config.size,
-            preprocessing=_preprocessing(config, seen, reading, values),
+            preprocessing=_describe_preprocessing(config, seen, reading, values),
         )
         attributes = cache_attributes(
             out,
@@ -139,7 +139,7 @@ def import_masks(config: ImportConfig) -> ImportResult:
     return ImportResult(out, len(cache), empty, without, tuple(notes))
 
 
-def _own_export(masks: Path) -> bool:
+def _is_own_export(masks: Path) -> bool:
     """Return whether the folder was written by `cscl masks export` at one size, which stretches all masks."""
     try:
         said = json.loads((masks / "cscl-png.json").read_text(encoding="utf-8"))
@@ -153,7 +153,7 @@ def _survey(config: ImportConfig, pairs: list[_Pair], root: Path, pool: ThreadPo
     return list(tqdm(found, total=len(pairs), unit="mask", desc="look at masks"))
 
 
-def _preprocessing(
+def _describe_preprocessing(
     config: ImportConfig, seen: list[Seen], reading: Reading, values: dict[int, int] | None
 ) -> dict[str, Any]:
     """Return what decides the labels beside the files, without values that are the default."""
@@ -204,7 +204,7 @@ def _write_all(
     return cut
 
 
-def _of_data_set(config: ImportConfig, name: str) -> tuple[list[_Pair], tuple[str, ...], Path]:
+def _select_images(config: ImportConfig, name: str) -> tuple[list[_Pair], tuple[str, ...], Path]:
     """Return the images of the data set with a mask, those without, and its folder."""
     data_set = open_data_set(name, config.root, pattern=config.pattern)
     templates = (config.path,) if config.path else TEMPLATES
@@ -231,7 +231,7 @@ def _of_data_set(config: ImportConfig, name: str) -> tuple[list[_Pair], tuple[st
     return best, tuple(r.name for r in data_set.images if r.name not in having), data_set.root
 
 
-def _of_masks(config: ImportConfig) -> tuple[list[_Pair], tuple[str, ...], Path]:
+def _make_records(config: ImportConfig) -> tuple[list[_Pair], tuple[str, ...], Path]:
     """Return one image per mask, with its name; modality from a folder `infrared`, camera from folder or file name."""
     if config.pattern is not None:
         raise InputError(f"--pattern {config.pattern} is for --dataset folder; give --dataset and --root")

@@ -73,11 +73,11 @@ def report(config: ReportConfig) -> ReportResult:
                 lead=f"{len(cache):,} images, parsed by {cache.made_by['parser']} into {len(cache.labels) - 1} parts "
                 f"({cache.labels.name}) at {cache.size[0]}x{cache.size[1]}.",
                 simulated=_simulated(root),
-                facts=_facts(config.file),
+                facts=_list_facts(config.file),
                 subject="This cache",
                 thumbnails=Thumbnails(
                     "Thumbnails, worst first",
-                    _caption(config, root, len(order), len(shown), missing),
+                    _write_caption(config, root, len(order), len(shown), missing),
                     shown,
                     legend_of(cache, counts.pixels.sum(0) > 0),
                 )
@@ -127,7 +127,7 @@ def _sections(cache: MaskCache, counts: MaskCounts, pictures: Path) -> Iterator[
     yield Section(
         "Images",
         "By modality and camera. Person is the mean share of a mask that is no background, over the masks with one.",
-        table=_camera_table(cache, counts),
+        table=_make_camera_table(cache, counts),
     )
     if parsed.any():
         yield Section(
@@ -162,7 +162,7 @@ def _sections(cache: MaskCache, counts: MaskCounts, pictures: Path) -> Iterator[
     yield _failures(cache)
 
 
-def _camera_table(cache: MaskCache, counts: MaskCounts) -> Table:
+def _make_camera_table(cache: MaskCache, counts: MaskCounts) -> Table:
     """Return a row per camera of each modality, and one per modality that has several."""
     rows = []
     for number, modality in enumerate(MODALITIES):
@@ -205,7 +205,7 @@ def _failures(cache: MaskCache) -> Section:
     return Section("Failures", caption, table=Table(("image", "what"), rows))
 
 
-def _caption(config: ReportConfig, root: Path, masks: int, shown: int, missing: int) -> str:
+def _write_caption(config: ReportConfig, root: Path, masks: int, shown: int, missing: int) -> str:
     """Return a caption: what the thumbnails show, and what is left out."""
     text = "Masks with nobody in them come first, then those of least confidence. "
     if shown < masks:
@@ -227,7 +227,7 @@ def _caption(config: ReportConfig, root: Path, masks: int, shown: int, missing: 
     return text + "Select an image to enlarge it."
 
 
-def _facts(file: Path) -> dict[str, str]:
+def _list_facts(file: Path) -> dict[str, str]:
     """Return the provenance that the cache records."""
     about = info(file)
     made, labels = about.made_by, about.made_by["labels"]

@@ -157,10 +157,10 @@ def _parse_again(config: VerifyConfig, found: Inspection, readable: Sequence[str
         found.attributes["data_set"], root, config.cache, parser, tuple(made_by["size"]), workers=config.workers,
         probs=made_by["probs"], flip=made_by["flip"], pattern=found.attributes.get("pattern"),
     )  # fmt: skip
-    parse(again_config, _images(config, found, root), again)
+    parse(again_config, _list_images(config, found, root), again)
 
 
-def _images(config: VerifyConfig, found: Inspection, root: Path) -> list[str]:
+def _list_images(config: VerifyConfig, found: Inspection, root: Path) -> list[str]:
     """Return the names of all images of the cache, from its index, or from the data set if its whole shards fit it."""
     if found.expected is not None:
         return [name for columns in found.expected.values() for name in columns.names]

@@ -46,7 +46,7 @@ def curves(metrics: Path | Rows, out_png: Path) -> Path:
     free = iter(axes)
     for name in losses:
         ax = next(free)
-        steps, values = _series(rows, name)
+        steps, values = _read_series(rows, name)
         ax.plot(steps, values, color="#b8c4cc", linewidth=0.8)
         # Noisy steps hide a trend, so a mean over a twentieth of the run is drawn on top.
         width = max(1, len(values) // 20)
@@ -55,15 +55,15 @@ def curves(metrics: Path | Rows, out_png: Path) -> Path:
     if rates:
         ax = next(free)
         for i, key in enumerate(rates):
-            ax.plot(*_series(rows, key), color=_LINES[i % len(_LINES)], label=key)
+            ax.plot(*_read_series(rows, key), color=_LINES[i % len(_LINES)], label=key)
         ax.set_title("learning rate")
         ax.set_ylim(bottom=0)
         if len(rates) > 1:
-            _legend(ax)
+            _draw_legend(ax)
     if accuracies:
         ax = next(free)
         for i, key in enumerate(accuracies):
-            steps, values = _series(rows, key)
+            steps, values = _read_series(rows, key)
             if values.size and not 0 <= values.min() <= values.max() <= 1:
                 raise InputError(f"{key} must lie in [0, 1], got {values.min():g} to {values.max():g}")
             ax.plot(
@@ -77,7 +77,7 @@ def curves(metrics: Path | Rows, out_png: Path) -> Path:
             )
         ax.set_title("accuracy (%)")
         ax.set_ylim(0, 100)
-        _legend(ax)
+        _draw_legend(ax)
     for ax in axes[:panels]:
         ax.set_xlabel("step")
     for ax in axes[panels:]:
@@ -103,7 +103,7 @@ def cmc_curve(cmcs: Mapping[str, ArrayLike], out_png: Path, ranks: int = 20) -> 
     ax.set_xlabel("rank k")
     ax.set_ylabel("queries with a match in the first k (%)")
     ax.set_ylim(0, 101)
-    _legend(ax, "lower right")
+    _draw_legend(ax, "lower right")
     return _saved(figure, out_png)
 
 
@@ -128,7 +128,7 @@ def histograms(values: Mapping[str, ArrayLike], out_png: Path, quantity: str, bi
     ax.set_xlim(0, 1)
     ax.set_xlabel(quantity)
     ax.set_ylabel("% of masks")
-    _legend(ax)
+    _draw_legend(ax)
     return _saved(figure, out_png)
 
 
@@ -218,7 +218,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _series(rows: Rows, key: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _read_series(rows: Rows, key: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return steps and values of the rows in which the value is a finite number."""
     pairs = [(row["step"], row[key]) for row in rows if _is_number(row.get(key))]
     steps, values = np.array(pairs, dtype=np.float64).T
@@ -240,7 +240,7 @@ def _figure(across: int, down: int, size: tuple[float, float]) -> tuple[Figure, 
     return figure, axes
 
 
-def _legend(ax: Axes, place: Literal["best", "lower right"] = "best") -> None:
+def _draw_legend(ax: Axes, place: Literal["best", "lower right"] = "best") -> None:
     """Draw a legend that shows `$` in names as it is, not as the start of a formula."""
     for text in ax.legend(frameon=False, fontsize=8, loc=place).get_texts():
         text.set_parse_math(False)

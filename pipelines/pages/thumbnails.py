@@ -127,11 +127,11 @@ def _card(cache: MaskCache, number: int, picture: bytes, person: float) -> Card:
         person,
         size,
         picture,
-        _layer(cache[number], size, palette(cache.labels.classes)),
+        _draw_layer(cache[number], size, palette(cache.labels.classes)),
     )
 
 
-def _layer(labels: NDArray[np.uint8], size: tuple[int, int], colours: NDArray[np.uint8]) -> bytes:
+def _draw_layer(labels: NDArray[np.uint8], size: tuple[int, int], colours: NDArray[np.uint8]) -> bytes:
     """Return the parts as a palette PNG of `size` (width, height), transparent in background and ignored pixels."""
     shown = Image.fromarray(np.where(labels == IGNORED, 0, labels)).resize(size, Image.Resampling.NEAREST)
     shown.putpalette(colours.tobytes())

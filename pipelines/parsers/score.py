@@ -125,7 +125,7 @@ def score_parser(
             trust = confidence(probabilities, top, classes_found, agreement, parser.labels).tolist()
             for spectrum, (image, truth), answer, sure in zip(SPECTRA, crops, answers, trust, strict=True):
                 tally = tallies[_condition(spectrum, width)]
-                miou = tally.add(_without_border(truth_table[truth], border), answer_table[answer], sure)
+                miou = tally.add(_ignore_border(truth_table[truth], border), answer_table[answer], sure)
                 if width is None and sheet is not None:
                     answered[spectrum].append(Answer(miou, photo_id, image, truth_table[truth], answer_table[answer]))
     if library.notes:
@@ -160,7 +160,7 @@ def _reduced(image: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BOX))
 
 
-def _without_border(truth: NDArray[np.uint8], border: int) -> NDArray[np.uint8]:
+def _ignore_border(truth: NDArray[np.uint8], border: int) -> NDArray[np.uint8]:
     """Return classes (H, W) with IGNORED for pixels that have another class at most `border` rows and columns away."""
     window = 2 * border + 1
     return np.where(maximum_filter(truth, window) == minimum_filter(truth, window), truth, np.uint8(IGNORED))

@@ -119,7 +119,7 @@ class _Trainer:
         order = _Shuffled(crops, recipe.seed)
         batch_size = min(recipe.batch_size, len(crops))
         steps = len(crops) // batch_size
-        step = self._stepper(epochs * steps, rate)
+        step = self._make_stepper(epochs * steps, rate)
         averaged = AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
         bar = tqdm(total=epochs * steps, unit="step", desc="train parser")
         for epoch in range(first, first + epochs):
@@ -143,7 +143,7 @@ class _Trainer:
         bar.close()
         self.network.load_state_dict(averaged.module.state_dict())
 
-    def _stepper(self, total: int, rate: float) -> Callable[[Tensor, Tensor], float]:
+    def _make_stepper(self, total: int, rate: float) -> Callable[[Tensor, Tensor], float]:
         """Take one step on a batch and return its loss; `total` of them make the cycle."""
         recipe, network, config = self.recipe, self.network, self.config
         device = next(network.parameters()).device
