@@ -21,9 +21,9 @@ from cscl.model import CSCL
 from cscl.total_loss import TotalLoss
 from data.loading.sampler import IdentitySampler
 from data.loading.transforms import normalise
-from pipelines.runs.embed import from_root
+from pipelines.runs.embed import make_loader
 from pipelines.runs.provenance import open_images, read_run
-from pipelines.training.pretrained import backbone_weights
+from pipelines.training.pretrained import load_backbone_weights
 
 BATCHES, SEED, WEIGHT = 8, 0, 0.5
 """WEIGHT: of ICM, which the others' weights are matched to."""
@@ -40,7 +40,7 @@ def main(run: Path, page: Path | None) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         fresh = CSCL(trained.config)
-    weights = backbone_weights(recipe.model.backbone, recipe.model.pretrained)
+    weights = load_backbone_weights(recipe.model.backbone, recipe.model.pretrained)
     if weights is not None:
         fresh.load_backbone(weights)
     batches = list(draw(run))
@@ -57,7 +57,7 @@ def draw(run: Path) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     data_set = open_images(run, info, None, None)
     records = data_set.train(recipe.data.split)
     sampler = IdentitySampler(records, recipe.train.identities, recipe.train.images, SEED)
-    read = from_root(data_set.root, recipe.data.size)
+    read = make_loader(data_set.root, recipe.data.size)
     number = {identity: n for n, identity in enumerate(sorted({r.identity for r in records}))}
     for step in range(BATCHES):
         some = [records[n] for n in sampler.batch(epoch=0, step=step)]

@@ -42,7 +42,7 @@ from pipelines.masks.score import score_masks
 from pipelines.parse.run import ParseConfig, parse
 from pipelines.recipes.reading import Recipe, read_recipe
 from pipelines.retrieval.evaluate import evaluate
-from pipelines.retrieval.part_table import area_under_curve, measure_parts
+from pipelines.retrieval.part_table import compute_auc, measure_parts
 from pipelines.retrieval.significance import read_result
 from pipelines.training.batches import read_part_labels
 from pipelines.training.config import TrainConfig
@@ -266,7 +266,7 @@ def visibility(folder: Path, root: Path, caches: Mapping[str, Path]) -> dict[str
         clear = shown | (true == 0)
         found[row["part"]] = {
             "v": [row["auc"], row["auc_absent"]],
-            "masks": [area_under_curve(parsed, shown), area_under_curve(parsed[clear], shown[clear])],
+            "masks": [compute_auc(parsed, shown), compute_auc(parsed[clear], shown[clear])],
         }
     return found
 

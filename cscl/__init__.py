@@ -1,4 +1,4 @@
-"""The CSCL network and its losses: tensors in, tensors out; `load` alone opens a file, a trained run's weights."""
+"""The CSCL network and its losses: tensors in, tensors out. Only `load` opens a file, the weights of a trained run."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ __all__ = ["Embedder", "load"]
 
 
 def __getattr__(name: str) -> Any:
-    """`Embedder` and `load` on demand: `import cscl` alone does not import torch."""
+    """Import `Embedder` and `load` on first use, so that `import cscl` alone does not import torch."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from . import embedder

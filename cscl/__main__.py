@@ -1,4 +1,4 @@
-"""`python -m cscl`: the same as the command `cscl`, for launchers that want a module."""
+"""Run the command `cscl` as `python -m cscl`, for launchers that take a module instead of a command."""
 
 import os
 import sys
@@ -6,7 +6,10 @@ from pathlib import Path
 
 
 def _prefer_own_packages() -> None:
-    """Take the working directory off the import path, which `-m` puts first: its `data/` may be somebody else's."""
+    """Remove the working directory from the import path.
+
+    `python -m` puts it first, and a package `data/` of another project there would hide ours.
+    """
     home = str(Path(__file__).resolve().parents[1])
     if sys.path[0] in ("", os.getcwd()):
         del sys.path[0]

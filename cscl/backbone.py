@@ -1,4 +1,4 @@
-"""The backbone (Backbone of docs/method.md): a stem of its own for each modality, layers 1-4 shared."""
+"""The backbone (Backbone of docs/method.md): one stem per modality, then four stages that both modalities share."""
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
@@ -13,13 +13,13 @@ from .config import BackboneName
 BACKBONES: tuple[str, ...] = get_args(BackboneName)
 STAGES = (1, 2, 3, 4)
 STRIDE = 16
-"""Pixels of the input per cell of the maps after stages 3 and 4."""
+"""Input pixels per cell, along each side, of the maps after stages 3 and 4."""
 NON_LOCAL_BLOCKS = {2: 2, 3: 3}
-"""Non-local blocks by stage, one after each of its last residual blocks, as AGW places them."""
+"""Number of non-local blocks per stage, as in AGW; each follows one of the last residual blocks of its stage."""
 
 
 class Stem(nn.Module):
-    """conv1, bn1, relu and max pooling of a torchvision ResNet: (B, 3, H, W) -> (B, 64, H/4, W/4)."""
+    """First convolution, norm, ReLU and max pooling of a torchvision ResNet: (B, 3, H, W) -> (B, 64, H/4, W/4)."""
 
     def __init__(self, resnet: nn.Module) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Stem(nn.Module):
 
 
 class LiteStem(nn.Module):
-    """conv_stem, bn1 and the first block of timm's EfficientNet-Lite0: (B, 3, H, W) -> (B, 16, H/2, W/2)."""
+    """First convolution, norm and block of timm's EfficientNet-Lite0: (B, 3, H, W) -> (B, 16, H/2, W/2)."""
 
     def __init__(self, lite: nn.Module) -> None:
         super().__init__()
@@ -41,15 +41,21 @@ class LiteStem(nn.Module):
         self.blocks = cast(nn.Sequential, lite.blocks)[0]
 
     def forward(self, images: Tensor) -> Tensor:
-        # depthwise convolutions on a CPU take half the time so, and what follows keeps the layout
+        # Depthwise convolutions take half the time on a CPU in this memory layout, and the stages after it keep it.
         return self.blocks(self.bn1(self.conv_stem(images.contiguous(memory_format=torch.channels_last))))
 
 
 class Network(NamedTuple):
-    """A backbone's pieces: what `whole` holds, cut into a stem and four stages, and the stages' output channels.
+    """A classification network of another library, divided into the pieces that `Backbone` uses.
 
-    source: whose network it is; classifier: what stands behind its last stage, at the top of its state dict.
-    rectified: its stages end in a ReLU.
+    Attributes:
+        whole: the network as the library builds it; its state dict defines the key names of pretrained weights.
+        stem: the layers before stage 1.
+        layers: stages 1 to 4.
+        channels: output channels of each stage.
+        source: library and name, for error messages.
+        classifier: key prefixes of the layers after stage 4, which `Backbone.load` ignores.
+        rectified: whether each stage ends in a ReLU.
     """
 
     whole: nn.Module
@@ -61,7 +67,7 @@ class Network(NamedTuple):
     rectified: bool
 
 
-def _resnet(name: str) -> Network:
+def _build_resnet(name: str) -> Network:
     build: Callable[..., nn.Module] = getattr(torchvision.models, name)
     resnet: Any = build(weights=None)
     width = 4 if name == "resnet50" else 1
@@ -70,9 +76,13 @@ def _resnet(name: str) -> Network:
     return Network(resnet, Stem(resnet), layers, channels, f"torchvision's {name}", ("fc.",), True)
 
 
-def _efficientnet_lite0() -> Network:
-    """The stages end where the resolution halves; the first, at half of the input's, is the stem's."""
-    import segmentation_models_pytorch as smp  # not for those who only load a ResNet
+def _build_efficientnet_lite0() -> Network:
+    """Return EfficientNet-Lite0 with its blocks grouped into stages.
+
+    Block 0, at half of the input's resolution, belongs to the stem. Each stage starts with a block that halves the
+    resolution; blocks 4 and 6 keep it and join the stage before them.
+    """
+    import segmentation_models_pytorch as smp  # imported here: slow, and the ResNets do not need it
 
     lite: Any = smp.encoders.get_encoder("tu-tf_efficientnet_lite0", weights=None).model
     layers = tuple(nn.Sequential(*(b for i in group for b in lite.blocks[i])) for group in ((1,), (2,), (3, 4), (5, 6)))
@@ -81,10 +91,14 @@ def _efficientnet_lite0() -> Network:
 
 
 class NonLocal(nn.Module):
-    """Non-local block (Wang et al., CVPR 2018), dot-product form: each cell adds what resembles it elsewhere.
+    """Non-local block (Wang et al., CVPR 2018) in its dot-product form: attention of every cell to all cells.
 
-    (B, C, H, W) -> the same shape. The last norm starts at 0, so the block starts as the identity.
-    inner: channels in which cells are compared; 0 is half of C. AGW's code has 1.
+    (B, C, H, W) -> the same shape. The last norm starts at 0, so that the block starts as the identity and pretrained
+    features are intact at the first step.
+
+    Args:
+        channels: C.
+        inner: channels in which cells are compared; 0 for C / 2. AGW's code uses 1.
     """
 
     def __init__(self, channels: int, inner: int = 0) -> None:
@@ -98,23 +112,36 @@ class NonLocal(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         query, key, value = (layer(x).flatten(2) for layer in (self.query, self.key, self.value))
-        # value (key^T query) = (value key^T) query: the small product first, no cells-by-cells matrix.
+        # value (key^T query) = (value key^T) query. The right side needs a matrix of channels x channels only, the
+        # left side one of cells x cells.
         mixed = (value / key.shape[2] @ key.transpose(1, 2)) @ query
         return x + self.out(mixed.unflatten(2, x.shape[2:]))
 
 
 class Backbone(nn.Module):
-    """ResNet or EfficientNet-Lite0 with last stride 1: (B, 3, H, W) -> (B, `channels[4]`, H/16, W/16) after stage 4.
+    """ResNet or EfficientNet-Lite0 with last stride 1: (B, 3, H, W) -> (B, `channels[4]`, H/16, W/16).
 
-    The caller walks through it (`stem`, then `stage` 1 to 4), because PAM sits between the stages.
-    `channels`: output channels of each stage. `rectified`: the stages end in a ReLU; EfficientNet's do not.
+    There is no `forward`: the caller calls `stem` and then `stage` with 1 to 4, because PAM changes the map between
+    stages.
+
+    Args:
+        name: one of BACKBONES.
+        non_local: whether to add AGW's non-local blocks, see NON_LOCAL_BLOCKS.
+        non_local_channels: `inner` of `NonLocal`.
+
+    Attributes:
+        channels: output channels by stage number.
+        rectified: whether each stage ends in a ReLU; EfficientNet's stages do not.
+
+    Raises:
+        ValueError: if the name is unknown.
     """
 
     def __init__(self, name: str, non_local: bool = False, non_local_channels: int = 0) -> None:
         super().__init__()
         if name not in BACKBONES:
             raise ValueError(f"no backbone {name!r}; choose one of {', '.join(BACKBONES)}")
-        network = _efficientnet_lite0() if name == "efficientnet_lite0" else _resnet(name)
+        network = _build_efficientnet_lite0() if name == "efficientnet_lite0" else _build_resnet(name)
         self._source, self._classifier = network.source, network.classifier
         self.rectified = network.rectified
         self.channels = dict(zip(STAGES, network.channels, strict=True))
@@ -122,12 +149,15 @@ class Backbone(nn.Module):
         # Both stems start equal, as they do from pretrained weights.
         self.infrared_stem = deepcopy(self.visible_stem)
         self.layer1, self.layer2, self.layer3, self.layer4 = network.layers
+        # Last stride 1, as usual in re-identification: twice the resolution for pooling parts. It changes no weights.
         for module in self.layer4.modules():
             if isinstance(module, nn.Conv2d):
                 module.stride = (1, 1)
-        theirs = {id(tensor): key for key, tensor in network.whole.state_dict(keep_vars=True).items()}
+        # For each of our keys, the key of the same tensor in the library's network. The infrared stem is a copy and
+        # takes the key of the visible stem. Non-local blocks come later, since pretrained weights have none.
+        names = {id(tensor): key for key, tensor in network.whole.state_dict(keep_vars=True).items()}
         own = self.state_dict(keep_vars=True)
-        self._origin = {key: theirs[id(own[key.replace("infrared_stem.", "visible_stem.", 1)])] for key in own}
+        self._pretrained_keys = {key: names[id(own[key.replace("infrared_stem.", "visible_stem.", 1)])] for key in own}
         self.non_local = nn.ModuleDict()
         for stage, count in NON_LOCAL_BLOCKS.items() if non_local else ():
             count = min(count, len(self._layer(stage)))
@@ -139,21 +169,29 @@ class Backbone(nn.Module):
         return getattr(self, f"layer{stage}")
 
     def stem(self, images: Tensor, infrared: Tensor) -> Tensor:
-        """Images (B, 3, H, W) through the stem of their modality, infrared (B,) bool: what stage 1 takes."""
+        """Return the input of stage 1: images (B, 3, H, W), each through the stem of its modality.
+
+        Args:
+            images: (B, 3, H, W), modalities in any order.
+            infrared: (B,) bool.
+        """
         if not self.training and (torch.jit.is_tracing() or torch.compiler.is_compiling()):
-            # A traced graph cannot split a batch by its content; both stems run and each image keeps its own.
+            # A traced graph cannot split a batch by the values in it. Run both stems on all images instead, and take
+            # for each image the output of its own stem.
             chosen = infrared.view(-1, 1, 1, 1)
             return torch.where(chosen, self.infrared_stem(images), self.visible_stem(images))
+        # Split the batch by modality, and put the results back into the order of the images.
         order = torch.cat([(~infrared).nonzero(), infrared.nonzero()]).squeeze(1)
         halves = [
             stem(images[chosen])
             for stem, chosen in ((self.visible_stem, ~infrared), (self.infrared_stem, infrared))
-            if bool(chosen.any())  # an absent modality must not touch its stem's running statistics
+            if bool(chosen.any())  # an empty batch would spoil the running statistics of the stem's batch norm
         ]
         return torch.cat(halves)[order.argsort()]
 
     def stage(self, number: int, x: Tensor) -> Tensor:
-        """Stage `number` (1 to 4): X_{s-1} -> X_s, with its non-local blocks if there are any."""
+        """Return X_s of X_{s-1}, both (B, C, H, W), for stage s = `number` (1 to 4), with its non-local blocks."""
+        # The non-local blocks follow the last residual blocks: `i` is negative before these, then their number.
         blocks = self._layer(number)
         name = f"layer{number}"
         extra: Any = self.non_local[name] if name in self.non_local else ()  # noqa: SIM401 (no `get` there)
@@ -164,20 +202,22 @@ class Backbone(nn.Module):
         return x
 
     def load(self, state: Mapping[str, Tensor]) -> None:
-        """Fill both stems and the shared layers from the state dict of torchvision's ResNet or of timm's
-        tf_efficientnet_lite0; its classifier is dropped.
+        """Copy pretrained weights into both stems and the shared stages.
 
-        Raises ValueError, before anything is changed, with the first key that is missing, of another shape or
-        unknown here.
+        Args:
+            state: state dict of torchvision's ResNet, or of timm's tf_efficientnet_lite0; its classifier is ignored.
+
+        Raises:
+            ValueError: if a key is missing, unknown or of another shape; nothing has been changed then.
         """
         advice = f"give the state dict of {self._source}"
         own = self.state_dict(keep_vars=True)
         wanted: dict[str, list[Tensor]] = {}
-        for key, origin in self._origin.items():
-            wanted.setdefault(origin, []).append(own[key])
+        for key, pretrained_key in self._pretrained_keys.items():
+            wanted.setdefault(pretrained_key, []).append(own[key])
         for key, targets in wanted.items():
             if key not in state:
-                # Weights saved before PyTorch 0.4 have no batch counter, and nothing depends on it.
+                # Files from before PyTorch 0.4 lack this counter; it is not used, since the norms have a momentum.
                 if key.endswith("num_batches_tracked"):
                     continue
                 raise ValueError(f"these weights lack {key!r}; {advice}")
@@ -188,7 +228,7 @@ class Backbone(nn.Module):
                 )
         for key in state:
             if key not in wanted and not key.startswith(self._classifier):
-                raise ValueError(f"weights {key!r} have no place here; {advice}")
+                raise ValueError(f"weights {key!r} are unknown to this backbone; {advice}")
         with torch.no_grad():
             for key, targets in wanted.items():
                 for target in targets if key in state else ():

@@ -1,4 +1,4 @@
-"""What to build and what to minimise: the options of the network and of its losses, checked without importing torch."""
+"""Options of the network and of its losses, validated without importing torch."""
 
 from dataclasses import dataclass, fields
 from typing import Literal, get_args
@@ -11,21 +11,32 @@ DivisionForm = Literal["attention", "features", "both", "mpanet"]
 IcmForm = Literal["icm", "hc", "hctri"]
 
 
-def _choose(what: str, given: str, choices: tuple[str, ...]) -> None:
+def _check_choice(what: str, given: str, choices: tuple[str, ...]) -> None:
     if given not in choices:
         raise ValueError(f"{what} = {given!r} is not known; choose one of {', '.join(choices)}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions:
-    """What a recipe chooses of the network; without `pam` and `spam` it is a baseline (GeM, BNNeck).
+    """Options of the network that a recipe sets. Without `pam` and `spam` the network is a baseline (GeM, BNNeck).
 
-    part_pooling: what SPAM pools under, its own parsing or a control without masks (`SPAM`).
-    pulled: let the losses that are not about P pull at it.
-    non_local, non_local_channels: AGW's blocks, and the channels in which they compare cells, 0 for half of theirs.
-    gem_learned: whether GeM's exponent is learned, from 3.
-    part_dim: channels of a part's feature.
-    tau: v_q reaches 1 if part q covers this share of the image; 0.01 is about what half a pair of feet covers.
+    Attributes:
+        backbone: name of the backbone, see `cscl.backbone`.
+        pam: whether a PAM follows each of stages 2, 3 and 4.
+        pam_gate: form of PAM, see `PAM`.
+        spam: whether SPAM computes part features.
+        part_pooling: the maps under which SPAM pools: its own parsing, or a control without masks, see `SPAM`.
+        pulled: whether all losses send gradients to the part attention P. If False, only the parsing loss and the
+            division loss do.
+        non_local: whether AGW's non-local blocks are added to stages 2 and 3.
+        non_local_channels: channels in which a non-local block compares cells; 0 for half of its input's channels.
+        gem_learned: whether GeM's exponent is learned; it starts at 3.
+        part_dim: channels of a part feature.
+        tau: share of the image, in (0, 1], from which on a part counts as fully visible (v_q = 1). Half a pair of feet
+            covers about 0.01.
+
+    Raises:
+        ValueError: if a value is unknown or out of range.
     """
 
     backbone: BackboneName = "resnet50"
@@ -41,9 +52,9 @@ class ModelOptions:
     tau: float = 0.01
 
     def __post_init__(self) -> None:
-        _choose("backbone", self.backbone, get_args(BackboneName))
-        _choose("pam_gate", self.pam_gate, get_args(PamGate))
-        _choose("part_pooling", self.part_pooling, get_args(PartPooling))
+        _check_choice("backbone", self.backbone, get_args(BackboneName))
+        _check_choice("pam_gate", self.pam_gate, get_args(PamGate))
+        _check_choice("part_pooling", self.part_pooling, get_args(PartPooling))
         if self.part_dim < 1:
             raise ValueError(f"part_dim = {self.part_dim}; give at least 1")
         if self.non_local_channels < 0:
@@ -54,11 +65,13 @@ class ModelOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig(ModelOptions):
-    """A network to build: what a recipe chooses, and what the data decides.
+    """All options of a network: those of the recipe, and those that follow from the training data.
 
-    identities: training identities, the classifiers' outputs. parts: Q, without background.
-    flipped: what a left-right flip does to the Q+1 classes: class c becomes flipped[c]; empty if no class
-        has a side. Used for the cached masks of the flipped image in `CSCL.embed`.
+    Attributes:
+        identities: number of training identities, which is the number of outputs of each classifier.
+        parts: Q, the number of parts, without background.
+        flipped: permutation of the Q+1 classes under a left-right flip: class c becomes class flipped[c]. Empty if no
+            class has a side. `CSCL.embed` applies it to the cached masks of the flipped image.
     """
 
     identities: int
@@ -79,11 +92,20 @@ class ModelConfig(ModelOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class LossConfig:
-    """Weights (0 leaves a term out) and forms of the terms of L.
+    """Weights and forms of the terms of the total loss L; a weight of 0 leaves its term out.
 
-    part_identity, part_triplet: weights of the mean over the parts beside 1 of the global feature, inside L_id and
-    L_tri. shown: of the visibility head's loss. balance: of L_par between the classes, see `losses.parsing`.
-    smoothing: of the identity labels. margin: of ICM and HcTri. triplet_margin: of the hard triplet alone.
+    Attributes:
+        identity, triplet, parsing, shown, division, icm: weights of L_id, L_tri, L_par, L_vis, L_div and L_icm in L.
+        part_identity, part_triplet: weights of the mean over the parts within L_id and L_tri, where the global feature
+            has weight 1.
+        balance: weighting of the classes in L_par, from 0 (per pixel) to 1 (per class), see `losses.parsing`.
+        smoothing: label smoothing of the identity classifiers, in [0, 1).
+        triplet_form: form of L_tri. triplet_margin: margin of its form `hard`.
+        division_form: form of L_div, see `losses.DIVISION_FORMS`.
+        icm_form: form of L_icm, see `icm.ICM_FORMS`. margin: margin of its forms `icm` and `hctri`.
+
+    Raises:
+        ValueError: if a value is unknown or out of range.
     """
 
     identity: float = 1.0
@@ -103,9 +125,9 @@ class LossConfig:
     margin: float = 0.3
 
     def __post_init__(self) -> None:
-        _choose("triplet_form", self.triplet_form, get_args(TripletForm))
-        _choose("division_form", self.division_form, get_args(DivisionForm))
-        _choose("icm_form", self.icm_form, get_args(IcmForm))
+        _check_choice("triplet_form", self.triplet_form, get_args(TripletForm))
+        _check_choice("division_form", self.division_form, get_args(DivisionForm))
+        _check_choice("icm_form", self.icm_form, get_args(IcmForm))
         for name in (f.name for f in fields(self) if not f.name.endswith("_form")):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} = {getattr(self, name)}; give a number of at least 0")

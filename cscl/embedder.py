@@ -1,4 +1,4 @@
-"""`from cscl import load`: the trained network of a run, from its model.safetensors alone, as an embedder of images."""
+"""Load the trained network of a run from its model.safetensors (`from cscl import load`) and embed images with it."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,18 +18,21 @@ from .model import CSCL
 from .spam import PartFeatures
 
 FORMAT_VERSION = 3
-"""Of model.safetensors."""
+"""Version of model.safetensors, written into its header."""
 MODALITIES = ("visible", "infrared")
-"""What `infrared` False and True mean, as the file says it."""
+"""Names of the modalities for `infrared` False and True, written into the header of model.safetensors."""
 
 Picture = Image.Image | NDArray[np.uint8]
 Images = Tensor | Picture | Iterable[Picture]
 
 
 class Embedder(nn.Module):
-    """A trained network and what its images must be; always in eval mode.
+    """A trained network with the preprocessing of its images; always in eval mode.
 
-    size: (height, width) of the network's input in pixels. mean, std: of each colour of images in [0, 1].
+    Args:
+        network: the trained network.
+        size: (height, width) of the network's input, in pixels.
+        mean, std: per colour channel, of pixels in [0, 1].
     """
 
     def __init__(self, network: CSCL, size: tuple[int, int], mean: Sequence[float], std: Sequence[float]) -> None:
@@ -39,17 +42,23 @@ class Embedder(nn.Module):
         self.eval()
 
     def train(self, mode: bool = True) -> "Embedder":
-        """Stays in eval mode: an embedding must not depend on the rest of its batch."""
+        """Return the embedder, still in eval mode: an embedding must not depend on the rest of its batch."""
         return super().train(False)
 
     @property
     def dim(self) -> int:
-        """D, the length of an embedding."""
+        """D, the number of values of an embedding."""
         return self.network.embedding_dim
 
     def forward(self, images: Tensor, infrared: Tensor, flip: bool = True) -> Tensor:
-        """Embeddings (B, D), float32, of length 1, of RGB images (B, 3, *size) uint8 and infrared (B,) bool."""
-        return self.network.embed(self._normalised(images), infrared, flip=flip)
+        """Return embeddings (B, D), float32, of length 1.
+
+        Args:
+            images: (B, 3, *size) uint8, RGB.
+            infrared: (B,) bool.
+            flip: whether to average the embeddings of an image and its mirror image.
+        """
+        return self.network.embed(self._normalise(images), infrared, flip=flip)
 
     def embed(
         self,
@@ -58,13 +67,18 @@ class Embedder(nn.Module):
         flip: bool = True,
         batch_size: int = 64,
     ) -> Tensor:
-        """Embeddings (N, D), float32 on the CPU, each of length 1: compare two by their inner product.
+        """Return embeddings (N, D), float32 on the CPU, of length 1; compare two by their inner product.
 
-        images: Pillow images of 8 bits or (H, W, 3) uint8 RGB arrays, of any sizes, one or many; or RGB
-            (N, 3, *size) uint8. `parsing.images.read_image` reads a file of any depth as training does.
-        infrared: of all images, or one value each; False is visible.
-        flip: average with the mirror image, as `cscl evaluate` does.
-        ValueError for images of another kind or a number of `infrared` that is not theirs.
+        Args:
+            images: one or several images of any size, as 8-bit Pillow images or uint8 arrays (H, W, 3) in RGB; or a
+                uint8 tensor (N, 3, *size) in RGB. `parsing.images.read_image` reads a file of any depth as training
+                does.
+            infrared: one value for all images, or one per image; False is visible.
+            flip: whether to average the embeddings of an image and its mirror image, as `cscl evaluate` does.
+            batch_size: number of images per batch.
+
+        Raises:
+            ValueError: if the images are of another kind, or the number of values in `infrared` is not that of images.
         """
         with torch.inference_mode():
             found = [self(*batch, flip).cpu() for batch in self._batches(images, infrared, batch_size)]
@@ -73,9 +87,9 @@ class Embedder(nn.Module):
     def attention(
         self, images: Images, infrared: bool | Sequence[bool] | Tensor, batch_size: int = 64
     ) -> Tensor | None:
-        """P (N, Q+1, h, w) on the CPU: where SPAM sees background and each part, adding up to 1 in every cell.
+        """Return SPAM's part attention P (N, Q+1, h, w) on the CPU; None for a network without SPAM.
 
-        Images as in `embed`; None for a network without SPAM.
+        P is a distribution over background (class 0) and parts in each cell. Arguments and errors as in `embed`.
         """
         if self.network.spam is None:
             return None
@@ -86,16 +100,29 @@ class Embedder(nn.Module):
         return torch.cat(found[1:] or found)
 
     def parts(self, images: Tensor, infrared: Tensor) -> PartFeatures:
-        """What SPAM finds in images (B, 3, *size) uint8, infrared (B,) bool; ValueError for a network without it."""
-        found = self.network(self._normalised(images), infrared).parts
+        """Return the part features of images.
+
+        Args:
+            images: (B, 3, *size) uint8, RGB.
+            infrared: (B,) bool.
+
+        Raises:
+            ValueError: if the network has no SPAM.
+        """
+        found = self.network(self._normalise(images), infrared).parts
         if found is None:
             raise ValueError("this network has no parts: it was trained without SPAM")
         return found
 
     def pixels(self, image: Picture) -> Tensor:
-        """One image as the network takes it: (3, *size) uint8 RGB, upright by its EXIF orientation, stretched."""
+        """Return one image as (3, *size) uint8 RGB, rotated by its EXIF orientation and resized without padding.
+
+        Raises:
+            ValueError: if it is no 8-bit Pillow image and no uint8 array (H, W, 3).
+        """
         if isinstance(image, Image.Image):
-            if image.mode.startswith(("I", "F")):  # Pillow clips at 255; training stretched, by a rule not in this file
+            # Pillow clips such values at 255, training stretches them (parsing.images): refuse rather than differ
+            if image.mode.startswith(("I", "F")):
                 raise ValueError(
                     f"an image has more than 8 bits (Pillow mode {image.mode}); read it as training does, with "
                     "parsing.images.read_image(path), or give 8 bits"
@@ -113,7 +140,7 @@ class Embedder(nn.Module):
     def _batches(
         self, images: Images, infrared: bool | Sequence[bool] | Tensor, batch_size: int
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Pixels (B, 3, *size) uint8 and infrared (B,) bool on the network's device."""
+        """Yield images (B, 3, *size) uint8 and infrared (B,) bool on the network's device."""
         if isinstance(images, Tensor):
             many: Sequence[Picture] | Tensor = images
             if images.ndim != 4 or images.dtype != torch.uint8 or tuple(images.shape[1:]) != (3, *self.size):
@@ -135,29 +162,38 @@ class Embedder(nn.Module):
             batch = some if isinstance(some, Tensor) else torch.stack([self.pixels(one) for one in some])
             yield batch.to(device), chosen[rows].to(device)
 
-    def _normalised(self, images: Tensor) -> Tensor:
+    def _normalise(self, images: Tensor) -> Tensor:
         mean, std = (torch.tensor(v, device=images.device).view(3, 1, 1) * 255 for v in (self.mean, self.std))
         return (images.float() - mean) / std
 
 
 def metadata(config: ModelConfig, size: tuple[int, int], mean: Sequence[float], std: Sequence[float]) -> dict[str, str]:
-    """Return what `load` needs beside the weights, for the header of model.safetensors; as in `Embedder`."""
+    """Return the header of model.safetensors: everything that `load` needs beside the weights.
+
+    Arguments as in `Embedder`.
+    """
     about = {
         "format": FORMAT_VERSION,
         "model": asdict(config),
         "input": {"size": size, "mean": mean, "std": std, "modalities": MODALITIES},
     }
-    # one key: safetensors writes several in any order, and the same run would not give the same bytes
+    # A single key: safetensors writes several in random order, and equal runs would give different bytes.
     return {"cscl": json.dumps(about)}
 
 
 def load(run: str | Path, device: str | torch.device = "cpu") -> Embedder:
-    """Return the embedder of a run's folder, or of its model.safetensors wherever that lies.
+    """Return the embedder of a finished run.
 
     >>> model = load("runs/sysu-cscl")  # doctest: +SKIP
     >>> features = model.embed([Image.open("0001.jpg")], infrared=True)  # doctest: +SKIP
 
-    FileNotFoundError if there is none; ValueError for a file that `cscl train` of this version did not write.
+    Args:
+        run: folder of the run, or its model.safetensors, which may have been moved.
+        device: device of the network.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is damaged, or was not written by `cscl train` of this version.
     """
     file = Path(run)
     if not file.is_file():
@@ -177,7 +213,9 @@ def load(run: str | Path, device: str | torch.device = "cpu") -> Embedder:
     if about.get("format") != FORMAT_VERSION:
         raise ValueError(f"{file} was not written by `cscl train` of this version")
     model, given = about["model"], about["input"]
-    with torch.random.fork_rng(devices=[]):  # a network starts from random weights
+    with torch.random.fork_rng(
+        devices=[]
+    ):  # building a network draws random weights; leave the caller's random state alone
         network = CSCL(ModelConfig(**model | {"flipped": tuple(model["flipped"])}))
     network.load_state_dict(state)
     height, width = given["size"]

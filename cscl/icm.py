@@ -1,4 +1,4 @@
-"""ICM, Identity-aware Center Mining (ICM of docs/method.md), and the published hetero-center losses."""
+"""ICM, Identity-aware Center Mining (ICM of docs/method.md), and two published hetero-center losses."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -11,9 +11,12 @@ from .losses import distances
 
 
 class Centers(NamedTuple):
-    """centers: (2, I, D), visible and infrared mean of each identity of the batch, 0 if it is not seen.
+    """Mean features of the I identities of a batch in each modality; index 0 is visible, 1 infrared.
 
-    seen: (2, I) bool; of: (B,) the row 0..I-1 of each image's identity.
+    Attributes:
+        centers: (2, I, D); 0 if the batch does not show the identity in this modality.
+        seen: (2, I) bool, whether it does.
+        of: (B,), index 0..I-1 of each image's identity.
     """
 
     centers: Tensor
@@ -22,9 +25,14 @@ class Centers(NamedTuple):
 
 
 def modality_centers(features: Tensor, identities: Tensor, infrared: Tensor, visible: Tensor | None = None) -> Centers:
-    """c_i^v and c_i^r of features (B, D), identities (B,), infrared (B,) bool.
+    """Return the centers c_i^v and c_i^r of a batch.
 
-    visible: (B,) in [0, 1], how far each image counts in its center; None for 1. A center of nothing is not seen.
+    Args:
+        features: (B, D).
+        identities: (B,).
+        infrared: (B,) bool.
+        visible: (B,) in [0, 1], weight of each image in its center; None for 1. A center whose weights are all 0 counts
+            as not seen.
     """
     rows, of = identities.unique(return_inverse=True)
     slot = of + len(rows) * infrared
@@ -39,12 +47,21 @@ def modality_centers(features: Tensor, identities: Tensor, infrared: Tensor, vis
 def identity_center_mining(
     features: Tensor, identities: Tensor, infrared: Tensor, margin: float = 0.3, visible: Tensor | None = None
 ) -> Tensor:
-    """L_icm = pull + mine + 0.5 hard, each a mean over the identities that are seen in both modalities.
+    """Return L_icm = pull + mine + 0.5 hard, each a mean over the identities i that the batch shows in both modalities.
 
-    pull: ||c_i^v - c_i^r||.
-    mine: relu(margin + ||c_i^v - c_i^r|| - the distance from either center of i to the nearest of another's).
-    hard: the largest distance of an image of i to i's center in the other modality, times what of the image is visible.
-    An identity in one modality alone only serves as another one; 0 where nobody is seen in both.
+        pull = ||c_i^v - c_i^r||
+        mine = relu(margin + ||c_i^v - c_i^r|| - smallest distance from c_i^v or c_i^r to a center of another identity)
+        hard = largest distance of an image of i, times its `visible`, to the center of i in the other modality
+
+    An identity that is shown in one modality only serves as another identity in `mine`. If none is shown in both, the
+    loss is 0.
+
+    Args:
+        features: (B, D).
+        identities: (B,).
+        infrared: (B,) bool.
+        margin: of `mine`.
+        visible: (B,) in [0, 1], see `modality_centers`.
     """
     centers, seen, of = modality_centers(features, identities, infrared, visible)
     both = seen.all(0)
@@ -61,7 +78,10 @@ def identity_center_mining(
 def hetero_center(
     features: Tensor, identities: Tensor, infrared: Tensor, margin: float = 0.3, visible: Tensor | None = None
 ) -> Tensor:
-    """HC (Zhu et al., Neurocomputing 2020): sum_i ||c_i^v - c_i^r||^2; it has no margin and ignores it."""
+    """Return the hetero-center loss (Zhu et al., Neurocomputing 2020), sum_i ||c_i^v - c_i^r||^2.
+
+    Arguments as in `identity_center_mining`; `margin` is ignored.
+    """
     centers, seen, _ = modality_centers(features, identities, infrared, visible)
     return (centers[0] - centers[1]).square().sum(1).masked_fill(~seen.all(0), 0).sum()
 
@@ -69,7 +89,11 @@ def hetero_center(
 def hetero_center_triplet(
     features: Tensor, identities: Tensor, infrared: Tensor, margin: float = 0.3, visible: Tensor | None = None
 ) -> Tensor:
-    """HcTri (Liu et al., TMM 2021): mean over centers of relu(margin + furthest same - nearest other)."""
+    """Return the hetero-center triplet loss (Liu et al., TMM 2021).
+
+    The mean over all centers of relu(margin + distance to the same identity's other center - distance to the nearest
+    center of another identity). Arguments as in `identity_center_mining`.
+    """
     centers, seen, _ = modality_centers(features, identities, infrared, visible)
     same = (centers[0] - centers[1]).norm(dim=1).masked_fill(~seen.all(0), 0)
     each = F.relu(margin + same - _nearest_other(centers, seen))
@@ -77,7 +101,7 @@ def hetero_center_triplet(
 
 
 def _nearest_other(centers: Tensor, seen: Tensor) -> Tensor:
-    """(2, I): distance of each center to the nearest one of another identity, inf if there is none."""
+    """Return (2, I), the distance of each center to the nearest center of another identity; inf if there is none."""
     count = seen.shape[1]
     identity = torch.arange(2 * count, device=seen.device) % count
     excluded = (identity[:, None] == identity[None]) | ~seen.flatten()
@@ -90,3 +114,4 @@ ICM_FORMS: dict[str, Callable[[Tensor, Tensor, Tensor, float, Tensor | None], Te
     "hc": hetero_center,
     "hctri": hetero_center_triplet,
 }
+"""The losses by the name that `LossConfig.icm_form` gives; all take the arguments of `identity_center_mining`."""

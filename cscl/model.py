@@ -1,4 +1,4 @@
-"""The CSCL network: backbone, PAM, SPAM, pooling and necks, and the embedding for retrieval (docs/method.md)."""
+"""The CSCL network (docs/method.md): backbone, PAM, SPAM, pooling and necks, and the embedding for retrieval."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,11 +20,14 @@ PAM_STAGES = (2, 3, 4)
 
 @dataclass(eq=False)  # not frozen: Lightning Fabric walks over outputs and refuses frozen ones
 class Output:
-    """What the network answers for B images.
+    """Output of the network for B images.
 
-    feature, necked: f_g before and after the BNNeck (B, C). logits: its identity logits (B, identities).
-    parts: what SPAM finds (the foreground's feature too), None without it.
-    pam_logits: the parsing logits (B, Q+1, H, W) of each PAM that has a parsing head, by stage.
+    Attributes:
+        feature: f_g (B, C), the global feature before its BNNeck.
+        necked: (B, C), the same after it.
+        logits: (B, identities), identity logits of f_g.
+        parts: output of SPAM; None without SPAM.
+        pam_logits: parsing logits (B, Q+1, H, W) by stage, of each PAM that has a parsing head.
     """
 
     feature: Tensor
@@ -35,17 +38,17 @@ class Output:
 
     @property
     def parsing_logits(self) -> list[Tensor]:
-        """The logits that the parsing loss supervises: every PAM's, then SPAM's."""
+        """The logits that the parsing loss supervises: those of every PAM, then those of SPAM."""
         own = None if self.parts is None else self.parts.logits
         return [*self.pam_logits.values(), *([] if own is None else [own])]
 
     def tensors(self) -> list[Tensor]:
-        """Everything here, in an order that `like` takes it back in."""
+        """Return all tensors of this output, in the order in which `like` takes them."""
         parts = [t for t in self.parts or () if t is not None]
         return [self.feature, self.necked, self.logits, *self.pam_logits.values(), *parts]
 
     def like(self, tensors: Sequence[Tensor]) -> "Output":
-        """Return the same with other tensors, such as those of several batches joined."""
+        """Return an output of the same structure with other tensors, such as several batches concatenated."""
         feature, necked, logits, *rest = tensors
         heads = dict(zip(self.pam_logits, rest, strict=False))
         parts = None
@@ -56,7 +59,7 @@ class Output:
 
     @property
     def embedding(self) -> Tensor:
-        """[f_g ; f_fg ; v_q f_q] after their necks, each L2-normalised before its v_q: (B, D), float32."""
+        """[f_g ; f_fg ; v_1 f_1 ; ... ; v_Q f_Q], (B, D) float32, of features after their necks, scaled to length 1."""
         pieces = [unit(self.necked)]
         if self.parts is not None:
             parts = self.parts.visibility[:, :, None] * unit(self.parts.necked)
@@ -70,7 +73,11 @@ def unit(x: Tensor) -> Tensor:
 
 
 class CSCL(nn.Module):
-    """Cross-modality Semantic Consistency Learning (Liu et al., TMM 2025), as docs/method.md builds it."""
+    """The network of Cross-modality Semantic Consistency Learning (Liu et al., TMM 2025), see docs/method.md.
+
+    Attributes:
+        embedding_dim: length of the embedding.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -94,11 +101,16 @@ class CSCL(nn.Module):
     def forward(
         self, images: Tensor, infrared: Tensor, masks: Tensor | None = None, alpha: Tensor | None = None
     ) -> Output:
-        """Images (B, 3, H, W) of either modality in any order; infrared (B,) bool says which.
+        """Return features, logits and part features of a batch.
 
-        masks: M (B, Q+1, h, w), a distribution over classes at each cell, of any size.
-        alpha: (B,) in [0, 1], how far M guides SPAM's pooling; None is 0, the network's own parsing.
-        Raises ValueError for shapes that do not fit.
+        Args:
+            images: (B, 3, H, W), normalised, of both modalities in any order.
+            infrared: (B,) bool.
+            masks: M (B, Q+1, h, w), a distribution over classes at each cell, on a grid of any size.
+            alpha: (B,) in [0, 1], weight of M against the network's own parsing in SPAM's pooling; None for 0.
+
+        Raises:
+            ValueError: if a shape or type does not fit.
         """
         self._check(images, infrared, masks, alpha)
         x = earlier = self.backbone.stem(images, infrared)
@@ -122,12 +134,17 @@ class CSCL(nn.Module):
         alpha: Tensor | None = None,
         flip: bool = True,
     ) -> Tensor:
-        """Return the embedding for retrieval, (B, `embedding_dim`), float32, of length 1; compare by cosine.
+        """Return embeddings (B, `embedding_dim`), float32, of length 1; two are compared by cosine.
 
-        With `flip` the mean over the image and its mirror image. Needs eval mode (ValueError).
+        Args:
+            images, infrared, masks, alpha: as in `forward`.
+            flip: whether to average the embeddings of an image and its mirror image.
+
+        Raises:
+            ValueError: if the network is in training mode.
         """
         if self.training:
-            raise ValueError("embed in training mode would depend on the rest of the batch; call eval() first")
+            raise ValueError("in training mode an embedding depends on the rest of its batch; call eval() first")
         embedding = self(images, infrared, masks, alpha).embedding
         if flip:
             mirrored = None if masks is None else self.flip_masks(masks)
@@ -135,23 +152,23 @@ class CSCL(nn.Module):
         return unit(embedding)
 
     def flip_masks(self, masks: Tensor) -> Tensor:
-        """Masks (B, Q+1, h, w) of the mirror image, with the classes that have a side swapped."""
+        """Return the masks (B, Q+1, h, w) of the mirror images, with left and right classes swapped."""
         return (masks[:, list(self.config.flipped)] if self.config.flipped else masks).flip(3)
 
     @torch.no_grad()
     def bound_scalars(self) -> None:
-        """Put each PAM's g and GeM's exponent back into their bounds; to be called after every step of training."""
+        """Clamp g of each PAM and the exponent of GeM to their bounds; call it after every optimiser step."""
         for module in self.pam.values():
             cast(PAM, module).g.clamp_(*G_BOUNDS)
         self.pool.p.clamp_(*GEM_BOUNDS)
 
     def scalars(self) -> dict[str, float]:
-        """What steers the network: `g2`, `g3`, `g4` of the stages' PAMs, as far as they are there, and GeM's `p`."""
+        """Return the scalar parameters for logging: `g2`, `g3`, `g4` of the PAMs that exist, and `p` of GeM."""
         gates = {f"g{name[-1]}": cast(PAM, module).g.item() for name, module in self.pam.items()}
         return {**gates, "p": self.pool.p.item()}
 
     def load_backbone(self, state: Mapping[str, Tensor]) -> None:
-        """See `Backbone.load`."""
+        """Copy pretrained weights into the backbone, see `Backbone.load`."""
         self.backbone.load(state)
 
     def _check(self, images: Tensor, infrared: Tensor, masks: Tensor | None, alpha: Tensor | None) -> None:

@@ -6,16 +6,22 @@ from torch import Tensor, nn
 
 
 class Necked(NamedTuple):
-    """feature: (B, D) after the neck, used for retrieval; logits: (B, identities)."""
+    """Output of a BNNeck.
+
+    Attributes:
+        feature: (B, D), after the batch norm; used for retrieval.
+        logits: (B, identities) of the classifier.
+    """
 
     feature: Tensor
     logits: Tensor
 
 
 class BNNeck(nn.Module):
-    """Metric losses see the feature before the neck, classifier and retrieval after it (Luo et al., 2019).
+    """Batch norm and identity classifier (Luo et al., CVPR Workshops 2019): feature (B, D) -> `Necked`.
 
-    (B, D) -> Necked. The norm's shift stays 0 and the classifier has no bias, so that both share the origin.
+    Metric losses take the feature before the norm; the classifier and retrieval take the feature after it. The norm has
+    no shift and the classifier no bias, so that distances and angles are measured from the same origin.
     """
 
     def __init__(self, dim: int, identities: int) -> None:

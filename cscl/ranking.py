@@ -1,4 +1,4 @@
-"""CMC, mAP and mINP of a distance matrix; what each data set counts is in docs/protocols.md."""
+"""CMC, mAP and mINP of a distance matrix; docs/protocols.md says which images each data set counts."""
 
 from dataclasses import dataclass
 
@@ -12,18 +12,19 @@ Booleans = NDArray[np.bool_]
 Array = ArrayLike | torch.Tensor
 
 _BLOCK = 1 << 20
-"""Distances ranked at once: bounds the memory of a trial and suits the processor's cache."""
+"""Number of distances that are ranked at once. It bounds the memory; larger blocks leave the processor's cache."""
 
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """Scores of one trial, each in [0, 1], averaged over the queries with a match in their gallery.
+    """Scores of one trial, each in [0, 1], averaged over the queries that have a match in their gallery.
 
-    cmc: (K,) cmc[k-1] is Rank-k; K counts the gallery's identities (deduplicated) or images.
-    valid, left_out: queries with and without a match in their gallery.
-    average_precision, inverse_negative_penalty: (Nq,) per query, NaN if it was left out.
-    first_hit: (Nq,) rank of the first match from 1, as the CMC counts it; 0 if the query was left out.
-    Without a valid query, `cmc`, `mAP` and `mINP` are NaN.
+    Attributes:
+        cmc: (K,), cmc[k-1] is Rank-k. K is the number of identities (deduplicated) or images of the gallery.
+        mAP, mINP: means over the queries. Like `cmc` they are NaN if no query has a match.
+        valid, left_out: number of queries with and without a match.
+        average_precision, inverse_negative_penalty: (Nq,), per query; NaN without a match.
+        first_hit: (Nq,), rank of the first match, from 1, as the CMC counts it; 0 without a match.
     """
 
     cmc: Floats
@@ -36,7 +37,11 @@ class Scores:
     first_hit: Integers
 
     def rank(self, k: int) -> float:
-        """Rank-k; past the end of a short gallery it is the last value of the CMC. ValueError below 1."""
+        """Return Rank-k; beyond the end of a short gallery the last value of the CMC.
+
+        Raises:
+            ValueError: if k is below 1.
+        """
         if k < 1:
             raise ValueError(f"ranks count from 1, got {k}")
         return float(self.cmc[min(k, len(self.cmc)) - 1])
@@ -44,7 +49,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Chance:
-    """What a ranking at random is expected to score, each in [0, 1]; NaN without a valid query."""
+    """Expected scores of a random ranking, each in [0, 1]; NaN if no query has a match."""
 
     rank1: float
     mAP: float  # noqa: N815 - the field's name
@@ -59,20 +64,22 @@ def rank(
     *,
     deduplicated: bool = True,
 ) -> Scores:
-    """Rank every query's gallery and score it.
+    """Rank the gallery of every query and return the scores.
 
-    distances: (Nq, Ng), smaller is closer; equal ones keep the order of the gallery.
-    query_ids, gallery_ids: (Nq), (Ng) integers; a negative one is an unknown person, who matches nobody.
-    skip: (Nq, Ng) true where a query does not see a gallery image.
-    deduplicated: count each gallery identity once in the CMC, at its first image (SYSU-MM01, LLCM), or count
-        images (RegDB). mAP and mINP are on the full ranking in both.
-    Both public evaluators of SYSU-MM01, its authors' and AGW's, are `deduplicated`; their galleries differ.
-    ValueError for shapes that do not fit, an empty gallery, no query, distances that are NaN.
+    Args:
+        distances: (Nq, Ng), smaller is closer; equal distances keep the order of the gallery.
+        query_ids, gallery_ids: (Nq,) and (Ng,) integers. A negative number is an unknown person, who matches nobody.
+        skip: (Nq, Ng) bool, gallery images that a query does not see; None for none.
+        deduplicated: whether the CMC counts each gallery identity once, at its first image (SYSU-MM01 and LLCM, in both
+            public evaluators of SYSU-MM01), or counts images (RegDB). mAP and mINP always use the full ranking.
+
+    Raises:
+        ValueError: if shapes do not fit, query or gallery is empty, or a distance is NaN.
     """
-    distances = _array(distances)
+    distances = _to_numpy(distances)
     if distances.ndim != 2 or 0 in distances.shape or distances.dtype.kind not in "fiu":
         raise ValueError(f"distances must be numbers (Nq, Ng), neither 0; got {distances.dtype} {distances.shape}")
-    query, gallery, skipped = _checked(query_ids, gallery_ids, skip, distances.shape)
+    query, gallery, skipped = _check_arguments(query_ids, gallery_ids, skip, distances.shape)
     by_identity = np.argsort(gallery, kind="stable")
     identities, starts = np.unique(gallery[by_identity], return_index=True)
 
@@ -87,22 +94,26 @@ def rank(
         if skipped is not None:
             seen = ~np.take_along_axis(skipped[rows], order, axis=1)
             match &= seen
-        # Matches are few: everything below is on their list, query by query and nearest first.
+        # From here on work on the list of matches, ordered by query, then by distance: it is far shorter than `order`.
         row, column = np.nonzero(match)
         if not len(row):
             continue
+        # rank of each match, from 1, among the images that its query sees
         place = column + 1 if skipped is None else np.cumsum(seen, axis=1)[row, column]
+        # queries with a match, where the matches of each start in the list, and how many they are
         valid, first, total = np.unique(row, return_index=True, return_counts=True)
+        # number of each match among those of its query, from 1
         hits = np.arange(len(row)) - np.repeat(first, total) + 1
         precision[start + valid] = np.add.reduceat(hits / place, first) / total
         penalty[start + valid] = total / place[first + total - 1]
         if not deduplicated:
             first_hit[start + valid] = place[first]
             continue
+        # Deduplicated: the rank of the first match is the number of identities whose nearest image is not further away.
         position = np.empty_like(order)
         np.put_along_axis(position, order, np.arange(n_gallery)[None], axis=1)
         if skipped is not None:
-            position[skipped[rows]] = n_gallery
+            position[skipped[rows]] = n_gallery  # behind all others
         nearest = np.minimum.reduceat(position[:, by_identity], starts, axis=1)
         first_hit[start + valid] = (nearest[valid] <= column[first, None]).sum(axis=1)
 
@@ -128,30 +139,31 @@ def chance(
     gallery_ids: Array,
     skip: Array | None = None,
 ) -> Chance:
-    """Expected scores of a ranking at random, exactly, not by trying; arguments and errors as in `rank`.
+    """Return the expected scores of a random ranking, in closed form. Arguments and errors as in `rank`.
 
-    For R matches among N images: Rank-1 is R/N; AP is (H_N + (R-1)/(N-1) (N-H_N)) / N, H_N a harmonic
-    number; INP is the mean of R/l over the place l of the last match, of probability C(l-1,R-1) / C(N,R).
+    For R matches among N images, the expected Rank-1 is R/N. The expected AP is (H_N + (R-1)/(N-1) (N-H_N)) / N, with
+    the harmonic number H_N. The expected INP is the mean of R/l over the rank l of the last match, which has the
+    probability C(l-1, R-1) / C(N, R).
     """
-    shape = (len(_array(query_ids)), len(_array(gallery_ids)))
-    query, gallery, skipped = _checked(query_ids, gallery_ids, skip, shape)
+    shape = (len(_to_numpy(query_ids)), len(_to_numpy(gallery_ids)))
+    query, gallery, skipped = _check_arguments(query_ids, gallery_ids, skip, shape)
     match = query[:, None] == gallery[None]
     seen = np.full(shape, True) if skipped is None else ~skipped
-    # Many queries share the same two counts, so each pair of counts is worked out once.
+    # The expectation depends on R and N only, and many queries share them: compute it once per pair.
     counts, times = np.unique(np.stack([(match & seen).sum(1), seen.sum(1)], axis=1), axis=0, return_counts=True)
     counts, times = counts[counts[:, 0] > 0], times[counts[:, 0] > 0]
     if not len(counts):
         return Chance(np.nan, np.nan, np.nan)
-    each = np.array([_expected(int(matches), int(images)) for matches, images in counts])
+    each = np.array([_expected_scores(int(matches), int(images)) for matches, images in counts])
     return Chance(*(float(value) for value in np.average(each, axis=0, weights=times)))
 
 
-def _expected(matches: int, images: int) -> tuple[float, float, float]:
-    """Expected (Rank-1, AP, INP) of `matches` right images among `images` in random order."""
+def _expected_scores(matches: int, images: int) -> tuple[float, float, float]:
+    """Return expected (Rank-1, AP, INP) of R = `matches` among N = `images` in random order, see `chance`."""
     harmonic = float((1 / np.arange(1, images + 1)).sum())
     spread = (matches - 1) / (images - 1) if images > 1 else 0.0
     place = np.arange(images, matches - 1, -1)
-    # P(l) falls from l = N down by P(l-1) / P(l) = (l - R) / (l - 1), which needs no large binomials.
+    # From P(N) = R/N downwards by P(l-1) / P(l) = (l-R) / (l-1), since the binomials would overflow.
     ratios = (place[:-1] - matches) / np.maximum(place[:-1] - 1, 1)
     probability = matches / images * np.concatenate([[1.0], np.cumprod(ratios)])
     return (
@@ -162,33 +174,42 @@ def _expected(matches: int, images: int) -> tuple[float, float, float]:
 
 
 def stable_order(distances: NDArray) -> NDArray[np.int64]:
-    """Return the ranking (Nq, Ng) of distances (Nq, Ng): columns by distance, equal ones in their own order.
+    """Return the ranking (Nq, Ng) of distances (Nq, Ng): column numbers by distance, equal distances in column order.
 
-    The one rule of order of the project. ValueError if a distance is NaN.
+    Every ranking of the project uses this function, so that ties are treated alike everywhere.
 
-    numpy's stable sort is several times slower than its default: only rows that hold a tie are sorted by it.
+    Raises:
+        ValueError: if a distance is NaN.
     """
     order = np.argsort(distances, axis=1)
     ordered = np.take_along_axis(distances, order, axis=1)
     if np.isnan(ordered[:, -1]).any():  # NaN sorts last
         raise ValueError("distances hold NaN; check the features for NaN and for vectors of length 0")
+    # numpy's stable sort is several times slower than its default: use it only for rows with a tie.
     tied = np.flatnonzero((ordered[:, 1:] == ordered[:, :-1]).any(axis=1))
     order[tied] = np.argsort(distances[tied], axis=1, kind="stable")
     return order
 
 
-def _checked(
+def _check_arguments(
     query_ids: Array,
     gallery_ids: Array,
     skip: Array | None,
     shape: tuple[int, ...],
 ) -> tuple[Integers, Integers, Booleans | None]:
-    """Identities, the unknown ones made unlike all others, and what is skipped; ValueError if unfit."""
-    query, gallery = _array(query_ids), _array(gallery_ids)
+    """Return query and gallery identities and `skip` as arrays.
+
+    Unknown identities get negative numbers that no image of the other side has, so that they match nobody; those of the
+    gallery are all different.
+
+    Raises:
+        ValueError: if a shape or type does not fit.
+    """
+    query, gallery = _to_numpy(query_ids), _to_numpy(gallery_ids)
     for name, ids, length in (("query_ids", query, shape[0]), ("gallery_ids", gallery, shape[1])):
         if ids.shape != (length,) or not length or ids.dtype.kind not in "iu":
             raise ValueError(f"{name} must be {length} integers, at least 1; got {ids.dtype} {ids.shape}")
-    skipped = None if skip is None else _array(skip)
+    skipped = None if skip is None else _to_numpy(skip)
     if skipped is not None and (skipped.shape != shape or skipped.dtype != np.bool_):
         raise ValueError(f"skip must be boolean of shape {shape}; got {skipped.dtype} {skipped.shape}")
     query, gallery = query.astype(np.int64), gallery.astype(np.int64)
@@ -196,6 +217,6 @@ def _checked(
     return np.where(query < 0, -1 - len(gallery), query), gallery, skipped
 
 
-def _array(values: Array) -> NDArray:
+def _to_numpy(values: Array) -> NDArray:
     """Return the values as a numpy array; a tensor may be on any device."""
     return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)

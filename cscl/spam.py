@@ -12,20 +12,25 @@ from .neck import BNNeck
 from .pooling import normalised_weights, resize_distribution, weighted_sum
 
 IGNORED = 255
-"""The part label of a pixel that says nothing."""
-"""The label of pixels that no class claims."""
+"""Part label of pixels that no loss and no average counts."""
 PART_POOLINGS: tuple[str, ...] = get_args(PartPooling)
 
 
 class PartFeatures(NamedTuple):
-    """What SPAM finds.
+    """Output of SPAM for B images.
 
-    logits: (B, Q+1, H, W), before the softmax, None where parts are not parsed; attention: P, their softmax.
-    foreground: f_fg (B, C); pooled: f_q (B, Q, C); projected: f_q after its linear layer (B, Q, D).
-    foreground_necked, necked, foreground_logits, part_logits: after the BNNeck and its classifier, (B, C),
-    (B, Q, D), (B, identities), (B, Q, identities).
-    visibility: v_q (B, Q) in [0, 1], without gradient; shown: the logits (B, Q) of the head that tells it, None if
-    parts are not parsed.
+    Attributes:
+        logits: (B, Q+1, H, W), parsing logits; None for the controls, which do not parse.
+        attention: P (B, Q+1, H, W), the softmax of the logits.
+        foreground: f_fg (B, C).
+        pooled: f_q (B, Q, C).
+        projected: (B, Q, D), f_q after the linear layer of its part.
+        foreground_necked: (B, C), f_fg after its BNNeck.
+        necked: (B, Q, D), the projected features after their BNNecks.
+        foreground_logits: (B, identities).
+        part_logits: (B, Q, identities).
+        visibility: v_q (B, Q) in [0, 1], without gradient.
+        shown: (B, Q), logits of the visibility head, whose sigmoid is s_q; None for the controls.
     """
 
     logits: Tensor | None
@@ -42,12 +47,22 @@ class PartFeatures(NamedTuple):
 
 
 class SPAM(nn.Module):
-    """Q aligned part features and the foreground's, pooled from F = X_4 (B, C_4, H, W) under P, parsed from [X_3 ; F].
+    """Pool Q part features and a foreground feature from F = X_4 under the part attention P.
 
-    channels: (C_3, C_4); X_3 and F have one grid. tau: the share of the map (in (0, 1]) that a part must cover to be
-    fully visible. pulled: let the other losses than the parsing and the division loss pull at P.
-    pooling: `parsing`, or a control that needs no masks: `stripes`, Q bands of one height as in PCB (Sun et al.,
-    ECCV 2018), or `global`, the whole map for every part: Q heads of the same size without parts.
+    P is the softmax of a 1x1 convolution of [X_3 ; F].
+
+    Args:
+        channels: (C_3, C_4), channels of X_3 and F.
+        parts: Q.
+        identities: number of training identities.
+        part_dim: D, channels of a part feature.
+        tau: share of the image, in (0, 1], from which on a part counts as fully visible.
+        pulled: whether all losses send gradients to P, or only the parsing and the division loss.
+        pooling: `parsing` for P, or a control that needs no masks: `stripes`, Q bands of equal height as in PCB (Sun et
+            al., ECCV 2018), or `global`, the whole map for each part.
+
+    Raises:
+        ValueError: if the pooling is unknown.
     """
 
     def __init__(
@@ -75,37 +90,45 @@ class SPAM(nn.Module):
     def forward(
         self, earlier: Tensor, features: Tensor, masks: Tensor | None = None, alpha: Tensor | None = None
     ) -> PartFeatures:
-        """Pool F under w = (1-alpha) P / |P| + alpha M / |M|, part by part: at alpha = 1 whatever P is.
+        """Return the features pooled under w_q = (1-alpha) P_q / |P_q| + alpha M_q / |M_q|.
 
-        earlier: X_3 (B, C_3, H, W), features: F (B, C_4, H, W).
-        masks: M (B, Q+1, h, w), a distribution over classes at each cell, of any size. Where it does not show a part,
-        that is pooled under P and its visibility is the share of P in w.
-        alpha: (B,) in [0, 1]; None pools under the network's own parsing.
+        Args:
+            earlier: X_3 (B, C_3, H, W).
+            features: F (B, C_4, H, W).
+            masks: M (B, Q+1, h, w), a distribution over classes at each cell, on a grid of any size. A part that a mask
+                does not show is pooled under P, with visibility (1-alpha) s_q.
+            alpha: (B,) in [0, 1], weight of the mask of each image; None for 0.
+
+        Raises:
+            ValueError: if alpha is given without masks.
         """
         size = (features.shape[2], features.shape[3])
         if self.pooling == "parsing":
             normed = self.norm(torch.cat([earlier, features], 1))
             logits = self.head(normed)
             attention = logits.float().softmax(1)
-            weights = normalised_weights(_foreground_first(attention if self.pulled else attention.detach()))
-            own = attention[:, 1:].detach()
-            described = [
-                weighted_sum(normed, normalised_weights(own)),
-                own.mean((2, 3))[:, :, None],
-                own.amax((2, 3))[:, :, None],
+            weights = normalised_weights(_replace_background(attention if self.pulled else attention.detach()))
+            # s_q: the visibility of a part, from its mean feature, its area and its largest probability. The area alone
+            # does not do: P never reaches 0, and puts feet at the bottom of images that show none.
+            maps = attention[:, 1:].detach()
+            descriptor = [
+                weighted_sum(normed, normalised_weights(maps)),
+                maps.mean((2, 3))[:, :, None],
+                maps.amax((2, 3))[:, :, None],
             ]
-            shown = self.shown(torch.cat(described, 2))
+            shown = self.shown(torch.cat(descriptor, 2))
             visibility = shown.detach().sigmoid()
         else:
             logits = shown = None
-            attention = self._fixed(features)
-            weights = normalised_weights(_foreground_first(attention))
+            attention = self._control_attention(features)
+            weights = normalised_weights(_replace_background(attention))
             visibility = attention.new_ones(len(features), self.parts)
         if alpha is not None and self.pooling == "parsing":
             if masks is None:
                 raise ValueError("alpha is given without masks; give the cached masks it guides with, or alpha=None")
-            given = _foreground_first(resize_distribution(masks, size))
+            given = _replace_background(resize_distribution(masks, size))
             a = alpha.float().view(-1, 1, 1, 1)
+            # Mix normalised weights, not maps: at alpha = 0.5 the mask has half of the weight of a small part too.
             there = given.sum((2, 3), keepdim=True) > 0
             weights = torch.where(there, (1 - a) * weights + a * normalised_weights(given), weights)
             seen = (given[:, 1:].mean((2, 3)) / self.tau).clamp(max=1)
@@ -129,27 +152,30 @@ class SPAM(nn.Module):
             shown=shown,
         )
 
-    def _fixed(self, features: Tensor) -> Tensor:
-        """Return the attention (B, Q+1, H, W) of a control, no background: bands from the top, or 1/Q everywhere."""
+    def _control_attention(self, features: Tensor) -> Tensor:
+        """Return the fixed attention (B, Q+1, H, W) of a control: bands from top to bottom, or 1/Q everywhere.
+
+        The background (class 0) is 0.
+        """
         height, width = features.shape[2:]
         if self.pooling == "global":
             bands = torch.full((self.parts, height), 1 / self.parts, device=features.device)
         else:
             edges = torch.arange(self.parts + 1, device=features.device) * (height / self.parts)
             rows = torch.arange(height, device=features.device)
-            # the share of each row that lies in each band
+            # The height need not be a multiple of Q: a row may lie in two bands, and each gets its share of it.
             bands = (torch.minimum(edges[1:, None], rows + 1) - torch.maximum(edges[:-1, None], rows)).clamp(min=0)
         bands = torch.cat([torch.zeros_like(bands[:1]), bands])
         return bands[None, :, :, None].expand(len(features), -1, -1, width)
 
 
-def _foreground_first(distribution: Tensor) -> Tensor:
-    """(B, Q+1, H, W) with the foreground, 1 - background, in the background's place."""
+def _replace_background(distribution: Tensor) -> Tensor:
+    """Return a distribution (B, Q+1, H, W) with the background, class 0, replaced by the foreground, 1 - background."""
     return torch.cat([1 - distribution[:, :1], distribution[:, 1:]], 1)
 
 
 class PartLogits(nn.Module):
-    """One linear logit a part: features (B, Q, C) -> (B, Q), float32."""
+    """One linear layer with one output per part: features (B, Q, C) -> logits (B, Q), float32."""
 
     def __init__(self, channels: int, parts: int) -> None:
         super().__init__()
@@ -161,9 +187,13 @@ class PartLogits(nn.Module):
 
 
 def alpha_schedule(progress: float, guided: float) -> float:
-    """alpha(t), how far the cached masks guide: linear from 1 at the start to 0 where `guided` is reached.
+    """Return alpha(t), the weight of the cached masks in SPAM's pooling.
 
-    progress, guided: shares of training, in [0, 1].
+    It falls linearly from 1 at the start of training to 0 at `guided`, and stays 0.
+
+    Args:
+        progress: share of training that is done, in [0, 1].
+        guided: share of training over which the masks guide the pooling, in [0, 1].
 
     >>> alpha_schedule(0.0, 0.5), alpha_schedule(0.125, 0.5), alpha_schedule(0.75, 0.5), alpha_schedule(0.0, 0.0)
     (1.0, 0.75, 0.0, 0.0)
@@ -172,12 +202,17 @@ def alpha_schedule(progress: float, guided: float) -> float:
 
 
 def mask_distribution(part_labels: Tensor, parts: int, size: tuple[int, int] | None = None) -> Tensor:
-    """Return M: part labels (B, h, w), 0..parts or 255, resized by area to a distribution (B, parts+1, *size).
+    """Return M (B, Q+1, *size), float32: the share of each class in each cell of a grid.
 
-    size: None for the grid that the network pools on if the labels have the size of its input.
+    Ignored pixels count for no class. A cell that has no other pixels is background, so that nothing is pooled there.
 
-    Ignored pixels count for no class: a cell is the distribution of its labelled pixels, one without any is
-    background, so that nothing is pooled there.
+    Args:
+        part_labels: (B, h, w), integers 0..Q or 255 (ignored).
+        parts: Q.
+        size: (H, W) of the grid. None for the grid on which the network pools, if the labels have its input's size.
+
+    Raises:
+        ValueError: if the labels are not integers (B, h, w), or hold another number.
     """
     if part_labels.ndim != 3 or part_labels.is_floating_point():
         raise ValueError(f"part labels are {part_labels.dtype}, {tuple(part_labels.shape)}; give integers (B, h, w)")

@@ -11,7 +11,12 @@ from .model import Output, unit
 
 
 class TotalLoss:
-    """L and its terms, in float32 also under autocast. tau: of `ModelConfig`."""
+    """Compute L and its terms, in float32 even under autocast.
+
+    Args:
+        config: weights and forms of the terms.
+        tau: as in `ModelOptions`.
+    """
 
     def __init__(self, config: LossConfig, tau: float = 0.01) -> None:
         self.config, self.tau = config, tau
@@ -24,11 +29,16 @@ class TotalLoss:
         part_labels: Tensor | None = None,
         confidence: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """`total` and, before their weights and 0 where left out, id, triplet, parsing, shown, division and icm.
+        """Return the scalars `total` (L), `id`, `triplet`, `parsing`, `shown`, `division` and `icm`.
 
-        identities: (B,) long, 0..identities-1; infrared: (B,) bool.
-        part_labels: (B, h, w), 0..Q or 255 (ignored), at a quarter of the input or finer; None without masks.
-        confidence: c (B,) in [0, 1], None for 1.
+        The terms are not yet multiplied by their weights; a term that is left out is 0.
+
+        Args:
+            output: of the network, for B images.
+            identities: (B,) long, from 0.
+            infrared: (B,) bool.
+            part_labels: (B, h, w), 0..Q or 255 (ignored), at a quarter of the input or finer; None without masks.
+            confidence: c (B,) in [0, 1], None for 1.
         """
         c, zero = self.config, output.logits.new_zeros((), dtype=torch.float32)
         weights = {
@@ -48,7 +58,8 @@ class TotalLoss:
             heads = output.parsing_logits if c.parsing and part_labels is not None else []
             if heads and part_labels is not None:
                 each = [parsing(logits.float(), part_labels, confidence, c.balance) for logits in heads]
-                terms["parsing"] = torch.stack(each).sum()  # a mean would leave SPAM's head a quarter of the weight
+                # a sum, since with a mean the weight of a head would depend on the number of heads
+                terms["parsing"] = torch.stack(each).sum()
             shown = None if output.parts is None else output.parts.shown
             if c.shown and shown is not None and part_labels is not None:
                 terms["shown"] = part_visibility(shown.float(), part_labels, confidence, self.tau)
@@ -61,7 +72,7 @@ class TotalLoss:
         return {"total": total, **terms}
 
     def _identity(self, output: Output, identities: Tensor) -> Tensor:
-        """L_id: cross-entropy of the global and the foreground classifier and, weighted, the visible parts' mean."""
+        """Return L_id of the global, the foreground and, with their own weight, the part classifiers."""
         smoothing = self.config.smoothing
         loss = F.cross_entropy(output.logits.float(), identities, label_smoothing=smoothing)
         if (parts := output.parts) is not None:
@@ -71,7 +82,7 @@ class TotalLoss:
         return loss
 
     def _triplet(self, output: Output, identities: Tensor) -> Tensor:
-        """L_tri of f_g and, weighted, the mean of the parts', each among the images that show it."""
+        """Return L_tri of f_g plus the weighted mean of the parts' L_tri, each over the images that show the part."""
         loss = self._one_triplet(output.feature.float(), identities)
         if (parts := output.parts) is not None and self.config.part_triplet:
             seen = (parts.visibility >= 0.5).unbind(1)
@@ -86,9 +97,10 @@ class TotalLoss:
         return hard_triplet(feature, identities, seen, self.config.triplet_margin)
 
     def _icm(self, output: Output, identities: Tensor, infrared: Tensor) -> Tensor:
-        """L_icm of f_g and the mean of the parts', in which an image counts by what it shows of the part.
+        """Return L_icm of f_g plus the mean of the parts' L_icm, in which images are weighted by the part's visibility.
 
-        Of features of length 1: their own lengths, 60 and more at first, would drown the margin and all other terms.
+        Features are scaled to length 1: at first they are 60 and more long, so that the margin would mean nothing and
+        L_icm would outweigh all other terms.
         """
         icm, margin = ICM_FORMS[self.config.icm_form], self.config.margin
         loss = icm(unit(output.feature), identities, infrared, margin, None)

@@ -1,4 +1,4 @@
-"""Reading one image file, whatever camera or editor wrote it: the only code that turns files into pixels."""
+"""Read image files of any camera or editor; all pixels of the project come from this module."""
 
 import warnings
 from collections.abc import Iterator
@@ -14,13 +14,13 @@ from .errors import CsclError
 from .resize import MOST_PIXELS
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of red, green and blue, in [0, 1]: the input of most networks that were trained on photographs."""
+"""Mean and standard deviation of red, green and blue, in [0, 1], over ImageNet: the normalisation of most networks."""
 NO_PICTURES = ("MPEG", "EPS")
-"""Formats that Pillow lists but does not decode by itself."""
+"""Formats that Pillow lists, but decodes only with another program."""
 PERCENTILES = (0.5, 99.5)
-"""Of an image of more than 8 bits: these values become 0 and 255. A few hot or dead pixels do not set the range."""
+"""Percentiles of an image of more than 8 bits that become 0 and 255, so that a few bad pixels do not set the range."""
 STRETCH = f"stretched per image from percentile {PERCENTILES[0]} to {PERCENTILES[1]}, integers of 0 to 255 kept"
-"""The rule for images of more than 8 bits, as a cache of such images states it."""
+"""The rule for images of more than 8 bits, as it is written into a cache of such images."""
 TURNS = {
     1: None,
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -31,18 +31,18 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""The transposition that makes an image upright, by its EXIF orientation."""
+"""The transposition that makes an image upright, by EXIF orientation."""
 MIRRORED = frozenset({2, 4, 5, 7})
-"""The orientations that swap left and right."""
+"""EXIF orientations that swap left and right."""
 
 
 class UnreadableImageError(CsclError):
-    """Raised for a file that is no image, is truncated, or is too large to be an image of a person."""
+    """Raised for a file that is no image, is damaged, or is too large."""
 
 
 @cache
 def image_suffixes() -> frozenset[str]:
-    """Return the endings, in lower case with their dot, of the formats that Pillow decodes here, without stubs.
+    """Return the endings, in lower case with their dot, of the formats that Pillow decodes on this machine.
 
     >>> ".tif" in image_suffixes(), ".h5" in image_suffixes()
     (True, False)
@@ -58,14 +58,14 @@ def image_suffixes() -> frozenset[str]:
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """Return the image (H, W, 3) uint8 in RGB, upright by its EXIF orientation.
+    """Return an image (H, W, 3), uint8 RGB, rotated by its EXIF orientation.
 
-    Grey is repeated over the channels, CMYK is converted, transparent pixels lose their transparency. Integers of more
-    than 8 bits and floating-point numbers are stretched between two percentiles of the image, see `STRETCH`: thermal
-    cameras use a narrow band of their range.
+    Grey is repeated over the channels, CMYK is converted, and transparency is dropped. Integers of more than 8 bits and
+    floating-point numbers are stretched between two percentiles of the image, see `STRETCH`, since thermal cameras use
+    a narrow band of their range.
 
     Raises:
-        UnreadableImageError: the file is missing, damaged, no image or too large; the message says which.
+        UnreadableImageError: if the file is missing, damaged, no image or too large; the message says which.
     """
     with _opened(path) as image:
         if image.width * image.height > MOST_PIXELS:
@@ -81,7 +81,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     """Open an image, and raise every error of opening and decoding it as UnreadableImageError."""
     try:
         with warnings.catch_warnings():
-            # about large images (the limit of `read_image` is stricter), odd metadata and palettes
+            # Pillow warns of large images, for which `read_image` has its own limit, and of odd metadata and palettes.
             warnings.simplefilter("ignore")
             with Image.open(path) as image:
                 yield image
@@ -94,9 +94,10 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 
 
 def is_deep(path: Path) -> bool:
-    """Return whether a file has more than 8 bits per value, so that `read_image` stretches it.
+    """Return whether a file has more than 8 bits per value, so that `read_image` stretches it. Pixels are not read.
 
-    Reads no pixels; raises UnreadableImageError as `read_image`.
+    Raises:
+        UnreadableImageError: as in `read_image`.
     """
     with _opened(path) as image:
         return _is_deep(image)
@@ -107,9 +108,12 @@ def _is_deep(image: Image.Image) -> bool:
 
 
 def orientation(path: Path) -> tuple[tuple[int, int], int]:
-    """Return ((height, width), n): the size of an image file as it is stored, and its EXIF orientation, 1 to 8.
+    """Return ((height, width), n): the stored size of an image file, and its EXIF orientation, 1 to 8.
 
-    Orientation 1 leaves the image as it is. Reads no pixels; raises UnreadableImageError as `read_image`.
+    Orientation 1 leaves the image unchanged. Pixels are not read.
+
+    Raises:
+        UnreadableImageError: as in `read_image`.
     """
     with _opened(path) as image:
         turn = image.getexif().get(ExifTags.Base.Orientation, 1)
@@ -117,18 +121,18 @@ def orientation(path: Path) -> tuple[tuple[int, int], int]:
 
 
 def upright_size(stored: tuple[int, int], turn: int) -> tuple[int, int]:
-    """Return the (height, width) of an image of this size after EXIF orientation `turn`; 5 to 8 swap its sides."""
+    """Return (height, width) of an image of stored size (height, width) after EXIF orientation `turn`."""
     return stored[::-1] if turn >= 5 else stored
 
 
 def turned(array: NDArray[np.uint8], turn: int) -> NDArray[np.uint8]:
-    """Return an array (H, W) of stored pixels, made upright by EXIF orientation `turn`."""
+    """Return an array (H, W) of stored pixels after EXIF orientation `turn`."""
     method = TURNS[turn]
     return array if method is None else np.array(Image.fromarray(array).transpose(method))
 
 
 def _eight_bits(values: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Return values (H, W) of any range as grey RGB (H, W, 3) by the rule `STRETCH`."""
+    """Return values (H, W) of any range as grey in RGB (H, W, 3), scaled by the rule `STRETCH`."""
     numbers = np.asarray(values, np.float64)
     finite = numbers[np.isfinite(numbers)]
     if not finite.size:

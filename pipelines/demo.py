@@ -1,4 +1,4 @@
-"""`cscl demo`: make simulated pedestrians, parse them, train, evaluate, and write a page that shows each step."""
+"""Run all steps on simulated pedestrians, and write a page that shows each of them (`cscl demo`)."""
 
 import json
 import platform
@@ -27,7 +27,7 @@ from .pages.sheets import MaskItem, mask_sheet
 from .parse.run import ParseConfig, parse
 from .recipes.reading import read_recipe
 from .retrieval.evaluate import Evaluation, evaluate
-from .retrieval.report import part_names, rankings
+from .retrieval.report import draw_rankings, list_part_names
 from .runs.folder import load_model
 from .runs.provenance import read_run
 from .training.config import TrainConfig
@@ -137,7 +137,9 @@ def _page(
             "4. Retrieval",
             "Infrared queries of the test people (left) and the visible images that rank first: green is the right "
             "person, red another one. Below each image is where the network sees each part.",
-            rankings(pictures / "rankings.png", embedder, root, protocol, _features(run), part_names(recipe, embedder)),
+            draw_rankings(
+                pictures / "rankings.png", embedder, root, protocol, _features(run), list_part_names(recipe, embedder)
+            ),
             command=f"cscl evaluate --run {quoted(run)}",
         ),
         Section("5. All protocols", "Means over ten trials.", table=_table(evaluation)),

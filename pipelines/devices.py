@@ -1,4 +1,4 @@
-"""Which device a command computes on."""
+"""The device on which a command computes."""
 
 import torch
 
@@ -6,7 +6,11 @@ from parsing.errors import InputError, first_line
 
 
 def find_device(name: str) -> str:
-    """`name`; for `auto` CUDA where there is one, else the CPU. InputError for a device that this machine lacks."""
+    """Return the device's name, for `auto` `cuda` if there is a CUDA device, else `cpu`.
+
+    Raises:
+        InputError: if this machine does not have the device.
+    """
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:

@@ -1,1 +1,1 @@
-"""`cscl data`: counting data sets, and making simulated ones."""
+"""Count data sets, and make simulated ones (`cscl data`)."""

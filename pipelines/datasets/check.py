@@ -1,4 +1,4 @@
-"""`cscl data check`: counts a data set's folder against the numbers that its authors published."""
+"""Count the files of a data set and compare them with the published numbers (`cscl data check`)."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -13,7 +13,7 @@ from parsing.words import listed
 
 @dataclass(frozen=True, slots=True)
 class CheckRow:
-    """One thing counted; `published` is None if the authors gave no number; `note` names what is wrong."""
+    """One count. `published` is None if the authors gave no number; `note` says what is wrong."""
 
     what: str
     published: int | None
@@ -24,7 +24,7 @@ class CheckRow:
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """What a folder holds beside what it should hold."""
+    """The counts of a data set's folder beside the published ones."""
 
     name: str
     root: str
@@ -35,7 +35,7 @@ class CheckReport:
         return all(row.ok for row in self.rows)
 
     def to_json(self) -> dict[str, Any]:
-        """Everything as plain numbers, strings and lists, for `json.dumps`."""
+        """Return all values as numbers, strings and lists."""
         return {**asdict(self), "rows": [asdict(row) for row in self.rows], "ok": self.ok}
 
     def lines(self) -> list[str]:
@@ -61,9 +61,15 @@ class CheckReport:
 
 
 def check(dataset: str, root: Path | None = None, pattern: str | None = None) -> CheckReport:
-    """Count the data set `dataset` below `root` (or where it is usually kept); `pattern` as of `open_data_set`.
+    """Return the counts of a data set.
 
-    Raises InputError if the folder is not the data set's; a list that cannot be used is a row.
+    Args:
+        dataset: its name.
+        root: its folder; None for the usual places.
+        pattern: as in `open_data_set`.
+
+    Raises:
+        InputError: if the folder does not hold this data set. A list that cannot be used is a row of the report.
     """
     place = find_root(dataset, root)
     kind = data_set(dataset)

@@ -1,4 +1,4 @@
-"""Turns a clone of Clothing Co-Parsing into photographs with person7 classes, as `Photos` reads them."""
+"""Convert a clone of Clothing Co-Parsing to photographs with person7 classes, as `Photos` reads them."""
 
 import json
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ _UNLABELLED_HEIGHT, _UNLABELLED_QUALITY = 384, 82
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """Ids of the photographs by what they are for; `left_out` have annotations without a person."""
+    """Ids of the photographs by their use; those in `left_out` have annotations without a person."""
 
     out: Path
     train: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Makes the simulated data sets `pedestrians` and `collage` in the layout of a real one, and pictures them."""
+"""Make the simulated data sets `pedestrians` and `collage` in the layout of a real one, and draw a sheet of them."""
 
 import io
 import os
@@ -33,9 +33,10 @@ from pipelines.pages.sheets import overlay
 
 
 class Filmer(Protocol):
-    """Makes the image of a slot and its labels; pure, and cheap to send to another process.
+    """Make the image of a slot and its labels. It has no state and is small, so that processes can share the work.
 
-    notes: what the user should know of the labels that this process has read.
+    Attributes:
+        notes: facts about the labels that the user should know.
     """
 
     @property
@@ -46,7 +47,7 @@ class Filmer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How much to make: people to train and to test, images a camera; the seed of everything."""
+    """Size of a data set: number of people to train and to test, number of images per camera, and the seed."""
 
     layout: str
     train: int
@@ -57,7 +58,7 @@ class Extent:
 
 @dataclass(frozen=True, slots=True)
 class Pedestrians:
-    """Films drawn pedestrians."""
+    """Film drawn pedestrians."""
 
     seed: int
     infrared: Infrared
@@ -137,9 +138,9 @@ def make_collage(
 
 
 def contact_sheet(root: Path, out_png: Path, rows: int = 4, columns: int = 2) -> Path:
-    """Picture a simulated data set in rows and columns of people.
+    """Draw a sheet of a simulated data set, in rows and columns of people.
 
-    Each is two visible and two infrared images, with the parts of one of each.
+    Each person has two visible and two infrared images, and the parts of one of each.
     """
     about = simulation(root)
     slots = plan(*(about[key] for key in ("layout", "train", "test", "shots", "seed"))).slots

@@ -1,1 +1,1 @@
-"""`cscl masks`: looking at mask caches, checking, importing and exporting them."""
+"""Show, verify, import, export, compare and score mask caches (`cscl masks`)."""

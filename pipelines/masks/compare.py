@@ -1,4 +1,4 @@
-"""`cscl masks compare`: how far two caches agree on the images that they share."""
+"""Compare two caches on the images that they share (`cscl masks compare`)."""
 
 import math
 from dataclasses import dataclass
@@ -17,12 +17,14 @@ from .score import MaskScores, Tally, common_classes
 
 @dataclass(frozen=True)
 class Agreement:
-    """IoU of two caches' masks with each other (confidence: the first's), the worst images, and what was left out.
+    """Agreement of the masks of two caches, with the images that differ most.
 
-    worst: images that differ, each with its own mIoU in [0, 1) over the classes that occur in either mask, least first.
-    only_first, only_second: images that the other cache lacks. unreadable: shared images without a mask in one.
-    equal: shared images with the same mask in both.
-    other_size: shared images whose source differs in size, which are perhaps not the same images.
+    Attributes:
+        worst: images that differ, with their mIoU in [0, 1) over the classes of either mask, lowest first.
+        only_first, only_second: images that the other cache lacks.
+        unreadable: shared images without a mask in one cache.
+        equal: shared images with equal masks.
+        other_size: shared images whose recorded sizes differ; they may be different images.
     """
 
     first: Path
@@ -36,6 +38,7 @@ class Agreement:
     equal: int
 
     def to_json(self) -> dict[str, Any]:
+        """Return all values for `cscl masks compare --json`."""
         return {
             "first": str(self.first),
             "second": str(self.second),
@@ -49,6 +52,7 @@ class Agreement:
         }
 
     def lines(self) -> list[str]:
+        """Return the table that `cscl masks compare` prints, as lines."""
         shown = list(self.scores.lines())
         if self.equal == sum(self.scores.images.values()):
             shown.append(f"all {self.equal} compared masks are equal")

@@ -1,4 +1,4 @@
-"""One pass over the masks of a cache: how much of each is a person, and which classes occur how often."""
+"""Count the person pixels of each mask and the pixels of each class, in one pass over the masks of a cache."""
 
 from dataclasses import dataclass
 
@@ -13,10 +13,13 @@ from parsing.modality import MODALITIES
 
 @dataclass(frozen=True, eq=False)
 class MaskCounts:
-    """What N masks of C classes hold, M modalities apart.
+    """Counts over N masks of C classes and M modalities. Ignored pixels are not counted.
 
-    person: (N,) share of each mask that is no background, in [0, 1]; NaN where there is no mask.
-    images: (M, C) masks that the class occurs in. pixels: (M, C). masks: (M,). Ignored pixels count nowhere.
+    Attributes:
+        person: (N,), share of each mask that is not background, in [0, 1]; NaN without a mask.
+        images: (M, C), number of masks that contain the class.
+        pixels: (M, C), number of its pixels.
+        masks: (M,), number of masks.
     """
 
     person: NDArray[np.float64]
@@ -25,11 +28,11 @@ class MaskCounts:
     masks: NDArray[np.int64]
 
     def of_images(self) -> NDArray[np.float64]:
-        """(M, C): share of a modality's masks that a class occurs in; NaN for a modality without masks."""
+        """Return (M, C), the share of a modality's masks that contain a class; NaN for a modality without masks."""
         return _share(self.images, self.masks)
 
     def of_person(self) -> NDArray[np.float64]:
-        """(M, C): share of a modality's person pixels that a class has, NaN for background."""
+        """Return (M, C), the share of a class in the person pixels of a modality; NaN for background."""
         parts = self.pixels.astype(np.float64)
         parts[:, 0] = np.nan
         return _share(parts, self.pixels[:, 1:].sum(1))

@@ -1,4 +1,4 @@
-"""`cscl masks export`: write the masks of a cache as the files that another project reads."""
+"""Write the masks of a cache as files that another project reads (`cscl masks export`)."""
 
 import copy
 import json
@@ -29,10 +29,21 @@ TASK = 64
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """What `cscl masks export` was asked for.
+    """The arguments of an export.
 
-    path: template of the files' paths below `out` (`parsing.exporters.paths`), None for the exporter's own.
-    size: (height, width), `masks`, `source`, or None for the exporter's own. workers: threads, None for one a core.
+    Attributes:
+        file: index file of the cache.
+        to: name of the exporter.
+        out: folder to write into.
+        path: template of the files' paths below `out` (`parsing.exporters.paths`); None for the exporter's own.
+        size: (height, width), `masks`, `source`, or None for the exporter's own.
+        palette: whether PNG files get a colour palette.
+        scheme: part scheme to export in; None for the exporter's own choice.
+        workers: number of threads; None for one per core.
+        overwrite: whether to remove the files of another export.
+
+    Raises:
+        InputError: if the size is out of range.
     """
 
     file: Path
@@ -52,7 +63,15 @@ class ExportConfig:
 
 @dataclass(frozen=True)
 class ExportResult:
-    """What became of it: files written now, files kept from an earlier run, images that have no mask, notes."""
+    """Result of an export.
+
+    Attributes:
+        out: folder of the files.
+        written, kept: number of files written now, and of files kept from an earlier run.
+        unreadable: images that have no mask.
+        notes: of the exporter.
+        seconds: duration.
+    """
 
     out: Path
     written: int
@@ -63,17 +82,22 @@ class ExportResult:
 
 
 def export(config: ExportConfig) -> ExportResult:
-    """Write what `out` lacks; a file is there whole or not at all, and the same command goes on where one stopped.
+    """Write the files that the folder `out` lacks, and return what was done.
 
-    Unreadable images have no mask and get no file. Raises InputError for two images in one file, for a path that
-    leads out of `out` or onto an image, and for files there that are not of this export.
+    A file is written whole or not at all; the same command continues an interrupted export. Images that could not be
+    parsed have no mask and get no file.
+
+    Raises:
+        InputError: if two images would have the same file, a path leads out of `out` or to an image, or `out` holds
+            files of something else.
+        CsclError: if a file cannot be written.
     """
     began = time.monotonic()
     cache = MaskCache(config.file)
     writer = exporter(config.to)(cache, FileOptions(config.size, config.palette, config.scheme))
-    template = config.path or _default_path(cache, writer)
-    targets = _targets(cache, template, config.out)
-    made_by = _made_by(config, cache, writer, template) | {"files": sorted(map(str, targets.values()))}
+    template = config.path or _choose_path(cache, writer)
+    targets = _find_targets(cache, template, config.out)
+    made_by = _describe(config, cache, writer, template) | {"files": sorted(map(str, targets.values()))}
     record = config.out / f"cscl-{writer.name}.json"
     _make_room(config, cache, record, made_by, targets)
     todo = [number for number, target in targets.items() if not (config.out / target).is_file()]
@@ -96,8 +120,8 @@ def export(config: ExportConfig) -> ExportResult:
     )
 
 
-def _default_path(cache: MaskCache, writer: Exporter) -> str:
-    """The exporter's own path, or its full one where the own would put two images in one file."""
+def _choose_path(cache: MaskCache, writer: Exporter) -> str:
+    """Return the exporter's own path, or its full path if the own one would put two images into one file."""
     if writer.full_path is None:
         return writer.path
     names = [cache.names[n] for n in np.flatnonzero(cache.has_mask)]
@@ -105,9 +129,9 @@ def _default_path(cache: MaskCache, writer: Exporter) -> str:
     return writer.full_path if repeats else writer.path
 
 
-def _targets(cache: MaskCache, template: str, out: Path) -> dict[int, PurePosixPath]:
-    """Where the mask of each readable image goes, below `out`."""
-    refused = _refuser(cache, out)
+def _find_targets(cache: MaskCache, template: str, out: Path) -> dict[int, PurePosixPath]:
+    """Return the path below `out` for the mask of each image that has one."""
+    refused = _make_guard(cache, out)
     targets: dict[int, PurePosixPath] = {}
     taken: dict[PurePosixPath, str] = {}
     for number in np.flatnonzero(cache.has_mask).tolist():
@@ -115,7 +139,8 @@ def _targets(cache: MaskCache, template: str, out: Path) -> dict[int, PurePosixP
         target = fill(template, name, cache.root.name)
         if target in taken:
             raise InputError(
-                f"{taken[target]} and {name} would both be {target}; {_apart(name, taken[target], target)}"
+                f"{taken[target]} and {name} would both be {target}; "
+                f"{_say_how_to_keep_apart(name, taken[target], target)}"
             )
         taken[target] = name
         if why := refused(target):
@@ -124,16 +149,16 @@ def _targets(cache: MaskCache, template: str, out: Path) -> dict[int, PurePosixP
     return targets
 
 
-def _apart(one: str, other: str, target: PurePosixPath) -> str:
-    """What to do about two images that would be one file."""
+def _say_how_to_keep_apart(one: str, other: str, target: PurePosixPath) -> str:
+    """Return the advice for two images that would be one file."""
     if PurePosixPath(one).with_suffix("") == PurePosixPath(other).with_suffix(""):
         kept = f"{{dir}}/{{stem}}{{suffix}}{target.suffix}"
         return f"they differ in their ending alone: give --path '{kept}', which keeps it"
     return f"give --path with more of their folders, as in --path '{{dir}}/{{stem}}{target.suffix}'"
 
 
-def _refuser(cache: MaskCache, out: Path) -> Callable[[PurePosixPath], str]:
-    """A function that says why a file below `out` must not be touched; nothing where it may be."""
+def _make_guard(cache: MaskCache, out: Path) -> Callable[[PurePosixPath], str]:
+    """Return a function that says why a file below `out` must not be changed, or nothing if it may."""
     inside = out.resolve()
     images, root = frozenset(cache.names), cache.root.resolve()
     safe: set[PurePosixPath] = set()
@@ -151,8 +176,8 @@ def _refuser(cache: MaskCache, out: Path) -> Callable[[PurePosixPath], str]:
     return refused
 
 
-def _made_by(config: ExportConfig, cache: MaskCache, writer: Exporter, template: str) -> dict[str, Any]:
-    """All that decides what the files hold; kept beside them."""
+def _describe(config: ExportConfig, cache: MaskCache, writer: Exporter, template: str) -> dict[str, Any]:
+    """Return everything that decides the content of the files; it is stored beside them."""
     return {
         "exporter": writer.name,
         "for": writer.reader,
@@ -170,14 +195,14 @@ def _made_by(config: ExportConfig, cache: MaskCache, writer: Exporter, template:
 def _make_room(
     config: ExportConfig, cache: MaskCache, record: Path, made_by: dict[str, Any], targets: dict[int, PurePosixPath]
 ) -> None:
-    """Refuse to mix with files that another export, or somebody else, put there, or remove these if told to."""
+    """Raise InputError if `out` holds files of something else, or remove them if the user asked for it."""
     try:
         config.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"masks cannot be written to {config.out}: {error.strerror}") from error
     found = _read_record(record)
     if config.overwrite:
-        _remove(config.out, [*_files_of(found), *targets.values()], _refuser(cache, config.out))
+        _remove(config.out, [*_list_files(found), *targets.values()], _make_guard(cache, config.out))
         return
     if record.is_file():
         if found != json.loads(json.dumps(made_by)):
@@ -194,15 +219,15 @@ def _make_room(
 
 
 def _read_record(record: Path) -> Any:
-    """What an earlier export said of itself; None where there is none, or none that can be read."""
+    """Return the record that an earlier export left; None if there is none that can be read."""
     try:
         return json.loads(record.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return None
 
 
-def _files_of(found: Any) -> list[PurePosixPath]:
-    """The files that an earlier export says it wrote; InputError for one that leads out."""
+def _list_files(found: Any) -> list[PurePosixPath]:
+    """Return the files that an earlier export recorded; raise InputError if a path leads out of `out`."""
     files = found.get("files") if isinstance(found, dict) else None
     return [relative_path(str(name)) for name in files] if isinstance(files, list) else []
 
@@ -222,7 +247,7 @@ def _remove(out: Path, files: Iterable[PurePosixPath], refused: Callable[[PurePo
 def _write_all(
     config: ExportConfig, writer: Exporter, workspace: Path, todo: list[int], targets: dict[int, PurePosixPath]
 ) -> None:
-    """Encode and write in threads, each with its own open shards (h5py, PNG and numpy let go of the interpreter)."""
+    """Encode and write in threads, each with its own open shards; h5py, PNG and numpy release the GIL."""
     own = threading.local()
 
     def task(numbers: list[int]) -> int:

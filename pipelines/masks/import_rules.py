@@ -1,4 +1,4 @@
-"""How each mask of an import becomes labels of the cache: classes, upright, without padding, at one size."""
+"""Convert the masks of an import to labels of the cache: classes, upright, without padding, at one size."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ from .import_survey import Seen
 
 @dataclass(frozen=True)
 class Rules:
-    """How every mask becomes labels of the cache's size."""
+    """The rules by which every mask becomes labels of the cache's size."""
 
     labels: LabelSet
     reading: Reading
@@ -26,7 +26,7 @@ class Rules:
     as_stored: bool
 
     def labels_of(self, seen: Seen) -> tuple[NDArray[np.uint8], bool]:
-        """Classes (H, W), and whether a part of somebody lay in the padding that was cut off."""
+        """Return classes (H, W), and whether a part of a person lay in the padding that was cut off."""
         found = self.reading.of(read_label_png(seen.path))
         if self.as_stored and seen.turn > 1:
             found = turned(found, seen.turn)
@@ -35,11 +35,11 @@ class Rules:
                 swap[: len(self.labels)] = self.labels.flipped
                 found = swap[found]
         box = image_box(seen.mask, seen.upright, self.fit)
-        return resize_labels(found, self.size, box), box is not None and _padded(found, box)
+        return resize_labels(found, self.size, box), box is not None and _exceeds_box(found, box)
 
 
-def _padded(labels: NDArray[np.uint8], box: Box) -> bool:
-    """Whether anybody lies more than a pixel outside the box."""
+def _exceeds_box(labels: NDArray[np.uint8], box: Box) -> bool:
+    """Return whether a person extends more than a pixel beyond the box."""
     top, left, height, width = box
     outside = np.ones(labels.shape, bool)
     outside[max(0, int(top) - 1) : int(top + height) + 2, max(0, int(left) - 1) : int(left + width) + 2] = False

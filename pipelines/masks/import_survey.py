@@ -1,4 +1,4 @@
-"""A look at all masks and images of an import before anything is written: what they hold, and whether they fit."""
+"""Survey all masks and images of an import before anything is written: their classes, and whether they fit."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -17,10 +17,13 @@ from parsing.resize import Size
 
 @dataclass(frozen=True)
 class Seen:
-    """One mask and its image. hash: of the mask's file. mask: its (height, width) as it is to be used.
+    """One mask and its image.
 
-    stored: (height, width) of the image's file, that of the mask where there is no readable image. turn: the EXIF
-    orientation of the image, 1 to 8.
+    Attributes:
+        hash: of the mask's file.
+        mask: (height, width) of the mask as it is used.
+        stored: (height, width) of the image's file; of the mask without a readable image.
+        turn: EXIF orientation of the image, 1 to 8.
     """
 
     name: str
@@ -34,7 +37,7 @@ class Seen:
 
     @property
     def upright(self) -> Size:
-        """(height, width) of the image as everybody sees it."""
+        """(height, width) of the image after its EXIF orientation."""
         return upright_size(self.stored, self.turn)
 
 
@@ -60,7 +63,7 @@ def first_of_keys(seen: Iterable[Seen]) -> dict[Key, Path]:
 
 
 def combined_hash(seen: Iterable[Seen]) -> str:
-    """SHA-256 over names and masks: what stands for the weights of a parser."""
+    """Return the SHA-256 over names and masks, which takes the place of a parser's weights hash."""
     digest = hashlib.sha256()
     for one in seen:
         digest.update(f"{one.name}\0{one.hash}\n".encode())
@@ -68,7 +71,7 @@ def combined_hash(seen: Iterable[Seen]) -> str:
 
 
 def check_classes(seen: Sequence[Seen], reading: Reading, labels: LabelSet) -> tuple[str, ...]:
-    """InputError where nobody is in any mask; a note where all masks together have only one of many classes."""
+    """Raise InputError if no mask shows a person; return a note if the masks show only one of many classes."""
     found = set(reading.classes.values()) - {0}
     if not found:
         raise InputError(
@@ -101,9 +104,13 @@ def _which(number: int, labels: LabelSet) -> str:
 
 
 def check_shapes(seen: Sequence[Seen], fit: Fit, as_stored: bool, images: bool) -> tuple[str, ...]:
-    """InputError for a mask of clearly another shape than its image; notes of what its size cannot tell.
+    """Return notes about shapes that cannot be judged from the sizes.
 
-    images: whether the masks are those of a data set, whose images ought to be there.
+    Args:
+        images: whether the masks belong to a data set, whose images should exist.
+
+    Raises:
+        InputError: if a mask has clearly another shape than its image.
     """
     if fit in ("letterbox", "corner") and not any(one.readable for one in seen):
         raise InputError("a letterbox cannot be undone without the images' sizes; give --root, their folder")

@@ -1,4 +1,4 @@
-"""`cscl masks import`: make a mask cache out of PNG masks that somebody already has."""
+"""Make a mask cache from existing PNG masks (`cscl masks import`)."""
 
 import json
 import os
@@ -39,14 +39,19 @@ WITHOUT_DATA_SET = "images"
 
 @dataclass(frozen=True)
 class ImportConfig:
-    """What `cscl masks import` was asked for.
+    """The arguments of an import.
 
-    masks: folder of PNGs with classes of label set `labels`. dataset, root: the data set whose images they belong
-    to; None makes images of the masks themselves, each named as its mask but for the ending `suffix`.
-    pattern: where the paths of `folder` name identity and camera (data/readers/naming.py); the cache remembers it.
-    path: template of a mask's path below `masks` (`parsing.exporters.paths`); None tries `TEMPLATES`.
-    values: classes of numbers, as `255=person` (`label_values.parse_values`). numbers: whatever their colours.
-    fit: how the image lies in its mask. as_stored: masks were drawn on the pixels before EXIF turned them.
+    Attributes:
+        masks: folder of PNG files.
+        labels: label set of their classes.
+        dataset, root: data set to whose images they belong; None makes images of the masks themselves, named as the
+            masks with `suffix` as their ending.
+        pattern: place of identity and camera in the paths of `folder` (data/readers/naming.py); the cache records it.
+        path: template of a mask's path below `masks` (`parsing.exporters.paths`); None tries `TEMPLATES`.
+        values: classes of numbers, as `255=person` (`label_values.parse_values`).
+        numbers: whether to use the numbers of coloured masks instead of their colours.
+        fit: how the image lies in its mask.
+        as_stored: whether masks were drawn on the pixels before their EXIF orientation was applied.
     """
 
     masks: Path
@@ -73,7 +78,7 @@ class ImportConfig:
 
 @dataclass(frozen=True)
 class ImportResult:
-    """What became of it: masks in the cache, those of them that show nobody, images of the data set that have none."""
+    """Result of an import: masks in the cache, those without a person, and images of the data set without a mask."""
 
     path: Path
     masks: int
@@ -89,16 +94,19 @@ class _Pair:
 
 
 def import_masks(config: ImportConfig) -> ImportResult:
-    """Write the cache of the images that have a mask; finished shards of the same masks are kept.
+    """Write a cache of the images that have a mask; finished shards of the same masks are kept.
 
-    All masks are looked at first: InputError where they would make a cache of nobody, or do not fit their images.
+    All masks are read once before anything is written.
+
+    Raises:
+        InputError: if no mask shows a person, or masks do not fit their images.
     """
-    if config.fit == "same" and _own_export(config.masks):
+    if config.fit == "same" and _is_own_export(config.masks):
         config = replace(config, fit="stretch")
     labels = label_set(config.labels)
     values = parse_values(config.values, labels)
     out = index_file(config.out, config.dataset or config.masks.resolve().name)
-    pairs, without, root = _of_data_set(config, config.dataset) if config.dataset else _of_masks(config)
+    pairs, without, root = _select_images(config, config.dataset) if config.dataset else _make_records(config)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         seen = _survey(config, pairs, root, pool)
         reading = understand(first_of_keys(seen), labels, values, config.numbers)
@@ -110,7 +118,7 @@ def import_masks(config: ImportConfig) -> ImportResult:
             weights=combined_hash(seen),
             labels=labels,
             size=config.size,
-            preprocessing=_preprocessing(config, seen, reading, values),
+            preprocessing=_describe_preprocessing(config, seen, reading, values),
         )
         attributes = cache_attributes(
             out,
@@ -131,8 +139,8 @@ def import_masks(config: ImportConfig) -> ImportResult:
     return ImportResult(out, len(cache), empty, without, tuple(notes))
 
 
-def _own_export(masks: Path) -> bool:
-    """Whether `cscl masks export` wrote the folder at one size, to which it stretches masks of any shape."""
+def _is_own_export(masks: Path) -> bool:
+    """Return whether the folder was written by `cscl masks export` at one size, which stretches all masks."""
     try:
         said = json.loads((masks / "cscl-png.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -145,10 +153,10 @@ def _survey(config: ImportConfig, pairs: list[_Pair], root: Path, pool: ThreadPo
     return list(tqdm(found, total=len(pairs), unit="mask", desc="look at masks"))
 
 
-def _preprocessing(
+def _describe_preprocessing(
     config: ImportConfig, seen: list[Seen], reading: Reading, values: dict[int, int] | None
 ) -> dict[str, Any]:
-    """What decides the labels beside the files themselves; what is as usual is left out."""
+    """Return what decides the labels beside the files, without values that are the default."""
     said: dict[str, Any] = {"resize": "nearest"}
     if values is not None:
         said["values"] = {str(number): values[number] for number in sorted(values)}
@@ -196,8 +204,8 @@ def _write_all(
     return cut
 
 
-def _of_data_set(config: ImportConfig, name: str) -> tuple[list[_Pair], tuple[str, ...], Path]:
-    """Images of the data set that have a mask, those that have none, and the data set's folder."""
+def _select_images(config: ImportConfig, name: str) -> tuple[list[_Pair], tuple[str, ...], Path]:
+    """Return the images of the data set with a mask, those without, and its folder."""
     data_set = open_data_set(name, config.root, pattern=config.pattern)
     templates = (config.path,) if config.path else TEMPLATES
     best: list[_Pair] = []
@@ -223,8 +231,8 @@ def _of_data_set(config: ImportConfig, name: str) -> tuple[list[_Pair], tuple[st
     return best, tuple(r.name for r in data_set.images if r.name not in having), data_set.root
 
 
-def _of_masks(config: ImportConfig) -> tuple[list[_Pair], tuple[str, ...], Path]:
-    """One image a mask, named as it; modality by a folder `infrared`, camera by folder or file name."""
+def _make_records(config: ImportConfig) -> tuple[list[_Pair], tuple[str, ...], Path]:
+    """Return one image per mask, with its name; modality from a folder `infrared`, camera from folder or file name."""
     if config.pattern is not None:
         raise InputError(f"--pattern {config.pattern} is for --dataset folder; give --dataset and --root")
     if config.path is not None:

@@ -1,4 +1,4 @@
-"""`cscl masks info`: what a cache holds, how it was made, and what is missing of it."""
+"""Show the content and provenance of a cache, and the files that it lacks (`cscl masks info`)."""
 
 import os
 from collections import Counter
@@ -17,10 +17,11 @@ from parsing.words import listed
 
 @dataclass(frozen=True)
 class CacheInfo:
-    """What a cache holds: counts of images by modality and status, confidence, size on disk and provenance.
+    """Content of a cache: images by modality and status, confidence, size on disk and provenance.
 
-    missing_shards: files that the index names and that are not beside it, with `missing_masks` of the masks.
-    images_there: whether the images are where the cache says.
+    Attributes:
+        missing_shards: files that the index names and that do not exist; `missing_masks` is the number of their masks.
+        images_there: whether the images are in the folder that the cache names.
     """
 
     path: Path
@@ -40,9 +41,11 @@ class CacheInfo:
     images_there: bool
 
     def to_json(self) -> dict[str, Any]:
+        """Return all values for `cscl masks info --json`."""
         return {**self.__dict__, "path": str(self.path), "root": str(self.root)}
 
     def lines(self) -> list[str]:
+        """Return the text that `cscl masks info` prints, as lines."""
         made, labels = self.made_by, self.made_by["labels"]
         each = self.bytes / max(self.images, 1) / 2**10
         gone = "" if self.images_there else " (not there; commands that read them need --root)"

@@ -1,4 +1,4 @@
-"""`cscl masks report`: one page on a mask cache: what made it, counts, confidence, classes, failures, thumbnails."""
+"""Write a page about a cache: provenance, counts, confidence, classes, failures, thumbnails (`cscl masks report`)."""
 
 import tempfile
 from collections.abc import Iterator
@@ -29,10 +29,12 @@ CONFIDENCE = (
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """What `cscl masks report` was asked for.
+    """The arguments of a report.
 
-    root: the images, where they are not where the cache says. thumbnails: how many images are shown small.
-    images: whether the page shows them, or the masks alone.
+    Attributes:
+        root: folder of the images, if it is not the one that the cache names.
+        thumbnails: number of images to show.
+        images: whether to show the images, or the masks only.
     """
 
     file: Path
@@ -44,7 +46,7 @@ class ReportConfig:
 
 @dataclass(frozen=True)
 class ReportResult:
-    """Where the page is, how many images it shows, and of these how many have no readable image file."""
+    """Path of the page, number of images it shows, and number of these without a readable image file."""
 
     page: Path
     shown: int
@@ -71,11 +73,11 @@ def report(config: ReportConfig) -> ReportResult:
                 lead=f"{len(cache):,} images, parsed by {cache.made_by['parser']} into {len(cache.labels) - 1} parts "
                 f"({cache.labels.name}) at {cache.size[0]}x{cache.size[1]}.",
                 simulated=_simulated(root),
-                facts=_facts(config.file),
+                facts=_list_facts(config.file),
                 subject="This cache",
                 thumbnails=Thumbnails(
                     "Thumbnails, worst first",
-                    _caption(config, root, len(order), len(shown), missing),
+                    _write_caption(config, root, len(order), len(shown), missing),
                     shown,
                     legend_of(cache, counts.pixels.sum(0) > 0),
                 )
@@ -125,7 +127,7 @@ def _sections(cache: MaskCache, counts: MaskCounts, pictures: Path) -> Iterator[
     yield Section(
         "Images",
         "By modality and camera. Person is the mean share of a mask that is no background, over the masks with one.",
-        table=_camera_table(cache, counts),
+        table=_make_camera_table(cache, counts),
     )
     if parsed.any():
         yield Section(
@@ -160,8 +162,8 @@ def _sections(cache: MaskCache, counts: MaskCounts, pictures: Path) -> Iterator[
     yield _failures(cache)
 
 
-def _camera_table(cache: MaskCache, counts: MaskCounts) -> Table:
-    """A row a camera of each modality, and one for a modality that has several."""
+def _make_camera_table(cache: MaskCache, counts: MaskCounts) -> Table:
+    """Return a row per camera of each modality, and one per modality that has several."""
     rows = []
     for number, modality in enumerate(MODALITIES):
         of_it = cache.modality == number
@@ -203,8 +205,8 @@ def _failures(cache: MaskCache) -> Section:
     return Section("Failures", caption, table=Table(("image", "what"), rows))
 
 
-def _caption(config: ReportConfig, root: Path, masks: int, shown: int, missing: int) -> str:
-    """What the thumbnails show, and what is left out."""
+def _write_caption(config: ReportConfig, root: Path, masks: int, shown: int, missing: int) -> str:
+    """Return a caption: what the thumbnails show, and what is left out."""
     text = "Masks with nobody in them come first, then those of least confidence. "
     if shown < masks:
         text += (
@@ -225,8 +227,8 @@ def _caption(config: ReportConfig, root: Path, masks: int, shown: int, missing: 
     return text + "Select an image to enlarge it."
 
 
-def _facts(file: Path) -> dict[str, str]:
-    """Provenance, as the cache has it."""
+def _list_facts(file: Path) -> dict[str, str]:
+    """Return the provenance that the cache records."""
     about = info(file)
     made, labels = about.made_by, about.made_by["labels"]
     preprocessing = ", ".join(f"{key} {value}" for key, value in made["preprocessing"].items())

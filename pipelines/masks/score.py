@@ -1,4 +1,4 @@
-"""`cscl masks score`: intersection over union of cached masks with the true label maps of a simulated data set."""
+"""Score cached masks against the true labels of a simulated data set (`cscl masks score`)."""
 
 import math
 from collections.abc import Mapping
@@ -27,8 +27,10 @@ from ..images import find_images
 class MaskScores:
     """IoU in [0, 1] by modality and class, over all pixels of a modality; NaN (null in JSON) for an absent class.
 
-    images: how many were compared, by modality. scheme: the part scheme compared in, or the person7 label set.
-    rho: Spearman's rank correlation of the images' confidence and mIoU, by modality; NaN where all are alike.
+    Attributes:
+        images: number of images compared.
+        scheme: part scheme in which they were compared, or the label set person7.
+        rho: Spearman's rank correlation of confidence and mIoU, by modality; NaN if one does not vary.
     """
 
     scheme: str
@@ -39,7 +41,7 @@ class MaskScores:
 
     @staticmethod
     def counted(scheme: str, classes: tuple[str, ...], tallies: Mapping[str, "Tally"]) -> "MaskScores":
-        """From what was counted in each modality."""
+        """Return the scores of the tally of each modality."""
         return MaskScores(
             scheme,
             classes,
@@ -49,10 +51,11 @@ class MaskScores:
         )
 
     def mean(self, modality: str) -> float:
-        """mIoU over the classes that occur, background among them."""
+        """Return the mIoU over the classes that occur, including background."""
         return float(np.nanmean(self.iou[modality]))
 
     def to_json(self) -> dict[str, Any]:
+        """Return all values for `--json`."""
         return {
             "scheme": self.scheme,
             "images": self.images,
@@ -65,10 +68,11 @@ class MaskScores:
         }
 
     def rows(self) -> list[list[str]]:
-        """A row a modality: its name, mIoU, then the IoU of each class, in per cent."""
+        """Return one row per modality: its name, mIoU, and the IoU of each class, in per cent."""
         return [[m, *(_per_cent(v) for v in (self.mean(m), *values))] for m, values in self.iou.items()]
 
     def lines(self) -> list[str]:
+        """Return the table as lines of text."""
         head = " ".join(f"{c[:10]:>10s}" for c in ("mIoU", *self.classes))
         body = [f"{row[0]:10s} " + " ".join(f"{v:>10s}" for v in row[1:]) for row in self.rows()]
         counted = ", ".join(f"{n} {m}" for m, n in self.images.items())
@@ -86,9 +90,11 @@ def _per_cent(share: float) -> str:
 
 
 class Tally:
-    """Counts pixels of answers against the truth, image by image.
+    """Count pixels of masks against the truth, image by image.
 
-    pixels: (C, C) of all images together. mious, confidences: of each image.
+    Attributes:
+        pixels: (C, C), of all images.
+        mious, confidences: per image.
     """
 
     def __init__(self, classes: int) -> None:
@@ -97,7 +103,7 @@ class Tally:
         self.confidences: list[float] = []
 
     def add(self, truth: NDArray[np.uint8], answer: NDArray[np.uint8], confidence: float) -> float:
-        """Count one image; its mIoU over the classes that it or its answer has (NaN where nothing is known)."""
+        """Count one image; its mIoU is over the classes of either map (NaN if every pixel is ignored)."""
         counts = confusion(truth, answer, len(self.pixels))
         self.pixels += counts
         miou = float(np.nanmean(iou(counts))) if counts.any() else math.nan
@@ -107,7 +113,7 @@ class Tally:
 
     @property
     def rho(self) -> float:
-        """Spearman's rank correlation of confidence and mIoU; NaN where one of them does not vary."""
+        """Return Spearman's rank correlation of confidence and mIoU; NaN if one of them does not vary."""
         known = ~np.isnan(self.mious)
         mious, confidences = np.array(self.mious)[known], np.array(self.confidences)[known]
         if len(set(mious)) < 2 or len(set(confidences)) < 2:
@@ -145,9 +151,10 @@ def score_masks(path: Path, scheme: str | None = None, root: Path | None = None)
 def common_classes(
     names: tuple[str, str], labels: tuple[LabelSet, LabelSet], scheme: str | None
 ) -> tuple[str, tuple[str, ...], tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
-    """What to compare two answers in: its name, its classes, and the look-up table from each answer's classes to them.
+    """Return name and classes of a common set of classes, and the look-up table from each label set to it.
 
-    names: of the two, for the InputError where their label sets differ and there is no scheme.
+    Raises:
+        InputError: if the label sets, called by `names`, differ and no scheme is given.
     """
     if scheme is not None:
         chosen = part_scheme(scheme)
@@ -161,14 +168,14 @@ def common_classes(
 
 
 def confusion(truth: NDArray[np.uint8], answer: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
-    """Pixels (classes, classes) by true class and answered class; what either side ignores is left out."""
+    """Return pixels (classes, classes) by true and predicted class, without pixels that either map ignores."""
     known = (truth != IGNORED) & (answer != IGNORED)
     pairs = truth[known].astype(np.int64) * classes + answer[known]
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
 
 def iou(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Intersection over union of each class out of a confusion matrix; NaN where neither side has the class."""
+    """Return the intersection over union of each class of a confusion matrix; NaN if neither map has the class."""
     both = np.diag(counts).astype(np.float64)
     either = counts.sum(0) + counts.sum(1) - np.diag(counts)
     return np.divide(both, either, out=np.full(len(both), np.nan), where=either > 0)

@@ -1,4 +1,4 @@
-"""`cscl masks verify`: every file of a mask cache against what was written, and mending it."""
+"""Verify every file of a mask cache, and repair it (`cscl masks verify`)."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ from ..parse.run import ParseConfig, parse
 
 @dataclass(frozen=True)
 class VerifyConfig:
-    """What `cscl masks verify` was asked for. weights, root, device, workers: to parse again, as in ParseConfig."""
+    """The arguments of a verification. weights, root, device, workers: for parsing again, as in `ParseConfig`."""
 
     cache: Path
     repair: bool = False
@@ -38,7 +38,12 @@ class VerifyConfig:
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """What is wrong with a cache. unmasked: images recorded without a mask; readable: those that can be read now."""
+    """Faults of a cache.
+
+    Attributes:
+        unmasked: images that are recorded without a mask.
+        readable: those of them that can be read now.
+    """
 
     path: Path
     shards: int
@@ -53,12 +58,14 @@ class VerifyReport:
         return not self.damage and not self.readable
 
     def to_json(self) -> dict[str, Any]:
+        """Return all values for `--json`."""
         shown = {**asdict(self), "sound": self.sound, "path": str(self.path)}
         for key in ("damage", "repaired"):
             shown[key] = [{**one, "path": str(one["path"])} for one in shown[key]]
         return shown
 
     def lines(self) -> list[str]:
+        """Return the text that `cscl masks verify` prints, as lines."""
         lines = [f"repaired: {d.path} {d.what}" for d in self.repaired]
         lines += [f"{d.path} {d.what}" for d in self.damage]
         if self.readable:
@@ -150,11 +157,11 @@ def _parse_again(config: VerifyConfig, found: Inspection, readable: Sequence[str
         found.attributes["data_set"], root, config.cache, parser, tuple(made_by["size"]), workers=config.workers,
         probs=made_by["probs"], flip=made_by["flip"], pattern=found.attributes.get("pattern"),
     )  # fmt: skip
-    parse(again_config, _images(config, found, root), again)
+    parse(again_config, _list_images(config, found, root), again)
 
 
-def _images(config: VerifyConfig, found: Inspection, root: Path) -> list[str]:
-    """Names of all images of the cache: from its index, else those of the data set if its whole shards fit them."""
+def _list_images(config: VerifyConfig, found: Inspection, root: Path) -> list[str]:
+    """Return the names of all images of the cache, from its index, or from the data set if its whole shards fit it."""
     if found.expected is not None:
         return [name for columns in found.expected.values() for name in columns.names]
     said = found.attributes or {}

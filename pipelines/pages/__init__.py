@@ -1,1 +1,1 @@
-"""HTML pages and the pictures on them: charts, contact sheets, galleries."""
+"""HTML pages and their pictures: charts, mask sheets and ranked galleries."""

@@ -1,4 +1,4 @@
-"""Charts: losses, learning rate and accuracy over a run's steps, CMC curves, shares by group; saved as PNG."""
+"""Draw charts as PNG: losses, rates and accuracy over the steps of a run, CMC curves, shares by group, embeddings."""
 
 import io
 import json
@@ -27,11 +27,14 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def curves(metrics: Path | Rows, out_png: Path) -> Path:
-    """Return one small chart for each loss, for the learning rates and for the accuracy, over the steps.
+    """Draw one small chart per loss, one of the learning rates and one of the accuracy, over the steps.
 
-    metrics: a JSON-lines file or its rows. A row has `step` and any of LOSSES, keys that begin with `lr`, and
-        ACCURACIES in [0, 1]; a key may be missing in some rows. Other keys are left alone.
-    InputError if nothing can be drawn or a line is no JSON object with a step.
+    Args:
+        metrics: JSON-lines file, or its rows. A row has `step`, and any of LOSSES, of the keys that begin with `lr`,
+            and of ACCURACIES, which are in [0, 1]. Keys may be missing in some rows; other keys are ignored.
+
+    Raises:
+        InputError: if nothing can be drawn, or a line is no JSON object with a step.
     """
     rows = _read(metrics) if isinstance(metrics, Path) else metrics
     keys = {key for row in rows for key, value in row.items() if _is_number(value)}
@@ -46,7 +49,7 @@ def curves(metrics: Path | Rows, out_png: Path) -> Path:
     free = iter(axes)
     for name in losses:
         ax = next(free)
-        steps, values = _series(rows, name)
+        steps, values = _read_series(rows, name)
         ax.plot(steps, values, color="#b8c4cc", linewidth=0.8)
         # Noisy steps hide a trend, so a mean over a twentieth of the run is drawn on top.
         width = max(1, len(values) // 20)
@@ -55,15 +58,15 @@ def curves(metrics: Path | Rows, out_png: Path) -> Path:
     if rates:
         ax = next(free)
         for i, key in enumerate(rates):
-            ax.plot(*_series(rows, key), color=_LINES[i % len(_LINES)], label=key)
+            ax.plot(*_read_series(rows, key), color=_LINES[i % len(_LINES)], label=key)
         ax.set_title("learning rate")
         ax.set_ylim(bottom=0)
         if len(rates) > 1:
-            _legend(ax)
+            _draw_legend(ax)
     if accuracies:
         ax = next(free)
         for i, key in enumerate(accuracies):
-            steps, values = _series(rows, key)
+            steps, values = _read_series(rows, key)
             if values.size and not 0 <= values.min() <= values.max() <= 1:
                 raise InputError(f"{key} must lie in [0, 1], got {values.min():g} to {values.max():g}")
             ax.plot(
@@ -77,7 +80,7 @@ def curves(metrics: Path | Rows, out_png: Path) -> Path:
             )
         ax.set_title("accuracy (%)")
         ax.set_ylim(0, 100)
-        _legend(ax)
+        _draw_legend(ax)
     for ax in axes[:panels]:
         ax.set_xlabel("step")
     for ax in axes[panels:]:
@@ -86,7 +89,7 @@ def curves(metrics: Path | Rows, out_png: Path) -> Path:
 
 
 def cmc_curve(cmcs: Mapping[str, ArrayLike], out_png: Path, ranks: int = 20) -> Path:
-    """CMC curves (K,) in [0, 1] by name, up to Rank-`ranks` or their own end; Rank-1 in the legend."""
+    """Draw CMC curves (K,) in [0, 1] by name, up to Rank-`ranks` or their own end, with Rank-1 in the legend."""
     drawn = {name: np.asarray(cmc, dtype=np.float64) for name, cmc in cmcs.items()}
     for name, cmc in drawn.items():
         if cmc.ndim != 1 or not cmc.size or not ((cmc >= 0) & (cmc <= 1)).all():
@@ -103,7 +106,7 @@ def cmc_curve(cmcs: Mapping[str, ArrayLike], out_png: Path, ranks: int = 20) -> 
     ax.set_xlabel("rank k")
     ax.set_ylabel("queries with a match in the first k (%)")
     ax.set_ylim(0, 101)
-    _legend(ax, "lower right")
+    _draw_legend(ax, "lower right")
     return _saved(figure, out_png)
 
 
@@ -128,12 +131,12 @@ def histograms(values: Mapping[str, ArrayLike], out_png: Path, quantity: str, bi
     ax.set_xlim(0, 1)
     ax.set_xlabel(quantity)
     ax.set_ylabel("% of masks")
-    _legend(ax)
+    _draw_legend(ax)
     return _saved(figure, out_png)
 
 
 def bars(names: Sequence[str], shares: Mapping[str, ArrayLike], out_png: Path, quantity: str) -> Path:
-    """Horizontal bars: for each of `names` one a group, with shares (C,) in [0, 1], shown in %; NaN is no bar."""
+    """Draw horizontal bars, for each name one per group, of shares (C,) in [0, 1], as per cent; none for NaN."""
     groups = {name: np.nan_to_num(np.asarray(v, dtype=np.float64)) for name, v in shares.items()}
     if not groups or not names or any(v.shape != (len(names),) for v in groups.values()):
         raise InputError(f"bars need a share a name: {len(names)} names, {[v.shape for v in groups.values()]} shares")
@@ -157,10 +160,14 @@ def embedding_map(
     embeddings: NDArray[np.floating], identities: NDArray[np.integer], infrared: NDArray[np.bool_], out_png: Path,
     people: int = 8,
 ) -> Path:  # fmt: skip
-    """Embeddings (N, D) on their two principal axes: circles are visible, triangles infrared images.
+    """Draw embeddings (N, D) on their two principal axes: circles are visible, triangles infrared images.
 
-    people: so many identities (N), spread over all of them, are coloured, and a line joins the centers of a coloured
-    person's modalities; the others are grey. InputError for fewer than 3 images, whose axes would mean nothing.
+    Args:
+        people: number of identities to colour, at equal distances in the list of all; a line joins the centers of the
+            two modalities of each. The others are grey.
+
+    Raises:
+        InputError: for fewer than 3 images, whose principal axes would mean nothing.
     """
     if len(embeddings) < 3:
         raise InputError(f"a map of embeddings needs at least 3 images, got {len(embeddings)}")
@@ -214,8 +221,8 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _series(rows: Rows, key: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Steps and values of the rows that have a finite number there."""
+def _read_series(rows: Rows, key: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return steps and values of the rows in which the value is a finite number."""
     pairs = [(row["step"], row[key]) for row in rows if _is_number(row.get(key))]
     steps, values = np.array(pairs, dtype=np.float64).T
     return steps, values
@@ -236,8 +243,8 @@ def _figure(across: int, down: int, size: tuple[float, float]) -> tuple[Figure, 
     return figure, axes
 
 
-def _legend(ax: Axes, place: Literal["best", "lower right"] = "best") -> None:
-    """A legend whose names are shown as they are: `$` in a method's name is no formula."""
+def _draw_legend(ax: Axes, place: Literal["best", "lower right"] = "best") -> None:
+    """Draw a legend that shows `$` in names as it is, not as the start of a formula."""
     for text in ax.legend(frameon=False, fontsize=8, loc=place).get_texts():
         text.set_parse_math(False)
 

@@ -1,4 +1,4 @@
-"""The page of a run: one HTML file with its pictures inside, readable without a network and by a stranger."""
+"""Write the page of a run: one HTML file that contains its pictures and needs no network and no prior knowledge."""
 
 import base64
 import math
@@ -28,10 +28,11 @@ _KINDS = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
 
 @dataclass(frozen=True)
 class SummaryRow:
-    """One line of the headline table.
+    """One row of the headline table.
 
-    value, chance: shares in [0, 1], shown in per cent; `chance` is what a random ranking would score.
-    meaning: explains the measure; MEANINGS has the usual ones.
+    Attributes:
+        value, chance: shares in [0, 1], shown in per cent; `chance` is the expected value of a random ranking.
+        meaning: explanation of the measure; MEANINGS has the usual ones.
     """
 
     name: str
@@ -42,7 +43,7 @@ class SummaryRow:
 
 @dataclass(frozen=True)
 class Table:
-    """Cells are shown as they are given; the first column names the row."""
+    """A table of texts, shown unchanged; the first column names the row."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -50,7 +51,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page: a heading, what it shows, then a picture (PNG or JPEG), a table, a command."""
+    """A section of the page: heading, explanation, and a picture (PNG or JPEG), a table or a command."""
 
     title: str
     caption: str
@@ -72,15 +73,21 @@ def write_page(
     subject: str = "This run",
     thumbnails: Thumbnails | None = None,
 ) -> Path:
-    """Write `out_dir/index.html` and answer its path.
+    """Write `out_dir/index.html` and return its path. All texts are escaped.
 
-    lead: a sentence or two on what this is. protocol: what the headline is measured on: gallery rule, number
-        of trials, re-ranked or not, selected on what.
-    simulated: not empty if the data are made up: what they are. It stands above the numbers.
-    facts: settings and figures of the run, in order. subject: what the headline's values are of.
-    thumbnails: pictures to look through, below the sections.
-    All texts are escaped. MissingError for a picture that is not there; InputError for one of another kind, a
-    table whose rows do not fit its columns, a share outside [0, 1].
+    Args:
+        lead: a sentence or two about the content of the page.
+        protocol: conditions of the headline's values: gallery rule, number of trials, re-ranking, selection of the
+            weights.
+        simulated: description of the data if they are simulated, shown above the values; empty otherwise.
+        facts: settings and values of the run, in order.
+        subject: what the headline's values describe.
+        thumbnails: pictures below the sections.
+
+    Raises:
+        MissingError: if a picture does not exist.
+        InputError: if a picture is of another kind, rows of a table do not fit its columns, or a share is not in [0,
+            1].
     """
     templates = Environment(
         loader=PackageLoader("pipelines.pages", "templates"),

@@ -1,4 +1,4 @@
-"""Pictures made of images: part masks laid over them, sheets of masks, ranked galleries; saved as PNG."""
+"""Draw pictures made of images, as PNG: images with their part masks, sheets of masks, ranked galleries."""
 
 import io
 from collections.abc import Iterable, Sequence
@@ -39,7 +39,13 @@ _GAP = 12
 
 @dataclass(frozen=True, eq=False)
 class MaskItem:
-    """One image and its mask. image: (H, W, 3) uint8; labels: as `overlay` takes them; modality heads its block."""
+    """One image and its mask.
+
+    Attributes:
+        image: (H, W, 3) uint8.
+        labels: as `overlay` takes them.
+        modality: heading of the block in which it is shown.
+    """
 
     image: Pixels
     labels: NDArray[np.number]
@@ -49,9 +55,13 @@ class MaskItem:
 
 @dataclass(frozen=True, eq=False)
 class RankedImage:
-    """One image of a ranking. image: (H, W, 3) uint8; identity -1 and camera 0 are unknown.
+    """One image of a ranking.
 
-    similarity: to the query, shown below the image. attention: (Q+1, h, w), shown over the image below it.
+    Attributes:
+        image: (H, W, 3) uint8.
+        identity, camera: -1 and 0 if unknown.
+        similarity: to the query; shown below the image.
+        attention: (Q+1, h, w), part attention; drawn on a copy of the image below it.
     """
 
     image: Pixels
@@ -64,15 +74,18 @@ class RankedImage:
 
 @dataclass(frozen=True, eq=False)
 class RankedRow:
-    """A query and its gallery, nearest first."""
+    """A query and its gallery images, nearest first."""
 
     query: RankedImage
     gallery: Sequence[RankedImage]
 
 
 def palette(classes: Sequence[str]) -> Pixels:
-    """(C, 3) RGB, distinct, the same in every run: the person7 classes by name, the others in their order,
-    first in the hues that are left, then in darker and lighter ones; background black."""
+    """Return (C, 3) RGB colours, distinct and always the same.
+
+    Classes of person7 have fixed colours. The others take, in order, the remaining hues, then darker and lighter ones.
+    Background is black.
+    """
     others = [c for c in classes if c not in HUES and c != "background"]
     free = [hue for name, hue in HUES.items() if name not in classes]
     levels = -(-max(0, len(others) - len(free)) // (2 * len(HUES)))
@@ -84,11 +97,15 @@ def palette(classes: Sequence[str]) -> Pixels:
 
 
 def overlay(image: Pixels, labels: NDArray[np.number], classes: Sequence[str], colours: Pixels | None = None) -> Pixels:
-    """Return the image (H, W, 3) with its parts tinted and outlined; background and ignored pixels stay as they are.
+    """Return the image (H, W, 3) with its parts tinted and outlined; background and ignored pixels are unchanged.
 
-    labels (h, w) are stretched to the image, as a cache holds them at the parser's size; so are probabilities
-    (C, h, w), which tint by as much as they say and outline nothing. colours: (C, 3), the palette unless given.
-    InputError for an image of another kind or a label that is no class.
+    Args:
+        labels: (h, w) classes, or (C, h, w) probabilities. Both are resized to the image; probabilities tint in
+            proportion and have no outline.
+        colours: (C, 3); None for `palette`.
+
+    Raises:
+        InputError: if the image is of another kind, or a label is no class.
     """
     image, labels = np.asarray(image), np.asarray(labels)
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
@@ -122,7 +139,7 @@ def _tinted(image: Pixels, shares: NDArray[np.number], colours: Pixels) -> Pixel
 
 
 def mask_sheet(items: Iterable[MaskItem], out_png: Path, classes: Sequence[str], columns: int = 6) -> Path:
-    """Images beside their overlays, a block for each modality in order of appearance, a legend of colours."""
+    """Draw images beside their overlays, one block per modality in order of appearance, and a legend."""
     blocks: dict[str, list[MaskItem]] = {}
     for item in items:
         blocks.setdefault(item.modality, []).append(item)
@@ -132,26 +149,26 @@ def mask_sheet(items: Iterable[MaskItem], out_png: Path, classes: Sequence[str],
     cell = (2 * tile[0] + 2, tile[1] + 22)
     columns = min(columns, max(map(len, blocks.values())))
     width = max(300, _GAP + columns * (cell[0] + _GAP))  # room for a block's heading
-    legend = _legend_places([c for c in classes if c != "background"], width - 2 * _GAP)
+    legend = _place_legend([c for c in classes if c != "background"], width - 2 * _GAP)
     heights = [34 + -(-len(block) // columns) * (cell[1] + _GAP) for block in blocks.values()]
     sheet = Image.new("RGB", (width, _GAP + sum(heights) + legend[-1][2] + 30), _PAPER)
     draw = ImageDraw.Draw(sheet)
     top = _GAP
     for (modality, block), height in zip(blocks.items(), heights, strict=True):
-        draw.text((_GAP, top + 4), f"{modality.capitalize()}: image and its parts", _INK, _font(16))
+        draw.text((_GAP, top + 4), f"{modality.capitalize()}: image and its parts", _INK, _load_font(16))
         for i, item in enumerate(block):
             x = _GAP + i % columns * (cell[0] + _GAP)
             y = top + 34 + i // columns * (cell[1] + _GAP)
             _paste(sheet, item.image, (x, y), tile)
             _paste(sheet, overlay(item.image, item.labels, classes), (x + tile[0] + 2, y), tile)
-            draw.text((x, y + tile[1] + 4), _fitted(item.caption, cell[0]), _FAINT, _font(12))
+            draw.text((x, y + tile[1] + 4), _fitted(item.caption, cell[0]), _FAINT, _load_font(12))
         top += height
     colours = palette(classes)
     for name, x, y in legend:
         box = (_GAP + x, top + y, _GAP + x + 14, top + y + 14)
         red, green, blue = (int(v) for v in colours[list(classes).index(name)])
         draw.rectangle(box, (red, green, blue), (90, 90, 90))
-        draw.text((box[2] + 6, box[1] - 1), name, _INK, _font(13))
+        draw.text((box[2] + 6, box[1] - 1), name, _INK, _load_font(13))
     return _saved(sheet, out_png)
 
 
@@ -171,14 +188,14 @@ def ranked_gallery(rows: Iterable[RankedRow], out_png: Path, top: int = 10, part
     attended = (tile[1] + frame) * bool(parts)
     row_height = framed + attended + caption + 8
     width = max(480, gallery_left + shown * step + _GAP - 6)
-    legend = _legend_places(parts, width - 2 * _GAP) if parts else []
+    legend = _place_legend(parts, width - 2 * _GAP) if parts else []
     size = (width, head + len(rows) * row_height + 28 + (legend[-1][2] + 22 if legend else 0))
     colours = palette(("background", *parts))
     sheet = Image.new("RGB", size, _PAPER)
     draw = ImageDraw.Draw(sheet)
-    draw.text((_GAP + frame, 8), "Query", _INK, _font(14))
+    draw.text((_GAP + frame, 8), "Query", _INK, _load_font(14))
     for k in range(shown):
-        draw.text((gallery_left + k * step + step // 2 - 5, 8), str(k + 1), _INK, _font(14), anchor="ma")
+        draw.text((gallery_left + k * step + step // 2 - 5, 8), str(k + 1), _INK, _load_font(14), anchor="ma")
     for r, row in enumerate(rows):
         y = head + r * row_height
         for k, shot in enumerate([row.query, *row.gallery[:shown]]):
@@ -193,20 +210,20 @@ def ranked_gallery(rows: Iterable[RankedRow], out_png: Path, top: int = 10, part
                 tinted = overlay(shot.image, shot.attention, ("background", *parts))
                 _paste(sheet, tinted, (x + frame, y + framed), tile)
             if known:
-                _mark(draw, (x + tile[0] - 12, y + frame), right)
+                _draw_mark(draw, (x + tile[0] - 12, y + frame), right)
             for i, line in enumerate(_captions(shot)):
                 place = (x + frame, y + framed + attended + 2 + 15 * i)
-                draw.text(place, _fitted(line, tile[0]), _INK if i == 0 else _FAINT, _font(12))
+                draw.text(place, _fitted(line, tile[0]), _INK if i == 0 else _FAINT, _load_font(12))
     x, y = _GAP + frame, head + len(rows) * row_height + 4
     for name, right_of, below in legend:
         red, green, blue = (int(v) for v in colours[1 + list(parts).index(name)])
         box = (x + right_of, y + 22 + below, x + right_of + 14, y + 36 + below)
         draw.rectangle(box, (red, green, blue), (90, 90, 90))
-        draw.text((box[2] + 6, box[1] - 1), name, _INK, _font(13))
+        draw.text((box[2] + 6, box[1] - 1), name, _INK, _load_font(13))
     for colour, words in ((RIGHT, "same person"), (WRONG, "another person"), (UNKNOWN, "identity unknown")):
         draw.rectangle((x, y, x + 14, y + 14), _PAPER, colour, frame)
-        draw.text((x + 20, y - 1), words, _INK, _font(13))
-        x += 44 + int(_font(13).getlength(words))
+        draw.text((x + 20, y - 1), words, _INK, _load_font(13))
+        x += 44 + int(_load_font(13).getlength(words))
     return _saved(sheet, out_png)
 
 
@@ -223,11 +240,11 @@ def _captions(shot: RankedImage) -> list[str]:
     return [line for line in (known.strip(), shot.name) if line]
 
 
-def _legend_places(names: Sequence[str], width: int) -> list[tuple[str, int, int]]:
-    """(name, x, y) of every entry, in lines no wider than `width` pixels."""
+def _place_legend(names: Sequence[str], width: int) -> list[tuple[str, int, int]]:
+    """Return (name, x, y) of every entry, in lines that are at most `width` pixels wide."""
     places, x, y = [], 0, 0
     for name in names:
-        step = 38 + int(_font(13).getlength(name))
+        step = 38 + int(_load_font(13).getlength(name))
         if x and x + step > width:
             x, y = 0, y + 22
         places.append((name, x, y))
@@ -236,7 +253,7 @@ def _legend_places(names: Sequence[str], width: int) -> list[tuple[str, int, int
 
 
 def _paste(sheet: Image.Image, image: Pixels, place: tuple[int, int], tile: tuple[int, int]) -> None:
-    """The whole image, as large as the tile at `place` allows, in the tile's middle on pale grey."""
+    """Paste the whole image as large as possible into the middle of the tile at `place`, on pale grey."""
     picture = Image.fromarray(np.asarray(image))
     scale = min(tile[0] / picture.width, tile[1] / picture.height)
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
@@ -245,8 +262,8 @@ def _paste(sheet: Image.Image, image: Pixels, place: tuple[int, int], tile: tupl
     sheet.paste(picture.resize(size, Image.Resampling.LANCZOS), corner)
 
 
-def _mark(draw: ImageDraw.ImageDraw, corner: tuple[int, int], right: bool) -> None:
-    """A tick or a cross in a 16-pixel badge: a second sign beside the frame's colour."""
+def _draw_mark(draw: ImageDraw.ImageDraw, corner: tuple[int, int], right: bool) -> None:
+    """Draw a tick or a cross in a badge of 16 pixels, for readers who cannot tell the colours of the frame."""
     x, y = corner
     draw.rectangle((x, y, x + 15, y + 15), RIGHT if right else WRONG)
     strokes = [[(3, 8), (6, 11), (12, 4)]] if right else [[(4, 4), (11, 11)], [(11, 4), (4, 11)]]
@@ -256,16 +273,16 @@ def _mark(draw: ImageDraw.ImageDraw, corner: tuple[int, int], right: bool) -> No
 
 def _fitted(text: str, width: int) -> str:
     """Return the text, its front cut off if it is wider than `width` pixels: names differ at their ends."""
-    if _font(12).getlength(text) <= width:
+    if _load_font(12).getlength(text) <= width:
         return text
-    while text and _font(12).getlength("…" + text) > width:
+    while text and _load_font(12).getlength("…" + text) > width:
         text = text[1:]
     return "…" + text
 
 
 @cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    """matplotlib's own font, so that no font needs to be installed."""
+def _load_font(size: int) -> ImageFont.FreeTypeFont:
+    """Return the font that matplotlib contains, so that none needs to be installed."""
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
 
 

@@ -1,4 +1,4 @@
-"""The thumbnails of a page: a sample of a cache's masks, each a small picture with its parts as a layer of its own."""
+"""Make the thumbnails of a page from a sample of a cache's masks: small pictures with their parts as a second layer."""
 
 import io
 from collections.abc import Sequence
@@ -25,8 +25,14 @@ BOX = (160, 192)
 
 @dataclass(frozen=True)
 class Card:
-    """One image. image: a JPEG, empty if it is missing or not wanted; mask: a PNG of the same size, `size`
-    (width, height), transparent where nobody is. person: share of the mask, in [0, 1]."""
+    """One image.
+
+    Attributes:
+        image: JPEG; empty if it is missing or not wanted.
+        mask: PNG of the same size, transparent in the background.
+        size: (width, height), in pixels.
+        person: share of the mask that is a person, in [0, 1].
+    """
 
     name: str
     identity: int
@@ -41,7 +47,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Thumbnails:
-    """Cards in the order they are shown. legend: class and its colour, #rrggbb."""
+    """Cards in the order in which they are shown, and the legend: class and its colour, #rrggbb."""
 
     title: str
     caption: str
@@ -50,16 +56,16 @@ class Thumbnails:
 
 
 def worst_first(cache: MaskCache, person: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Numbers of all images that have a mask: empty masks, then by confidence, then by the person's share."""
+    """Return the numbers of all images that have a mask: empty masks, then by confidence, then by share of person."""
     order = np.lexsort((person, cache.confidence, cache.status != Status.EMPTY))
     return order[cache.has_mask[order]]
 
 
 def sample(cache: MaskCache, order: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """At most `count` of `order`, in its order, dealt evenly to the cameras of each modality.
+    """Return at most `count` numbers of `order`, in its order, divided evenly among the cameras of each modality.
 
-    Half of a camera's share are its first ones, the others lie evenly over the rest; a camera with fewer images
-    than its share leaves the others more.
+    One half of a camera's share are its first images, the other half lie at equal distances in the rest. If a camera
+    has fewer images than its share, the other cameras get the remainder.
     """
     camera = cache.modality[order].astype(np.int64) * (int(cache.camera.max(initial=0)) + 1) + cache.camera[order]
     groups = sorted((np.flatnonzero(camera == c) for c in np.unique(camera)), key=len)
@@ -73,7 +79,7 @@ def sample(cache: MaskCache, order: NDArray[np.int64], count: int) -> NDArray[np
 
 
 def legend_of(cache: MaskCache, classes: NDArray[np.bool_]) -> list[tuple[str, str]]:
-    """Name and colour (#rrggbb) of the parts among `classes` (C,)."""
+    """Return name and colour (#rrggbb) of the parts among `classes` (C,)."""
     colours = palette(cache.labels.classes)
     return [
         (name, "#" + bytes(colours[i]).hex()) for i, name in enumerate(cache.labels.classes) if i > 0 and classes[i]
@@ -83,7 +89,7 @@ def legend_of(cache: MaskCache, classes: NDArray[np.bool_]) -> list[tuple[str, s
 def cards(
     cache: MaskCache, root: Path, numbers: NDArray[np.int64], person: NDArray[np.float64], images: bool
 ) -> list[Card]:
-    """A card for each of `numbers`; without its image if that cannot be read, or where `images` are not wanted."""
+    """Return a card per number; without the image if it cannot be read or `images` is False."""
     names = [cache.names[n] for n in numbers]
     with ThreadPoolExecutor() as pool:
         pictures = pool.map(lambda name: _picture(root, name), names) if images else iter([b""] * len(names))
@@ -120,12 +126,12 @@ def _card(cache: MaskCache, number: int, picture: bytes, person: float) -> Card:
         person,
         size,
         picture,
-        _layer(cache[number], size, palette(cache.labels.classes)),
+        _draw_layer(cache[number], size, palette(cache.labels.classes)),
     )
 
 
-def _layer(labels: NDArray[np.uint8], size: tuple[int, int], colours: NDArray[np.uint8]) -> bytes:
-    """The parts as a PNG with a palette, of `size` (width, height); background and ignored pixels are transparent."""
+def _draw_layer(labels: NDArray[np.uint8], size: tuple[int, int], colours: NDArray[np.uint8]) -> bytes:
+    """Return the parts as a palette PNG of `size` (width, height), transparent in background and ignored pixels."""
     shown = Image.fromarray(np.where(labels == IGNORED, 0, labels)).resize(size, Image.Resampling.NEAREST)
     shown.putpalette(colours.tobytes())
     file = io.BytesIO()

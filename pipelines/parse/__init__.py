@@ -1,1 +1,1 @@
-"""`cscl parse`: what a run is asked for, its plan, and its shards parsed by dask workers."""
+"""Stage 1, `cscl parse`: arguments and plan of a run, and the dask workers that parse its shards."""

@@ -1,4 +1,4 @@
-"""The dask cluster that parses: one of this run's own, or one that somebody started."""
+"""The dask workers that parse: those of a cluster of the run's own, or of an existing scheduler."""
 
 import asyncio
 import concurrent.futures
@@ -28,41 +28,52 @@ from .site import Site, check_scheduler, check_writing
 SETTINGS = {
     "distributed.worker.daemon": True,
     "distributed.admin.tick.limit": "1h",
-    "distributed.scheduler.allowed-failures": 0,  # a shard that loses its worker is tried again alone (schedule.py)
-    # dask's 15 s would end, again and again, what takes longer to start: the worker that a nanny has just replaced
+    "distributed.scheduler.allowed-failures": 0,  # schedule.py retries such a shard alone
+    # A worker that a nanny has just restarted may need longer than dask's 15 s to start, and would be ended each time.
     "distributed.deploy.lost-worker-timeout": "60s",
-    # memory is kept, not given back and asked for again with every tensor: dask's own setting halves the speed
+    # Keep freed memory in the process. Dask's settings return it to the system after every tensor: half the speed.
     "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 100_000_000_000,
     "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_MAX_": 0,
     "distributed.nanny.pre-spawn-environ.MALLOC_ARENA_MAX": 1,
 }
 DASHBOARD = "127.0.0.1:0"
-"""Any free port: the usual one may be that of another run."""
+"""Any free port, since another run may use the default one."""
 COMING, SETTLING = 300.0, 2.0
-"""Seconds for which to wait for a worker when none is left, and then until it has started in full."""
+"""Seconds to wait for a worker if there is none, and then until it has started completely."""
 LOOK = 2.0
-"""Seconds between two looks at whether workers are missing."""
+"""Seconds between two checks for missing workers."""
 STARTS = 5
-"""How often workers of the run's own are started in vain, one time after the other, while none is there."""
+"""Number of failed starts of the run's own workers in a row, without any worker alive, before the run gives up."""
 Found = TypeVar("Found")
 
 
 class OwnWorkers:
-    """Starts the `wanted` workers of this run's own cluster, and again those that are lost.
+    """Start the workers of the run's own cluster, and replace those that are lost.
 
-    Dask itself would end with an error where one is killed while it starts.
+    Dask itself does not replace a worker that is killed while it starts: the cluster ends with an error.
+
+    Args:
+        cluster: without workers.
+        wanted: specification of each worker, as dask's `SpecCluster` takes it.
     """
 
     def __init__(self, cluster: SpecCluster, wanted: Sequence[dict[str, object]]) -> None:
         self.cluster = cluster
-        # the thread of its loop starts the workers
+        # Workers are started from the thread of this loop, and inherit that Ctrl-C is blocked in it.
         cluster.loop.add_callback(block_interrupts)  # type: ignore[union-attr]
         cluster.worker_spec.update(enumerate(wanted))
         self.starting: concurrent.futures.Future[None] | None = None
         self.failures = 0
 
     def start_missing(self, alone: bool) -> None:
-        """Start them in the background; `alone`: no other is there, so CsclError where it has failed too often."""
+        """Start missing workers in the background.
+
+        Args:
+            alone: whether no worker is alive.
+
+        Raises:
+            CsclError: if no worker is alive and starting has failed STARTS times in a row.
+        """
         if self.starting is not None:
             if not self.starting.done():
                 return
@@ -82,9 +93,12 @@ class OwnWorkers:
 
 @dataclass(frozen=True)
 class Workers:
-    """The workers of a client that offer `resources`. Whatever waits for them fails once none is there for long.
+    """The workers of a client that have the given resources; waiting fails after COMING seconds without one.
 
-    own: what keeps them going; None for those of another scheduler, which somebody else starts.
+    Attributes:
+        client: connected to the scheduler.
+        own: starts and replaces the workers; None for an existing scheduler.
+        resources: dask resources that a worker must have, such as a GPU.
     """
 
     client: Client
@@ -92,26 +106,30 @@ class Workers:
     resources: Mapping[str, int]
 
     def threads(self) -> int:
-        """How many tasks they can run at a time."""
+        """Return the number of tasks that they can run at once."""
         return sum(self._threads())
 
     def arrive(self, wanted: int) -> None:
-        """Wait until so many are there."""
+        """Wait until there are so many workers.
+
+        Raises:
+            CsclError: if there are fewer for COMING seconds.
+        """
         if self.own:
             self.own.start_missing(alone=True)
         self._until(lambda: len(self._threads()) >= wanted, wanted)
 
     def submit(self, function: Callable[..., object], *args: object) -> Future:
-        """As `Client.submit`, under a key of its own: of equal ones a scheduler, which may be shared, would run one."""
+        """Submit a task with a random key, since a scheduler runs only one of several tasks with equal keys."""
         key = f"cscl-{uuid4().hex}"
         return self.client.submit(function, *args, key=key, pure=False, resources=dict(self.resources) or None)
 
     def first_done(self, futures: Sequence[Future]) -> list[Future]:
-        """Wait until one of them is finished, failed or lost, and return all that are."""
+        """Wait until at least one of the tasks has ended, and return all that have: finished, failed or lost."""
         return self._until(lambda: [future for future in futures if future.status != "pending"])
 
     def settle(self) -> None:
-        """Wait until a worker has been there for a while: dask may not replace one that dies while it starts."""
+        """Wait until a worker has started completely: dask may not replace one that is killed while it starts."""
         self._until(self.threads)
         time.sleep(SETTLING)
 
@@ -120,7 +138,11 @@ class Workers:
         return [worker["nthreads"] for worker in known if self.resources.keys() <= worker["resources"].keys()]
 
     def _until(self, look: Callable[[], Found], wanted: int = 1) -> Found:
-        """Wait until there is something to see; CsclError where fewer than `wanted` are there for COMING seconds."""
+        """Call `look` until its result is true, and return it; meanwhile replace lost workers.
+
+        Raises:
+            CsclError: if there are fewer than `wanted` workers for COMING seconds.
+        """
         seen = looked = time.monotonic()
         while not (found := look()):
             time.sleep(0.02)
@@ -140,7 +162,18 @@ class Workers:
 
 @contextmanager
 def connected(config: ParseConfig, shards: int, site: Site, bar: tqdm) -> Iterator[Workers]:
-    """Enough workers that have passed the checks of `site`; a cluster of the run's own ends with it."""
+    """Yield workers that have passed the checks of `site`; a cluster of the run's own is closed at the end.
+
+    Args:
+        config: of the run.
+        shards: number of shards to parse; there are not more workers than this.
+        site: of the run.
+        bar: shows that the run waits for workers.
+
+    Raises:
+        MissingError, InputError: if the scheduler is not found.
+        CsclError: if no cluster can be started, a worker does not pass the checks, or too few workers arrive.
+    """
     with dask.config.set(SETTINGS), _workers(config, shards) as workers:
         if config.elsewhere:
             _check_scheduler(workers.client, site)
@@ -155,7 +188,7 @@ def connected(config: ParseConfig, shards: int, site: Site, bar: tqdm) -> Iterat
 
 @contextmanager
 def _workers(config: ParseConfig, shards: int) -> Iterator[Workers]:
-    """Those of another scheduler, or of a cluster of the run's own; none need be there yet."""
+    """Yield the workers of an existing scheduler, or of a cluster of the run's own; they may still have to start."""
     if config.elsewhere:
         with _running_scheduler(config) as client:
             yield Workers(client, None, {})
@@ -169,6 +202,7 @@ def _workers(config: ParseConfig, shards: int) -> Iterator[Workers]:
 
 
 def _running_scheduler(config: ParseConfig) -> Client:
+    """Return a client of the existing scheduler that `config` names."""
     if config.scheduler_file is not None and not config.scheduler_file.is_file():
         raise MissingError(
             f"--scheduler-file {config.scheduler_file}: no such file; "
@@ -184,9 +218,9 @@ def _running_scheduler(config: ParseConfig) -> Client:
 
 
 def _own_cluster(config: ParseConfig, shards: int) -> tuple[SpecCluster, list[dict[str, object]]]:
-    """An empty cluster on this machine, and the workers that it shall have.
+    """Return a cluster on this machine without workers, and the specifications of the workers to start.
 
-    They are processes: one a core, or one a GPU that sees no other; or, of 0 workers, a thread.
+    Workers are processes, one per core, or one per GPU that sees only this GPU; with `workers` = 0 a single thread.
     """
     device = find_device(config.parser.device)
     if device == "cuda" and config.workers != 0:
@@ -207,18 +241,20 @@ def _own_cluster(config: ParseConfig, shards: int) -> tuple[SpecCluster, list[di
 
 
 def _visible_gpus() -> list[str]:
-    """What CUDA_VISIBLE_DEVICES may name: numbers, or what the user's own list says."""
+    """Return the names of GPUs for CUDA_VISIBLE_DEVICES: those that the variable lists already, or else all numbers."""
     listed = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
     return listed or [str(i) for i in range(torch.cuda.device_count())]
 
 
 def _gpu_worker(gpu: str) -> dict[str, object]:
+    """Return the specification of a worker that sees one GPU."""
     environment = {"CUDA_VISIBLE_DEVICES": gpu}
     options = {"nthreads": 1, "memory_limit": 0, "resources": {"GPU": 1}, "env": environment, "host": "127.0.0.1"}
     return {"cls": Nanny, "options": options}
 
 
 def _check_scheduler(client: Client, site: Site) -> None:
+    """Raise CsclError if an existing scheduler has other versions than the run."""
     try:
         client.run_on_scheduler(check_scheduler, site)
     except (ImportError, AttributeError) as error:
@@ -227,7 +263,7 @@ def _check_scheduler(client: Client, site: Site) -> None:
 
 
 def _check_workers(client: Client, site: Site) -> None:
-    """Ask every worker that is there; those that come later are checked by their first task."""
+    """Raise CsclError if a worker does not pass the checks; later workers are checked by their first task."""
     for worker, outcome in client.run(check_writing, site, on_error="return").items():
         if isinstance(outcome, CsclError):
             raise outcome

@@ -1,4 +1,4 @@
-"""What `cscl parse` can be asked for."""
+"""The arguments of a parse run."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,13 +8,21 @@ from parsing.parsers.registry import ParserSpec
 
 
 def check_size(size: tuple[int, int]) -> None:
-    """InputError for a (height, width) that masks do not have."""
+    """Check that (height, width) is a size that masks may have.
+
+    Raises:
+        InputError: if not.
+    """
     if min(size) < 16 or max(size) > 4096:
         raise InputError(f"--size {size[0]}x{size[1]}: give height x width, each from 16 to 4096")
 
 
 def index_file(out: Path | None, name: str) -> Path:
-    """The index file that --out names, or that a cache of `name` has; InputError where it cannot be one."""
+    """Return the index file of a cache: `out`, or if None the default one for the data set `name`.
+
+    Raises:
+        InputError: if `out` is a folder or does not end in .h5.
+    """
     out = out or Path("data") / f"{name}_masks.h5"
     if out.suffix != ".h5" or out.is_dir():
         raise InputError(f"--out {out}: give a file that ends in .h5")
@@ -23,15 +31,28 @@ def index_file(out: Path | None, name: str) -> Path:
 
 @dataclass(frozen=True)
 class ParseConfig:
-    """What `cscl parse` was asked for.
+    """The arguments of a parse run.
 
-    parser: device `auto` is CUDA where there is one, on whatever machine parses. size: (height, width) of the masks.
-    batch_size: images at a time, None for 8 on a CPU, whose cache holds that many, and 32 on a GPU.
-    workers: processes, None for one a core (one a GPU), 0 for none but this one; with a scheduler how many of its
-    workers to wait for. scheduler: address of a running dask scheduler to use instead; scheduler_file: the file
-    that it wrote its address to. probs: store class probabilities too. limit: at most so many images, spread evenly
-    over the data set. pattern: where the paths of `folder` name identity and camera (data/readers/naming.py); the cache
-    remembers it.
+    Attributes:
+        dataset: name of the data set.
+        root: its folder; None to search for it.
+        out: index file of the cache; None for data/NAME_masks.h5.
+        parser: parser and its options. Its device `auto` is CUDA, if the machine that parses has a CUDA device.
+        size: (height, width) of the masks, in pixels.
+        batch_size: number of images per batch; None for a default that suits the device.
+        workers: number of worker processes; None for one per core, or one per GPU; 0 to parse in this process. With a
+            scheduler, the number of its workers to wait for.
+        scheduler: address of a running dask scheduler to use instead of a cluster of the run's own.
+        scheduler_file: file into which such a scheduler has written its address.
+        probs: whether to store class probabilities too.
+        flip: whether to average an image and its mirror image.
+        overwrite: whether to replace a cache that was made from another parser or options.
+        limit: largest number of images, taken at equal distances from the data set; None for all.
+        pattern: for the data set `folder`, the place of identity and camera in the paths of its images, see
+            data/readers/naming.py. The cache records it.
+
+    Raises:
+        InputError: if a value is out of range, or two do not fit each other.
     """
 
     dataset: str
@@ -62,10 +83,14 @@ class ParseConfig:
 
     @property
     def elsewhere(self) -> bool:
-        """Whether the workers are those of somebody else's scheduler, which may have what this machine lacks."""
+        """Whether an existing scheduler is used, whose workers may have devices that this machine lacks."""
         return self.scheduler is not None or self.scheduler_file is not None
 
     @property
     def index(self) -> Path:
-        """The cache's index file; InputError where it cannot be one."""
+        """Index file of the cache.
+
+        Raises:
+            InputError: if `out` cannot be one.
+        """
         return index_file(self.out, self.dataset)

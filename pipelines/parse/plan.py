@@ -1,4 +1,4 @@
-"""Which images go into a new mask cache, and in which shards."""
+"""Select the images of a new mask cache, and divide them into shards."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def choose_records(records: Sequence[Record], limit: int | None, only: Iterable[str] | None) -> tuple[Record, ...]:
-    """Return the records to parse: `only` those of these names, or at most `limit`, spread evenly."""
+    """Return the records to parse: those whose names are in `only`, or at most `limit` at equal distances, or all."""
     if only is not None:
         names = frozenset(only)
         return tuple(r for r in records if r.name in names)
@@ -30,7 +30,18 @@ def choose_records(records: Sequence[Record], limit: int | None, only: Iterable[
 def plan_shards(
     config: ParseConfig, root: Path, records: Sequence[Record], attributes: Mapping[str, Any], lock: Lock
 ) -> list["ShardTask"]:
-    """Return a task per shard, in order."""
+    """Return one task per shard, in order.
+
+    Args:
+        config: of the run.
+        root: folder of the images.
+        records: images to parse.
+        attributes: of every file of the cache.
+        lock: of the run on the cache.
+
+    Raises:
+        InputError: if there are no images.
+    """
     from .task import ShardTask  # imports torch, which --dry-run does without
 
     if not records:

@@ -1,4 +1,4 @@
-"""`cscl parse --dry-run`: what a run would do, without loading a parser."""
+"""Count what a parse run would do, without loading a parser (`cscl parse --dry-run`)."""
 
 import json
 from collections.abc import Mapping
@@ -18,9 +18,14 @@ from .plan import choose_records
 
 @dataclass(frozen=True)
 class Preview:
-    """Images and shards of a run; done: those that an earlier run with the same options has finished.
+    """Work of a parse run.
 
-    other: names of options with which the cache at `path` was made otherwise; the run would refuse to mix them.
+    Attributes:
+        path: index file of the cache.
+        root: folder of the images.
+        images, shards: number of images and shards of the cache.
+        done_images, done_shards: number that an earlier run with the same options has finished.
+        other: names of options in which the existing cache differs; the run would refuse to continue it.
     """
 
     path: Path
@@ -32,9 +37,11 @@ class Preview:
     other: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
+        """Return all fields."""
         return {**asdict(self), "path": str(self.path), "root": str(self.root)}
 
     def lines(self) -> list[str]:
+        """Return the text that `cscl parse --dry-run` prints, as lines."""
         left = self.images - self.done_images
         lines = [
             f"{self.path}: {self.images} images of {self.root} in {self.shards} shards",
@@ -46,9 +53,12 @@ class Preview:
 
 
 def preview(config: ParseConfig) -> Preview:
-    """Count the images and the finished shards; errors as those of `parse` for a data set that is not there.
+    """Return the number of images and shards of a run, and of those that are done.
 
-    The weights' hash, which needs the parser, is not compared: the run itself may still refuse the cache.
+    The hash of the weights is not compared, since it needs the parser: the run may still refuse the cache.
+
+    Raises:
+        MissingError, InputError: for the data set, as in `parse`.
     """
     data_set = open_data_set(config.dataset, config.root, pattern=config.pattern)
     records = choose_records(data_set.images, config.limit, None)
@@ -59,7 +69,7 @@ def preview(config: ParseConfig) -> Preview:
         stored = read_stored(path)
         if stored is None:
             continue  # missing or damaged: the run parses it
-        differing = _differing(config, stored.attributes)
+        differing = _find_differences(config, stored.attributes)
         other.update(differing)
         if not differing and stored.columns.names.tolist() == [record.name for record in rows]:
             done_images, done_shards = done_images + len(rows), done_shards + 1
@@ -74,8 +84,8 @@ def preview(config: ParseConfig) -> Preview:
     )
 
 
-def _differing(config: ParseConfig, attributes: Mapping[str, Any]) -> list[str]:
-    """Return the options in which a shard differs from `config`."""
+def _find_differences(config: ParseConfig, attributes: Mapping[str, Any]) -> list[str]:
+    """Return the names of the options in which a shard with these attributes differs from `config`."""
     made_by = json.loads(attributes["made_by"])
     wanted = {"size": list(config.size), "flip": config.flip, "probs": config.probs}
     wanted["parser"] = config.parser.name

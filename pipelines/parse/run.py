@@ -1,4 +1,4 @@
-"""`cscl parse`: run a human parser over every image of a data set and cache the masks, shard by shard, on dask."""
+"""Parse every image of a data set and cache the masks in shards, on dask (`cscl parse`, stage 1)."""
 
 import sys
 import time
@@ -34,9 +34,16 @@ __all__ = ["ParseConfig", "ParseResult", "parse"]
 
 @dataclass(frozen=True)
 class ParseResult:
-    """Images in the cache, how many of them this run parsed, and the ones that failed.
+    """Result of a parse run.
 
-    unreadable: files that are no readable images. fatal: images that killed every process that parsed them.
+    Attributes:
+        path: index file of the cache.
+        images: number of images in the cache.
+        parsed: number of images that this run parsed.
+        unreadable: names of files that are no readable images.
+        fatal: names of images that killed every process that parsed them.
+        empty: number of masks without a person.
+        seconds: duration.
     """
 
     path: Path
@@ -49,10 +56,21 @@ class ParseResult:
 
 
 def parse(config: ParseConfig, only: Iterable[str] | None = None, again: frozenset[str] = frozenset()) -> ParseResult:
-    """Parse what the cache lacks and write its index; a shard that is already whole is kept.
+    """Parse the images that the cache lacks, and write its index.
 
-    Unreadable images are recorded with their status and reported, never fatal. `only` images of these names;
-    `again`: names of shards to parse although they are whole. LockedError where another run writes to the cache.
+    An interrupted run is continued: shards that are complete and fit this run are kept. Images that cannot be read do
+    not stop the run; the cache records their status.
+
+    Args:
+        config: arguments of the run.
+        only: names of images; None for all of the data set.
+        again: file names of shards to parse although they are complete.
+
+    Raises:
+        MissingError, InputError: if the data set is not found, the device does not exist, or the cache was made from
+            another parser or options.
+        LockedError: if another process writes to the cache.
+        CsclError: if parsing fails; finished shards stay.
     """
     began = time.monotonic()
     data_set = open_data_set(config.dataset, config.root, pattern=config.pattern)
@@ -61,14 +79,17 @@ def parse(config: ParseConfig, only: Iterable[str] | None = None, again: frozens
     out, root = config.index, data_set.root.resolve()
     records = choose_records(data_set.images, config.limit, only)
     if not config.elsewhere:
-        find_device(config.parser.device)  # refuse a wrong one now
+        find_device(config.parser.device)  # refuse a device that does not exist before the parser is loaded
     parser = describe_parser(config.parser)
     with writing_to(out, "cscl parse") as lock:
-        attributes = _attributes(config, data_set, parser)
+        # 1. Find the shards of an earlier run: `whole` holds the complete ones by file name.
+        attributes = _make_attributes(config, data_set, parser)
         whole = make_room(out, attributes, [r.name for r in records], config.overwrite)
+        # 2. Plan all shards of the cache, and keep those of `whole` that hold what their task would write.
         tasks = plan_shards(config, root, records, attributes, lock)
         whole |= _rename_people(whole, tasks)
         todo = [t for t in tasks if t.path.name in again or not t.is_done(whole)]
+        # 3. Parse the others, and write the index over all of them.
         parsed = sum(len(t.records) for t in todo)
         with tqdm(
             total=len(records), initial=len(records) - parsed, unit="image", desc=f"parse {config.dataset}",
@@ -76,6 +97,7 @@ def parse(config: ParseConfig, only: Iterable[str] | None = None, again: frozens
             if todo:
                 whole |= run_shards(todo, config, bar)
         finish_cache(out, [whole[t.path.name] for t in tasks])
+    # 4. Read the finished cache back for the report.
     cache = MaskCache(out)
     unreadable, fatal = (
         tuple(n for n, s in zip(cache.names, cache.status, strict=True) if s == failure)
@@ -86,7 +108,10 @@ def parse(config: ParseConfig, only: Iterable[str] | None = None, again: frozens
 
 
 def _rename_people(whole: Mapping[str, StoredFile], tasks: Sequence[ShardTask]) -> dict[str, StoredFile]:
-    """Give whole shards the identities and cameras that the data set has now; returns those that were written again."""
+    """Write identities and cameras of complete shards again if the data set has other ones now; return these shards.
+
+    They change with the data set's reader or a --pattern, while images and masks stay the same.
+    """
     renamed: dict[str, StoredFile] = {}
     for task in tasks:
         stored = whole.get(task.path.name)
@@ -97,11 +122,11 @@ def _rename_people(whole: Mapping[str, StoredFile], tasks: Sequence[ShardTask]) 
             renamed[task.path.name] = now
     if renamed:
         images = sum(map(len, renamed.values()))
-        tqdm.write(f"note: identities or cameras of {images} parsed images are others now; masks kept", file=sys.stderr)
+        tqdm.write(f"note: identities or cameras of {images} parsed images have changed; masks kept", file=sys.stderr)
     return renamed
 
 
-def _attributes(config: ParseConfig, data_set: DataSet, parser: ParserInfo) -> dict[str, Any]:
+def _make_attributes(config: ParseConfig, data_set: DataSet, parser: ParserInfo) -> dict[str, Any]:
     """Return the attributes of every file of the cache."""
     provenance = Provenance(
         parser=parser.name,

@@ -1,4 +1,4 @@
-"""Having the shards of a cache parsed on dask: a window of tasks, retries, and images that kill their worker."""
+"""Parse the shards of a cache on dask: limit the tasks at once, retry, and find images that kill their worker."""
 
 import time
 from collections import Counter, deque
@@ -19,19 +19,28 @@ from .config import ParseConfig
 from .task import ShardTask, TaskFailedError, parse_shard, progress_topic, try_rows
 
 WINDOW = 3
-"""Tasks a worker that are with the scheduler at a time."""
+"""Number of tasks per worker thread that are submitted at once: a short queue, so that few tasks wait in memory."""
 TRIES = 3
-"""How often a shard is tried that fails in another way than by an error of ours."""
+"""Number of attempts for a shard whose task fails with an unexpected exception."""
 PATIENCE = 30.0
-"""Seconds for which a file that a worker wrote may not be seen here yet, as on NFS."""
+"""Seconds to wait until a file that a worker has written is visible here, which takes time on NFS."""
 GONE = "the dask scheduler is gone; finished shards are kept, the same command goes on from there"
 
 
 def run_shards(todo: Sequence[ShardTask], config: ParseConfig, bar: tqdm) -> dict[str, StoredFile]:
-    """Parse the shards and return them by file name.
+    """Parse shards, and return the written files by name.
+
+    First all shards are parsed in parallel. Shards whose workers were killed, by a lack of memory or a crash in an
+    image decoder, are then searched for the images that kill workers, one shard at a time; these images are recorded
+    without a mask.
+
+    Args:
+        todo: at least one task.
+        config: of the run.
+        bar: counts images.
 
     Raises:
-        CsclError: if one cannot be parsed; those that are finished are kept.
+        CsclError: if a shard cannot be parsed; finished shards stay.
     """
     try:
         with connected(config, len(todo), todo[0].site, bar) as workers:
@@ -40,7 +49,7 @@ def run_shards(todo: Sequence[ShardTask], config: ParseConfig, bar: tqdm) -> dic
             )
             finished, suspects = _run_window(workers, todo)
             finished += [_isolate(workers, task, bar) for task in suspects]
-            time.sleep(0.1)  # the last counts are on their way
+            time.sleep(0.1)  # let the last messages for the bar arrive
             bar.update(bar.total - bar.n)
             return {shard.path.name: shard for shard in finished}
     except (CommClosedError, CancelledError) as error:
@@ -48,7 +57,7 @@ def run_shards(todo: Sequence[ShardTask], config: ParseConfig, bar: tqdm) -> dic
 
 
 def _run_window(workers: Workers, todo: Sequence[ShardTask]) -> tuple[list[StoredFile], list[ShardTask]]:
-    """Parse the shards, a few per worker at a time; return those that are written, and those that killed workers."""
+    """Parse the shards in parallel; return the written files, and the tasks whose worker was killed."""
     waiting, running, tries = deque(todo), dict[Future, ShardTask](), Counter[Path]()
     finished: list[StoredFile] = []
     suspects: list[ShardTask] = []
@@ -58,7 +67,7 @@ def _run_window(workers: Workers, todo: Sequence[ShardTask]) -> tuple[list[Store
             running[workers.submit(parse_shard, task)] = task
         for future in workers.first_done(list(running)):
             task = running.pop(future)
-            error = _error_of(future)
+            error = _get_error(future)
             if isinstance(error, KilledWorker):
                 suspects.append(task)
             elif error is None:
@@ -68,67 +77,84 @@ def _run_window(workers: Workers, todo: Sequence[ShardTask]) -> tuple[list[Store
             else:
                 tries[task.path] += 1
                 if tries[task.path] == TRIES:
-                    raise _failure(error) from error
+                    raise _make_error(error) from error
                 waiting.append(task)
     return finished, suspects
 
 
 def _isolate(workers: Workers, task: ShardTask, bar: tqdm) -> StoredFile:
-    """Write the shard without the images that kill whatever parses them, found by halving, alone on the cluster."""
+    """Write a shard without the images that kill the worker that parses them.
+
+    Such an image is found by bisection: parse one half of the images; if the worker survives, search the other half. It
+    is then marked in the task, and the shard is tried again, since there may be more than one. No other task runs
+    meanwhile, so that a worker that dies was killed by this shard.
+
+    Raises:
+        CsclError: if no single image kills a worker, which points to a lack of memory.
+    """
     bar.set_postfix_str(f"workers die of {task.path.name}: looking for the image")
     for _ in range(len(task.records) + TRIES):
-        future = _survived(workers, parse_shard, task)
+        future = _try_task(workers, parse_shard, task)
         if future:
             bar.set_postfix_str("")
             return _await_file(task, future)
         rows = [row for row in range(len(task.records)) if row not in task.fatal]
         while len(rows) > 1:
             half = rows[: len(rows) // 2]
-            rows = rows[len(half) :] if _survived(workers, try_rows, task, half) else half
-        if rows and not _survived(workers, try_rows, task, rows):
+            rows = rows[len(half) :] if _try_task(workers, try_rows, task, half) else half
+        if rows and not _try_task(workers, try_rows, task, rows):
             task = replace(task, fatal=task.fatal | {rows[0]})
     raise CsclError(
         f"workers are killed while they parse {task.path.name}, but by no single image of it; if memory is short, "
-        "a smaller --batch-size or fewer --workers help; finished shards are kept"
+        "use a smaller --batch-size or fewer --workers; finished shards are kept"
     )
 
 
-def _survived(workers: Workers, function: Callable[..., object], *args: object) -> Future | None:
-    """The finished task; None where its worker was killed. Any other error is raised."""
+def _try_task(workers: Workers, function: Callable[..., object], *args: object) -> Future | None:
+    """Run a function on a worker, and return the finished task; None if the worker was killed.
+
+    Raises:
+        CsclError: if the function fails in another way.
+    """
     workers.settle()
     (future,) = workers.first_done([workers.submit(function, *args)])
-    error = _error_of(future)
+    error = _get_error(future)
     if error is None:
         return future
     if isinstance(error, KilledWorker):
         return None
     if isinstance(error, CsclError):
         raise error
-    raise _failure(error) from error
+    raise _make_error(error) from error
 
 
-def _error_of(future: Future) -> BaseException | None:
-    """What the task raised; CsclError where its scheduler is gone."""
+def _get_error(future: Future) -> BaseException | None:
+    """Return the exception of a finished task, or None.
+
+    Raises:
+        CsclError: if the scheduler is gone.
+    """
     if future.status in ("cancelled", "lost"):
         raise CsclError(GONE)
     error = future.exception()
     return error if error is None or isinstance(error, BaseException) else CsclError(str(error))
 
 
-def _failure(error: BaseException) -> CsclError:
+def _make_error(error: BaseException) -> CsclError:
+    """Return an error for the user, of one line, for an exception of a worker."""
     kind = "" if isinstance(error, TaskFailedError) else f"{type(error).__name__}: "
     return CsclError(f"a worker failed: {kind}{first_line(error)}; finished shards are kept")
 
 
 def _await_file(task: ShardTask, future: Future) -> StoredFile:
-    """Wait until the shard that a worker wrote is seen here too.
+    """Wait until the shard that a worker has written is visible here, and return it.
 
     Raises:
-        CsclError: if it is not, after `PATIENCE` seconds.
+        CsclError: if it is not visible after PATIENCE seconds.
     """
     until, digest = time.monotonic() + PATIENCE, future.result()
     while (stored := read_stored(task.path)) is None or stored.sha256 != digest:
         if time.monotonic() > until:
-            raise CsclError(f"{task.path} was written by a worker, but is not seen here; all must share its folder")
+            raise CsclError(f"{task.path} was written by a worker, but is not visible here; all must share its folder")
         time.sleep(0.2)
     return stored

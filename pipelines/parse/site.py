@@ -1,4 +1,4 @@
-"""What dask's processes must have in common with a run: versions, and workers the images and the cache's folder."""
+"""Check that dask's processes match the run: same versions; workers see the images and the folder of the cache."""
 
 import hashlib
 import platform
@@ -15,12 +15,20 @@ from parsing.errors import CsclError
 from parsing.files import probe_folder
 
 PACKAGES = ("torch", "numpy", "h5py", "pillow", "dask", "distributed")
-"""Those that decide which bytes come out, or whether the two sides understand each other."""
+"""Packages whose version may change the masks, or the messages between the processes."""
 
 
 @dataclass(frozen=True)
 class Site:
-    """What both sides must see: the lock of the run, folder and one image of the data set, folder of the shards."""
+    """What a run and its workers must have in common.
+
+    Attributes:
+        lock: lock of the run on the cache.
+        root: folder of the images.
+        sample: name of one image in it.
+        shards: folder of the shards.
+        versions: see `versions`.
+    """
 
     lock: Lock
     root: Path
@@ -29,7 +37,14 @@ class Site:
     versions: tuple[tuple[str, str], ...]
 
     def check_versions(self, who: str) -> None:
-        """CsclError where this process, `who`, has other versions than the run."""
+        """Check that this process has the versions of the run.
+
+        Args:
+            who: description of this process, for the error.
+
+        Raises:
+            CsclError: if they differ.
+        """
         if self.versions != versions():
             here = dict(versions())
             differ = ", ".join(
@@ -38,7 +53,11 @@ class Site:
             raise CsclError(f"{who}: {differ}; install the same versions on both sides")
 
     def check(self) -> None:
-        """CsclError where this process cannot parse for the run, saying why and where."""
+        """Check that this process can parse for the run.
+
+        Raises:
+            CsclError: if its versions differ, or it does not see the lock or the images.
+        """
         self.check_versions(f"worker on {socket.gethostname()}")
         if not self.lock.seen():
             raise CsclError(
@@ -53,12 +72,16 @@ class Site:
 
 
 def check_scheduler(site: Site) -> None:
-    """`Site.check_versions` of a scheduler: it unpickles the tasks that it hands on."""
+    """Check the versions of a scheduler, see `Site.check_versions`: it unpickles the tasks that it passes on."""
     site.check_versions(f"the dask scheduler on {socket.gethostname()}")
 
 
 def check_writing(site: Site) -> None:
-    """`Site.check`, and that this process may write shards."""
+    """Check a worker, see `Site.check`, and that it can write shards.
+
+    Raises:
+        CsclError: if not.
+    """
     site.check()
     try:
         probe_folder(site.shards, shard_name(0))
@@ -70,7 +93,7 @@ def check_writing(site: Site) -> None:
 
 @cache
 def versions() -> tuple[tuple[str, str], ...]:
-    """Name and version of Python, of the packages that matter, and a hash of the code that parses."""
+    """Return name and version of Python and of PACKAGES, and a hash of the code that parses."""
     code = hashlib.sha256()
     ours = Path(parsing.__file__).parent
     for file in sorted([*ours.rglob("*.py"), *Path(__file__).parent.glob("*.py")]):

@@ -36,9 +36,19 @@ _one_at_a_time = threading.Lock()
 
 @dataclass(frozen=True)
 class ShardTask:
-    """One shard to write: where, which images, with which parser and options.
+    """One shard to parse and write.
 
-    fatal: rows of images that killed every process that parsed them; they are recorded, not touched.
+    Attributes:
+        path: file of the shard.
+        records: its images.
+        attributes: HDF5 attributes of the file.
+        parser: parser and its options.
+        site: what the worker must have in common with the run.
+        size: (height, width) of the masks, in pixels.
+        batch_size: number of images per batch; None for the default of the device.
+        flip: whether to average an image and its mirror image.
+        probs: whether to store class probabilities.
+        fatal: rows of images that killed every process that parsed them; they get a status and are not read.
     """
 
     path: Path
@@ -58,7 +68,7 @@ class ShardTask:
         return [record.name for record in self.records]
 
     def is_done(self, whole: Mapping[str, StoredFile]) -> bool:
-        """Return whether the shard is among the `whole` ones, by file name, and holds what this task would write."""
+        """Return whether the complete shards `whole`, by file name, contain what this task would write."""
         stored = whole.get(self.path.name)
         return stored is not None and stored.fits(self.names, self.attributes)
 
@@ -73,11 +83,11 @@ class Batch:
 
 
 class TaskFailedError(RuntimeError):
-    """Any error in a task that is not one of ours, as text: not every exception reaches the other side of dask."""
+    """Raised for an unexpected exception in a task, as text: not every exception can be sent from worker to run."""
 
 
 def plain_errors(function: Callable[..., Result]) -> Callable[..., Result]:
-    """Raise what is no error of ours as TaskFailedError."""
+    """Return `function` changed so that it raises TaskFailedError instead of any exception but CsclError."""
 
     @wraps(function)
     def wrapped(*args: Any) -> Result:
@@ -93,7 +103,7 @@ def plain_errors(function: Callable[..., Result]) -> Callable[..., Result]:
 
 @plain_errors
 def parse_shard(task: ShardTask) -> str:
-    """Write the shard and return its SHA-256; the masks themselves never travel."""
+    """Parse the images of a shard, write its file, and return the SHA-256; masks are not sent over the network."""
     with _ready(task) as parser:
         height, width = task.size
         probs_shape = (len(parser.labels), height // 4, width // 4) if task.probs else None
@@ -119,14 +129,14 @@ def _small(scores: Tensor, size: tuple[int, int]) -> NDArray[np.uint8]:
 
 @plain_errors
 def try_rows(task: ShardTask, rows: Sequence[int]) -> None:
-    """Parse these rows of the task and keep nothing: does the process live through it?"""
+    """Parse these rows of the task and discard the masks, to see whether the process survives."""
     with _ready(task) as parser:
         for _ in _answers(task, parser, rows):
             pass
 
 
 def progress_topic(site: Site) -> str:
-    """Under what a run's workers report images; other runs of the same scheduler have their own."""
+    """Return the dask topic under which workers report images; one per run, since a scheduler may serve several."""
     return f"cscl-images-{site.lock.line.rpartition(',')[2].strip()}"
 
 

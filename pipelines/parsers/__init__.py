@@ -1,1 +1,1 @@
-"""`cscl parser`: listing human parsers, training, scoring and comparing them."""
+"""List, train, score and compare human parsers (`cscl parser`)."""

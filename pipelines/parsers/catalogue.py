@@ -1,4 +1,4 @@
-"""`cscl parser list`: the parsers there are, what they answer, whose they are and whether their weights are at hand."""
+"""List the parsers with their label sets, their licences and the state of their weights (`cscl parser list`)."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,7 +9,12 @@ from parsing.parsers.registry import BACKENDS, Backend, known_models
 
 @dataclass(frozen=True)
 class ParserRow:
-    """One parser. weights: `here`, `not here`, or for a file of the user's own `yours`; needs: an extra, or nothing."""
+    """One parser.
+
+    Attributes:
+        weights: `here`, `not here`, or `yours` for a file that the user gives.
+        needs: an extra of the package; empty for none.
+    """
 
     name: str
     labels: str
@@ -28,7 +33,7 @@ class ParserList:
     rows: tuple[ParserRow, ...]
 
     def to_json(self) -> list[dict[str, Any]]:
-        """Everything as plain strings and lists, for `json.dumps`."""
+        """Return all values as strings and lists."""
         return [asdict(row) for row in self.rows]
 
     def lines(self) -> list[str]:
@@ -46,7 +51,7 @@ class ParserList:
 
 
 def list_parsers() -> ParserList:
-    """List the parsers; looks at the package and at the download cache, and downloads nothing."""
+    """Return all parsers; the package and the download cache are read, nothing is downloaded."""
     places = [backend for backend in BACKENDS if ":" in backend.form]
     named = [backend for backend in BACKENDS if ":" not in backend.form]
     return ParserList(tuple(map(_row, (*named, *known_models(), *places))))

@@ -1,4 +1,4 @@
-"""`cscl parser compare`: how far two parsers, or two settings of one, agree on images, and how fast each is."""
+"""Compare two parsers, or two settings of one, on images: agreement and speed (`cscl parser compare`)."""
 
 import math
 import time
@@ -27,7 +27,7 @@ from ..parse.config import check_size
 
 @dataclass(frozen=True)
 class Setting:
-    """A parser with its options, and the words that asked for it."""
+    """A parser with its options, and the text by which the user named it."""
 
     words: str
     spec: ParserSpec
@@ -36,7 +36,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two: the words that asked for it, what it turned out to be, and its speed with all its processing."""
+    """One of the two parsers: the user's text, the parser's name, and its speed including all processing."""
 
     words: str
     parser: str
@@ -49,10 +49,14 @@ class Side:
 
 @dataclass(frozen=True)
 class ParserAgreement:
-    """Shares and IoU in [0, 1] over all pixels of `images` images; NaN (null in JSON) for a class that neither finds.
+    """Shares and IoU in [0, 1] over all pixels of the images; NaN (null in JSON) for a class that neither finds.
 
-    pixels: labelled alike. person: labelled alike of those that either calls a person. worst: image and its own mIoU.
-    others: files in the folder that are no image.
+    Attributes:
+        images: number of images.
+        pixels: share of pixels with equal labels.
+        person: the same among the pixels that either parser labels as a person.
+        worst: images with their own mIoU, lowest first.
+        others: files in the folder that are no images.
     """
 
     first: Side
@@ -70,10 +74,11 @@ class ParserAgreement:
 
     @property
     def mean(self) -> float:
-        """mIoU over the classes that either finds, background among them."""
+        """Return the mIoU over the classes that either parser finds, including background."""
         return float(np.nanmean(self.iou))
 
     def to_json(self) -> dict[str, Any]:
+        """Return all values for `--json`."""
         return {
             **self.__dict__,
             "first": self.first.__dict__,
@@ -85,6 +90,7 @@ class ParserAgreement:
         }
 
     def lines(self) -> list[str]:
+        """Return the table as lines of text."""
         width = max(len(c) for c in (*self.classes, "mIoU"))
         person = "nobody found" if math.isnan(self.person) else f"{100 * self.person:.2f} % of the person's"
         shown = [
@@ -121,10 +127,18 @@ def compare_parsers(
     limit: int | None = None,
     worst: int = 5,
 ) -> ParserAgreement:
-    """Have both parse every image below a folder, or `limit` of them spread evenly, and compare the masks at `size`.
+    """Return the agreement and speed of two parsers on the images below a folder.
 
-    scheme: a part scheme to compare in; parsers of different label sets need one. The first batch of each is parsed
-    once more beforehand, so that what is done only once does not count against its speed.
+    The first batch of each is parsed once before the measurement, so that work that is done only once, such as loading,
+    does not reduce its speed.
+
+    Args:
+        limit: largest number of images, taken at equal distances; None for all.
+        size: (height, width) of the masks that are compared.
+        scheme: part scheme to compare in; necessary if the label sets differ.
+
+    Raises:
+        InputError: if the label sets differ and there is no scheme, or there are no images.
     """
     check_size(size)
     if not images.is_dir():
@@ -192,7 +206,7 @@ def _read(file: Path) -> NDArray[np.uint8] | None:
 
 
 def _parse(parser: Parser, images: list[NDArray[np.uint8]], size: Size, flip: bool) -> NDArray[np.uint8]:
-    """Classes (B, *size) of the parser's own label set."""
+    """Return classes (B, *size) of the parser's own label set."""
     prepared = torch.stack([parser.prepare(image) for image in images])
     probabilities, _ = parser.parse(prepared, [(i.shape[0], i.shape[1]) for i in images], size, flip)
     return winners(probabilities)[1].cpu().numpy()

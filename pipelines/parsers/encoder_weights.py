@@ -1,4 +1,4 @@
-"""Pretrained weights for the encoder of a segmentation network: out of an installed package, or of a file."""
+"""Load pretrained weights into the encoder of a segmentation network, from an installed package or a file."""
 
 import hashlib
 from importlib.util import find_spec

@@ -1,4 +1,4 @@
-"""Self-training: labels of unlabelled photographs by the network that is being trained."""
+"""Label unlabelled photographs with the network that is being trained (self-training)."""
 
 import numpy as np
 import torch
@@ -25,10 +25,10 @@ def pseudo_labelled(network: nn.Module, config: StreetNetwork, photos: Photos, k
     for number, photo_id in enumerate(bar):
         image = reduced(photos.photo(photo_id, labelled=False), config.input_size[0])
         whole = (0.0, 0.0, float(image.width), float(image.height))
-        box = person_box(_labels(network, config, image, whole)[0])
+        box = person_box(_label_image(network, config, image, whole)[0])
         if box is None:
             continue
-        labels, confidence = _labels(network, config, image, widened(box))
+        labels, confidence = _label_image(network, config, image, widened(box))
         box = person_box(labels)
         if box is not None:
             found.append((confidence, number, Photo(image, Image.fromarray(labels), box)))
@@ -37,8 +37,10 @@ def pseudo_labelled(network: nn.Module, config: StreetNetwork, photos: Photos, k
 
 
 @torch.inference_mode()
-def _labels(network: nn.Module, config: StreetNetwork, image: Image.Image, box: Box) -> tuple[NDArray[np.uint8], float]:
-    """Labels of the whole image (H, W), background outside `box`, and their confidence in [0, 1]."""
+def _label_image(
+    network: nn.Module, config: StreetNetwork, image: Image.Image, box: Box
+) -> tuple[NDArray[np.uint8], float]:
+    """Return labels (H, W) of the whole image, background outside `box`, and their confidence in [0, 1]."""
     device = next(network.parameters()).device
     left, top, right, bottom = (round(v) for v in box)
     height, width = config.input_size

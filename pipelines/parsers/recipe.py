@@ -1,4 +1,4 @@
-"""What decides a training of a parser, read and checked without importing torch."""
+"""Options of the training of a parser, read and validated without importing torch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,16 +12,19 @@ from ..recipes.reading import build, change, read_values
 
 @dataclass(frozen=True, kw_only=True)
 class ParserRecipe:
-    """All that decides the weights beside the photographs.
+    """All choices of a parser's training that decide the weights, except the photographs.
 
-    encoder_weights: `none`, `imagenet` (what the encoder's library publishes) or a file of the encoder's weights.
-    crop_size: (height, width) of crops to learn from; (): the network's input size. A person fills more of a box to
-        be parsed than of these crops, whose sides stray, so that an input a third larger than they are answers better
-        than one of their size (Touvron et al., Fixing the train-test resolution discrepancy, NeurIPS 2019).
-    epochs: over the annotated photographs, with AdamW and one cycle. self_epochs: then over these and the unlabelled
-        ones, whose labels are what the network has learnt to answer, with another cycle of half the rate.
-    keep: share of the unlabelled photographs, the most confident ones, that is used.
-    encoder_rate: the encoder's learning rate as a multiple of the decoder's.
+    Attributes:
+        encoder_weights: `none`, `imagenet` (published by the encoder's library), or a file with weights of the encoder.
+        crop_size: (height, width) of the training crops; () for the network's input size. In these crops, whose borders
+            vary, a person is smaller than in the boxes that are parsed later. An input a third larger than the crops
+            therefore gives better masks than one of their size (Touvron et al., Fixing the train-test resolution
+            discrepancy, NeurIPS 2019).
+        epochs: number of epochs over the annotated photographs, with AdamW and one cycle of the learning rate.
+        self_epochs: number of epochs after that over annotated and unlabelled photographs, which the network has
+            labelled itself, with another cycle of half the rate.
+        keep: share of the unlabelled photographs that is used, the most confident ones first.
+        encoder_rate: learning rate of the encoder as a multiple of the decoder's.
     """
 
     network: StreetNetwork = field(default_factory=StreetNetwork)
@@ -51,6 +54,6 @@ class ParserRecipe:
 
 
 def read_parser_recipe(source: Path | None = None, changes: Sequence[str] = ()) -> ParserRecipe:
-    """A recipe from a TOML file (None: the shipped one, `street`), then each `a.b=c`."""
+    """Return a recipe from a TOML file (None for the shipped `street`), changed by each `key=value`."""
     recipe: ParserRecipe = build(ParserRecipe, change(read_values(source, "street", "parsers"), changes))
     return recipe

@@ -1,4 +1,4 @@
-"""`cscl parser score`: IoU of a parser with annotated photographs, in colour, grey and simulated infrared."""
+"""Score a parser on annotated photographs in colour, grey and simulated infrared (`cscl parser score`)."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -26,10 +26,14 @@ from ..pages.sheets import MaskItem, mask_sheet
 
 @dataclass(frozen=True)
 class ParserScores:
-    """IoU in [0, 1] by condition and class, over all pixels of `images` person crops of `size` (height, width).
+    """IoU in [0, 1] by condition and class, over all pixels of the person crops; NaN for an absent class.
 
-    A condition is a spectrum, or a spectrum and the width in pixels that the crop was reduced to (`grey 32`). rho:
-    Spearman's rank correlation of confidence and mIoU, by condition.
+    A condition is a spectrum, or a spectrum with the width in pixels to which the crop was reduced (`grey 32`).
+
+    Attributes:
+        images: number of crops.
+        size: their (height, width).
+        rho: Spearman's rank correlation of confidence and mIoU, by condition.
     """
 
     parser: str
@@ -44,14 +48,16 @@ class ParserScores:
     rho: dict[str, float]
 
     def mean(self, condition: str) -> float:
-        """mIoU over all classes, background among them."""
+        """Return the mIoU over all classes, including background."""
         return float(np.nanmean(self.iou[condition]))
 
     def to_json(self) -> dict[str, Any]:
+        """Return all values for `--json`."""
         values = {s: dict(zip(self.classes, v, strict=True)) for s, v in self.iou.items()}
         return {**self.__dict__, "mIoU": {s: self.mean(s) for s in self.iou}, "iou": values}
 
     def lines(self) -> list[str]:
+        """Return the table as lines of text."""
         columns = ("mIoU", "person", *self.classes)
         rows = [
             f"{s:18s} "
@@ -81,13 +87,16 @@ def score_parser(
     sheet: Path | None = None,
     seed: int = 0,
 ) -> ParserScores:
-    """Parse the person of every photograph of `subset` in each spectrum; infrared is drawn from (seed, photo).
+    """Parse the person of every photograph in each spectrum, and return the scores.
 
-    widths: score the crops once more reduced to each of these widths, as a distant person's would be. scheme: compare
-    in a part scheme; needed for a parser of another label set than person7. border: leave out the pixels that are this
-    near to another class of the truth, by rows and columns, like the void border of PASCAL VOC; what is left tells
-    wrong parts from inexact outlines, of the answer or of the annotation. sheet: PNG of the best, the median and the
-    worst answers in each spectrum.
+    Args:
+        subset: photographs to use.
+        seed: of the simulated infrared images, which depend on seed and photograph only.
+        widths: widths in pixels to which the crops are reduced for further conditions, like images of distant persons.
+        scheme: part scheme to score in; necessary for a parser of another label set than person7.
+        border: pixels with another true class at most this many rows and columns away are ignored, like the void border
+            of PASCAL VOC. What remains shows wrong parts rather than inexact outlines of parser or annotation.
+        sheet: PNG file for the best, median and worst masks in each spectrum.
     """
     library, parser, labels = Photos(photos), find_parser(spec), label_set("person7")
     ids = library.split[subset]
@@ -116,7 +125,7 @@ def score_parser(
             trust = confidence(probabilities, top, classes_found, agreement, parser.labels).tolist()
             for spectrum, (image, truth), answer, sure in zip(SPECTRA, crops, answers, trust, strict=True):
                 tally = tallies[_condition(spectrum, width)]
-                miou = tally.add(_without_border(truth_table[truth], border), answer_table[answer], sure)
+                miou = tally.add(_ignore_border(truth_table[truth], border), answer_table[answer], sure)
                 if width is None and sheet is not None:
                     answered[spectrum].append(Answer(miou, photo_id, image, truth_table[truth], answer_table[answer]))
     if library.notes:
@@ -151,15 +160,15 @@ def _reduced(image: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BOX))
 
 
-def _without_border(truth: NDArray[np.uint8], border: int) -> NDArray[np.uint8]:
-    """Classes (H, W), IGNORED where another class is at most `border` rows and columns away."""
+def _ignore_border(truth: NDArray[np.uint8], border: int) -> NDArray[np.uint8]:
+    """Return classes (H, W) with IGNORED for pixels that have another class at most `border` rows and columns away."""
     window = 2 * border + 1
     return np.where(maximum_filter(truth, window) == minimum_filter(truth, window), truth, np.uint8(IGNORED))
 
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """One answer of the sheet: mIoU, photo, image (H, W, 3), true and answered classes (H, W)."""
+    """One mask of the sheet: mIoU, photograph, image (H, W, 3), true and predicted classes (H, W)."""
 
     miou: float
     photo_id: str
@@ -169,7 +178,7 @@ class Answer:
 
 
 def _draw(answered: Mapping[str, list[Answer]], sheet: Path, classes: Sequence[str], each: int = 3) -> None:
-    """Best, median and worst answers of each spectrum, `each` of them, each beside the truth."""
+    """Draw the best, median and worst masks of each spectrum, `each` of them, beside the truth."""
     items = []
     for spectrum, answers in answered.items():
         ranked = sorted(answers, key=lambda a: -a.miou)

@@ -1,4 +1,4 @@
-"""`cscl parser train`: train the built-in parser, or fine-tune it, on annotated photographs."""
+"""Train the built-in parser, or fine-tune it, on annotated photographs (`cscl parser train`)."""
 
 import json
 import sys
@@ -88,7 +88,7 @@ def _writable(out: Path) -> None:
 
 
 class _Shuffled(Sampler[int]):
-    """A permutation that is a pure function of (seed, epoch)."""
+    """Draw a permutation that depends on (seed, epoch) only."""
 
     def __init__(self, data: Sized, seed: int) -> None:
         self.size, self.seed, self.epoch = len(data), seed, 0
@@ -102,7 +102,7 @@ class _Shuffled(Sampler[int]):
 
 
 class _Trainer:
-    """Trains one network, one cycle after the other, and writes its averaged weights after every epoch."""
+    """Train one network, one cycle after the other, and write its averaged weights after every epoch."""
 
     def __init__(
         self, network: nn.Module, config: StreetNetwork, recipe: ParserRecipe, out: Path, workers: int
@@ -114,12 +114,12 @@ class _Trainer:
         self.began = time.monotonic()
 
     def fit(self, crops: PersonCrops, epochs: int, rate: float) -> None:
-        """Leaves the averaged weights in `network`."""
+        """Train for one cycle; the averaged weights are in `network` afterwards."""
         recipe, first = self.recipe, len(self.log)
         order = _Shuffled(crops, recipe.seed)
         batch_size = min(recipe.batch_size, len(crops))
         steps = len(crops) // batch_size
-        step = self._stepper(epochs * steps, rate)
+        step = self._make_stepper(epochs * steps, rate)
         averaged = AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
         bar = tqdm(total=epochs * steps, unit="step", desc="train parser")
         for epoch in range(first, first + epochs):
@@ -143,7 +143,7 @@ class _Trainer:
         bar.close()
         self.network.load_state_dict(averaged.module.state_dict())
 
-    def _stepper(self, total: int, rate: float) -> Callable[[Tensor, Tensor], float]:
+    def _make_stepper(self, total: int, rate: float) -> Callable[[Tensor, Tensor], float]:
         """Take one step on a batch and return its loss; `total` of them make the cycle."""
         recipe, network, config = self.recipe, self.network, self.config
         device = next(network.parameters()).device
@@ -171,7 +171,7 @@ class _Trainer:
 
 
 class ParsingCriterion(nn.Module):
-    """Cross-entropy plus `dice` times the Dice loss of logits (B, C, H, W) against labels (B, H, W)."""
+    """Compute cross-entropy plus `dice` times the Dice loss of logits (B, C, H, W) and labels (B, H, W)."""
 
     def __init__(self, dice: float) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Recipes: all that decides a training run, as frozen dataclasses read from TOML; unknown keys are refused."""
+"""Read recipes, TOML files with every choice of a training but its data, into frozen dataclasses."""
 
 import dataclasses
 import math
@@ -26,11 +26,17 @@ METHODS: tuple[str, ...] = get_args(Method)
 
 @dataclass(frozen=True, kw_only=True)
 class DataRecipe:
-    """size: (height, width) of the network's input. scheme: part scheme. split: of RegDB, from 1.
+    """Section `data`: which images and masks to train on.
 
-    select: `last` keeps the last weights; `val` trains without the validation identities, scores them after every
-    `evaluate_every` epochs and keeps the best. min_confidence: masks below it are ignored (0 keeps all).
-    masks: `own`, or as a control `other`: every image gets the mask of another one of its modality, drawn by the seed.
+    Attributes:
+        size: (height, width) of the network's input, in pixels.
+        scheme: part scheme.
+        split: number of the split of RegDB, from 1.
+        select: `last` keeps the last weights. `val` trains without the validation identities, scores them after every
+            `evaluate_every` epochs, and keeps the best weights.
+        evaluate_every: number of epochs between two validations.
+        min_confidence: masks of lower confidence are ignored, in [0, 1]; 0 keeps all.
+        masks: `own`, or as a control `other`: every image gets the mask of another image of its modality.
     """
 
     size: tuple[int, int] = (288, 144)
@@ -51,33 +57,44 @@ class DataRecipe:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRecipe(ModelOptions):
-    """pretrained: true for ImageNet weights, false for none, `street` for the built-in parser's encoder (with
-    backbone = efficientnet_lite0), or a file of weights of the backbone. The rest is `cscl.config.ModelOptions`.
+    """Section `model`: the options of the network, see `cscl.config.ModelOptions`, and its weights at the start.
+
+    Attributes:
+        pretrained: True for ImageNet weights, False for none, `street` for the encoder of the built-in parser (with the
+            backbone `efficientnet_lite0`), or a file with weights of the backbone.
     """
 
     pretrained: bool | str = True
 
     def config(self, identities: int, parts: int, flipped: tuple[int, ...]) -> ModelConfig:
-        """Return the network for a data set of so many training identities and a scheme of so many parts."""
+        """Return the options of a network for this number of training identities and parts."""
         chosen = {f.name: getattr(self, f.name) for f in fields(ModelOptions)}
         return ModelConfig(identities=identities, parts=parts, flipped=flipped, **chosen)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainRecipe:
-    """identities x images of each modality a step; steps an epoch, 0 for as many as show each image about once.
+    """Section `train`: batches, optimiser and schedule.
 
-    accumulate: pieces that a step's images go through the network in, to save memory; the losses see all of them.
-
-    schedule: `step` divides by 10 at each of `milestones` (epochs), `cosine` falls to 0; both after a linear
-    warm-up of `warmup` epochs, by the `step` or, constant within each, by the `epoch`.
-    `learning_rate` is that of necks and classifiers; `backbone_rate`, `module_rate` (the other modules of PAM and
-    SPAM) and `scalar_rate` (PAM's g, GeM's exponent) are factors of it.
-    decay: which parameters `weight_decay` is for, `matrices` or `all`. clip: largest norm of the gradient, 0 for any.
-
-    guided: the share of training over which the cached masks guide less and less; with `step` it must end before the
-    rate first falls.
-    guide_confidence: the masks below it guide nothing.
+    Attributes:
+        epochs: number of epochs.
+        steps: number of steps per epoch; 0 for as many as show each image about once.
+        identities: number of identities per batch.
+        images: number of visible images per identity, and of infrared images.
+        accumulate: number of pieces in which a batch passes the network, to save memory; losses see the whole batch.
+        optimiser: its name.
+        learning_rate: of necks and classifiers.
+        backbone_rate, module_rate, scalar_rate: factors of `learning_rate` for the backbone, for the other modules of
+            PAM and SPAM, and for the scalars (g of PAM, exponent of GeM).
+        weight_decay: of the parameters that `decay` selects: `matrices` only, or `all`.
+        clip: largest norm of the gradient; 0 for no limit.
+        warmup: number of epochs over which the rates rise linearly.
+        warmup_by: whether they rise at every `step` or every `epoch`.
+        schedule: after the warm-up, `step` divides the rates by 10 at each milestone, `cosine` lowers them to 0.
+        milestones: epochs.
+        guided: share of training over which the cached masks guide SPAM's pooling less and less, in [0, 1]. With the
+            schedule `step` it must end before the first milestone.
+        guide_confidence: masks of lower confidence do not guide, in [0, 1].
     """
 
     epochs: int = 80
@@ -117,6 +134,7 @@ class TrainRecipe:
 
 
 def _at_least(least: int, recipe: Any, *names: str) -> None:
+    """Raise InputError if one of these fields is below `least`."""
     for name in names:
         if not least <= getattr(recipe, name) < math.inf:
             raise InputError(f"{name} = {getattr(recipe, name)}; give at least {least}")
@@ -124,7 +142,13 @@ def _at_least(least: int, recipe: Any, *names: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Everything that decides the weights beside the data; docs/method.md explains the terms."""
+    """All choices of a training that decide the weights, except its data; docs/method.md explains the terms.
+
+    Attributes:
+        method: the method whose values the recipe started from.
+        seed: of weights, batches and augmentation.
+        data, model, loss, augment, train: sections.
+    """
 
     method: Method = "cscl"
     seed: int = 0
@@ -139,7 +163,7 @@ class Recipe:
             raise InputError(f"seed = {self.seed}; give a whole number of at least 0, below 2^63")
 
     def to_toml(self) -> str:
-        """Return the recipe with every default spelt out."""
+        """Return the recipe as TOML, including all default values."""
         return tomli_w.dumps(dataclasses.asdict(self))
 
 
@@ -149,21 +173,26 @@ def shipped(folder: str = ".") -> list[str]:
 
 
 def about(name: str) -> str:
-    """Return what a shipped recipe of `cscl train` is for: the first sentence of the comment at its head."""
+    """Return the purpose of a shipped recipe of `cscl train`: the first sentence of the comment at its top."""
     text = (files(__package__) / f"{name}.toml").read_text(encoding="utf-8")
     comment = " ".join(line[1:].strip() for line in takewhile(lambda line: line.startswith("#"), text.splitlines()))
     return comment.partition(". ")[0].removesuffix(".")
 
 
 def read_recipe(source: Path | None = None, changes: Sequence[str] = (), method: str | None = None) -> Recipe:
-    """Read a recipe from a file or by the name of a shipped one (None: `cscl`).
+    """Return a recipe from a file or a shipped recipe.
 
-    Of a key that is said more than once the last counts: the file of the recipe's own method, the recipe, the file of
-    `method` if it is another one, then each `a.b=c` of `changes`.
+    If a key is given several times, the last value counts, in this order: the file of the recipe's own method, the
+    recipe, the file of `method` if it is another one, `changes`.
+
+    Args:
+        source: TOML file, or the name of a shipped recipe; None for `cscl`.
+        changes: `section.key=value` each.
+        method: method that replaces that of the recipe.
 
     Raises:
-        InputError: names the key that is unknown or whose value is of the wrong kind.
-        MissingError: there is no such recipe.
+        InputError: if a key is unknown or its value does not fit; the message names the key.
+        MissingError: if there is no such recipe.
     """
     said = read_values(source, "cscl")
     own = said.get("method", "cscl")
@@ -179,7 +208,14 @@ def read_recipe(source: Path | None = None, changes: Sequence[str] = (), method:
 
 
 def read_method(name: Any) -> dict[str, Any]:
-    """Return what a method sets, by section: its file, and the default of everything else that a method's file sets."""
+    """Return the values of a method by section.
+
+    They are those of its file, and the defaults of all keys that the files of other methods set, so that changing the
+    method of a recipe undoes what its former method has set.
+
+    Raises:
+        InputError: if the method is unknown.
+    """
     if name not in METHODS:
         raise InputError(f"there is no method {name!r}; choose one of {', '.join(METHODS)}")
     defaults = dataclasses.asdict(Recipe())
@@ -192,7 +228,7 @@ def read_method(name: Any) -> dict[str, Any]:
 
 
 def _update(values: dict[str, Any], later: Mapping[str, Any]) -> None:
-    """Put what `later` says into `values`, section by section."""
+    """Update `values` with those of `later`, section by section."""
     for key, value in later.items():
         if isinstance(value, dict) and isinstance(values.get(key), dict):
             values[key] = {**values[key], **value}
@@ -201,7 +237,17 @@ def _update(values: dict[str, Any], later: Mapping[str, Any]) -> None:
 
 
 def read_values(source: Path | None, default: str, folder: str = ".") -> dict[str, Any]:
-    """Return the values of a TOML file, or of a shipped recipe by name (None: `default`); `folder` as for `shipped`."""
+    """Return the values of a TOML file or a shipped recipe.
+
+    Args:
+        source: file, or name of a shipped recipe; None for `default`.
+        default: name of a shipped recipe.
+        folder: as in `shipped`.
+
+    Raises:
+        MissingError: if there is no such recipe.
+        InputError: if the file is no TOML.
+    """
     name = str(source or default)
     if name in shipped(folder):
         return parse_toml((files(__package__) / folder / f"{name}.toml").read_text(encoding="utf-8"))
@@ -214,7 +260,11 @@ def read_values(source: Path | None, default: str, folder: str = ".") -> dict[st
 
 
 def change(values: dict[str, Any], changes: Sequence[str]) -> dict[str, Any]:
-    """`values` after each `a.b=c` of the command line."""
+    """Return `values`, changed in place by each `section.key=value` of the command line.
+
+    Raises:
+        InputError: if a change has no `=`, or names a value as a section.
+    """
     for one in changes:
         key, sign, text = one.partition("=")
         if not sign:
@@ -224,6 +274,7 @@ def change(values: dict[str, Any], changes: Sequence[str]) -> dict[str, Any]:
 
 
 def _put(values: dict[str, Any], key: str, value: Any) -> None:
+    """Set the value of a key such as `train.epochs`."""
     *sections, last = key.split(".")
     for section in sections:
         values = values.setdefault(section, {})
@@ -233,7 +284,7 @@ def _put(values: dict[str, Any], key: str, value: Any) -> None:
 
 
 def _value(text: str) -> Any:
-    """`text` as TOML if it is some, else as a string: 0.1, true, [288, 144], resnet18."""
+    """Return the value of a text: TOML, such as 0.1, true or [288, 144], or else the text itself."""
     try:
         return parse_toml(f"value = {text}")["value"]
     except ValueError:
@@ -241,7 +292,16 @@ def _value(text: str) -> Any:
 
 
 def build(kind: type, values: Mapping[str, Any], where: str = "") -> Any:
-    """A recipe's dataclass `kind` from `values`; InputError names the key that does not fit, as `where` + key."""
+    """Return the dataclass `kind`, of a recipe or a section, from values.
+
+    Args:
+        kind: dataclass; its type hints decide which values are accepted.
+        values: by field.
+        where: prefix of the keys in errors, such as `train.`.
+
+    Raises:
+        InputError: if a key is unknown or its value does not fit; the message names the key.
+    """
     known = {f.name for f in fields(kind)}
     for key in values:
         if key not in known:
@@ -258,7 +318,7 @@ def build(kind: type, values: Mapping[str, Any], where: str = "") -> Any:
 
 
 def _fit(hint: Any, value: Any, where: str) -> Any:
-    """`value` as the field wants it, or InputError."""
+    """Return a value as the type hint of its field requires it, or raise InputError."""
     if is_dataclass(hint):
         if not isinstance(value, dict):
             raise InputError(f"recipe: {where} is a section, got {value!r}")

@@ -1,4 +1,4 @@
-"""`cscl evaluate`: a run under every protocol of its data set, or the mean of several runs."""
+"""Evaluate a run under every protocol of its data set, or the mean of several runs (`cscl evaluate`)."""
 
 import hashlib
 import io
@@ -21,25 +21,32 @@ from parsing.schemes import part_scheme
 from parsing.words import listed
 
 from ..devices import find_device
-from ..runs.embed import embed, from_root
+from ..runs.embed import embed, make_loader
 from ..runs.folder import load_model
-from ..runs.provenance import RunInfo, describe, open_images, own_root, read_run, write_file
-from ..runs.scores import Result, averaged, score
-from .part_table import PartTable, averaged_parts, first_other_image, measure_parts
-from .report import draw_figures, part_names
-from .significance import Comparison, compare, result_text
+from ..runs.provenance import RunInfo, describe, find_own_root, open_images, read_run, write_file
+from ..runs.scores import Result, average_results, score
+from .part_table import PartTable, average_parts, find_other_image, measure_parts
+from .report import draw_figures, list_part_names
+from .significance import Comparison, compare, format_result
 
 MAY_DIFFER = ("seed", "data.split")
-"""Entries of the recipe in which runs that are averaged may differ."""
+"""Keys of the recipe in which runs may differ if they are averaged."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Results by protocol, and what is to be said with every figure of them.
+    """Results by protocol, with the facts that belong beside each number.
 
-    runs: one, or those over which the results are means; about: of the first, with a list if they differ.
-    parts: how well the network's parts fit the cached masks; None without parts, or without masks of these images.
-    unwritten: files that could not be written, and why: the figures must not be lost with them.
+    Attributes:
+        runs: one run, or those over which the results are means.
+        data_set: its name.
+        simulated: whether its images are simulated.
+        about: facts such as method, seed and hash of the weights; for several runs a list if they differ.
+        results: one per protocol.
+        parts: agreement of the network's parts with the cached masks; None without parts or masks of these images.
+        comparison: differences to the baseline, if one was given.
+        unwritten: files that could not be written, with the reason. This is no exception, so that the results of a long
+            evaluation are still printed.
     """
 
     runs: tuple[Path, ...]
@@ -52,6 +59,7 @@ class Evaluation:
     unwritten: tuple[tuple[Path, str], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
+        """Return the content of evaluation.json, but for the results per query."""
         return {
             "run": ", ".join(str(run) for run in self.runs),
             "data_set": self.data_set,
@@ -63,8 +71,9 @@ class Evaluation:
         }
 
     def lines(self) -> list[str]:
+        """Return the table that `cscl evaluate` prints, as lines."""
         shown = ("method", "backbone", "pretrained", "selection", "epoch", "seed", "split")
-        about = ", ".join(f"{k} {_said(self.about[k])}" for k in shown if k in self.about)
+        about = ", ".join(f"{k} {_format_value(self.about[k])}" for k in shown if k in self.about)
         columns = ("Rank-1", "Rank-10", "Rank-20", "mAP", "mINP")
         head = f"{'protocol':24s} " + " ".join(f"{c:>7s}" for c in columns) + "   chance Rank-1/mAP"
         rows = [
@@ -81,8 +90,12 @@ class Evaluation:
             *rows,
             f"per cent; {over}{one.trials} trial{'s' * (one.trials > 1)}, galleries {one.gallery_rule}, "
             f"{self.about['feature']}, cosine distance, {'flip averaged' if self.about['flip'] else 'no flip'}, "
-            + (f"re-ranked (k-reciprocal, {_said(self.about['reranking'])})" if one.reranked else "not re-ranked"),
-            f"weights {_said(self.about['checkpoint'], 12)}, masks {_said(self.about['masks'], 12)}",
+            + (
+                f"re-ranked (k-reciprocal, {_format_value(self.about['reranking'])})"
+                if one.reranked
+                else "not re-ranked"
+            ),
+            f"weights {_format_value(self.about['checkpoint'], 12)}, masks {_format_value(self.about['masks'], 12)}",
             *(self.parts.lines() if self.parts else ()),
             *(self.comparison.lines() if self.comparison else ()),
         ]
@@ -100,12 +113,26 @@ def evaluate(
     masks: Path | None = None,
     device: str = "auto",
 ) -> Evaluation:
-    """Embed every query and gallery image once, score each protocol, and write the result into `run`.
+    """Embed every query and gallery image once, score each protocol, and write the results into the run's folder.
 
-    A network with part attention is held against the masks it was trained on, or those of the cache `masks`.
+    Written are evaluation.json (`-official` or `-reranked` are added to its name if they apply), embeddings.npz, and
+    with `figures` the folder figures/.
 
-    evaluation.json, with `-official` and `-reranked` in its name where that is so, embeddings.npz, and with `figures`
-    pictures and a page of them.
+    Args:
+        run: folder of a finished run.
+        root: folder of the images, if it is not the one that the run names.
+        protocols: names of protocols; empty for all.
+        gallery: rule by which galleries are drawn, `seeded` or `official`.
+        permutations: file with the official galleries of SYSU-MM01.
+        rerank: whether to re-rank, see `cscl.rerank`.
+        flip: whether to average the embeddings of an image and its mirror image.
+        figures: whether to draw pictures and a page of them.
+        masks: cache with which to compare the network's parts; None for the one of the training, if it still exists.
+        device: `auto`, `cpu`, `cuda` or `cuda:1`.
+
+    Raises:
+        MissingError, InputError: if the run or the images are not there, a protocol is unknown, `masks` belongs to
+            other images, or test people were trained on.
     """
     recipe, info = read_run(run)
     data_set = open_images(run, info, root, permutations)
@@ -119,7 +146,7 @@ def evaluate(
     embedder = load_model(run, find_device(device))
     needed = {r.name: r for p in chosen for t in p.trials for r in (*t.query, *t.gallery)}
     records = list(needed.values())
-    embedded = embed(embedder, records, from_root(data_set.root, embedder.size), flip=flip)
+    embedded = embed(embedder, records, make_loader(data_set.root, embedder.size), flip=flip)
     features = dict(zip(needed, embedded.double().numpy(), strict=True))
     results = tuple(score(p, features, rerank) for p in chosen)
     about = describe(info, recipe) | {
@@ -128,17 +155,17 @@ def evaluate(
         "flip": flip,
         "reranking": {"k1": K1, "k2": K2, "lambda": WEIGHT} if rerank else None,
     }
-    scheme, parsed = part_scheme(recipe.data.scheme), bool(part_names(recipe, embedder))
-    # without parts to measure the run's own masks, and the size of every image, need not be read
-    cache = _masks(run, info, masks, records, data_set.root) if parsed or masks is not None else None
+    scheme, parsed = part_scheme(recipe.data.scheme), bool(list_part_names(recipe, embedder))
+    # Opening the masks reads the size of every image: skip it if there are no parts to compare.
+    cache = _find_masks(run, info, masks, records, data_set.root) if parsed or masks is not None else None
     parts = None if cache is None else measure_parts(embedder, records, data_set.root, cache, scheme)
     simulated = (data_set.root / MARK).is_file()
     evaluation = Evaluation((run,), info.data_set, simulated, about, results, parts)
     name = "evaluation" + "-official" * (gallery == "official") + "-reranked" * rerank
-    unwritten = _unwritten(run / f"{name}.json", result_text(evaluation.to_json(), results).encode())
+    unwritten = _try_writing(run / f"{name}.json", format_result(evaluation.to_json(), results).encode())
     stored = io.BytesIO()
     np.savez_compressed(stored, names=np.array(list(needed)), embeddings=embedded.numpy())
-    unwritten += _unwritten(run / "embeddings.npz", stored.getvalue())
+    unwritten += _try_writing(run / "embeddings.npz", stored.getvalue())
     if figures and not unwritten:
         measured = "; ".join(evaluation.lines()[i] for i in (0, 2 + len(results)))
         try:
@@ -148,8 +175,8 @@ def evaluate(
     return replace(evaluation, unwritten=unwritten)
 
 
-def _unwritten(path: Path, content: bytes) -> tuple[tuple[Path, str], ...]:
-    """Write a file; return it with the reason if it cannot be written."""
+def _try_writing(path: Path, content: bytes) -> tuple[tuple[Path, str], ...]:
+    """Write a file; return its path with the reason if that fails, else nothing."""
     try:
         write_file(path, content)
     except CsclError as error:
@@ -158,38 +185,51 @@ def _unwritten(path: Path, content: bytes) -> tuple[tuple[Path, str], ...]:
 
 
 def _check_people(run: Path, info: RunInfo, data_set: DataSet, protocols: Sequence[Protocol]) -> None:
-    """Raise InputError if the protocols test people whom the run was trained on; say so if the images may be others."""
+    """Check that no person of the protocols was trained on.
+
+    Raises:
+        InputError: if the images are the data set of the training. For another folder, where the same number may be
+            another person, a note is printed instead.
+    """
     records = {r for p in protocols for t in p.trials for r in (*t.query, *t.gallery) if r.identity >= 0}
     tested = {data_set.person(identity) for identity in {r.identity for r in records}}
     both = sorted(tested.intersection(info.people))
     if not both:
         return
     found = f"{run} was trained on {len(both)} of the {len(tested)} people to test ({listed(both)})"
-    if data_set.root.resolve() == own_root(run, info).resolve():
+    if data_set.root.resolve() == find_own_root(run, info).resolve():
         raise InputError(f"{found}; their scores say nothing: test others, or train again without them")
     tqdm.write(f"note: {found}, if {data_set.root} shows the same people", file=sys.stderr)
 
 
-def _masks(run: Path, info: RunInfo, masks: Path | None, records: Sequence[Record], root: Path) -> MaskCache | None:
-    """Return the cache `masks`, or the one that the run was trained on where it still is and is of these images."""
+def _find_masks(
+    run: Path, info: RunInfo, masks: Path | None, records: Sequence[Record], root: Path
+) -> MaskCache | None:
+    """Return the cache `masks`; if None, that of the training if it still exists and belongs to these images."""
     if masks is not None:
         cache = MaskCache(masks)
-        if other := first_other_image(records, root, cache):
-            raise InputError(f"--masks {masks} is of other images: {other} has another size in {root}")
+        if other := find_other_image(records, root, cache):
+            raise InputError(f"--masks {masks} belongs to other images: {other} has another size in {root}")
         return cache
     own = Path(os.path.normpath(run.resolve() / info.masks))
     if not own.is_file() or (cache := MaskCache(own)).fingerprint != info.fingerprint:
         return None
-    return None if first_other_image(records, root, cache) else cache
+    return None if find_other_image(records, root, cache) else cache
 
 
 def evaluate_runs(
     runs: Sequence[Path], out: Path | None = None, baseline: Path | None = None, **options: Any
 ) -> Evaluation:
-    """Evaluate each run with the `options` of `evaluate`, average several, and compare with a `baseline` result.
+    """Evaluate each run, average the results, and compare them with a baseline.
 
-    Several runs differ in seed or split alone (InputError), as the ten splits of RegDB do. out: where the result
-    goes beside the runs' own files.
+    Args:
+        runs: one or more; several may differ in seed and split only, as for the ten splits of RegDB.
+        out: file for the result, in addition to the files in each run.
+        baseline: result file of another evaluation.
+        options: keyword arguments of `evaluate`.
+
+    Raises:
+        InputError: if the runs differ in anything else, or as in `evaluate`.
     """
     _check_alike(runs)
     evaluations = [evaluate(run, **options) for run in runs]
@@ -201,19 +241,19 @@ def evaluate_runs(
             runs=tuple(runs),
             unwritten=tuple(one for e in evaluations for one in e.unwritten),
             about={k: v if all(a[k] == v for a in abouts) else [a[k] for a in abouts] for k, v in abouts[0].items()},
-            parts=averaged_parts([e.parts for e in evaluations if e.parts is not None]),
-            results=tuple(averaged(each) for each in zip(*(e.results for e in evaluations), strict=True)),
+            parts=average_parts([e.parts for e in evaluations if e.parts is not None]),
+            results=tuple(average_results(each) for each in zip(*(e.results for e in evaluations), strict=True)),
         )
     if baseline is not None:
         evaluation = replace(evaluation, comparison=compare(evaluation.results, evaluation.about, baseline))
     if out is not None:
-        text = result_text(evaluation.to_json(), evaluation.results)
-        evaluation = replace(evaluation, unwritten=evaluation.unwritten + _unwritten(out, text.encode()))
+        text = format_result(evaluation.to_json(), evaluation.results)
+        evaluation = replace(evaluation, unwritten=evaluation.unwritten + _try_writing(out, text.encode()))
     return evaluation
 
 
 def _check_alike(runs: Sequence[Path]) -> None:
-    """InputError where runs that are to be averaged are not of one data set and recipe."""
+    """Raise InputError if the runs do not have the same data set and recipe, except for MAY_DIFFER."""
     if len(set(runs)) < len(runs):
         raise InputError("--run: the same run is given twice")
     recipes = [read_run(run) for run in runs]
@@ -222,23 +262,24 @@ def _check_alike(runs: Sequence[Path]) -> None:
             raise InputError(
                 f"{run} is of {info.data_set}, {runs[0]} of {recipes[0][1].data_set}; average one data set"
             )
-        a, b = (_flat(asdict(r)) for r in (recipe, recipes[0][0]))
+        a, b = (_flatten(asdict(r)) for r in (recipe, recipes[0][0]))
         unlike = [key for key in a if a[key] != b[key] and key not in MAY_DIFFER]
         if unlike:
             raise InputError(f"{run} and {runs[0]} differ in {', '.join(unlike)}; only seeds and splits are averaged")
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested values with keys such as `train.epochs`."""
     found: dict[str, Any] = {}
     for key, value in values.items():
-        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+        found |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return found
 
 
-def _said(value: Any, digits: int | None = None) -> str:
-    """Return a value of `about` in a line."""
+def _format_value(value: Any, digits: int | None = None) -> str:
+    """Return a value of `about` as text; strings are cut after `digits` characters."""
     if isinstance(value, list):
-        return " ".join(_said(v, digits) for v in value)
+        return " ".join(_format_value(v, digits) for v in value)
     if isinstance(value, dict):
         return " ".join(f"{k} {v}" for k, v in value.items())
     return str(value)[:digits]

@@ -1,4 +1,4 @@
-"""`cscl export`: a run's embedder as an ONNX file, run by onnxruntime and compared with torch before it is kept."""
+"""Export the embedder of a run as ONNX, and compare onnxruntime with torch before the file is kept (`cscl export`)."""
 
 import json
 import warnings
@@ -18,16 +18,24 @@ from parsing.files import replacing
 from ..runs.folder import load_model
 
 OPSET = 17
-"""The first that has everything the network needs without being rewritten; runtimes since 2022 read it."""
+"""The first version that has all operators of the network; runtimes since 2022 support it."""
 AGREEMENT = 1e-4
-"""The largest difference to torch, in any number of an embedding of length 1, that an exported file may have."""
+"""Largest allowed difference between onnxruntime and torch in a component of an embedding of length 1."""
 BATCHES = (1, 2, 5)
-"""Batch sizes that a file is checked with; it is traced with another."""
+"""Batch sizes of the check; tracing uses another, so that a constant batch size would be noticed."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """A file and how far its answers were from torch's; size: (height, width) of its images."""
+    """An exported file.
+
+    Attributes:
+        path: the file.
+        size: (height, width) of its images, in pixels.
+        dim: length of its embeddings.
+        flip: whether it averages an image and its mirror image.
+        difference: largest difference to torch in a component of an embedding.
+    """
 
     path: Path
     size: tuple[int, int]
@@ -37,7 +45,7 @@ class Exported:
 
 
 class _Graph(nn.Module):
-    """What is exported: images (B, 3, H, W) uint8 and infrared (B,) bool to embeddings (B, D)."""
+    """The exported graph: images (B, 3, H, W) uint8 and infrared (B,) bool -> embeddings (B, D)."""
 
     def __init__(self, embedder: Embedder, flip: bool) -> None:
         super().__init__()
@@ -48,15 +56,21 @@ class _Graph(nn.Module):
 
 
 def export(run: Path, out: Path | None = None, flip: bool = True) -> Exported:
-    """Write the embedder of `run` to `out` (None: model.onnx in the run) for batches of any size.
+    """Write the embedder of a run as an ONNX file for batches of any size; its metadata describe inputs and output.
 
-    Its metadata say what goes in and what comes out. InputError if the [onnx] extra is missing; CsclError, and no
-    file, where onnxruntime answers something else than torch.
+    Args:
+        run: folder of a finished run.
+        out: file to write, ending in .onnx; None for model.onnx in the run.
+        flip: whether the graph averages an image and its mirror image.
+
+    Raises:
+        InputError: if the [onnx] extra is not installed, or the file cannot be written.
+        CsclError: if onnxruntime and torch differ; nothing is written then.
     """
     out = out or run / "model.onnx"
     if out.suffix != ".onnx":
         raise InputError(f"--out {out}: give a file name that ends in .onnx")
-    onnx, runtime = _needed("onnx"), _needed("onnxruntime")
+    onnx, runtime = _import_extra("onnx"), _import_extra("onnxruntime")
     embedder = load_model(run)
     graph = _Graph(embedder, flip).eval()
     try:
@@ -64,11 +78,11 @@ def export(run: Path, out: Path | None = None, flip: bool = True) -> Exported:
         with replacing(out) as temporary:
             _trace(graph, temporary)
             model = onnx.load(temporary)
-            onnx.helper.set_model_props(model, _about(embedder, flip))
-            model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = embedder.dim  # tracing loses it
+            onnx.helper.set_model_props(model, _make_metadata(embedder, flip))
+            model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = embedder.dim  # tracing makes it unknown
             onnx.checker.check_model(model)
             onnx.save(model, temporary)
-            difference = _difference(runtime, temporary, graph)
+            difference = _measure_difference(runtime, temporary, graph)
             if not difference <= AGREEMENT:
                 raise CsclError(
                     f"{out} was not written: onnxruntime and torch differ by {difference:.1e} in an embedding"
@@ -78,8 +92,8 @@ def export(run: Path, out: Path | None = None, flip: bool = True) -> Exported:
     return Exported(out, embedder.size, embedder.dim, flip, difference)
 
 
-def _about(embedder: Embedder, flip: bool) -> dict[str, str]:
-    """Return the file's metadata: a JSON text for each input and output and for what is done in between."""
+def _make_metadata(embedder: Embedder, flip: bool) -> dict[str, str]:
+    """Return the file's metadata: a text or JSON text per input, output and processing step."""
     height, width = embedder.size
     about = {
         "images": f"uint8 RGB (batch, 3, {height}, {width}), stretched to this size by bilinear interpolation",
@@ -99,7 +113,8 @@ def _trace(graph: _Graph, file: Path) -> None:
     infrared = torch.tensor([True, False, True])
     names = ["images", "infrared", "embedding"]
     with warnings.catch_warnings():
-        # Of shapes that become constants, as they should, and of the exporter's age: the newer one wants onnxscript.
+        # Warnings of shapes that become constants, which is intended, and of this exporter's deprecation: the newer one
+        # needs the package onnxscript.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             graph, (images, infrared), str(file), dynamo=False, opset_version=OPSET,
@@ -107,7 +122,7 @@ def _trace(graph: _Graph, file: Path) -> None:
         )  # fmt: skip
 
 
-def _difference(runtime: Any, file: Path, graph: _Graph) -> float:
+def _measure_difference(runtime: Any, file: Path, graph: _Graph) -> float:
     """Return the largest difference between onnxruntime and torch on random images, over batches of several sizes."""
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
@@ -124,7 +139,8 @@ def _difference(runtime: Any, file: Path, graph: _Graph) -> float:
     return float(np.max(differences))
 
 
-def _needed(package: str) -> Any:
+def _import_extra(package: str) -> Any:
+    """Return a package of the [onnx] extra."""
     try:
         return import_module(package)
     except ImportError as error:

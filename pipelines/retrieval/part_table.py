@@ -1,4 +1,4 @@
-"""How well a network's parts fit the masks: attention inside the part, its labels' IoU, visibility; per part."""
+"""Agreement of a network's parts with the masks, per part: attention inside the part, IoU, and visibility."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -19,23 +19,29 @@ from parsing.cache.reader import MaskCache
 from parsing.images import orientation
 from parsing.schemes import PartScheme
 
-from ..runs.embed import from_root
+from ..runs.embed import make_loader
 from ..training.batches import read_part_labels
 
 MOST = 2000
-"""Images that are measured at the most, spread over those given."""
+"""Largest number of images to measure, taken at equal distances from the list."""
 
 
 @dataclass(frozen=True)
 class PartRow:
-    """One part, over the images whose mask shows it (`images`), which is where it covers `tau` of the image.
+    """Agreement for one part. An image shows the part if its mask gives it at least the share `tau` of the image.
 
-    inside: the mean share of the attention's mass that lies inside the part; ideal: the same of the mask itself,
-    resized to the attention's grid. iou: of the attention's labels with the mask's, over all images.
-    auc: the chance that an image which shows the part has a higher visibility v_q than one which does not, ties
-    counting half; None if all or no images show it. auc_absent: the same, but against the images whose mask has no
-    pixel of the part: those that show less than `tau` of it are neither. visibility: the mean v_q where it is shown,
-    and where not.
+    All values but `images` are in [0, 1].
+
+    Attributes:
+        part: its name.
+        images: number of images that show it.
+        inside: share of the attention that lies inside the mask, mean over these images.
+        ideal: the same for the mask itself, resized to the grid of the attention: the best possible value.
+        iou: of the attention's labels with the mask's, over the pixels of all images.
+        auc: probability that an image which shows the part has a higher visibility v_q than one which does not, with
+            ties counted half; None if all or no images show it.
+        auc_absent: the same against images without a single pixel of the part; those with less than `tau` are left out.
+        visibility: mean v_q of the images that show it, and of those that do not; None without such images.
     """
 
     part: str
@@ -49,13 +55,20 @@ class PartRow:
 
     @property
     def ratio(self) -> float | None:
-        """Inside over ideal; None if no mask shows the part."""
+        """`inside` / `ideal`; None if no mask shows the part."""
         return self.inside / self.ideal if self.ideal else None
 
 
 @dataclass(frozen=True)
 class PartTable:
-    """What `measure_parts` finds. grid: (height, width) of the attention; images: measured; masks: fingerprint."""
+    """Agreement of all parts.
+
+    Attributes:
+        rows: one per part of the scheme.
+        grid: (height, width) of the attention.
+        images: number of images measured.
+        masks: fingerprint of the cache.
+    """
 
     rows: tuple[PartRow, ...]
     grid: tuple[int, int]
@@ -64,14 +77,14 @@ class PartTable:
 
     @property
     def iou(self) -> float:
-        """Mean over the parts."""
+        """Mean IoU over the parts."""
         return float(np.mean([row.iou for row in self.rows]))
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "mIoU": self.iou}
 
     def cells(self) -> tuple[tuple[str, ...], list[list[str]]]:
-        """Column names and a row of text a part."""
+        """Return the column names, and one row of text per part."""
         columns = ("part", "inside", "ideal", "ratio", "IoU", "AUC", "absent", "v shown", "v not")
         rows = [
             [r.part, *map(_per_cent, (r.inside, r.ideal, r.ratio, r.iou, r.auc, r.auc_absent, *r.visibility))]
@@ -80,6 +93,7 @@ class PartTable:
         return columns, rows
 
     def lines(self) -> list[str]:
+        """Return the table as lines of text."""
         height, width = self.grid
         columns, rows = self.cells()
         return [
@@ -93,8 +107,8 @@ def _per_cent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f}"
 
 
-def averaged_parts(tables: Sequence[PartTable]) -> PartTable | None:
-    """Return the mean over several runs of what `measure_parts` found; None if there is none."""
+def average_parts(tables: Sequence[PartTable]) -> PartTable | None:
+    """Return the means over the tables of several runs; None if there are none."""
     if not tables:
         return None
 
@@ -111,13 +125,20 @@ def averaged_parts(tables: Sequence[PartTable]) -> PartTable | None:
     return replace(tables[0], rows=tuple(rows))
 
 
-def first_other_image(records: Sequence[Record], root: Path, cache: MaskCache) -> str | None:
-    """The name of the first of the records whose image below `root` has another size than the one that was parsed;
-    None if all agree: names alone do not tell that a cache is of these images."""
+def find_other_image(records: Sequence[Record], root: Path, cache: MaskCache) -> str | None:
+    """Return the name of the first image whose size differs from the size that the cache recorded; None if all agree.
+
+    Data sets share image names, so that a matching name does not mean that the cache belongs to these images.
+
+    Args:
+        records: images to check; those that are missing in the cache or below `root` are skipped.
+        root: folder of the images.
+        cache: to check against.
+    """
     for record in records:
         if record.name in cache and (root / record.name).is_file():
             parsed = cache.source_size[cache.number(record.name)].tolist()
-            if sorted(orientation(root / record.name)[0]) != sorted(parsed):  # sorted: EXIF may turn it
+            if sorted(orientation(root / record.name)[0]) != sorted(parsed):  # sorted: EXIF may swap the sides
                 return record.name
     return None
 
@@ -127,8 +148,19 @@ def measure_parts(
     embedder: Embedder, records: Sequence[Record], root: Path, cache: MaskCache, scheme: PartScheme,
     batch_size: int = 64,
 ) -> PartTable | None:  # fmt: skip
-    """The table of the `records` that have a mask in the cache; None for a network without part attention, and where
-    no image has a mask."""
+    """Return the agreement on the images that have a mask in the cache, at most MOST of them.
+
+    Args:
+        embedder: the trained network.
+        records: images.
+        root: their folder.
+        cache: with their masks.
+        scheme: the network's part scheme.
+        batch_size: number of images per batch.
+
+    Returns:
+        None for a network without part attention, or if no image has a mask.
+    """
     spam = embedder.network.spam
     known = [r for r in records if r.name in cache and cache.has_mask[cache.number(r.name)]]
     if spam is None or spam.pooling != "parsing" or not known:
@@ -136,30 +168,35 @@ def measure_parts(
     known = known[:: -(-len(known) // MOST)]
     device = next(embedder.parameters()).device
     labels = read_part_labels(cache, known, scheme.table(cache.labels), embedder.size)
-    load, found = from_root(root, embedder.size), []
+    load, found = make_loader(root, embedder.size), []
     with tqdm(total=len(known), unit="image", desc="parts") as bar:
         for start in range(0, len(known), batch_size):
             batch = known[start : start + batch_size]
             images = torch.stack([load(r) for r in batch]).to(device)
             infrared = torch.tensor([r.modality == "infrared" for r in batch], device=device)
             parts = embedder.parts(images, infrared)
-            found.append(_of_batch(parts.attention.cpu(), parts.visibility.cpu(), labels[start : start + batch_size]))
+            found.append(
+                _measure_batch(parts.attention.cpu(), parts.visibility.cpu(), labels[start : start + batch_size])
+            )
             grid = tuple(parts.attention.shape[2:])
             bar.update(len(batch))
     each = [np.concatenate(values) for values in zip(*(f[:4] for f in found), strict=True)]
     counts = np.sum([f[4] for f in found], 0)
     inside, ideal, area, visibility = each
     rows = [
-        _row(name, inside[:, q], ideal[:, q], area[:, q], visibility[:, q], counts[:, q], spam.tau)
+        _make_row(name, inside[:, q], ideal[:, q], area[:, q], visibility[:, q], counts[:, q], spam.tau)
         for q, name in enumerate(scheme.parts)
     ]
     return PartTable(tuple(rows), (grid[0], grid[1]), len(known), cache.fingerprint)
 
 
-def _of_batch(attention: Tensor, visibility: Tensor, labels: Tensor) -> tuple[NDArray[Any], ...]:
-    """(B, Q) each: mass inside, mass inside of the ideal, area of the mask, v; and (2, Q) intersections and unions.
+def _measure_batch(attention: Tensor, visibility: Tensor, labels: Tensor) -> tuple[NDArray[Any], ...]:
+    """Return `inside`, `ideal`, area and v, each (B, Q), and pixels (2, Q) in intersections and unions; see `PartRow`.
 
-    attention (B, Q+1, h, w), labels (B, H, W) of parts.
+    Args:
+        attention: (B, Q+1, h, w).
+        visibility: v (B, Q).
+        labels: (B, H, W), part labels.
     """
     classes = attention.shape[1]
     masks = mask_distribution(labels.long(), classes - 1, (attention.shape[2], attention.shape[3]))[:, 1:]
@@ -177,11 +214,11 @@ def _of_batch(attention: Tensor, visibility: Tensor, labels: Tensor) -> tuple[ND
     return inside.numpy(), ideal.numpy(), masks.mean((2, 3)).numpy(), visibility.numpy(), counts.numpy()
 
 
-def _row(
+def _make_row(
     name: str, inside: NDArray[Any], ideal: NDArray[Any], area: NDArray[Any], visibility: NDArray[Any],
     counts: NDArray[Any], tau: float,
 ) -> PartRow:  # fmt: skip
-    """Return a part's row from what `_of_batch` found of it, each (N,); counts: intersection and union in pixels."""
+    """Return the row of one part from its values of `_measure_batch`, (N,) over all images, and its two counts (2,)."""
     shown = area >= tau
 
     def mean(values: NDArray[Any]) -> float | None:
@@ -193,20 +230,25 @@ def _row(
         mean(inside[shown]) or 0.0,
         mean(ideal[shown]) or 0.0,
         float(counts[0] / counts[1]) if counts[1] else 0.0,
-        area_under_curve(visibility, shown),
-        area_under_curve(visibility[shown | (area == 0)], shown[shown | (area == 0)]),
+        compute_auc(visibility, shown),
+        compute_auc(visibility[shown | (area == 0)], shown[shown | (area == 0)]),
         (mean(visibility[shown]), mean(visibility[~shown])),
     )
 
 
-def area_under_curve(scores: NDArray[Any], positive: NDArray[np.bool_]) -> float | None:
-    """ROC-AUC of scores (N,) for positive (N,): the chance that a positive one scores higher, ties counting half.
+def compute_auc(scores: NDArray[Any], positive: NDArray[np.bool_]) -> float | None:
+    """Return the area under the ROC curve: the probability that a positive scores above a negative, ties counted half.
 
-    None if all or none are positive.
+    Args:
+        scores: (N,).
+        positive: (N,).
+
+    Returns:
+        None if all or none are positive.
     """
-    there, not_there = scores[positive], np.sort(scores[~positive])
-    if not len(there) or not len(not_there):
+    positives, negatives = scores[positive], np.sort(scores[~positive])
+    if not len(positives) or not len(negatives):
         return None
-    below = np.searchsorted(not_there, there, "left")
-    up_to = np.searchsorted(not_there, there, "right")
-    return float((below + up_to).mean() / 2 / len(not_there))
+    below = np.searchsorted(negatives, positives, "left")
+    up_to = np.searchsorted(negatives, positives, "right")
+    return float((below + up_to).mean() / 2 / len(negatives))

@@ -1,4 +1,4 @@
-"""`cscl evaluate --figures`: CMC, ranked galleries, embeddings, part attention and curves of a run, and their page."""
+"""Draw the figures of a run and their page (`cscl evaluate --figures`): CMC, rankings, embeddings, parts, curves."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,11 +17,11 @@ from ..pages.charts import cmc_curve, curves, embedding_map
 from ..pages.page import Section, SummaryRow, Table, write_page
 from ..pages.sheets import MaskItem, RankedImage, RankedRow, mask_sheet, ranked_gallery
 from ..recipes.reading import Recipe
-from ..runs.scores import Result, distances
+from ..runs.scores import Result, compute_distances
 from .part_table import PartTable
 
 FOLDER = "figures"
-"""Of the run's folder; holds the pictures and the page of them."""
+"""Subfolder of a run with the pictures and their page."""
 
 
 def draw_figures(
@@ -36,13 +36,26 @@ def draw_figures(
     simulated: bool,
     part_table: PartTable | None = None,
 ) -> Path:
-    """Draw into `run`/figures and answer the page, index.html, which holds all pictures.
+    """Draw all figures of an evaluation into the folder `run`/figures, and return their page, index.html.
 
-    features: unit embeddings (D,) by image name; measured: what the page's headline was measured on.
+    Args:
+        run: folder of the run.
+        recipe: of the run.
+        embedder: its network.
+        data_set: of the test images.
+        protocols: at least one; rankings and headline are those of the first.
+        results: one per protocol.
+        features: embeddings (D,) of length 1 by image name.
+        measured: conditions of the results, for the headline.
+        simulated: whether the images are simulated.
+        part_table: agreement of the network's parts with the masks, if it was measured.
+
+    Raises:
+        OSError: if a file cannot be written.
     """
     out = run / FOLDER
     first, result = protocols[0], results[0]
-    parts = part_names(recipe, embedder)
+    parts = list_part_names(recipe, embedder)
     records = list({r.name: r for p in protocols for t in p.trials for r in (*t.query, *t.gallery)}.values())
     sections = [
         Section(
@@ -54,7 +67,7 @@ def draw_figures(
             "Ranked galleries",
             f"Queries of {first.name}, first trial (left), and the gallery images that rank first: green is the same "
             "person, red another." + " Below each image is where the network sees each part." * bool(parts),
-            rankings(out / "rankings.png", embedder, data_set.root, first, features, parts, result.reranked),
+            draw_rankings(out / "rankings.png", embedder, data_set.root, first, features, parts, result.reranked),
         ),
         Section(
             "Embeddings",
@@ -79,7 +92,7 @@ def draw_figures(
                 "Part attention",
                 "Where the network sees each part (P of SPAM, without the cached masks), tinted by how sure it is."
                 + held,
-                attention_sheet(out / "attention.png", embedder, data_set.root, records, parts),
+                draw_attention(out / "attention.png", embedder, data_set.root, records, parts),
                 None if part_table is None else Table(*part_table.cells()),
             )
         )
@@ -100,13 +113,13 @@ def draw_figures(
     )
 
 
-def part_names(recipe: Recipe, embedder: Embedder) -> tuple[str, ...]:
-    """Return names of the network's Q parts; none for a network without part attention."""
+def list_part_names(recipe: Recipe, embedder: Embedder) -> tuple[str, ...]:
+    """Return the names of the network's Q parts; none for a network without part attention."""
     spam = embedder.network.spam
     return () if spam is None or spam.pooling != "parsing" else part_scheme(recipe.data.scheme).parts
 
 
-def rankings(
+def draw_rankings(
     png: Path,
     embedder: Embedder,
     root: Path,
@@ -116,35 +129,47 @@ def rankings(
     rerank: bool = False,
     queries: int = 6,
 ) -> Path:
-    """Return the first trial's ranking of queries spread over the test people, with the attention to `parts`."""
+    """Draw the rankings of some queries in the first trial, and return the picture.
+
+    Args:
+        png: file to write.
+        embedder: the network.
+        root: folder of the images.
+        protocol: its first trial is shown.
+        features: embeddings (D,) of length 1 by image name.
+        parts: names of the parts whose attention is drawn below each image; empty for none.
+        rerank: whether to re-rank.
+        queries: number of queries, at equal distances in the list of all.
+    """
     trial = protocol.trials[0]
-    # Every query is ranked, even if few are drawn: re-ranking sees them all.
-    ranked = distances(protocol, trial, features, rerank)
+    # Rank all queries, although few are drawn: the result of re-ranking depends on all of them.
+    distances = compute_distances(protocol, trial, features, rerank)
     spread = sorted({i * len(trial.query) // queries for i in range(queries)})
     rows = []
     for number in spread:
-        (order,) = stable_order(ranked[number : number + 1])
-        nearest = [trial.gallery[i] for i in order if np.isfinite(ranked[number, i])][:10]
-        shots = [_shot(embedder, root, record, bool(parts)) for record in (trial.query[number], *nearest)]
+        (order,) = stable_order(distances[number : number + 1])
+        nearest = [trial.gallery[i] for i in order if np.isfinite(distances[number, i])][:10]
+        shots = [_read_ranked_image(embedder, root, record, bool(parts)) for record in (trial.query[number], *nearest)]
         rows.append(RankedRow(shots[0], shots[1:]))
     return ranked_gallery(rows, png, parts=parts)
 
 
-def attention_sheet(
+def draw_attention(
     png: Path, embedder: Embedder, root: Path, records: Sequence[Record], parts: Sequence[str], each: int = 12
 ) -> Path:
-    """Images of each modality, spread over the records, beside the network's part attention."""
+    """Draw `each` images per modality beside the network's part attention, and return the picture."""
     items = []
     for modality in MODALITIES:
         of = [r for r in records if r.modality == modality]
         for record in of[:: max(1, len(of) // each)][:each]:
-            shot = _shot(embedder, root, record, attended=True)
+            shot = _read_ranked_image(embedder, root, record, attended=True)
             if shot.attention is not None:
                 items.append(MaskItem(shot.image, shot.attention, modality, record.name))
     return mask_sheet(items, png, ("background", *parts))
 
 
-def _shot(embedder: Embedder, root: Path, record: Record, attended: bool) -> RankedImage:
+def _read_ranked_image(embedder: Embedder, root: Path, record: Record, attended: bool) -> RankedImage:
+    """Return an image for `ranked_gallery`, if `attended` with the network's part attention."""
     image = read_image(root / record.name)
     seen = embedder.attention(image, record.modality == "infrared") if attended else None
     attention = None if seen is None else seen[0].numpy()

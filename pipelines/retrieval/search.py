@@ -1,4 +1,4 @@
-"""`cscl search`: rank a folder of images by their likeness to one or more query images, as a list and a picture."""
+"""Rank a folder of images by their similarity to query images, as a list and a picture (`cscl search`)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,19 +24,28 @@ from ..pages.sheets import RankedImage, RankedRow, ranked_gallery
 from ..runs.embed import embed
 from ..runs.folder import load_model
 from ..runs.provenance import read_run
-from .report import part_names
+from .report import list_part_names
 
 SHOWN = 12
-"""Queries in the picture at most; the list has them all."""
+"""Largest number of queries in the picture; the list contains all."""
 ACROSS = 10
-"""Gallery images beside a query in the picture at most."""
+"""Largest number of gallery images beside a query in the picture."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchConfig:
-    """What `cscl search` was asked for. queries: images, or folders of them; gallery: a folder, at any depth.
+    """The arguments of a search.
 
-    gallery_modality: None for the one that the queries are not of. out: the picture; None for search.png in the run.
+    Attributes:
+        run: folder of a finished run.
+        queries: image files, or folders of them.
+        gallery: folder of images, at any depth.
+        query_modality: modality of the queries.
+        gallery_modality: modality of the gallery; None for the other one.
+        top: number of gallery images to list per query.
+        flip: whether to average the embeddings of an image and its mirror image.
+        out: file of the picture; None for search.png in the run.
+        device: `auto`, `cpu`, `cuda` or `cuda:1`.
     """
 
     run: Path
@@ -52,7 +61,7 @@ class SearchConfig:
 
 @dataclass(frozen=True)
 class Match:
-    """A gallery image and its cosine similarity to the query."""
+    """A gallery image and its cosine similarity to the query, in [-1, 1]."""
 
     image: str
     similarity: float
@@ -60,9 +69,16 @@ class Match:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """rankings: the nearest gallery images of each query, by its path; unreadable: images that were left out.
+    """Result of a search.
 
-    others: files in the folders that are no image. undrawn: why there is no picture; empty if there is one.
+    Attributes:
+        picture: file of the picture.
+        searched: number of gallery images.
+        query_modality, gallery_modality: modalities of queries and gallery.
+        rankings: path of each query and its nearest gallery images.
+        unreadable: reason for each image that could not be read and was left out.
+        others: files in the folders that are no images.
+        undrawn: reason why there is no picture; empty if there is one.
     """
 
     picture: Path
@@ -75,6 +91,7 @@ class SearchResult:
     undrawn: str = ""
 
     def to_json(self) -> dict[str, Any]:
+        """Return the result for `cscl search --json`."""
         return {
             "picture": None if self.undrawn else str(self.picture),
             "searched": self.searched,
@@ -89,6 +106,7 @@ class SearchResult:
         }
 
     def lines(self) -> list[str]:
+        """Return the lists that `cscl search` prints, as lines."""
         shown = [f"{self.searched} {self.gallery_modality} images searched, cosine similarity"]
         for query, matches in self.rankings:
             shown.append(f"{self.query_modality} {query}")
@@ -102,38 +120,41 @@ class SearchResult:
 
 
 def search(config: SearchConfig) -> SearchResult:
-    """Embed queries and gallery, rank the gallery for each query, draw the nearest with the network's part attention.
+    """Embed queries and gallery, rank the gallery for each query, and draw the nearest images.
 
-    Images that cannot be read are left out and named in the result. InputError if no query or no gallery image is
-    left, MissingError for a path that is not there.
+    Images that cannot be read are left out and named in the result.
+
+    Raises:
+        MissingError: if a path does not exist.
+        InputError: if no query or no gallery image can be read.
     """
     if config.top < 1:
         raise InputError(f"--top {config.top}: show at least 1")
     recipe, _ = read_run(config.run)
     embedder = load_model(config.run, find_device(config.device))
     other: Modality = "visible" if config.query_modality == "infrared" else "infrared"
-    lit = config.gallery_modality or other
+    gallery_modality = config.gallery_modality or other
     others: list[str] = []
-    queries = [r for path in config.queries for r in _records(path, config.query_modality, "--query", others)]
+    queries = [r for path in config.queries for r in _list_records(path, config.query_modality, "--query", others)]
     if not config.gallery.is_dir():
         raise MissingError(f"--gallery {config.gallery}: there is no such folder")
-    gallery = _records(config.gallery, lit, "--gallery", others)
+    gallery = _list_records(config.gallery, gallery_modality, "--gallery", others)
     unreadable: dict[str, str] = {}
-    queries, asked = _embedded(embedder, queries, config, unreadable)
-    gallery, offered = _embedded(embedder, gallery, config, unreadable)
+    queries, query_features = _embed(embedder, queries, config, unreadable)
+    gallery, gallery_features = _embed(embedder, gallery, config, unreadable)
     for what, records in (("--query", queries), ("--gallery", gallery)):
         if not records:
             first = next(iter(unreadable.values()))
             raise InputError(f"{what}: none of the images can be read; the first: {first}")
     rankings = []
-    for query, feature in zip(queries, asked, strict=True):
-        similarity = offered @ feature
+    for query, feature in zip(queries, query_features, strict=True):
+        similarity = gallery_features @ feature
         (order,) = stable_order(-similarity[None])
         nearest = order[: config.top]
         rankings.append((query.name, tuple(Match(gallery[i].name, float(similarity[i])) for i in nearest)))
-    parts = part_names(recipe, embedder)
+    parts = list_part_names(recipe, embedder)
     picture = config.out or config.run / "search.png"
-    modalities = (config.query_modality, lit)
+    modalities = (config.query_modality, gallery_modality)
     undrawn = ""
     try:
         _draw(embedder, rankings[:SHOWN], modalities, parts, picture, min(config.top, ACROSS))
@@ -150,10 +171,10 @@ def search(config: SearchConfig) -> SearchResult:
     )
 
 
-def _records(path: Path, modality: Modality, option: str, others: list[str]) -> list[Record]:
-    """Return the image, or those below the folder in the order of their names; nobody's identity is known.
+def _list_records(path: Path, modality: Modality, option: str, others: list[str]) -> list[Record]:
+    """Return records of unknown identity for an image, or for all images below a folder in the order of their names.
 
-    Files in the folder that are no image go to `others`.
+    Files in the folder that are no images are appended to `others`.
     """
     if path.is_dir():
         names, beside = list_below(path, ".")
@@ -167,10 +188,13 @@ def _records(path: Path, modality: Modality, option: str, others: list[str]) -> 
     return [Record(str(path), -1, 0, modality)]
 
 
-def _embedded(
+def _embed(
     embedder: Embedder, records: Sequence[Record], config: SearchConfig, unreadable: dict[str, str]
 ) -> tuple[list[Record], NDArray[np.float64]]:
-    """The records that can be read and their embeddings (N, D); why the others cannot goes to `unreadable` by name."""
+    """Return the records that can be read, and their embeddings (N, D).
+
+    The reasons why the others cannot be read are added to `unreadable`, by name.
+    """
 
     def read(record: Record) -> Tensor:
         try:
@@ -192,15 +216,15 @@ def _draw(
     picture: Path,
     across: int,
 ) -> None:
-    """The picture of the rankings, with the attention of SPAM over each image if the network has one."""
+    """Draw the rankings, with SPAM's attention over each image if the network has SPAM."""
 
-    def shot(path: str, modality: Modality, similarity: float | None = None) -> RankedImage:
+    def read(path: str, modality: Modality, similarity: float | None = None) -> RankedImage:
         image = read_image(Path(path))
         seen = embedder.attention(image, infrared=modality == "infrared")
         return RankedImage(image, name=path, similarity=similarity, attention=None if seen is None else seen[0].numpy())
 
     rows = [
-        RankedRow(shot(query, modalities[0]), [shot(m.image, modalities[1], m.similarity) for m in matches[:across]])
+        RankedRow(read(query, modalities[0]), [read(m.image, modalities[1], m.similarity) for m in matches[:across]])
         for query, matches in rankings
     ]
     ranked_gallery(rows, picture, across, parts)

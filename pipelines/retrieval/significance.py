@@ -1,4 +1,4 @@
-"""Two results of the same protocols beside each other: differences with a paired bootstrap interval."""
+"""Compare two results of the same protocols: differences with paired bootstrap intervals."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -16,11 +16,12 @@ from ..runs.scores import PerQuery, Result
 
 MEASURES = ("Rank-1", "mAP", "mINP")
 LEVEL, RESAMPLES, SEED = 0.95, 2000, 0
+"""Confidence level, number and seed of the bootstrap's resamples."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """This result minus the baseline, in [-1, 1], and its interval; of one protocol and measure."""
+    """A measure of this result minus that of the baseline, in [-1, 1], with its interval from `low` to `high`."""
 
     protocol: str
     measure: str
@@ -30,19 +31,26 @@ class Difference:
 
     @property
     def beyond_chance(self) -> bool:
-        """Whether the interval leaves 0 out."""
+        """Whether the interval excludes 0."""
         return self.low > 0 or self.high < 0
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """differs: what else the two results differ in, as `name: this, the baseline's`."""
+    """Comparison of a result with a baseline.
+
+    Attributes:
+        baseline: its result file.
+        differs: other facts in which the results differ, as `name: this, baseline`.
+        differences: one per protocol and measure.
+    """
 
     baseline: Path
     differs: tuple[str, ...]
     differences: tuple[Difference, ...]
 
     def to_json(self) -> dict[str, Any]:
+        """Return the comparison as in evaluation.json."""
         return {
             "baseline": str(self.baseline),
             "differs": list(self.differs),
@@ -51,6 +59,7 @@ class Comparison:
         }
 
     def lines(self) -> list[str]:
+        """Return the table of differences as lines of text."""
         rows = [
             f"{d.protocol:24s} {d.measure:7s} {100 * d.difference:+7.2f}   [{100 * d.low:+.2f}, {100 * d.high:+.2f}]"
             f"{'' if d.beyond_chance else '   0 is inside'}"
@@ -65,7 +74,16 @@ class Comparison:
 
 
 def compare(results: Sequence[Result], about: Mapping[str, Any], baseline: Path) -> Comparison:
-    """Compare with the result file of another evaluation; InputError where protocols or queries are not the same."""
+    """Compare results with the result file of another evaluation.
+
+    Args:
+        results: one per protocol.
+        about: facts about them, see `Evaluation.about`.
+        baseline: result file.
+
+    Raises:
+        InputError: if the file is not a result, or its protocols, galleries or queries are not the same.
+    """
     other = read_result(baseline)
     theirs = {r["protocol"]: r for r in other["results"]}
     differences: list[Difference] = []
@@ -78,16 +96,19 @@ def compare(results: Sequence[Result], about: Mapping[str, Any], baseline: Path)
         if differs["gallery_rule"][0] != differs["gallery_rule"][1]:
             rules = "'{}', this result by '{}'".format(*differs["gallery_rule"][::-1])
             raise InputError(f"--baseline {baseline}: its galleries are drawn by {rules}; evaluate both alike")
-        mine, found = result.per_query, _per_query(other["queries"][result.protocol], baseline)
-        if mine is None or mine.names != found.names:
+        own, found = result.per_query, _read_per_query(other["queries"][result.protocol], baseline)
+        if own is None or own.names != found.names:
             raise InputError(f"--baseline {baseline}: {result.protocol} has other queries; give a result of the same")
-        differences += _differences(result.protocol, mine.identities, mine.values - found.values)
-    said = tuple(f"{k}: {_short(a)}, {_short(b)}" for k, (a, b) in differs.items() if a != b)
-    return Comparison(baseline, said, tuple(differences))
+        differences += _compute_intervals(result.protocol, own.identities, own.values - found.values)
+    others = tuple(f"{k}: {_shorten(a)}, {_shorten(b)}" for k, (a, b) in differs.items() if a != b)
+    return Comparison(baseline, others, tuple(differences))
 
 
-def _differences(protocol: str, identities: NDArray[np.int64], values: NDArray[np.float64]) -> list[Difference]:
-    """Mean of values (Nq, 3) and its interval; images of a person are alike, so people are what is drawn again."""
+def _compute_intervals(protocol: str, identities: NDArray[np.int64], values: NDArray[np.float64]) -> list[Difference]:
+    """Return the mean of values (Nq, 3) and its bootstrap interval, per measure.
+
+    People are resampled, not queries: the queries of a person are similar, and the interval would be too narrow.
+    """
     people, of = np.unique(identities, return_inverse=True)
     sums = np.stack([np.bincount(of, weights=column, minlength=len(people)) for column in values.T])
     counts = np.bincount(of, minlength=len(people)).astype(np.float64)
@@ -106,8 +127,8 @@ def _differences(protocol: str, identities: NDArray[np.int64], values: NDArray[n
     return made
 
 
-def result_text(about: Mapping[str, Any], results: Sequence[Result]) -> str:
-    """Return a result file: readable JSON, then what each query scored, one line a protocol."""
+def format_result(about: Mapping[str, Any], results: Sequence[Result]) -> str:
+    """Return the JSON text of a result file: `about`, indented, and the scores of each query, one line per protocol."""
     head = json.dumps(about, indent=1)
     queries = ",\n".join(
         f"  {json.dumps(r.protocol)}: "
@@ -119,19 +140,25 @@ def result_text(about: Mapping[str, Any], results: Sequence[Result]) -> str:
 
 
 def read_result(file: Path) -> dict[str, Any]:
-    """Return what `result_text` made of an evaluation."""
+    """Return the content of a file that `format_result` wrote.
+
+    Raises:
+        MissingError: if it does not exist.
+        InputError: if it is not a result of this version.
+    """
     if not file.is_file():
         raise MissingError(f"--baseline: there is no {file}; give the evaluation.json of another run")
     try:
         found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, or nested without end
+    except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, or nested too deeply
         raise InputError(f"--baseline {file} is no JSON: {error}") from error
     if not isinstance(found, dict) or not {"about", "results", "queries"} <= set(found):
         raise InputError(f"--baseline {file} is no result of `cscl evaluate` of this version; evaluate that run again")
     return found
 
 
-def _per_query(stored: Mapping[str, Any], file: Path) -> PerQuery:
+def _read_per_query(stored: Mapping[str, Any], file: Path) -> PerQuery:
+    """Return the scores per query of one protocol of a result file."""
     try:
         return PerQuery(
             tuple(stored["names"]),
@@ -142,7 +169,7 @@ def _per_query(stored: Mapping[str, Any], file: Path) -> PerQuery:
         raise InputError(f"--baseline {file} is damaged: {error}; evaluate that run again") from error
 
 
-def _short(value: Any) -> str:
-    """Return a value in a line: hashes by their first digits."""
+def _shorten(value: Any) -> str:
+    """Return a value as text; of a hash the first digits."""
     text = str(value)
     return f"{text[:12]}..." if len(text) > 40 else text

@@ -1,1 +1,1 @@
-"""A training run's folder, its log, its embeddings and its scores."""
+"""The folder of a training run: its files, its log, its embeddings and its scores."""

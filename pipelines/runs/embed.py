@@ -1,4 +1,4 @@
-"""Embeddings of a list of images by a trained network."""
+"""Embed a list of images with a trained network."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +21,15 @@ def embed(
     batch_size: int = 64,
     flip: bool = True,
 ) -> Tensor:
-    """Embeddings (N, D), float32 on the CPU, each of length 1; `load` gives an image (3, *size) uint8."""
+    """Return embeddings (N, D), float32 on the CPU, of length 1.
+
+    Args:
+        embedder: the network.
+        records: N images.
+        load: reads an image as (3, *size) uint8; called in threads.
+        batch_size: number of images per batch.
+        flip: whether to average the embeddings of an image and its mirror image.
+    """
     device = next(embedder.parameters()).device
     features = []
     with (
@@ -37,6 +45,6 @@ def embed(
     return torch.cat(features)
 
 
-def from_root(root: Path, size: tuple[int, int]) -> Callable[[Record], Tensor]:
-    """Return a loader for `embed` that reads image files below `root`."""
+def make_loader(root: Path, size: tuple[int, int]) -> Callable[[Record], Tensor]:
+    """Return a function for `load` of `embed` that reads image files below `root`, resized to (height, width)."""
     return lambda record: load_image(root / record.name, size)

@@ -1,4 +1,4 @@
-"""A training run's folder: recipe.toml, run.json, metrics.jsonl, model.safetensors, state-STEP.pt, tensorboard/."""
+"""Files in a run's folder: recipe.toml, run.json, metrics.jsonl, model.safetensors, state-STEP.pt and tensorboard/."""
 
 import io
 import json
@@ -20,20 +20,36 @@ from parsing.errors import CsclError, InputError, MissingError, first_line
 from .provenance import RunInfo, write_file
 
 STATE = re.compile(r"state-\d{8}\.pt")
-"""Names of training states."""
+"""Pattern of the names of training states."""
 
 
 def save_model(run: Path, model: CSCL, size: tuple[int, int], info: RunInfo) -> None:
-    """Weights as safetensors, with what rebuilds the network and its input in the metadata; then run.json."""
+    """Write model.safetensors, with the options of network and input in its header, and then run.json.
+
+    Args:
+        run: folder of the run.
+        model: the network.
+        size: (height, width) of its input, in pixels.
+        info: content of run.json.
+    """
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     write_file(run / "model.safetensors", save(state, metadata(model.config, size, MEAN, STD)))
     write_file(run / "run.json", (json.dumps(asdict(info), indent=1) + "\n").encode())
 
 
 def save_state(run: Path, model: CSCL, optimiser: Any, step: int, best: float, info: RunInfo) -> None:
-    """What `cscl train --resume` goes on from: `step` steps are done, `best` is the best validation so far.
+    """Write the state from which `cscl train --resume` continues, and remove old ones.
 
-    The state before stays until the next one is whole; what lies further on than this step is of no more use.
+    The state before this one stays, in case this file turns out to be damaged. States of later steps are removed: they
+    belong to a run that was resumed from an earlier step.
+
+    Args:
+        run: folder of the run.
+        model: the network.
+        optimiser: its optimiser.
+        step: number of steps done.
+        best: best validation score so far, Rank-1 + mAP.
+        info: of the run; the fingerprint of its masks is saved too.
     """
     buffer = io.BytesIO()
     state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step, "best": best}
@@ -41,7 +57,7 @@ def save_state(run: Path, model: CSCL, optimiser: Any, step: int, best: float, i
     write_file(run / f"state-{step:08d}.pt", buffer.getvalue())
     for half in files.leftovers(run, STATE):
         half.unlink()
-    others = [file for file in _states(run) if file.name != f"state-{step:08d}.pt"]
+    others = [file for file in _list_states(run) if file.name != f"state-{step:08d}.pt"]
     before = [file for file in others if file.name < f"state-{step:08d}.pt"]
     for file in others:
         if file not in before[-1:]:
@@ -49,13 +65,18 @@ def save_state(run: Path, model: CSCL, optimiser: Any, step: int, best: float, i
 
 
 def read_state(run: Path) -> tuple[Mapping[str, Any] | None, tuple[str, ...]]:
-    """The last state that `save_state` wrote whole, None if a run was stopped before its first; and what was wrong
-    with each later one. CsclError if none can be read."""
+    """Return the last training state that can be read, and an error text for each later one that cannot.
+
+    The state is None if the run was stopped before it saved one.
+
+    Raises:
+        CsclError: if there are states, but none can be read.
+    """
     wrong: list[str] = []
-    for file in reversed(_states(run)):
+    for file in reversed(_list_states(run)):
         try:
             saved: Mapping[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-        except Exception as error:  # what unpickling raises for a foreign file has no common base
+        except Exception as error:  # unpickling a foreign file raises anything
             wrong.append(f"{file} cannot be read ({first_line(error)})")
             continue
         if isinstance(saved, dict) and set(saved) == {"model", "optimiser", "step", "best", "masks"}:
@@ -66,13 +87,18 @@ def read_state(run: Path) -> tuple[Mapping[str, Any] | None, tuple[str, ...]]:
     return None, ()
 
 
-def _states(run: Path) -> list[Path]:
-    """Return the training states of a run, by step."""
+def _list_states(run: Path) -> list[Path]:
+    """Return the training states of a run, in the order of their steps."""
     return sorted(run.glob("state-*.pt"))
 
 
 def load_model(run: Path, device: str | torch.device = "cpu") -> Embedder:
-    """`cscl.load` with errors of ours: the network of a run, in eval mode, and what its images must be."""
+    """Return the embedder of a run, as `cscl.load` does, but with errors that the command line prints in one line.
+
+    Raises:
+        MissingError: if the run has no weights.
+        InputError: if they are damaged or of another version.
+    """
     try:
         return load(run, device)
     except FileNotFoundError as error:

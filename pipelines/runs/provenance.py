@@ -1,4 +1,4 @@
-"""What a run says of itself: its recipe and what it was trained on; read without importing torch."""
+"""Provenance of a run: its recipe and the data it was trained on, read without importing torch."""
 
 import json
 import os
@@ -11,8 +11,6 @@ from data.records import DataSet
 from data.registry import data_set, find_root, open_data_set
 from parsing import files
 from parsing.errors import CsclError, InputError, MissingError
-from parsing.labels import label_set
-from parsing.schemes import part_scheme
 from parsing.words import quoted
 
 from ..images import find_images
@@ -21,10 +19,20 @@ from ..recipes.reading import Recipe, read_recipe
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What a run was trained on: data set, root and cache (relative to the run's folder), and what it came to.
+    """Content of run.json: the data that a run was trained on, and the epoch of its weights.
 
-    epoch: of the weights kept, from 1. identities: of the classifiers. pattern: the cache's. people: names, in the
-    data set, of everyone trained on or used to choose the epoch; empty in runs made before this was recorded.
+    Attributes:
+        data_set: name of the data set.
+        root: its folder, relative to that of the run.
+        masks: index file of the mask cache, relative to the folder of the run.
+        fingerprint: of the cache.
+        label_set: name of the cache's label set.
+        identities: number of training identities.
+        selection: `data.select` of the recipe.
+        epoch: epoch of the weights in model.safetensors, from 1; 0 before there are any.
+        pattern: the cache's pattern of image paths.
+        people: names, in the data set, of all people used for training or for selecting the epoch. Empty in runs of
+            versions that did not record them.
     """
 
     data_set: str
@@ -40,7 +48,11 @@ class RunInfo:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write aside, sync, rename: a killed process leaves the old file or the new one."""
+    """Write a file so that a killed process leaves either the old or the new one, see `parsing.files`.
+
+    Raises:
+        CsclError: if it cannot be written.
+    """
     try:
         files.write_file(path, content)
     except OSError as error:
@@ -48,13 +60,22 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 def check_trained(run: Path) -> None:
-    """Raise MissingError if `run` holds no trained weights, before torch is imported to read them."""
+    """Check that a run has weights, without importing torch.
+
+    Raises:
+        MissingError: if it has none.
+    """
     if not (run / "model.safetensors").is_file():
         raise MissingError(f"{run} holds no model.safetensors; give the folder of a finished `cscl train --run`")
 
 
 def read_run(run: Path) -> tuple[Recipe, RunInfo]:
-    """Return recipe and provenance of a run."""
+    """Return recipe and provenance of a run.
+
+    Raises:
+        MissingError: if there is no run in this folder.
+        InputError: if its files are damaged.
+    """
     if not (run / "run.json").is_file():
         raise MissingError(f"{run} is no run: it holds no run.json; `cscl train --run {quoted(run)}` makes one")
     try:
@@ -65,33 +86,33 @@ def read_run(run: Path) -> tuple[Recipe, RunInfo]:
 
 
 def open_images(run: Path, info: RunInfo, root: Path | None, permutations: Path | None = None) -> DataSet:
-    """Return the data set a run was trained on, where it lay then or below `root`."""
+    """Return the data set of a run.
+
+    Args:
+        run: folder of the run.
+        info: its provenance.
+        root: folder of the images; None for the one of the training.
+        permutations: file with the official galleries of SYSU-MM01.
+    """
     return open_data_set(info.data_set, find_run_images(run, info, root), permutations, info.pattern)
 
 
 def find_run_images(run: Path, info: RunInfo, root: Path | None) -> Path:
-    """Return the folder of the run's data set, without listing it: where it was, or `root`.
+    """Return the folder of the run's data set without listing it: `root`, or if None the one of the training.
 
     Raises:
-        MissingError: it is not there.
+        MissingError: if it does not exist.
     """
-    return find_root(info.data_set, find_images(run, own_root(run, info), root))
+    return find_root(info.data_set, find_images(run, find_own_root(run, info), root))
 
 
-def own_root(run: Path, info: RunInfo) -> Path:
-    """Return where the run's data set was when it was trained."""
+def find_own_root(run: Path, info: RunInfo) -> Path:
+    """Return the folder in which the run's data set was at its training."""
     return Path(os.path.normpath(run.resolve() / info.root))
 
 
-def part_count(info: RunInfo, recipe: Recipe) -> int:
-    """Return Q of the run, checked against its label set."""
-    scheme = part_scheme(recipe.data.scheme)
-    scheme.table(label_set(info.label_set))
-    return len(scheme)
-
-
 def describe(info: RunInfo, recipe: Recipe) -> dict[str, Any]:
-    """Return what a figure of this run has to say about it."""
+    """Return the facts about a run that belong beside its results."""
     return {
         "method": recipe.method,
         "backbone": recipe.model.backbone,

@@ -1,4 +1,4 @@
-"""Scores of embeddings under a data set's protocols, each beside chance."""
+"""Scores of embeddings under the protocols of a data set, each with the expected score of a random ranking."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -13,15 +13,19 @@ from data.records import Protocol, Record, Trial
 from parsing.errors import InputError
 
 RANKS = (1, 5, 10, 20)
+"""Values of k for which a result has Rank-k."""
 CURVE = 20
-"""Ranks of a result's CMC curve."""
+"""Number of ranks of a result's CMC curve."""
 
 
 @dataclass(frozen=True, eq=False)
 class PerQuery:
-    """What each query scored, averaged over the trials in which it has a match; a query that never has one is absent.
+    """Scores of each query, averaged over the trials in which it has a match. Queries that never have one are absent.
 
-    names, identities: (Nq,) sorted by name; values: (Nq, 3) Rank-1 (the share of trials), AP and INP in [0, 1].
+    Attributes:
+        names: Nq image names, sorted.
+        identities: (Nq,).
+        values: (Nq, 3) in [0, 1]: Rank-1 (share of trials in which the first image is a match), AP and INP.
     """
 
     names: tuple[str, ...]
@@ -31,11 +35,22 @@ class PerQuery:
 
 @dataclass(frozen=True)
 class Result:
-    """Means over the trials of one protocol, in [0, 1], with their deviation over the trials for Rank-1 and mAP.
+    """Mean scores of one protocol over its trials, in [0, 1].
 
-    runs: trained networks over which these are averaged once more; the deviations are then those over the runs.
-    seeds: of the galleries, one a trial; empty if they are not drawn.
-    curve: the CMC from Rank-1 to Rank-20.
+    Attributes:
+        protocol: its name.
+        gallery_rule: rule by which galleries are drawn.
+        trials: number of trials.
+        queries, gallery: number of images in the first trial.
+        cmc: Rank-k by k, for RANKS.
+        mAP, mINP: means.
+        rank1_deviation, map_deviation: standard deviations over the trials; over the runs if there are several.
+        chance_rank1, chance_map: expected scores of a random ranking.
+        reranked: whether the distances are re-ranked.
+        seeds: seed of the gallery per trial; empty if galleries are not drawn at random.
+        runs: number of runs over which the scores are averaged.
+        curve: Rank-1 to Rank-20.
+        per_query: scores of each query.
     """
 
     protocol: str
@@ -57,20 +72,31 @@ class Result:
     per_query: PerQuery | None = field(default=None, repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
+        """Return all fields but `per_query`."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "per_query"}
 
 
 def score(protocol: Protocol, features: Mapping[str, NDArray[np.float64]], rerank: bool = False) -> Result:
-    """Average the protocol's trials; `features` are unit embeddings (D,) by image name, compared by cosine.
+    """Return the mean scores of a protocol over its trials.
 
-    rerank: k-reciprocal distances instead; InputError if there are too few images for their neighbourhoods.
+    Args:
+        protocol: with its trials.
+        features: embeddings (D,) of length 1 by image name.
+        rerank: whether to use re-ranked distances (`k_reciprocal`) instead of cosine distances.
+
+    Raises:
+        InputError: if there are too few images to re-rank.
     """
     rows, chances, each = [], [], []
     for trial in protocol.trials:
         ids = [np.array([r.identity for r in side]) for side in (trial.query, trial.gallery)]
         skip = protocol.skip(trial)
         scores = rank(
-            _distances(protocol, trial, features, rerank), ids[0], ids[1], skip, deduplicated=protocol.deduplicated
+            _compute_all_distances(protocol, trial, features, rerank),
+            ids[0],
+            ids[1],
+            skip,
+            deduplicated=protocol.deduplicated,
         )
         each.append(scores)
         rows.append([*(scores.rank(k) for k in RANKS), scores.mAP, scores.mINP])
@@ -95,11 +121,12 @@ def score(protocol: Protocol, features: Mapping[str, NDArray[np.float64]], reran
         rerank,
         tuple(range(len(protocol.trials))) if protocol.gallery_rule == "seeded" else (),
         curve=tuple(float(np.mean([s.rank(k) for s in each])) for k in range(1, CURVE + 1)),
-        per_query=_per_query(protocol.trials, each),
+        per_query=_collect_per_query(protocol.trials, each),
     )
 
 
-def _per_query(trials: Sequence[Trial], scores: Sequence[Scores]) -> PerQuery:
+def _collect_per_query(trials: Sequence[Trial], scores: Sequence[Scores]) -> PerQuery:
+    """Return the scores per query over all trials, from the scores of each trial."""
     records = [q for trial in trials for q in trial.query]
     values = np.concatenate(
         [np.stack([s.first_hit == 1, s.average_precision, s.inverse_negative_penalty], 1) for s in scores]
@@ -110,15 +137,15 @@ def _per_query(trials: Sequence[Trial], scores: Sequence[Scores]) -> PerQuery:
 
 
 def mean_by_query(names: NDArray[Any], identities: NDArray[np.int64], values: NDArray[np.float64]) -> PerQuery:
-    """Return rows of values (N, 3) averaged by the image's name (N)."""
+    """Return the means of values (N, 3) over equal image names (N,)."""
     found, first, of = np.unique(names, return_index=True, return_inverse=True)
     sums = np.zeros((len(found), values.shape[1]))
     np.add.at(sums, of, values)
     return PerQuery(tuple(found.tolist()), identities[first], sums / np.bincount(of, minlength=len(found))[:, None])
 
 
-def averaged(results: Sequence[Result]) -> Result:
-    """The mean of one protocol's results over several runs, such as the splits of RegDB; deviations over the runs."""
+def average_results(results: Sequence[Result]) -> Result:
+    """Return the mean results of one protocol over several runs, such as the splits of RegDB."""
     queries = [r.per_query for r in results if r.per_query is not None]
     return replace(
         results[0],
@@ -139,19 +166,23 @@ def averaged(results: Sequence[Result]) -> Result:
     )
 
 
-def distances(
+def compute_distances(
     protocol: Protocol, trial: Trial, features: Mapping[str, NDArray[np.float64]], rerank: bool = False
 ) -> NDArray[np.float64]:
-    """Return distances (Nq, Ng) of a trial as `score` ranks them, infinite if a query does not see a gallery image."""
-    found = _distances(protocol, trial, features, rerank)
-    hidden = protocol.skip(trial)
-    return found if hidden is None else np.where(hidden, np.inf, found)
+    """Return the distances (Nq, Ng) that `score` ranks; infinite if the query does not see the gallery image.
+
+    Arguments and errors as in `score`.
+    """
+    found = _compute_all_distances(protocol, trial, features, rerank)
+    skipped = protocol.skip(trial)
+    return found if skipped is None else np.where(skipped, np.inf, found)
 
 
-def _distances(
+def _compute_all_distances(
     protocol: Protocol, trial: Trial, features: Mapping[str, NDArray[np.float64]], rerank: bool
 ) -> NDArray[np.float64]:
-    query, gallery = stacked(trial.query, features), stacked(trial.gallery, features)
+    """Return the distances (Nq, Ng) of a trial, including gallery images that a query does not see."""
+    query, gallery = stack_features(trial.query, features), stack_features(trial.gallery, features)
     if not rerank:
         return 1 - query @ gallery.T
     try:
@@ -160,6 +191,6 @@ def _distances(
         raise InputError(f"--rerank: {protocol.name} cannot be re-ranked: {error}") from error
 
 
-def stacked(records: Sequence[Record], features: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Features (N, D) of the records."""
+def stack_features(records: Sequence[Record], features: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return the features (N, D) of the records."""
     return np.stack([features[r.name] for r in records])

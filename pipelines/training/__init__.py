@@ -1,1 +1,1 @@
-"""`cscl train`: the loop, one step of it, its batches and its optimiser."""
+"""Training of CSCL and its baselines (`cscl train`): batches, one step, the loop, the optimiser and the processes."""

@@ -1,4 +1,4 @@
-"""Batch norm over the batches of all processes, so that several compute what one would."""
+"""Batch norm with statistics over all processes, so that several processes train as one with the whole batch would."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class _AllReduce(torch.autograd.Function):
-    """The sum over the processes; its gradient is the sum of the processes' gradients."""
+    """Sum a tensor over the processes; the gradient is summed over the processes too."""
 
     @staticmethod
     def forward(_: object, values: Tensor) -> Tensor:
@@ -25,7 +25,10 @@ class _AllReduce(torch.autograd.Function):
 
 
 class SharedBatchNorm(_BatchNorm):
-    """What `torch.nn.SyncBatchNorm` does on GPUs, on any device, for processes with equally many images each."""
+    """Batch norm over all processes on any device; `torch.nn.SyncBatchNorm` works on GPUs only.
+
+    All processes must have equally many images: (B, C, ...) with the same B.
+    """
 
     def _check_input_dim(self, x: Tensor) -> None:
         if x.ndim < 2:
@@ -51,20 +54,25 @@ class SharedBatchNorm(_BatchNorm):
 
 
 def share_batch_norm(model: nn.Module, device: torch.device) -> nn.Module:
-    """`model` with every batch norm over all processes; names and values of its state stay, timm's activations too."""
+    """Return `model`, changed in place, with every batch norm replaced by one over all processes.
+
+    Names and values of its state dict stay the same.
+    """
     kind = nn.SyncBatchNorm if device.type == "cuda" else SharedBatchNorm
     for name, child in model.named_children():
         if isinstance(child, _BatchNorm):
             shared = kind(child.num_features, child.eps, child.momentum, child.affine)
             for key, value in (*child.named_parameters(recurse=False), *child.named_buffers(recurse=False)):
                 setattr(shared, key, value)
-            if isinstance(act := getattr(child, "act", None), nn.Module):  # timm's norms hold the activation after them
-                shared.register_forward_hook(_then(act))
+            # A norm of timm contains the activation that follows it.
+            if isinstance(act := getattr(child, "act", None), nn.Module):
+                shared.register_forward_hook(_make_activation_hook(act))
             setattr(model, name, shared.train(child.training))
         else:
             share_batch_norm(child, device)
     return model
 
 
-def _then(act: nn.Module) -> Callable[[nn.Module, object, Tensor], Tensor]:
+def _make_activation_hook(act: nn.Module) -> Callable[[nn.Module, object, Tensor], Tensor]:
+    """Return a forward hook that applies `act` to the output of its module."""
     return lambda _norm, _given, normalised: act(normalised)

@@ -1,4 +1,4 @@
-"""Batches of images and part masks for stage 2, from images and a mask cache held in memory."""
+"""Training batches of images and part labels, from data that lies in memory."""
 
 from collections.abc import Sequence
 
@@ -20,13 +20,25 @@ from ..recipes.reading import Recipe
 
 
 class Batches(Dataset[dict[str, Tensor]]):
-    """Batch number `i` of the run, made of nothing but the seed and `i`.
+    """All batches of a run, by their number from 0; batch `i` depends on the seed and `i` only.
 
-    images (N, 3, H, W) uint8, part_labels (N, H, W) uint8, confidence (N) in [0, 1]: those of `records`.
-    steps: batches an epoch. flipped: what mirroring does to the parts.
-    process: (number, count) of the process that these are for, which gets `identities / count` whole people of each
-        batch, all their images together with `train.accumulate` pieces of whole people one after the other.
-    InputError if the people of a batch cannot be dealt out evenly.
+    A run that resumes at step `i` thus sees the batches that it would have seen. A batch holds `train.identities`
+    identities, each with `train.images` visible and as many infrared images. It is divided evenly over the processes,
+    and within a process into `train.accumulate` pieces, always by identity: all images of an identity are in one piece.
+
+    Args:
+        records: N training images.
+        images: (N, 3, H, W) uint8, in the order of the records, as are the two below.
+        part_labels: (N, H, W) uint8, 0..Q or 255.
+        confidence: (N,) in [0, 1].
+        sampler: draws the images of each batch.
+        steps: number of batches per epoch.
+        recipe: of the run.
+        flipped: permutation of the Q+1 classes under a left-right flip, see `ModelConfig.flipped`.
+        process: (number, count): number of the process that uses this object, from 0, and how many there are.
+
+    Raises:
+        InputError: if the identities of a batch cannot be divided evenly.
     """
 
     def __init__(
@@ -42,15 +54,17 @@ class Batches(Dataset[dict[str, Tensor]]):
         process: tuple[int, int] = (0, 1),
     ) -> None:
         number, count = process
-        dealt, pieces = count * recipe.train.accumulate, recipe.train.accumulate
-        if sampler.identities % dealt:
+        pieces = recipe.train.accumulate
+        all_pieces = count * pieces
+        if sampler.identities % all_pieces:
             raise InputError(
-                f"train.identities = {sampler.identities} cannot be dealt evenly to {count} processes with "
-                f"train.accumulate = {pieces}; make it a multiple of {dealt}"
+                f"train.identities = {sampler.identities} cannot be divided evenly among {count} processes with "
+                f"train.accumulate = {pieces}; make it a multiple of {all_pieces}"
             )
-        slots = torch.arange(2 * sampler.identities * sampler.images).view(2, dealt, -1).transpose(0, 1).flatten(1)
+        # A slot is a position in the whole batch. The sampler puts all visible images first, then all infrared images,
+        # both in the same order of identities: (modality, piece, image) -> one row of slots per piece.
+        slots = torch.arange(2 * sampler.identities * sampler.images).view(2, all_pieces, -1).transpose(0, 1).flatten(1)
         self._slots = slots[number * pieces : (number + 1) * pieces].flatten()
-        """Of this process in the whole batch."""
         self.records = records
         self.images, self.part_labels, self.confidence = images, part_labels, confidence
         self.sampler, self.steps, self.seed = sampler, steps, recipe.seed
@@ -64,41 +78,50 @@ class Batches(Dataset[dict[str, Tensor]]):
         return self.total
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
-        """images (B, 3, H, W) and part_labels (B, H, W) uint8; infrared, identities from 0, and confidence (B)."""
-        return self._take(number, self._slots)
+        """Return this process's share of a batch, piece after piece, as tensors by name.
+
+        images (B, 3, H, W) uint8, part_labels (B, H, W) uint8, infrared (B,) bool, identities (B,) long from 0, and
+        confidence (B,) float32.
+        """
+        return self._make_batch(number, self._slots)
 
     def whole(self, number: int) -> tuple[dict[str, Tensor], list[str]]:
-        """Return the batch of all processes, and its images' names."""
+        """Return the whole batch of all processes, as `batches[number]` does, and the names of its images."""
         slots = torch.arange(2 * self.sampler.identities * self.sampler.images)
-        return self._take(number, slots), [self.records[row].name for row in self._rows(number).tolist()]
+        return self._make_batch(number, slots), [self.records[row].name for row in self._draw_rows(number).tolist()]
 
-    def _rows(self, number: int) -> Tensor:
+    def _draw_rows(self, number: int) -> Tensor:
         return torch.from_numpy(self.sampler.batch(*divmod(number, self.steps)))
 
-    def _take(self, number: int, slots: Tensor) -> dict[str, Tensor]:
-        rows = self._rows(number)[slots]
-        moved = [
+    def _make_batch(self, number: int, slots: Tensor) -> dict[str, Tensor]:
+        rows = self._draw_rows(number)[slots]
+        # The seed of an augmentation contains the slot, so that an image gets the same one whatever the processes are.
+        augmented = [
             self.transform(
-                self.images[row], self.part_labels[row], bool(self.infrared[row]), _seed(self.seed, number, slot)
+                self.images[row], self.part_labels[row], bool(self.infrared[row]), _make_seed(self.seed, number, slot)
             )
             for slot, row in zip(slots.tolist(), rows.tolist(), strict=True)
         ]
         return {
-            "images": torch.stack([image for image, _ in moved]),
-            "part_labels": torch.stack([mask for _, mask in moved]),
+            "images": torch.stack([image for image, _ in augmented]),
+            "part_labels": torch.stack([mask for _, mask in augmented]),
             "infrared": self.infrared[rows],
             "identities": self.identities[rows],
             "confidence": self.confidence[rows],
         }
 
 
-def _seed(*numbers: int) -> int:
-    """Return a seed for torch out of several numbers."""
+def _make_seed(*numbers: int) -> int:
+    """Return a seed for torch, which takes 63 bits, that depends on all of the numbers."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def with_masks(records: Sequence[Record], cache: MaskCache) -> tuple[Record, ...]:
-    """Return the records whose image could be read; InputError if one is not in the cache."""
+def select_with_masks(records: Sequence[Record], cache: MaskCache) -> tuple[Record, ...]:
+    """Return the records whose image has a mask; images that the parser could not read have none.
+
+    Raises:
+        InputError: if an image is not in the cache at all.
+    """
     lacking = [r.name for r in records if r.name not in cache]
     if lacking:
         raise InputError(
@@ -111,7 +134,14 @@ def with_masks(records: Sequence[Record], cache: MaskCache) -> tuple[Record, ...
 def read_part_labels(
     cache: MaskCache, records: Sequence[Record], table: NDArray[np.uint8], size: tuple[int, int]
 ) -> Tensor:
-    """Return part labels (N, H, W) uint8 at the network's input size, read once; nearest if the cache has another."""
+    """Return the part labels (N, H, W) uint8 of all records, resized to the network's input by nearest neighbour.
+
+    Args:
+        cache: with masks of any size.
+        records: N images.
+        table: (256,), from classes to part numbers, see `MaskCache.table`.
+        size: (H, W).
+    """
     labels = torch.from_numpy(table[cache.preload(r.name for r in records)])
     if tuple(labels.shape[1:]) == size:
         return labels
@@ -122,18 +152,22 @@ def read_part_labels(
     return labels[:, rows][:, :, columns]
 
 
-def of_others(records: Sequence[Record], seed: int) -> tuple[int, ...]:
-    """For each record the number of another one of its modality, each taken once: a control of what masks are worth."""
-    answer = list(range(len(records)))
+def permute_within_modality(records: Sequence[Record], seed: int) -> tuple[int, ...]:
+    """Return for each record the number of another one of its modality, so that each number occurs once.
+
+    Training with the masks of these images (`data.masks = "other"`) is the control that shows what masks are worth.
+    """
+    result = list(range(len(records)))
     for salt, modality in enumerate(MODALITIES):
         rows = np.array([n for n, r in enumerate(records) if r.modality == modality])
+        # Each takes the image before it in a random cyclic order: nobody keeps its own, as in a plain permutation.
         order = np.random.default_rng((seed, 0x07E2, salt)).permutation(rows)
         for row, other in zip(order.tolist(), np.roll(order, 1).tolist(), strict=True):
-            answer[row] = other
-    return tuple(answer)
+            result[row] = other
+    return tuple(result)
 
 
-def confidences(cache: MaskCache, records: Sequence[Record], least: float) -> Tensor:
-    """Confidence (N) of the masks in [0, 1], float32; 0 if it is below `least`."""
+def read_confidences(cache: MaskCache, records: Sequence[Record], least: float) -> Tensor:
+    """Return the confidences (N,) of the masks, in [0, 1]; 0 instead of those below `least`."""
     found = torch.from_numpy(cache.confidence[[cache.number(r.name) for r in records]])
     return torch.where(found < least, 0.0, found)

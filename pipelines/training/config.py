@@ -1,4 +1,4 @@
-"""What `cscl train` can be asked for, checked without importing torch."""
+"""The arguments of a training, validated without importing torch."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,17 @@ from ..recipes.reading import Recipe, read_recipe
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """What `cscl train` was asked for. device: `auto`, `cpu`, `cuda`, `cuda:1`; precision: `auto` is bf16 on CUDA."""
+    """The arguments of a training.
+
+    Attributes:
+        masks: index file of the mask cache.
+        run: folder of the run.
+        recipe: everything else that decides the weights.
+        root: folder of the images, if it is not the one that the cache names.
+        resume: whether to continue the run in `run`.
+        device: `auto`, `cpu`, `cuda` or `cuda:1`.
+        precision: a precision of Lightning Fabric; `auto` is bf16 on CUDA, else 32 bits.
+    """
 
     masks: Path
     run: Path
@@ -21,7 +31,11 @@ class TrainConfig:
     precision: str = "auto"
 
     def check_run(self) -> None:
-        """Refuse to overwrite a run, or to continue one that is not there or has another recipe (InputError)."""
+        """Check that this training does not overwrite a run, and that a run to resume exists and has this recipe.
+
+        Raises:
+            InputError: if not.
+        """
         run, recipe = self.run, self.run / "recipe.toml"
         if run.exists() and not run.is_dir():
             raise InputError(f"--run {run} is a file; give a folder")
@@ -32,4 +46,4 @@ class TrainConfig:
         if not recipe.is_file():
             raise MissingError(f"--resume: {run} holds no run")
         if read_recipe(recipe) != self.recipe:
-            raise InputError(f"--resume: {recipe} says something else than this command; leave --recipe and --set out")
+            raise InputError(f"--resume: {recipe} differs from this command; leave out --recipe and --set")

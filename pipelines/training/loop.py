@@ -1,4 +1,4 @@
-"""The training loop of stage 2: steps, their log, validation, checkpoints, and what stops it."""
+"""The training loop of stage 2: steps, log, validation, checkpoints, and stopping on a signal or a loss not finite."""
 
 import json
 import math
@@ -27,7 +27,7 @@ from ..runs.log import RunLog
 from ..runs.provenance import RunInfo, write_file
 from .batch_norm import share_batch_norm
 from .batches import Batches
-from .optimiser import learning_rate, make_optimiser
+from .optimiser import compute_rate_factor, make_optimiser
 from .processes import any_process, broadcast
 from .step import take_gradients
 from .validation import Validation, is_due
@@ -43,12 +43,24 @@ def fit(
     validation: Validation | None = None,
     done: Mapping[str, Any] | None = None,
 ) -> None:
-    """Train `model` on `batches` from the start or, with the saved state `done`, from where it was left.
+    """Train `model` on `batches`, and write metrics.jsonl, training states and model.safetensors into `run`.
 
-    Writes metrics.jsonl, the state and model.safetensors into `run`: the last weights, or with `validation` those of
-    the epoch that it scores best (Rank-1 + mAP). Of several processes the first alone writes, validates and shows.
-    KeyboardInterrupt if a signal asked to stop, after the state of that step is saved; CsclError if the loss or
-    its gradient is no number any more, after the batch is saved.
+    Of several processes only the first writes, validates and shows progress.
+
+    Args:
+        run: existing folder.
+        recipe: of the run.
+        fabric: device and processes.
+        model: with its weights at the start.
+        batches: all batches of the run.
+        info: description of the run, saved with the weights.
+        validation: scores the model after some epochs; the weights of the epoch with the highest Rank-1 + mAP are kept.
+            None to keep the last weights.
+        done: saved state from which to continue; None to start.
+
+    Raises:
+        KeyboardInterrupt: if a signal asked to stop, after the state is saved.
+        CsclError: if the loss or the norm of its gradient is not finite, after the batch is saved for inspection.
     """
     start, best = 0, -1.0
     if done is not None:
@@ -57,14 +69,14 @@ def fit(
     if fabric.world_size > 1:
         share_batch_norm(model, fabric.device)
     network, optimiser = fabric.setup(model, make_optimiser(model, recipe.train))
-    if done is not None:  # now that the weights are on their device
+    if done is not None:  # not before `setup`, which moves the weights to their device
         optimiser.load_state_dict(done["optimiser"])
     criterion = TotalLoss(recipe.loss, recipe.model.tau)
     first = fabric.is_global_zero
     loader = DataLoader(
         batches, batch_size=None, sampler=range(start, len(batches)), worker_init_fn=ignore_signals,
         num_workers=4 if fabric.device.type == "cuda" else 0,
-        generator=torch.Generator(),  # else it draws from the global one
+        generator=torch.Generator(),  # without one the loader advances the global generator
     )  # fmt: skip
     network.train()
     bar = tqdm(total=len(batches), initial=start, unit="step", desc=f"train {recipe.method}")
@@ -72,24 +84,24 @@ def fit(
     with StopRequest(impatient=fabric.world_size == 1) as stop, bar, log or nullcontext():
         for number, batch in enumerate(loader, start):
             epoch, step = divmod(number, batches.steps)
-            rate = learning_rate(recipe.train, number / batches.steps)
+            factor = compute_rate_factor(recipe.train, number / batches.steps)
             for group in optimiser.param_groups:
-                group["lr"] = group["base"] * rate
+                group["lr"] = group["base"] * factor
             alpha = alpha_schedule(number / len(batches), recipe.train.guided)
             optimiser.zero_grad(set_to_none=True)
             terms, measured = take_gradients(network, criterion, batch, alpha, recipe, fabric)
             if not bool(torch.isfinite(terms["total"])):
-                raise _not_finite(run, number, terms, batches, first)
+                raise _make_error(run, number, terms, batches, first)
             norm = fabric.clip_gradients(
                 network, optimiser, max_norm=recipe.train.clip or math.inf, error_if_nonfinite=False
             )
             if norm is None or not bool(torch.isfinite(norm)):
-                raise _not_finite(run, number, terms, batches, first)
+                raise _make_error(run, number, terms, batches, first)
             optimiser.step()
             model.bound_scalars()
             row: dict[str, Any] = {"step": number + 1, "epoch": epoch + 1}
             row |= {name: float(value) for name, value in terms.items()}
-            row |= {"lr": recipe.train.learning_rate * rate, "alpha": alpha, "gradient": float(norm)}
+            row |= {"lr": recipe.train.learning_rate * factor, "alpha": alpha, "gradient": float(norm)}
             row |= measured | model.scalars()
             last = step + 1 == batches.steps
             kept = last and validation is None
@@ -102,25 +114,29 @@ def fit(
             bar.set_postfix(epoch=epoch + 1, loss=f"{row['total']:.2f}", accuracy=f"{measured['accuracy']:.2f}")
             stopped = any_process(fabric, stop.asked) and number + 1 < len(batches)
             if log is not None:
-                log.row(row)
+                log.write_row(row)
                 if last or stopped:
                     log.sync()
-                    if kept:  # before the state: a run killed in between does the epoch again and keeps it again
+                    # Weights before state: a run killed in between repeats the epoch and writes the same weights again.
+                    if kept:
                         save_model(run, model, recipe.data.size, replace(info, epoch=epoch + 1))
                     save_state(run, model, optimiser, number + 1, best, info)
             if stopped:
                 raise KeyboardInterrupt(f"after step {number + 1} of {len(batches)}, which is saved")
 
 
-def _not_finite(run: Path, number: int, terms: Mapping[str, Tensor], batches: Batches, write: bool) -> CsclError:
-    """The error to stop with; the whole batch is written as failed-batch.safetensors, its images' names with it."""
-    shown = ", ".join(f"{name} {float(value):.3g}" for name, value in terms.items())
+def _make_error(run: Path, number: int, terms: Mapping[str, Tensor], batches: Batches, write: bool) -> CsclError:
+    """Return the error for a loss that is not finite; if `write`, save the batch as failed-batch.safetensors.
+
+    The file holds the whole batch of all processes, and the names of its images in its header.
+    """
+    values = ", ".join(f"{name} {float(value):.3g}" for name, value in terms.items())
     file = run / "failed-batch.safetensors"
     if write:
         batch, names = batches.whole(number)
-        about = {"step": number + 1, "terms": shown, "images": names}
+        about = {"step": number + 1, "terms": values, "images": names}
         write_file(file, save({k: v.contiguous() for k, v in batch.items()}, {"cscl": json.dumps(about)}))
     return CsclError(
-        f"step {number + 1}: the loss or its gradient is not finite ({shown}); its batch is in {file}; "
+        f"step {number + 1}: the loss or its gradient is not finite ({values}); its batch is in {file}; "
         "lower train.learning_rate"
     )

@@ -1,4 +1,4 @@
-"""The optimiser of stage 2 and the course of its learning rates."""
+"""The optimiser of stage 2 and the schedule of its learning rates."""
 
 import math
 
@@ -12,9 +12,9 @@ from ..recipes.reading import TrainRecipe
 
 
 def make_optimiser(model: CSCL, recipe: TrainRecipe) -> torch.optim.Optimizer:
-    """Rates by what a parameter is (`parameter_kinds`) by two decays (see `TrainRecipe.decay`).
+    """Return the optimiser, with one parameter group per kind of parameter (`classify_parameters`) and weight decay.
 
-    Each group holds its own rate as `base`, which `learning_rate` is a factor of.
+    Each group holds its learning rate before the schedule as `base`; multiply it by `compute_rate_factor` at each step.
     """
     factors = {
         "backbone": recipe.backbone_rate,
@@ -23,10 +23,10 @@ def make_optimiser(model: CSCL, recipe: TrainRecipe) -> torch.optim.Optimizer:
         "scalar": recipe.scalar_rate,
     }
     groups: dict[tuple[str, bool], list[Tensor]] = {}
-    for kind, parameter in parameter_kinds(model):
+    for kind, parameter in classify_parameters(model):
         decayed = kind != "scalar" and (recipe.decay == "all" or parameter.ndim > 1)
         groups.setdefault((kind, decayed), []).append(parameter)
-    made = [
+    parameter_groups = [
         {
             "params": parameters,
             "base": recipe.learning_rate * factors[kind],
@@ -35,26 +35,35 @@ def make_optimiser(model: CSCL, recipe: TrainRecipe) -> torch.optim.Optimizer:
         for (kind, decayed), parameters in groups.items()
     ]
     if recipe.optimiser == "adamw":
-        return torch.optim.AdamW(made, lr=recipe.learning_rate)
-    return torch.optim.SGD(made, lr=recipe.learning_rate, momentum=0.9, nesterov=True)
+        return torch.optim.AdamW(parameter_groups, lr=recipe.learning_rate)
+    return torch.optim.SGD(parameter_groups, lr=recipe.learning_rate, momentum=0.9, nesterov=True)
 
 
-def parameter_kinds(model: CSCL) -> list[tuple[str, nn.Parameter]]:
-    """Return every trained parameter with what it is: `backbone`, `neck` (and its classifier), `scalar` or `module`."""
+def classify_parameters(model: CSCL) -> list[tuple[str, nn.Parameter]]:
+    """Return every trained parameter with its kind: `backbone`, `neck`, `scalar` or `module`.
+
+    `neck` includes the classifiers, `scalar` is PAM's g and GeM's exponent, `module` is the rest of PAM and SPAM.
+    """
     necks = {name for name, module in model.named_modules() if isinstance(module, BNNeck)}
 
-    def kind(name: str, parameter: nn.Parameter) -> str:
+    def classify(name: str, parameter: nn.Parameter) -> str:
         if name.startswith("backbone."):
             return "backbone"
         if parameter.ndim == 0:
             return "scalar"
         return "neck" if any(name.startswith(f"{neck}.") for neck in necks) else "module"
 
-    return [(kind(n, p), p) for n, p in model.named_parameters() if p.requires_grad]
+    return [(classify(n, p), p) for n, p in model.named_parameters() if p.requires_grad]
 
 
-def learning_rate(recipe: TrainRecipe, epoch: float) -> float:
-    """Factor of the learning rates at a point of training, in epochs from 0."""
+def compute_rate_factor(recipe: TrainRecipe, epoch: float) -> float:
+    """Return the factor of all learning rates at a point of training.
+
+    Args:
+        recipe: with warm-up and schedule.
+        epoch: epochs since the start; a fraction within an epoch.
+    """
+    # 1e-2 epochs more, so that the first step of a warm-up by step does not have rate 0
     reached = math.floor(epoch) + 1 if recipe.warmup_by == "epoch" else epoch + 1e-2
     warm = min(1.0, reached / recipe.warmup) if recipe.warmup else 1.0
     if recipe.schedule == "step":

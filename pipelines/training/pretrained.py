@@ -1,4 +1,4 @@
-"""Pretrained weights for the backbone: ImageNet's, the built-in parser's encoder, or a file that the user has."""
+"""Pretrained weights for the backbone: from ImageNet, from the built-in parser's encoder, or from a file."""
 
 import socket
 from pathlib import Path
@@ -18,22 +18,29 @@ from parsing.parsers.weights import read_tensors
 from ..parsers.encoder_weights import load_encoder
 
 SECONDS = 5
+"""Time-out of a download: without a network, say soon which file to get."""
 STREET = "street"
 LITE0 = "tu-tf_efficientnet_lite0"
 
 
-def backbone_weights(backbone: str, pretrained: bool | str) -> dict[str, Tensor] | None:
-    """The state dict that `Backbone.load` takes, for input normalised by data.loading.transforms; None for False.
+def load_backbone_weights(backbone: str, pretrained: bool | str) -> dict[str, Tensor] | None:
+    """Return the state dict for `Backbone.load`, for input normalised by data.loading.transforms; None without weights.
 
-    True: ImageNet's, torchvision's downloaded once into torch's cache, EfficientNet-Lite0's out of a package.
-    `street`: the encoder of the built-in parser, an EfficientNet-Lite0 trained on ImageNet and then on people in colour
-    and simulated infrared. Else a file of such a state dict, or one that `cscl parser train` wrote.
-    MissingError says which file to get where there is no network.
+    Args:
+        backbone: its name.
+        pretrained: False for none. True for ImageNet weights: of a ResNet from torchvision, downloaded once into
+            torch's cache; of EfficientNet-Lite0 from an installed package. `street` for the encoder of the built-in
+            parser, an EfficientNet-Lite0 that was trained on ImageNet and then on people in colour and simulated
+            infrared. Otherwise a file with such a state dict, or one that `cscl parser train` wrote.
+
+    Raises:
+        MissingError: if the file does not exist or cannot be downloaded.
+        InputError: if it does not fit the backbone.
     """
     if pretrained is False:
         return None
     if backbone == "efficientnet_lite0":
-        return _lite0(pretrained)
+        return _load_lite0(pretrained)
     if pretrained == STREET:
         raise InputError(
             f"model.pretrained = 'street': the built-in parser's encoder is no {backbone}; "
@@ -46,18 +53,18 @@ def backbone_weights(backbone: str, pretrained: bool | str) -> dict[str, Tensor]
         if not file.is_file():
             _download(weights.url, file, backbone)
         return read_tensors(file)
-    return read_tensors(_existing(pretrained))
+    return read_tensors(_find_file(pretrained))
 
 
-def _existing(pretrained: str) -> Path:
+def _find_file(pretrained: str) -> Path:
     if not (file := Path(pretrained)).is_file():
         raise MissingError(f"model.pretrained = {pretrained!r}: there is no such file")
     return file
 
 
-def _lite0(pretrained: bool | str) -> dict[str, Tensor]:
-    mean, std = 0.5, 0.5  # timm's for this network
-    file = BUILT_IN if pretrained == STREET else None if pretrained is True else _existing(str(pretrained))
+def _load_lite0(pretrained: bool | str) -> dict[str, Tensor]:
+    mean, std = 0.5, 0.5  # normalisation of timm's weights of this network
+    file = BUILT_IN if pretrained == STREET else None if pretrained is True else _find_file(str(pretrained))
     if file is not None and is_street(file):
         network, config, _ = load_street(file)
         if config.encoder != LITE0:
@@ -66,13 +73,15 @@ def _lite0(pretrained: bool | str) -> dict[str, Tensor]:
     else:
         network = nn.ModuleDict({"encoder": smp.encoders.get_encoder(LITE0, weights=None)})
         load_encoder(network, LITE0, "imagenet" if file is None else str(file))
-    return _renormalised(network.get_submodule("encoder.model").state_dict(), mean, std)
+    return _renormalise(network.get_submodule("encoder.model").state_dict(), mean, std)
 
 
-def _renormalised(state: dict[str, Tensor], mean: float, std: float) -> dict[str, Tensor]:
-    """Weights for pixels normalised by MEAN and STD instead of `mean` and `std`: the same answer but at the border.
+def _renormalise(state: dict[str, Tensor], mean: float, std: float) -> dict[str, Tensor]:
+    """Return the weights changed for input that is normalised by MEAN and STD instead of `mean` and `std`.
 
-    (p - mean) / std = x STD / std + (MEAN - mean) / std, whose constant the batch norm after the convolution takes up.
+    With p the pixel and x = (p - MEAN) / STD, (p - mean) / std = x STD / std + (MEAN - mean) / std. The first
+    convolution is scaled by STD / std; the running mean of the norm after it absorbs the constant. Only at the image's
+    border does the output change, since the padding is 0 in either normalisation.
     """
     own_mean, own_std = torch.tensor(MEAN).view(1, 3, 1, 1), torch.tensor(STD).view(1, 3, 1, 1)
     weight = state["conv_stem.weight"]
@@ -82,7 +91,7 @@ def _renormalised(state: dict[str, Tensor], mean: float, std: float) -> dict[str
 
 
 def _download(url: str, file: Path, backbone: str) -> None:
-    """Fetch `url` into torch's cache, checked by the hash in its name."""
+    """Download `url` to `file`, and check it by the hash in its name."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(SECONDS)
     try:

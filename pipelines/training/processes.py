@@ -1,4 +1,4 @@
-"""The device and the processes of a training: one, or those that `torchrun`, `fabric run` or `srun` started."""
+"""Device and processes of a training: one process, or those that `torchrun`, `fabric run` or `srun` started."""
 
 import os
 from collections.abc import Mapping
@@ -16,10 +16,15 @@ from .launch import join_srun
 
 
 def make_fabric(device: str, precision: str) -> Fabric:
-    """Return Lightning Fabric with its processes connected: those of `torchrun`, `fabric run` or `srun`, else one.
+    """Return Lightning Fabric, connected to the other processes of `torchrun`, `fabric run` or `srun` if there are any.
 
-    device: `auto`, `cpu`, `cuda`, `cuda:1`. precision: `auto` is bf16 on CUDA.
-    What was given to `fabric run` goes before `auto`; InputError if the two disagree.
+    Args:
+        device: `auto`, `cpu`, `cuda` or `cuda:1`. `auto` is the accelerator given to `fabric run`, or else CUDA if
+            there is a device.
+        precision: a precision of Lightning Fabric. `auto` is the one given to `fabric run`, or else bf16 on CUDA.
+
+    Raises:
+        InputError: if the device does not exist, or does not fit the number of processes.
     """
     join_srun()
     given = {name: os.environ.get(f"LT_{name}") for name in ("ACCELERATOR", "PRECISION")}
@@ -30,7 +35,7 @@ def make_fabric(device: str, precision: str) -> Fabric:
     found = torch.device(find_device(device))
     options: dict[str, Any] = {"accelerator": found.type}
     if not by_fabric and "TORCHELASTIC_RUN_ID" not in os.environ:
-        options["plugins"] = LightningEnvironment()  # else Fabric would read the job's SLURM variables by its own rules
+        options["plugins"] = LightningEnvironment()  # keep Fabric from reading the SLURM variables
     if by_fabric:
         options["accelerator"] = "auto" if given["ACCELERATOR"] in ("auto", "gpu") else found.type
     elif here > 1 or everywhere > 1:
@@ -47,7 +52,7 @@ def make_fabric(device: str, precision: str) -> Fabric:
         options["precision"] = "bf16-mixed" if found.type == "cuda" else "32-true"
     try:
         fabric = Fabric(**options)
-        if not by_fabric:  # there the processes are connected already
+        if not by_fabric:  # `fabric run` has connected them already
             fabric.launch()
     except (ValueError, TypeError, RuntimeError) as error:
         raise InputError(f"--device {device} --precision {precision}: {error}") from error
@@ -55,10 +60,13 @@ def make_fabric(device: str, precision: str) -> Fabric:
 
 
 def gather(fabric: Fabric, values: Tensor) -> Tensor:
-    """(B, ...) of every process, one after the other: (processes * B, ...); this one's own keep their gradient."""
+    """Return the tensors (B, ...) of all processes, concatenated to (processes * B, ...) in the order of their ranks.
+
+    Gradients pass to this process's own values only.
+    """
     if fabric.world_size == 1:
         return values
-    narrow = values.to(torch.uint8) if values.dtype == torch.bool else values  # gloo knows no bool
+    narrow = values.to(torch.uint8) if values.dtype == torch.bool else values  # gloo has no bool
     gathered = cast(Tensor, fabric.all_gather(narrow.detach().contiguous()))
     pieces = list(gathered.to(values.dtype).unbind(0))
     pieces[fabric.global_rank] = values
@@ -66,7 +74,7 @@ def gather(fabric: Fabric, values: Tensor) -> Tensor:
 
 
 def any_process(fabric: Fabric, here: bool) -> bool:
-    """Return whether it is so in any process; every one of them has to ask."""
+    """Return whether `here` is true in any process; all processes must call this."""
     if fabric.world_size == 1:
         return here
     total = fabric.all_reduce(torch.tensor(float(here), device=fabric.device), reduce_op="sum")
@@ -74,5 +82,5 @@ def any_process(fabric: Fabric, here: bool) -> bool:
 
 
 def broadcast(fabric: Fabric, values: Mapping[str, float] | None) -> dict[str, float]:
-    """Return what the first process found, in every process."""
+    """Return the values of the first process, in every process."""
     return dict(fabric.broadcast(dict(values or {})) if fabric.world_size > 1 else values or {})

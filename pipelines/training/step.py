@@ -1,4 +1,4 @@
-"""One step of stage 2: losses and gradients of the whole batch, however it is dealt to processes and pieces."""
+"""One training step: the loss of a whole batch that is split over processes and pieces, and its gradients."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,47 +21,72 @@ from .processes import gather
 def take_gradients(
     network: Any, criterion: TotalLoss, batch: Mapping[str, Tensor], alpha: float, recipe: Recipe, fabric: Fabric
 ) -> tuple[dict[str, Tensor], dict[str, float]]:
-    """Add the gradients of L to the network's; answer its terms and what else of the batch is to be logged.
+    """Add the gradients of L over the whole batch to those of the network; return the values to log.
 
-    That is `accuracy` of the global identity classifier and, with parts, `guide`, the mean share of the cached masks
-    in the pooling, and `visibility`, the mean of v.
+    L is computed on the network's outputs for all images of all processes. Every term that relates images (pairs,
+    centers, means over classes or visible parts) thus has the same value as if one process held the whole batch.
 
-    batch: this process's images, in `train.accumulate` pieces of whole identities one after the other.
+    Outputs instead of images are gathered, as in GradCache (Gao et al., 2021):
 
-    L is computed on what the network answers for all images of all processes, so that every term (pairs, centers,
-    means over classes and over visible parts) is that of one batch. Its gradients at this process's answers are then
-    sent back through the network, piece by piece: with several pieces the network answers twice, first without and
-    then with a graph (GradCache, Gao et al., 2021), and memory is that of one piece.
+    1. Run the network on each piece of this process's images; with several pieces without a graph, to save memory.
+    2. Join the outputs of all pieces and processes, and compute L and its gradients with respect to the outputs.
+    3. With several pieces, run the network on each piece again, now with a graph. Backpropagate the gradients of
+       step 2 through it.
+
+    At most one piece's activations are in memory. A single piece is run once.
+
+    Args:
+        network: a CSCL in training mode, set up by `fabric`.
+        criterion: computes L.
+        batch: this process's images, see `Batches`: `train.accumulate` pieces of equal size one after the other, each
+            with all images of its identities.
+        alpha: weight of the cached masks in SPAM's pooling, in [0, 1].
+        recipe: of the run.
+        fabric: connects the processes.
+
+    Returns:
+        The terms of L as `TotalLoss` returns them, detached.
+        Means over the whole batch: `accuracy` of the global identity classifier and, if the network has SPAM, `guide`,
+        the weight of the cached masks, and `visibility`, v.
     """
     batch = {name: value.to(fabric.device) for name, value in batch.items()}
-    classes = network.config.parts if recipe.model.spam and recipe.model.part_pooling == "parsing" else None
+    parts = network.config.parts if recipe.model.spam and recipe.model.part_pooling == "parsing" else None
     pieces = [
-        _inputs(piece, alpha, classes, recipe.train.guide_confidence)
-        for piece in _pieces(batch, recipe.train.accumulate)
+        _make_inputs(piece, alpha, parts, recipe.train.guide_confidence)
+        for piece in _split(batch, recipe.train.accumulate)
     ]
+
+    # 1. The outputs of this process. Detach them, so that L's gradients end there.
     if len(pieces) == 1:
         outputs = [network(*pieces[0])]
     else:
-        with torch.no_grad(), _kept(network):
+        with torch.no_grad(), _restore_buffers(network):
             outputs = [network(*piece) for piece in pieces]
-    answers = [torch.cat(each).detach().requires_grad_() for each in zip(*(o.tensors() for o in outputs), strict=True)]
-    whole: Output = outputs[0].like([gather(fabric, answer) for answer in answers])
+    own = [torch.cat(each).detach().requires_grad_() for each in zip(*(o.tensors() for o in outputs), strict=True)]
+
+    # 2. L of the whole batch. Every process computes all of it, and keeps the gradients of its own outputs.
+    whole: Output = outputs[0].like([gather(fabric, tensor) for tensor in own])
     known = {name: gather(fabric, batch[name]) for name in ("identities", "infrared", "confidence")}
     targets = gather(fabric, label_targets(batch["part_labels"])) if whole.parsing_logits else None
     terms = criterion(whole, known["identities"], known["infrared"], targets, known["confidence"])
-    if terms["total"].requires_grad:
+    if terms["total"].requires_grad:  # not if all weights are 0
         terms["total"].backward()
-    # Zeros too: a parameter without a gradient would keep the other processes waiting. They average; L is a whole.
+    # DDP averages over the processes, but L is one loss over all of them: multiply by their number. Outputs that L does
+    # not use get zeros, since DDP waits for a gradient of every parameter.
     gradients = [
-        (torch.zeros_like(a) if a.grad is None else a.grad * fabric.world_size).chunk(len(pieces)) for a in answers
+        (torch.zeros_like(t) if t.grad is None else t.grad * fabric.world_size).chunk(len(pieces)) for t in own
     ]
+
+    # 3. The gradients of the parameters. Processes exchange them once, with the last piece. The gradient of
+    # sum(output * gradient) with respect to the parameters is that of L.
     for number, piece in enumerate(pieces):
         with fabric.no_backward_sync(network, enabled=number + 1 < len(pieces)):
             output = outputs[0] if len(pieces) == 1 else network(*piece)
-            found = zip(output.tensors(), gradients, strict=True)
-            fabric.backward(torch.stack([(tensor * each[number]).sum() for tensor, each in found]).sum())
-    right = whole.logits.detach().argmax(1) == known["identities"]
-    measured = {"accuracy": float(right.float().mean())}
+            pairs = zip(output.tensors(), gradients, strict=True)
+            fabric.backward(torch.stack([(tensor * each[number]).sum() for tensor, each in pairs]).sum())
+
+    correct = whole.logits.detach().argmax(1) == known["identities"]
+    measured = {"accuracy": float(correct.float().mean())}
     if whole.parts is not None:
         guided = known["confidence"] >= recipe.train.guide_confidence
         measured["guide"] = alpha * float(guided.float().mean())
@@ -69,23 +94,33 @@ def take_gradients(
     return {name: value.detach() for name, value in terms.items()}, measured
 
 
-def _pieces(batch: Mapping[str, Tensor], count: int) -> list[dict[str, Tensor]]:
+def _split(batch: Mapping[str, Tensor], count: int) -> list[dict[str, Tensor]]:
+    """Return `count` pieces of equal size, in order."""
     split = {name: value.chunk(count) for name, value in batch.items()}
     return [{name: values[number] for name, values in split.items()} for number in range(count)]
 
 
-def _inputs(piece: Mapping[str, Tensor], alpha: float, classes: int | None, least: float) -> tuple[Tensor | None, ...]:
-    """What the network takes for a piece of the batch; classes: Q where masks of a confidence of `least` guide it."""
+def _make_inputs(
+    piece: Mapping[str, Tensor], alpha: float, parts: int | None, min_confidence: float
+) -> tuple[Tensor | None, ...]:
+    """Return the arguments of `CSCL.forward` for a piece of the batch.
+
+    Args:
+        piece: images, masks and identities of the piece.
+        alpha: weight of the masks in SPAM's pooling; 0 for an image whose confidence is below `min_confidence`.
+        parts: Q; None for a network that takes no masks.
+        min_confidence: in [0, 1].
+    """
     masks = guide = None
-    if classes is not None:
-        masks = mask_distribution(piece["part_labels"].long(), classes)
-        guide = alpha * (piece["confidence"] >= least).float()
+    if parts is not None:
+        masks = mask_distribution(piece["part_labels"].long(), parts)
+        guide = alpha * (piece["confidence"] >= min_confidence).float()
     return normalise(piece["images"]), piece["infrared"], masks, guide
 
 
 @contextmanager
-def _kept(network: Any) -> Iterator[None]:
-    """Leave the running statistics of the batch norms as they were: the second time the same images count."""
+def _restore_buffers(network: Any) -> Iterator[None]:
+    """Restore the batch norms' running statistics at the end, so that images that are run twice count once."""
     buffers = list(network.buffers())
     before = [buffer.clone() for buffer in buffers]
     yield

@@ -1,4 +1,4 @@
-"""`cscl train`: stage 2, CSCL or a baseline on the cached masks of a data set."""
+"""Train CSCL or a baseline on a data set and its cached masks (`cscl train`, stage 2)."""
 
 import os
 import sys
@@ -25,21 +25,24 @@ from ..images import find_images
 from ..recipes.reading import Recipe
 from ..runs.folder import read_state
 from ..runs.provenance import RunInfo, write_file
-from .batches import Batches, confidences, of_others, read_part_labels, with_masks
+from .batches import Batches, permute_within_modality, read_confidences, read_part_labels, select_with_masks
 from .config import TrainConfig
 from .loop import fit
-from .pretrained import backbone_weights
+from .pretrained import load_backbone_weights
 from .processes import make_fabric
 from .usable_masks import check_usable
-from .validation import Validation, held_out
+from .validation import Validation, hold_out
 
 
 def train(config: TrainConfig) -> Path:
-    """Train and write the run's folder; see pipelines/runs/folder.py for what lies there.
+    """Train a network and return the folder of its run, see pipelines/runs/folder.py for the files in it.
 
-    The data set and its root come from the cache. Raises InputError if an image has no mask in it, or
-    no mask shows a part. Nothing is written before the first step can be taken. LockedError if another process trains
-    into the same folder.
+    The data set and its root come from the cache. Nothing is written before everything has been checked.
+
+    Raises:
+        InputError: if the arguments do not fit the cache or an existing run, an image is not in the cache, or no mask
+            shows a part.
+        LockedError: if another process trains into the same folder.
     """
     fabric = make_fabric(config.device, config.precision)
     run = config.run
@@ -50,7 +53,7 @@ def train(config: TrainConfig) -> Path:
 
 def _train(config: TrainConfig, fabric: Fabric) -> None:
     recipe, run = config.recipe, config.run
-    done = _checked_run(config, fabric.is_global_zero)
+    done = _read_done(config, fabric.is_global_zero)
     cache = MaskCache(config.masks)
     if done is not None and done["masks"] != cache.fingerprint:
         raise InputError(f"--resume: {run} was trained on other masks than those of {config.masks}; give the same")
@@ -60,43 +63,43 @@ def _train(config: TrainConfig, fabric: Fabric) -> None:
             f"--dataset, one of {', '.join(DATA_SETS)}"
         )
     data_set = open_data_set(cache.data_set, find_images(config.masks, cache.root, config.root), pattern=cache.pattern)
-    records = with_masks(data_set.train(recipe.data.split), cache)
-    chosen_on: tuple[Record, ...] = ()
+    records = select_with_masks(data_set.train(recipe.data.split), cache)
+    validating: tuple[Record, ...] = ()
     if recipe.data.select == "val":
-        records, chosen_on = held_out(data_set, records)
+        records, validating = hold_out(data_set, records)
     if (untested := data_set.untested()) and fabric.is_global_zero:
         tqdm.write(f"note: {untested}", file=sys.stderr)
     sampler = IdentitySampler(records, recipe.train.identities, recipe.train.images, recipe.seed)
     scheme = part_scheme(recipe.data.scheme)
     flipped = scheme.flipped(cache.labels)
     identities = len({r.identity for r in records})
-    model = _model(recipe, identities, len(scheme), flipped, fresh=done is None)
+    model = _make_model(recipe, identities, len(scheme), flipped, fresh=done is None)
 
     def load(wanted: tuple[Record, ...]) -> torch.Tensor:
         return load_images(data_set.root, [r.name for r in wanted], recipe.data.size)
 
     masked = records
     if recipe.data.masks == "other":
-        masked = tuple(records[n] for n in of_others(records, recipe.seed))
+        masked = tuple(records[n] for n in permute_within_modality(records, recipe.seed))
     part_labels = read_part_labels(cache, masked, scheme.table(cache.labels), recipe.data.size)
-    trust = confidences(cache, masked, recipe.data.min_confidence)
-    if recipe.loss.parsing or recipe.loss.shown:  # a baseline learns nothing from masks
-        notes = check_usable(cache, masked, part_labels, trust, scheme.name)
+    confidence = read_confidences(cache, masked, recipe.data.min_confidence)
+    if recipe.loss.parsing or recipe.loss.shown:  # a baseline does not use masks
+        notes = check_usable(cache, masked, part_labels, confidence, scheme.name)
         for note in notes if fabric.is_global_zero else ():
             tqdm.write(f"note: {note}", file=sys.stderr)
-    validation = Validation(chosen_on, load(chosen_on), data_set.skip) if recipe.data.select == "val" else None
+    validation = Validation(validating, load(validating), data_set.skip) if recipe.data.select == "val" else None
     batches = Batches(
         records,
         images=load(records),
         part_labels=part_labels,
-        confidence=trust,
+        confidence=confidence,
         sampler=sampler,
         steps=recipe.train.steps or sampler.steps,
         recipe=recipe,
         flipped=flipped,
         process=(fabric.global_rank, fabric.world_size),
     )
-    fabric.barrier()  # all have looked at the folder
+    fabric.barrier()  # no process may find the files that the first one writes now
     if fabric.is_global_zero:
         run.mkdir(parents=True, exist_ok=True)
         write_file(run / "recipe.toml", recipe.to_toml().encode())
@@ -109,17 +112,20 @@ def _train(config: TrainConfig, fabric: Fabric) -> None:
         identities=identities,
         selection=recipe.data.select,
         pattern=cache.pattern,
-        people=tuple(data_set.person(identity) for identity in sorted({r.identity for r in (*records, *chosen_on)})),
+        people=tuple(data_set.person(identity) for identity in sorted({r.identity for r in (*records, *validating)})),
     )
     fit(run, recipe=recipe, fabric=fabric, model=model, batches=batches, info=info, validation=validation, done=done)
 
 
-def _model(recipe: Recipe, identities: int, parts: int, flipped: tuple[int, ...], fresh: bool) -> CSCL:
-    """Return the network at its start; not `fresh`, it waits for the weights of the run that goes on."""
-    with torch.random.fork_rng(devices=[]):  # networks are drawn before weights are put into them
+def _make_model(recipe: Recipe, identities: int, parts: int, flipped: tuple[int, ...], fresh: bool) -> CSCL:
+    """Return the network with its weights at the start; if not `fresh`, without pretrained weights.
+
+    A run that is continued loads its own weights afterwards.
+    """
+    with torch.random.fork_rng(devices=[]):  # the seed decides the weights; leave the global random state alone
         torch.default_generator.manual_seed(recipe.seed)
         model = CSCL(recipe.model.config(identities, parts, flipped))
-        weights = backbone_weights(recipe.model.backbone, recipe.model.pretrained) if fresh else None
+        weights = load_backbone_weights(recipe.model.backbone, recipe.model.pretrained) if fresh else None
     if weights is not None:
         try:
             model.load_backbone(weights)
@@ -128,8 +134,11 @@ def _model(recipe: Recipe, identities: int, parts: int, flipped: tuple[int, ...]
     return model
 
 
-def _checked_run(config: TrainConfig, speak: bool) -> Mapping[str, Any] | None:
-    """The saved state to go on from, or None for a new run; refuses to overwrite one or to change its recipe."""
+def _read_done(config: TrainConfig, speak: bool) -> Mapping[str, Any] | None:
+    """Return the saved state to continue from, or None for a new run, after `TrainConfig.check_run`.
+
+    If `speak`, print which damaged states are skipped.
+    """
     config.check_run()
     if not config.resume:
         return None

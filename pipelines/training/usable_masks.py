@@ -1,4 +1,4 @@
-"""Whether the masks of a training show anybody: without a part in them, CSCL's losses on masks are 0 in silence."""
+"""Check that the training masks show parts: with empty masks the losses on masks would be 0, without any error."""
 
 from collections.abc import Sequence
 
@@ -12,31 +12,39 @@ from parsing.labels import IGNORED
 from parsing.words import quoted
 
 AT_ONCE = 1024
+"""Number of masks that are compared at once; bounds the memory."""
 
 
 def check_usable(
     cache: MaskCache, records: Sequence[Record], parts: Tensor, confidence: Tensor, scheme: str
 ) -> tuple[str, ...]:
-    """InputError if no mask can teach a part; notes of a modality of which none can.
+    """Check that at least one mask shows a part and is used, and return a note per modality without such a mask.
 
-    parts: (N, H, W) uint8 of the `records`, in the part scheme called `scheme`; confidence: (N), 0 if a mask is
-    not to be used.
+    Args:
+        cache: of the masks; named in errors.
+        records: N training images.
+        parts: (N, H, W) uint8, their part labels.
+        confidence: (N,) in [0, 1]; 0 if a mask is not used.
+        scheme: name of the part scheme, for errors.
+
+    Raises:
+        InputError: if there is no such mask.
     """
     shown = torch.cat([((some > 0) & (some != IGNORED)).flatten(1).any(1) for some in parts.split(AT_ONCE)])
     if not shown.any():
         raise InputError(
             f"{cache.path}: none of the {len(records)} training masks shows a part of {scheme}, so that there is "
-            f"nothing to learn parts from; `cscl masks info {quoted(cache.path)}` tells what is in it"
+            f"nothing to learn parts from; `cscl masks info {quoted(cache.path)}` shows what it contains"
         )
     usable = shown & (confidence > 0)
     if not usable.any():
         raise InputError(
-            f"{cache.path}: none of the {len(records)} training masks is as sure as data.min_confidence; the best of "
-            f"them has {max(float(cache.confidence[cache.number(r.name)]) for r in records):.2f}: make it lower"
+            f"{cache.path}: none of the {len(records)} training masks reaches data.min_confidence; the best of "
+            f"them has {max(float(cache.confidence[cache.number(r.name)]) for r in records):.2f}: lower it"
         )
     infrared = torch.tensor([record.modality == "infrared" for record in records])
     return tuple(
-        f"{cache.path}: no {name} mask shows a part: the parts are learnt from the other modality's masks alone"
+        f"{cache.path}: no {name} mask shows a part: the parts are learnt from the masks of the other modality only"
         for name, of in (("visible", ~infrared), ("infrared", infrared))
         if of.any() and not usable[of].any()
     )

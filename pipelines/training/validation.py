@@ -1,4 +1,4 @@
-"""What picks the epoch of a run with `data.select = "val"`: people held out of training, scored now and then."""
+"""Validation on people held out of training, which selects the epoch of a run with `data.select = "val"`."""
 
 from collections.abc import Sequence
 
@@ -16,9 +16,15 @@ from ..runs.scores import score
 
 
 class Validation:
-    """Infrared queries against all visible images of people held out of training; images (N, 3, H, W) uint8.
+    """Score a network on held-out people: infrared queries against all of their visible images.
 
-    skip: which gallery images a query does not see; the data set's rule.
+    Args:
+        records: N images of people who are not trained on.
+        images: (N, 3, H, W) uint8, of the network's input size.
+        skip: the data set's rule for gallery images that a query does not see.
+
+    Raises:
+        InputError: if nobody is seen in both modalities.
     """
 
     def __init__(self, records: Sequence[Record], images: Tensor, skip: Skip = DataSet.skip) -> None:
@@ -31,7 +37,7 @@ class Validation:
         self.protocol = Protocol("validation", (Trial(query, gallery),), skip, True, "all")
 
     def __call__(self, model: CSCL) -> dict[str, float]:
-        """rank1 and mAP in [0, 1]; the model is left in the mode that it was in."""
+        """Return `rank1` and `mAP` in [0, 1]; the model returns to the mode, training or eval, that it was in."""
         training = model.training
         embedder = Embedder(model, self._size, MEAN, STD)
         features = embed(embedder, self.records, lambda r: self._images[r.name]).double().numpy()
@@ -40,12 +46,12 @@ class Validation:
         return {"rank1": result.cmc[1], "mAP": result.mAP}
 
 
-def held_out(data_set: DataSet, records: Sequence[Record]) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
-    """Return the records to train on, and those of the people whom the data set holds out for validation."""
+def hold_out(data_set: DataSet, records: Sequence[Record]) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
+    """Return the records to train on, and those of the data set's validation identities."""
     people = data_set.validation_people(r.identity for r in records)
     return tuple(r for r in records if r.identity not in people), tuple(r for r in records if r.identity in people)
 
 
 def is_due(epoch: int, recipe: Recipe) -> bool:
-    """Return whether the end of an epoch (from 0) is one at which to validate; the last one always is."""
+    """Return whether to validate at the end of an epoch, counted from 0; always at the end of the last one."""
     return (epoch + 1) % recipe.data.evaluate_every == 0 or epoch + 1 == recipe.train.epochs

@@ -172,7 +172,7 @@ def test_foreign_weights_are_refused_by_name_and_change_nothing() -> None:
             {**good, "layer4.1.conv2.weight": torch.zeros(512, 512, 1, 1)},
             r"'layer4.1.conv2.weight' have shape \(512",
         ),
-        ({**good, "layer1.7.conv1.weight": torch.zeros(1)}, "'layer1.7.conv1.weight' have no place"),
+        ({**good, "layer1.7.conv1.weight": torch.zeros(1)}, "'layer1.7.conv1.weight' are unknown to this backbone"),
         ({}, "lack 'conv1.weight'"),
     ):
         with pytest.raises(ValueError, match=message):

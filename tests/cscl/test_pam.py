@@ -79,7 +79,7 @@ def test_the_restyled_features_have_the_scale_of_x_and_no_style_of_the_image(gat
     style = torch.tensor([0.5, 2.0]).view(2, 1, 1, 1)
     x = 7 * style * features() + style
     module(x)
-    restyled = module._restyled(x)
+    restyled = module._replace_style(x)
     torch.testing.assert_close(restyled.mean((0, 2, 3)), x.mean((0, 2, 3)), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(restyled.mean((2, 3))[0], restyled.mean((2, 3))[1], rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(restyled.var((2, 3))[0], restyled.var((2, 3))[1], rtol=1e-3, atol=1e-3)

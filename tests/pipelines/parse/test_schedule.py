@@ -212,7 +212,7 @@ def test_the_images_that_kill_their_worker_are_found_by_halving(
     count: int, deadly: set[int], chance: int, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dask_of_tests, seen = Pretended(deadly, chance), []
-    monkeypatch.setattr("pipelines.parse.schedule._survived", dask_of_tests.survived)
+    monkeypatch.setattr("pipelines.parse.schedule._try_task", dask_of_tests.survived)
     monkeypatch.setattr("pipelines.parse.schedule._await_file", lambda task, future: seen.append(task))
     _isolate(SimpleNamespace(), task_of(count), SimpleNamespace(set_postfix_str=lambda text: None))  # type: ignore[arg-type]
     (task,) = seen

@@ -75,7 +75,7 @@ def test_a_file_that_disagrees_is_not_kept(
 ) -> None:
     monkeypatch.setattr(pipelines.retrieval.onnx_export, "_trace", lambda graph, file: shutil.copy(exported, file))
     for difference in (0.01, float("nan")):
-        monkeypatch.setattr(pipelines.retrieval.onnx_export, "_difference", lambda *_, d=difference: d)
+        monkeypatch.setattr(pipelines.retrieval.onnx_export, "_measure_difference", lambda *_, d=difference: d)
         with pytest.raises(CsclError, match="was not written: onnxruntime and torch differ by"):
             export(finished, tmp_path / "model.onnx")
         assert list(tmp_path.iterdir()) == []

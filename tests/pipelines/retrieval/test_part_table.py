@@ -17,7 +17,7 @@ from parsing.errors import InputError
 from parsing.schemes import part_scheme
 from pipelines.recipes.reading import Recipe
 from pipelines.retrieval.evaluate import evaluate
-from pipelines.retrieval.part_table import PartRow, PartTable, _row, area_under_curve, averaged_parts, measure_parts
+from pipelines.retrieval.part_table import PartRow, PartTable, _make_row, average_parts, compute_auc, measure_parts
 from pipelines.runs.folder import load_model
 from pipelines.training.config import TrainConfig
 from pipelines.training.train import train
@@ -27,9 +27,9 @@ def test_the_auc_is_the_share_of_pairs_in_order() -> None:
     rng = np.random.default_rng(0)
     scores, positive = rng.integers(0, 4, 40) / 3, rng.random(40) < 0.4
     pairs = [(a > b) + (a == b) / 2 for a in scores[positive] for b in scores[~positive]]
-    assert area_under_curve(scores, positive) == pytest.approx(np.mean(pairs))
-    assert area_under_curve(scores, np.ones(40, bool)) is None
-    assert area_under_curve(scores, np.zeros(40, bool)) is None
+    assert compute_auc(scores, positive) == pytest.approx(np.mean(pairs))
+    assert compute_auc(scores, np.ones(40, bool)) is None
+    assert compute_auc(scores, np.zeros(40, bool)) is None
 
 
 def test_the_table_equals_a_loop_over_images_and_parts(finished: Path, figures: Path, masks: Path) -> None:
@@ -61,9 +61,9 @@ def test_the_table_equals_a_loop_over_images_and_parts(finished: Path, figures: 
         assert row.inside == pytest.approx(np.mean(inside), rel=1e-3)
         assert row.ideal == pytest.approx(np.mean(ideal), rel=1e-3)
         assert row.iou == pytest.approx(both / either, abs=1e-3)
-        assert row.auc == area_under_curve(np.array(seen), np.array(shown))
+        assert row.auc == compute_auc(np.array(seen), np.array(shown))
         clear = [(v, s) for v, s, a in zip(seen, shown, absent, strict=True) if s or a]
-        assert row.auc_absent == area_under_curve(np.array([v for v, _ in clear]), np.array([s for _, s in clear]))
+        assert row.auc_absent == compute_auc(np.array([v for v, _ in clear]), np.array([s for _, s in clear]))
 
 
 def test_evaluate_writes_the_table_of_the_runs_own_masks(finished: Path, masks: Path) -> None:
@@ -85,7 +85,7 @@ def test_masks_of_other_images_are_not_taken_for_these(
         with Image.open(file) as picture:
             picture.resize((picture.width + 1, picture.height)).save(file)
     assert evaluate(finished, other, ["all-single"], device="cpu").parts is None
-    with pytest.raises(InputError, match=r"masks.h5 is of other images: cam.* has another size in"):
+    with pytest.raises(InputError, match=r"masks.h5 belongs to other images: cam.* has another size in"):
         evaluate(finished, other, ["all-single"], masks=masks, device="cpu")
 
 
@@ -101,7 +101,7 @@ def test_a_network_without_its_own_parsing_has_no_table(
 
 def test_the_second_auc_leaves_out_images_that_show_a_little_of_the_part() -> None:
     area, visibility, any_value = np.array([0, 0.005, 0.02, 0.05]), np.array([0.6, 0.9, 0.7, 0.8]), np.zeros(4)
-    row = _row("feet", any_value, any_value, area, visibility, np.array([1, 2]), 0.01)
+    row = _make_row("feet", any_value, any_value, area, visibility, np.array([1, 2]), 0.01)
     assert (row.auc, row.auc_absent) == (0.5, 1.0)
 
 
@@ -109,9 +109,9 @@ def test_several_tables_are_averaged_without_what_they_do_not_have() -> None:
     def table(inside: float, auc: float | None) -> PartTable:
         return PartTable((PartRow("head", 5, inside, 0.5, 0.4, auc, auc, (1.0, None)),), (4, 2), 6, "m")
 
-    mean = averaged_parts([table(0.2, None), table(0.4, 0.9)])
+    mean = average_parts([table(0.2, None), table(0.4, 0.9)])
     assert mean is not None
     assert (mean.rows[0].inside, mean.rows[0].auc, mean.rows[0].visibility) == (pytest.approx(0.3), 0.9, (1.0, None))
     assert mean.rows[0].auc_absent == 0.9
     assert mean.rows[0].ratio == pytest.approx(0.6)
-    assert averaged_parts([]) is None
+    assert average_parts([]) is None

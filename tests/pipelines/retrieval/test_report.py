@@ -12,7 +12,7 @@ from cli import main
 from data.registry import open_data_set
 from pipelines.pages.charts import cmc_curve
 from pipelines.pages.sheets import RankedRow
-from pipelines.retrieval.report import rankings
+from pipelines.retrieval.report import draw_rankings
 from pipelines.runs.folder import load_model
 from pipelines.runs.scores import score
 
@@ -59,7 +59,7 @@ def test_rankings_are_in_the_order_of_the_distances_and_hide_what_the_protocol_h
     features = {name: vector / np.linalg.norm(vector) for name in sorted(names) if (vector := rng.normal(size=9)).any()}
     seen: list[RankedRow] = []
     monkeypatch.setattr(pipelines.retrieval.report, "ranked_gallery", lambda rows, png, **_: seen.extend(rows) or png)
-    rankings(tmp_path / "r.png", load_model(finished), figures, protocol, features)
+    draw_rankings(tmp_path / "r.png", load_model(finished), figures, protocol, features)
     trial = protocol.trials[0]
     assert len(seen) == 6
     for row in seen:

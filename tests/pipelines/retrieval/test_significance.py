@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from parsing.errors import InputError, MissingError
-from pipelines.retrieval.significance import MEASURES, Comparison, compare, read_result, result_text
+from pipelines.retrieval.significance import MEASURES, Comparison, compare, format_result, read_result
 from pipelines.runs.scores import PerQuery, Result
 
 ABOUT: dict[str, Any] = {"seed": 0, "reranking": None}
@@ -27,7 +27,7 @@ def result(values: np.ndarray, rule: str = "seeded", prefix: str = "q") -> Resul
 
 def stored(folder: Path, one: Result, about: dict[str, Any] | None = None) -> Path:
     file = folder / "evaluation.json"
-    file.write_text(result_text({"about": about or ABOUT, "results": [one.to_json()]}, [one]))
+    file.write_text(format_result({"about": about or ABOUT, "results": [one.to_json()]}, [one]))
     return file
 
 

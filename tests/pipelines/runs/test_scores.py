@@ -16,7 +16,7 @@ from data.readers.regdb import RegDB
 from data.readers.sysu import SYSU
 from data.records import DataSet, Modality, Protocol, Record, Trial
 from parsing.errors import InputError
-from pipelines.runs.scores import averaged, score, stacked
+from pipelines.runs.scores import average_results, score, stack_features
 
 ORACLE = ORACLES / "evaluation.npz"
 
@@ -108,7 +108,7 @@ def test_reranking_is_flagged_and_changes_the_distances() -> None:
     plain, reranked = score(protocol, features), score(protocol, features, rerank=True)
     assert (plain.reranked, reranked.reranked) == (False, True)
     by_hand = rank(
-        k_reciprocal(stacked(query, features), stacked(gallery, features)),
+        k_reciprocal(stack_features(query, features), stack_features(gallery, features)),
         [q.identity for q in query],
         [g.identity for g in gallery],
     )
@@ -167,11 +167,11 @@ def test_queries_keep_their_own_scores_over_the_trials_that_they_have_a_match_in
 def test_runs_are_averaged_and_deviate_from_each_other() -> None:
     first = score(Protocol("p", (Trial(QUERY, GALLERY),), DataSet.skip, True, "all"), FEATURES)
     other = score(Protocol("p", (Trial(QUERY[1:], GALLERY[2:]),), DataSet.skip, True, "all"), FEATURES)
-    mean = averaged([first, other])
+    mean = average_results([first, other])
     for name in ("mAP", "mINP", "chance_rank1", "chance_map"):
         assert getattr(mean, name) == pytest.approx((getattr(first, name) + getattr(other, name)) / 2)
     assert mean.cmc == {k: pytest.approx((first.cmc[k] + other.cmc[k]) / 2) for k in first.cmc}
     assert mean.map_deviation == pytest.approx(abs(first.mAP - other.mAP) / 2)
     assert mean.rank1_deviation == pytest.approx(abs(first.cmc[1] - other.cmc[1]) / 2)
     assert (mean.runs, mean.seeds) == (2, ())
-    assert averaged([first, first]) == replace(first, runs=2, rank1_deviation=0, map_deviation=0)
+    assert average_results([first, first]) == replace(first, runs=2, rank1_deviation=0, map_deviation=0)

@@ -16,7 +16,13 @@ from parsing.cache.reader import MaskCache
 from parsing.errors import InputError
 from parsing.schemes import part_scheme
 from pipelines.recipes.reading import Recipe
-from pipelines.training.batches import Batches, confidences, of_others, read_part_labels, with_masks
+from pipelines.training.batches import (
+    Batches,
+    permute_within_modality,
+    read_confidences,
+    read_part_labels,
+    select_with_masks,
+)
 
 SIZE = (64, 32)
 
@@ -29,7 +35,7 @@ def cache(figures: Path, make_true_cache: Any) -> MaskCache:
 
 @pytest.fixture(scope="module")
 def records(figures: Path, cache: MaskCache) -> tuple[Record, ...]:
-    return with_masks(open_data_set("sysu", figures).train(), cache)
+    return select_with_masks(open_data_set("sysu", figures).train(), cache)
 
 
 def test_images_that_could_not_be_read_are_left_out(figures: Path, records: tuple[Record, ...]) -> None:
@@ -40,7 +46,7 @@ def test_images_that_could_not_be_read_are_left_out(figures: Path, records: tupl
 def test_an_image_that_the_cache_lacks_is_named(records: tuple[Record, ...], cache: MaskCache) -> None:
     strangers = [Record(f"cam1/0001/{n}.jpg", 1, 1, "visible") for n in (7, 8, 9)]
     with pytest.raises(InputError, match=r"has no mask of cam1/0001/7\.jpg and 2 more; run `cscl parse") as caught:
-        with_masks([*records, *strangers], cache)
+        select_with_masks([*records, *strangers], cache)
     assert "\n" not in str(caught.value)
 
 
@@ -67,12 +73,12 @@ def test_masks_of_another_size_take_the_nearest_pixel(
 def test_confidence_below_the_least_counts_as_none(records: tuple[Record, ...], cache: MaskCache) -> None:
     stored = {name: float(c) for name, c in zip(cache.names, cache.confidence, strict=True)}
     least = float(np.median([stored[r.name] for r in records]))
-    found = confidences(cache, records, least)
+    found = read_confidences(cache, records, least)
     assert found.dtype == torch.float32
     for record, value in zip(records, found.tolist(), strict=True):
         assert value == pytest.approx(0 if stored[record.name] < least else stored[record.name])
     assert 0 < int((found == 0).sum()) < len(records)
-    assert (confidences(cache, records, 0) > 0).all()
+    assert (read_confidences(cache, records, 0) > 0).all()
 
 
 def test_a_batch_holds_the_sampled_images_with_their_own_masks(
@@ -82,7 +88,7 @@ def test_a_batch_holds_the_sampled_images_with_their_own_masks(
         "augment.padding=0", "augment.flip=0", "augment.erase=0", "augment.exchange=0", "augment.grey=0"
     )
     images = load_images(figures, [r.name for r in records], SIZE)
-    masks, sure = read_part_labels(cache, records, cache.table("reid4"), SIZE), confidences(cache, records, 0)
+    masks, sure = read_part_labels(cache, records, cache.table("reid4"), SIZE), read_confidences(cache, records, 0)
     sampler = IdentitySampler(records, 2, 2, seed=0)
     flipped = part_scheme("reid4").flipped(cache.labels)
     batches = Batches(records, images, masks, sure, sampler, 3, recipe, flipped)
@@ -102,7 +108,7 @@ def test_a_batch_is_the_same_whenever_it_is_asked_for(
     figures: Path, records: tuple[Record, ...], cache: MaskCache, tiny_recipe: Callable[..., Recipe]
 ) -> None:
     images = load_images(figures, [r.name for r in records], SIZE)
-    masks, sure = read_part_labels(cache, records, cache.table("reid4"), SIZE), confidences(cache, records, 0)
+    masks, sure = read_part_labels(cache, records, cache.table("reid4"), SIZE), read_confidences(cache, records, 0)
     flipped = part_scheme("reid4").flipped(cache.labels)
 
     def make(seed: int) -> Batches:
@@ -120,8 +126,8 @@ def test_a_batch_is_the_same_whenever_it_is_asked_for(
 
 
 def test_as_a_control_every_image_gets_the_mask_of_another_one_of_its_modality(records: tuple[Record, ...]) -> None:
-    others = of_others(records, seed=3)
+    others = permute_within_modality(records, seed=3)
     assert sorted(others) == list(range(len(records)))
     assert all(number != other for number, other in enumerate(others))
     assert all(records[other].modality == record.modality for record, other in zip(records, others, strict=True))
-    assert others == of_others(records, seed=3) != of_others(records, seed=4)
+    assert others == permute_within_modality(records, seed=3) != permute_within_modality(records, seed=4)

@@ -18,7 +18,7 @@ from cscl.model import CSCL
 from data.loading.transforms import MEAN, STD
 from parsing.errors import InputError, MissingError
 from parsing.parsers.street import BUILT_IN, StreetNetwork, load_street, save_street
-from pipelines.training.pretrained import backbone_weights
+from pipelines.training.pretrained import load_backbone_weights
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def same(one: dict[str, Tensor] | None, other: dict[str, Tensor]) -> bool:
 
 
 def test_false_is_no_weights() -> None:
-    assert backbone_weights("resnet18", False) is None
+    assert load_backbone_weights("resnet18", False) is None
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".pt", ".safetensors"])
@@ -42,7 +42,7 @@ def test_a_file_of_either_kind_is_read_and_fits_the_backbone(
 ) -> None:
     file = tmp_path / f"resnet18{suffix}"
     save_file(weights, file) if suffix == ".safetensors" else torch.save(weights, file)
-    found = backbone_weights("resnet18", str(file))
+    found = load_backbone_weights("resnet18", str(file))
     assert same(found, weights)
     model = CSCL(ModelConfig(identities=3, backbone="resnet18", part_dim=8))
     model.load_backbone(weights)
@@ -61,7 +61,7 @@ def test_true_takes_torchs_cache_and_fetches_nothing_that_is_there(
     name = Path(torchvision.models.ResNet18_Weights.IMAGENET1K_V1.url).name
     (tmp_path / "checkpoints").mkdir()
     torch.save(weights, tmp_path / "checkpoints" / name)
-    assert same(backbone_weights("resnet18", True), weights)
+    assert same(load_backbone_weights("resnet18", True), weights)
 
 
 def test_true_fetches_once_and_checks_the_hash(
@@ -76,7 +76,7 @@ def test_true_fetches_once_and_checks_the_hash(
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     monkeypatch.setattr(torch.hub, "download_url_to_file", fetch)
     for _ in range(2):
-        assert same(backbone_weights("resnet18", True), weights)
+        assert same(load_backbone_weights("resnet18", True), weights)
     url = torchvision.models.ResNet18_Weights.IMAGENET1K_V1.url
     assert asked == [(url, url.removesuffix(".pth").split("-")[-1])]
 
@@ -91,7 +91,7 @@ def test_without_network_one_line_names_the_url_and_the_option(
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     monkeypatch.setattr(torch.hub, "download_url_to_file", fail)
     with pytest.raises(MissingError) as caught:
-        backbone_weights("resnet50", True)
+        load_backbone_weights("resnet50", True)
     said = str(caught.value)
     assert torchvision.models.ResNet50_Weights.IMAGENET1K_V1.url in said
     assert "--set model.pretrained=FILE" in said
@@ -116,7 +116,7 @@ def test_a_pickle_with_code_is_refused_and_not_run(tmp_path: Path) -> None:
     (tmp_path / "plain.pth").write_bytes(pickle.dumps({"conv1.weight": Payload(mark)}))
     for file in ("zip.pth", "plain.pth"):
         with pytest.raises(InputError, match=file):
-            backbone_weights("resnet18", str(tmp_path / file))
+            load_backbone_weights("resnet18", str(tmp_path / file))
     assert not mark.exists()
 
 
@@ -124,26 +124,26 @@ def test_a_pickle_with_code_is_refused_and_not_run(tmp_path: Path) -> None:
 def test_a_foreign_file_is_named_in_one_line(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"\x89PNG\r\n\x1a\n" * 40 if name.startswith("photo") else b"")
     with pytest.raises(InputError, match=name) as caught:
-        backbone_weights("resnet18", str(tmp_path / name))
+        load_backbone_weights("resnet18", str(tmp_path / name))
     assert "\n" not in str(caught.value)
 
 
 def test_what_is_no_state_dict_is_refused(tmp_path: Path) -> None:
     torch.save([torch.zeros(2)], tmp_path / "list.pth")
     with pytest.raises(InputError, match=r"list\.pth holds no state dict of tensors"):
-        backbone_weights("resnet18", str(tmp_path / "list.pth"))
+        load_backbone_weights("resnet18", str(tmp_path / "list.pth"))
 
 
 def test_a_checkpoint_is_taken_out_of_its_wrapping(tmp_path: Path) -> None:
     torch.save({"epoch": 3, "state_dict": {"module.conv1.weight": torch.ones(2)}}, tmp_path / "checkpoint.pth")
-    found = backbone_weights("resnet18", str(tmp_path / "checkpoint.pth"))
+    found = load_backbone_weights("resnet18", str(tmp_path / "checkpoint.pth"))
     assert found is not None
     assert list(found) == ["conv1.weight"]
 
 
 def test_a_file_that_is_not_there_is_missing(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="there is no such file"):
-        backbone_weights("resnet18", str(tmp_path / "none.pth"))
+        load_backbone_weights("resnet18", str(tmp_path / "none.pth"))
 
 
 @pytest.mark.parametrize("given", ["street", "a user's"])
@@ -157,7 +157,7 @@ def test_the_parsers_encoder_gives_its_features_for_images_normalised_as_ours(gi
             save_street(config.build(), config, file)
     network, config, _ = load_street(file)
     backbone = Backbone("efficientnet_lite0").eval()
-    backbone.load(backbone_weights("efficientnet_lite0", pretrained) or {})
+    backbone.load(load_backbone_weights("efficientnet_lite0", pretrained) or {})
     pixels = torch.rand(2, 3, 96, 64, generator=torch.Generator().manual_seed(0))
     mean, std = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)
     with torch.no_grad():
@@ -175,7 +175,7 @@ def test_the_parsers_encoder_gives_its_features_for_images_normalised_as_ours(gi
 @pytest.mark.parametrize("backbone", ["resnet18", "resnet50"])
 def test_the_parsers_encoder_is_for_its_own_network_alone(backbone: str) -> None:
     with pytest.raises(InputError, match=f"is no {backbone}; give --set model.backbone=efficientnet_lite0"):
-        backbone_weights(backbone, "street")
+        load_backbone_weights(backbone, "street")
 
 
 def test_a_parser_with_another_encoder_is_named(tmp_path: Path) -> None:
@@ -183,15 +183,15 @@ def test_a_parser_with_another_encoder_is_named(tmp_path: Path) -> None:
     config = StreetNetwork(architecture="unet", encoder="resnet18", options={}, input_size=(64, 32))
     save_street(config.build(), config, file)
     with pytest.raises(InputError, match="its encoder is resnet18, not tu-tf_efficientnet_lite0"):
-        backbone_weights("efficientnet_lite0", str(file))
+        load_backbone_weights("efficientnet_lite0", str(file))
 
 
 def test_a_lite0_file_is_read_in_timms_order(tmp_path: Path) -> None:
     state = timm.create_model("tf_efficientnet_lite0", pretrained=False).state_dict()
     torch.save(state, tmp_path / "lite0.pth")
-    found = backbone_weights("efficientnet_lite0", str(tmp_path / "lite0.pth"))
+    found = load_backbone_weights("efficientnet_lite0", str(tmp_path / "lite0.pth"))
     assert found is not None
     assert torch.equal(found["blocks.6.0.conv_dw.weight"], state["blocks.6.0.conv_dw.weight"])
     assert not torch.equal(found["conv_stem.weight"], state["conv_stem.weight"])
     with pytest.raises(MissingError, match="there is no such file"):
-        backbone_weights("efficientnet_lite0", str(tmp_path / "none.pth"))
+        load_backbone_weights("efficientnet_lite0", str(tmp_path / "none.pth"))

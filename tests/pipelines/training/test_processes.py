@@ -57,7 +57,7 @@ def test_people_that_cannot_be_dealt_evenly_are_refused(
     tiny_recipe: Callable[..., Recipe], processes: int, pieces: int
 ) -> None:
     recipe = tiny_recipe("train.identities=4", f"train.accumulate={pieces}")
-    with pytest.raises(InputError, match=f"train.identities = 4 cannot be dealt .* multiple of {processes * pieces}"):
+    with pytest.raises(InputError, match=f"train.identities = 4 cannot be divided .* multiple of {processes * pieces}"):
         dealt(recipe, (0, processes))
 
 

@@ -10,7 +10,7 @@ from data.readers.sysu import SYSU
 from data.records import Modality, Record, Trial
 from parsing.errors import InputError
 from pipelines.recipes.reading import Recipe, read_recipe
-from pipelines.training.validation import Validation, held_out, is_due
+from pipelines.training.validation import Validation, hold_out, is_due
 
 IMAGES = torch.randint(0, 256, (6, 3, 64, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 
@@ -35,7 +35,7 @@ def test_sysu_trains_on_296_identities_and_validates_on_its_own_99(tmp_path: Pat
         (root / f"cam{camera}").mkdir(exist_ok=True)
     sysu = SYSU(root)
     assert len({r.identity for r in sysu.train()}) == 395
-    training, validating = held_out(sysu, sysu.train())
+    training, validating = hold_out(sysu, sysu.train())
     assert {r.identity for r in training} == set(lists["train"])
     assert {r.identity for r in validating} == set(lists["val"])
     assert not sysu.test_identities & {r.identity for r in (*training, *validating)}
