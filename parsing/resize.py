@@ -25,7 +25,7 @@ def _resize_side(maps: NDArray[np.float32], axis: int, new: int) -> NDArray[np.f
         return maps
     taken, weights = _taps(maps.shape[axis], new)
     across = weights if axis == -1 else weights[..., None]
-    resized = maps.take(taken[0], axis)
+    resized: NDArray[np.float32] = maps.take(taken[0], axis)
     resized *= across[0]
     for numbers, weight in zip(taken[1:], across[1:], strict=True):
         part = maps.take(numbers, axis)
@@ -58,15 +58,13 @@ def _taps(old: int, new: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         at = ((np.arange(new) + 0.5) * old / new - 0.5).clip(0, old - 1)
         low = at.astype(np.int64)
         taken = np.stack([low, np.minimum(low + 1, old - 1)])
-        weights = np.stack([1 - (at - low), at - low])
+        weights = np.stack([1 - (at - low), at - low]).astype(np.float32)
     else:
         # in whole numbers, 1/new of an old pixel each: rounding would add pixels that an area only touches
         start, end = np.arange(new) * old, np.arange(1, new + 1) * old
         taken = start // new + np.arange((-(-end // new) - start // new).max())[:, None]
         covered = np.minimum(end, (taken + 1) * new) - np.maximum(start, taken * new)
-        weights = covered.clip(0) / old
+        weights = (covered.clip(0) / old).astype(np.float32)
         taken = np.minimum(taken, old - 1)
-    taken.flags.writeable = False
-    found = weights.astype(np.float32)
-    found.flags.writeable = False
-    return taken, found
+    taken.flags.writeable = weights.flags.writeable = False
+    return taken, weights
