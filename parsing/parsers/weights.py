@@ -51,8 +51,8 @@ def _why(file: Path, error: Exception) -> str:
     """Return why a file was not read: torch says the same first line of a pickle with code and of other faults."""
     if refused := re.search(r"GLOBAL ([\w.]+)", str(error)):
         return (
-            f"{file} holds more than tensors ({refused[1]}), and code in a checkpoint is never run; if you trust it, save "
-            "its state dict alone, as torch.save(torch.load(FILE, weights_only=False)['state_dict'], NEW)"
+            f"{file} holds more than tensors ({refused[1]}), and code in a checkpoint is never run; if you trust "
+            "it, save its state dict alone, as torch.save(torch.load(FILE, weights_only=False)['state_dict'], NEW)"
         )
     return f"{file} cannot be read as weights (cut off, or not of torch or safetensors): {first_line(error)}"
 
