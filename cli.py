@@ -13,6 +13,7 @@ from pipelines.commands.export import export
 from pipelines.commands.masks import masks
 from pipelines.commands.parse import parse
 from pipelines.commands.parser import parser
+from pipelines.commands.score import score
 from pipelines.commands.search import search
 from pipelines.commands.train import train
 from pipelines.training.launch import is_first
@@ -31,7 +32,7 @@ def main() -> None:
         os.environ["TQDM_DISABLE"] = "1"
 
 
-for command in (demo, data, parse, masks, train, evaluate, search, export, parser):
+for command in (demo, data, parse, masks, train, evaluate, score, search, export, parser):
     main.add_command(command)
 
 if __name__ == "__main__":

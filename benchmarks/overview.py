@@ -21,7 +21,7 @@ from data.records import Record
 from parsing import MaskCache
 from parsing.images import read_image
 from pipelines.pages.sheets import overlay, palette
-from pipelines.runs.embed import embed, from_root
+from pipelines.runs.embed import embed, make_loader
 from pipelines.runs.provenance import open_images, read_run
 
 PROTOCOL, PEOPLE, NEAREST = "all-single", 3, 4
@@ -41,7 +41,7 @@ def main(run: Path, out: Path) -> None:
     trial = protocol.trials[0]
     records = [*trial.query, *trial.gallery]
     embedder = load(run)
-    features = embed(embedder, records, from_root(data_set.root, embedder.size)).numpy()
+    features = embed(embedder, records, make_loader(data_set.root, embedder.size)).numpy()
     queries, gallery = features[: len(trial.query)], features[len(trial.query) :]
     people = sorted({r.identity for r in trial.query})[:PEOPLE]
     chosen = [next(n for n, r in enumerate(trial.query) if r.identity == identity) for identity in people]

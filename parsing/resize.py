@@ -12,10 +12,30 @@ MOST_PIXELS = 100_000_000
 
 
 def resize_maps(maps: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Resize soft maps (..., h, w) to (..., *size): bilinear if a side grows, the mean of the area if it shrinks."""
-    height, width = size
-    rows, columns = _weights(maps.shape[-2], height), _weights(maps.shape[-1], width)
-    resized: NDArray[np.float32] = np.matmul(np.matmul(rows, maps), columns.T)
+    """Resize soft maps (..., h, w) to (..., *size): bilinear if a side grows, the mean of the area if it shrinks.
+
+    No matrix product is used: in several threads or processes at once, the threads of numpy's matrix library wait for
+    each other, and a map takes ten times as long (`benchmarks/soft_masks.py`).
+    """
+    old = maps.shape[-2:]
+    rows_first = size[0] * old[1] <= old[0] * size[1]  # the smaller of the two maps between
+    for axis in (-2, -1) if rows_first else (-1, -2):
+        maps = _resize_side(maps, axis, size[axis])
+    return maps
+
+
+def _resize_side(maps: NDArray[np.float32], axis: int, new: int) -> NDArray[np.float32]:
+    """Resize one side, -2 or -1: a weighted sum of a few of the old rows or columns for each new one."""
+    if maps.shape[axis] == new:
+        return maps
+    taken, weights = _taps(maps.shape[axis], new)
+    across = weights if axis == -1 else weights[..., None]
+    resized: NDArray[np.float32] = maps.take(taken[0], axis)
+    resized *= across[0]
+    for numbers, weight in zip(taken[1:], across[1:], strict=True):
+        part = maps.take(numbers, axis)
+        part *= weight
+        resized += part
     return resized
 
 
@@ -37,19 +57,19 @@ def resize_labels(labels: NDArray[np.uint8], size: tuple[int, int], box: Box | N
 
 
 @lru_cache(maxsize=32)
-def _weights(old: int, new: int) -> NDArray[np.float32]:
-    """Return the matrix (new, old), rows sum to 1, that resizes one side of a map."""
-    weights = np.zeros((new, old), np.float32)
-    rows = np.arange(new)
+def _taps(old: int, new: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return which K old pixels each new one is made of (K, new), and their weights (K, new), which sum to 1."""
     if new >= old:  # pixel centres are at half numbers, beyond the outermost the map is constant
-        at = ((rows + 0.5) * old / new - 0.5).clip(0, old - 1)
+        at = ((np.arange(new) + 0.5) * old / new - 0.5).clip(0, old - 1)
         low = at.astype(np.int64)
-        np.add.at(weights, (rows, low), 1 - (at - low))
-        np.add.at(weights, (rows, np.minimum(low + 1, old - 1)), at - low)
+        taken = np.stack([low, np.minimum(low + 1, old - 1)])
+        weights = np.stack([1 - (at - low), at - low]).astype(np.float32)
     else:
-        edges = np.arange(new + 1) * old / new
-        columns = np.arange(old)
-        covered = np.minimum(edges[1:, None], columns + 1) - np.maximum(edges[:-1, None], columns)
-        weights[:] = covered.clip(0) * new / old
-    weights.flags.writeable = False
-    return weights
+        # in whole numbers, 1/new of an old pixel each: rounding would add pixels that an area only touches
+        start, end = np.arange(new) * old, np.arange(1, new + 1) * old
+        taken = start // new + np.arange((-(-end // new) - start // new).max())[:, None]
+        covered = np.minimum(end, (taken + 1) * new) - np.maximum(start, taken * new)
+        weights = (covered.clip(0) / old).astype(np.float32)
+        taken = np.minimum(taken, old - 1)
+    taken.flags.writeable = weights.flags.writeable = False
+    return taken, weights

@@ -13,9 +13,8 @@ from torchvision import tv_tensors
 
 from .cache.reader import MaskCache
 from .errors import InputError
-from .schemes import PartScheme
-
-Joint = Callable[[Any, tv_tensors.Mask], tuple[Any, Any]]
+from .joint_transform import is_mirrored, joint_transform, ramps
+from .schemes import PartScheme, part_scheme
 
 
 class WithMasks(Dataset[tuple[Any, ...]]):
@@ -25,8 +24,8 @@ class WithMasks(Dataset[tuple[Any, ...]]):
     ...     v2.RandomHorizontalFlip(), v2.Resize((288, 144)), v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]))
     >>> image, mask, label = data[0]              # (3, 288, 144), (4, 288, 144), int
 
-    The mask is a tv_tensors.Mask as large as the image. A mirrored image of a label set with sides has its left and
-    right classes exchanged: `cache.labels.flipped`.
+    The mask is a tv_tensors.Mask as large as the image. If the transform mirrors it, left and right classes or parts
+    are exchanged, as `cache.labels.flipped` says. Other attributes are those of `dataset`: `targets`, `ids`.
 
     Args:
         dataset: a data set of (image, label, ...).
@@ -34,11 +33,14 @@ class WithMasks(Dataset[tuple[Any, ...]]):
         paths: of the images, in the order of `dataset`, below `cache.root` or as the cache names them; None takes them
             from its `samples` or `imgs`, as torchvision's data sets have.
         scheme: a part scheme for parts (Q, H, W) float32 in [0, 1]; None for classes (H, W) uint8 of `cache.labels`.
-        transform: called with (image, mask), as torchvision's transforms.v2 are, so that both move together.
-        aligned: accept a transform of `dataset`'s own, which moves nothing.
+        transform: moves both: of torchvision's transforms.v2; of its older transforms, of which those that move pixels
+            are applied as their namesakes in v2; of albumentations; or a function of (image, mask), which exchanges
+            sides itself.
+        aligned: accept a transform of `dataset`'s own, and unknown parts of older transforms: they move nothing.
 
     Raises:
-        InputError: if an image has no mask, or `dataset` has a transform of its own, which the mask could not follow.
+        InputError: if an image has no mask, or a transform moves the image alone; for a mirrored image, if a part of
+            `scheme` mixes sides.
     """
 
     def __init__(
@@ -47,7 +49,7 @@ class WithMasks(Dataset[tuple[Any, ...]]):
         cache: MaskCache,
         paths: Sequence[str | os.PathLike[str]] | None = None,
         scheme: str | PartScheme | None = "reid4",
-        transform: Joint | None = None,
+        transform: Callable[..., Any] | None = None,
         aligned: bool = False,
     ) -> None:
         own = [a for a in ("transform", "transforms") if getattr(dataset, a, None) is not None]
@@ -65,6 +67,9 @@ class WithMasks(Dataset[tuple[Any, ...]]):
             raise InputError(f"{len(paths)} paths for {len(dataset)} images; give one an image, in their order")
         if scheme is not None:
             cache.table(scheme)
+        if transform is not None:
+            self._joint, takes_more = joint_transform(transform, aligned)
+            self._watched = takes_more and self._has_sides(cache, scheme)
         self.dataset, self.cache, self.scheme, self.transform = dataset, cache, scheme, transform
         self.names = [self._name(path) for path in paths]
         missing = [name for name in self.names if name not in cache]
@@ -77,12 +82,39 @@ class WithMasks(Dataset[tuple[Any, ...]]):
     def __len__(self) -> int:
         return len(self.names)
 
+    def __getattr__(self, name: str) -> Any:
+        """Return an attribute of the data set inside."""
+        if name.startswith("_") or name == "dataset":  # not there yet while a copy is unpickled
+            raise AttributeError(name)
+        return getattr(self.dataset, name)
+
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         image, *rest = self.dataset[index]
         mask = tv_tensors.Mask(_resized(self._mask(self.names[index]), _size(image)))
         if self.transform is not None:
-            image, mask = self.transform(image, mask)
+            watched = [ramps(_size(image))] if self._watched else []
+            image, (moved, *moved_ramps) = self._joint(image, [mask, *watched])
+            mirrored = bool(moved_ramps) and is_mirrored(moved_ramps[0])
+            mask = tv_tensors.Mask(self._exchanged(torch.as_tensor(moved)) if mirrored else moved)
         return (image, mask, *rest)
+
+    @staticmethod
+    def _has_sides(cache: MaskCache, scheme: str | PartScheme | None) -> bool:
+        """Return whether a mirror changes more than the places of a mask's pixels."""
+        try:
+            flipped = _flipped(cache, scheme)
+        except InputError:  # parts that mix sides; nothing is wrong unless an image is mirrored
+            return True
+        return flipped != tuple(range(len(flipped)))
+
+    def _exchanged(self, mask: Tensor) -> Tensor:
+        """Return the mask of a mirrored image with left and right exchanged."""
+        flipped = torch.tensor(_flipped(self.cache, self.scheme))
+        if self.scheme is not None:
+            return mask[flipped[1:] - 1]
+        table = torch.arange(256, dtype=torch.uint8)
+        table[: len(flipped)] = flipped.to(torch.uint8)
+        return table[mask.long()]
 
     def _mask(self, name: str) -> Tensor:
         if self.scheme is None:
@@ -98,6 +130,13 @@ class WithMasks(Dataset[tuple[Any, ...]]):
                 break
             name = Path(os.path.relpath(os.path.join(place, file), os.path.realpath(self.cache.root))).as_posix()
         return name
+
+
+def _flipped(cache: MaskCache, scheme: str | PartScheme | None) -> tuple[int, ...]:
+    """Return the classes, or background and parts, of a mirrored image."""
+    if scheme is None:
+        return cache.labels.flipped
+    return (part_scheme(scheme) if isinstance(scheme, str) else scheme).flipped(cache.labels)
 
 
 def _size(image: Any) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from parsing.modality import MODALITIES
 from parsing.words import listed
 
 from ..records import DataSet, Finding, Protocol, Record, Trial
+from ..words import is_text
 from .listing import list_below
 from .lists import read_words
 from .naming import DISTRACTORS, alike, by_level, by_pattern, cameras_of, recurring
@@ -17,7 +18,7 @@ TEST_LIST = "test_id.txt"
 
 
 class Folder(DataSet):
-    """Images below `root/visible` and `root/infrared`.
+    """Images below `root/visible` and `root/infrared`, or one of the two alone, for masks.
 
     The identity is the first folder below those two that is no camera's, or what `pattern` says (naming.py),
     numbered from 1 in the sorted order of its names over both modalities; -1 where nothing names it, and for
@@ -40,7 +41,8 @@ class Folder(DataSet):
     def __init__(self, root: Path, pattern: str | None = None) -> None:
         super().__init__(root)
         self.pattern = pattern
-        listings = {modality: list_below(self.root, modality) for modality in MODALITIES}
+        there = [modality for modality in MODALITIES if (self.root / modality).exists()]
+        listings = {modality: list_below(self.root, modality) for modality in there}
         self.others = tuple(name for files in listings.values() for name in files.others)
         found = sorted((name, modality) for modality, files in listings.items() for name in files.images)
         if not found:
@@ -58,6 +60,11 @@ class Folder(DataSet):
         )
         self.test_identities = self._read_test()
 
+    @classmethod
+    def require(cls, root: Path) -> None:
+        if not is_text(str(root)) or not root.is_dir() or not any((root / part).is_dir() for part in cls.parts):
+            super().require(root)
+
     @property
     def images(self) -> tuple[Record, ...]:
         return self._images
@@ -69,6 +76,7 @@ class Folder(DataSet):
                 f"folder: none of {len(self._images)} images in {self.root} has an identity, such as "
                 f"{self._images[0].name}; say where their paths name it, as in --pattern '{{identity}}_*'"
             )
+        self._require_both()
         if not self._train():
             raise InputError(f"folder: {self.root / TEST_LIST} names everyone; leave somebody to train on")
         return self._train()
@@ -77,6 +85,7 @@ class Folder(DataSet):
         """Return infrared-to-visible: every infrared image of the test identities against every visible one."""
         if gallery not in ("seeded", "all"):
             raise InputError(f"folder: the gallery is every test image, there is no rule {gallery!r}; leave it out")
+        self._require_both()
         if not self.test_identities:
             raise InputError(
                 "folder: no identities to test; write the names of the people, one per line, into "
@@ -172,6 +181,16 @@ class Folder(DataSet):
         yield Finding(
             "images whose path names two cameras", len(two), f"the last folder's is taken: {listed(two, 1)}", True
         )
+
+    def _require_both(self) -> None:
+        """Raise InputError if all images are of one modality."""
+        there = {image.modality for image in self._images}
+        for modality in MODALITIES:
+            if modality not in there:
+                raise InputError(
+                    f"folder: {self.root} has no {modality} images: masks can be made, but training and testing take "
+                    f"both modalities; put images of the same people into {modality}/"
+                )
 
     def _train(self) -> tuple[Record, ...]:
         left_out = {-1, *self.test_identities}

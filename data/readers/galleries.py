@@ -1,5 +1,6 @@
 """Drawing galleries from the images of each identity and camera: the `seeded` and the `official` rule."""
 
+import io
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -95,3 +96,32 @@ class Permutations:
                 f"{self.path} has no trial {trial + 1} of camera {camera}, identity {identity}; "
                 f"expected {PERMUTATIONS} of SYSU-MM01's evaluation kit"
             ) from error
+
+
+def make_permutations(counts: Mapping[tuple[int, int], int], seed: int) -> bytes:
+    """Return `rand_perm_cam.mat` in the form of the evaluation kit, drawn anew.
+
+    A cell (6, 1), one per camera, of cells (people, 1) of `TRIALS` permutations (10, n), which count from 1.
+
+    Args:
+        counts: number of images by (identity, camera); a person below the largest identity may be absent.
+        seed: of the permutations.
+    """
+    from scipy.io import savemat  # a second of import, which names of data sets need not pay
+
+    people = max(identity for identity, _ in counts)
+    cells = np.empty((CAMERAS, 1), object)
+    for camera in range(1, CAMERAS + 1):
+        cells[camera - 1, 0] = of_camera = np.empty((people, 1), object)
+        for identity in range(1, people + 1):
+            images = counts.get((identity, camera), 0)
+            rng = np.random.default_rng((seed, 0x9E2, camera, identity))
+            drawn = [rng.permutation(images) + 1 for _ in range(TRIALS)]
+            of_camera[identity - 1, 0] = np.array(drawn, np.uint16).reshape(TRIALS, images)
+    file = io.BytesIO()
+    savemat(file, {"rand_perm_cam": cells}, do_compression=True)
+    # the header's 116 bytes of text name the time, and the same data set must have the same bytes
+    return (
+        b"rand_perm_cam of a simulation, in the form of the evaluation kit of SYSU-MM01".ljust(116)
+        + file.getvalue()[116:]
+    )

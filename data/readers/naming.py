@@ -18,8 +18,16 @@ DISTRACTORS = ("-1", "0000")
 
 _CAMERA_FOLDER = re.compile(CAMERA, re.IGNORECASE)
 _CAMERA_IN_FILE = re.compile(f"(?:^|[_\\-. ]){CAMERA}{CAMERA_ENDS}", re.IGNORECASE)
+_SETS = frozenset((
+    "train", "val", "test", "query", "gallery", "bounding_box_train", "bounding_box_test", "gt_bbox", "rgb", "vis",
+    "visible", "ir", "nir", "infrared",
+))  # fmt: skip
+"""Folders of the halves of a published data set and of its modality, of whatever case: no person."""
+_PRCC = re.compile(r"(?:([ABC])_)?cropped_rgb[0-9]+")
+"""Image names of PRCC: `A_cropped_rgb001` in a person's folder, or `cropped_rgb001` below a camera's, `A`."""
 _MODALITY_WORDS = frozenset(("rgb", "vis", "visible", "v", "color", "colour", "ir", "nir", "infrared", "thermal", "t"))
-_FLAT = re.compile(f"(-?[^_]+)_(?:{CAMERA}){CAMERA_ENDS}", re.IGNORECASE)
+_FLAT = re.compile(f"(-?[^_]+)_(?:[0-9]+_)?(?:{CAMERA}){CAMERA_ENDS}", re.IGNORECASE)
+"""0002_c1s1_000451 (Market-1501), 0001_c2_f0046182 (DukeMTMC), 000_1_c4_017200 (LTCC; its second number: clothes)."""
 _NUMBER = re.compile(f"(?:{CAMERA})|([0-9]{{1,4}})", re.IGNORECASE)
 _FIELDS = {"**/": "(?:[^/]+/)*", "**": ".*", "*": "[^/]*", "{identity}": "(?P<identity>[^/]+?)",
            "{camera}": "(?P<camera>[^/]+?)"}  # fmt: skip
@@ -39,9 +47,9 @@ class Who(NamedTuple):
 
 
 def by_level(name: str) -> Who:
-    """Return who is on an image by its folders: the first one below visible/ or infrared/ that is no camera's.
+    """Return who is on an image by its folders: the first one below visible/ or infrared/ that is no camera's or set's.
 
-    Without such a folder, the file name names the person if it is formed as in Market-1501.
+    Without such a folder, the file name names the person if it is formed as in Market-1501, DukeMTMC or LTCC.
 
     >>> by_level("visible/anna/cam_3/t1/0001.jpg")
     Who(person='anna', camera=3, within=('t1',))
@@ -49,7 +57,9 @@ def by_level(name: str) -> Who:
     Who(person='0002', camera=1, within=())
     """
     path = PurePosixPath(name)
-    folders = [folder for folder in path.parts[1:-1] if not is_camera(folder)]
+    folders = [folder for folder in path.parts[1:-1] if not is_camera(folder) and folder.lower() not in _SETS]
+    if _PRCC.fullmatch(path.stem):
+        folders = [folder for folder in folders if folder not in ("A", "B", "C")]
     if folders:
         return Who(folders[0], camera_of(name), tuple(folders[1:]))
     match = _FLAT.match(path.stem)
@@ -114,6 +124,9 @@ def camera_of(name: str) -> int:
 def cameras_of(name: str) -> list[int]:
     """Return every camera in a path: its folders from the last to the first, then the first in the file name."""
     path = PurePosixPath(name)
+    if prcc := _PRCC.fullmatch(path.stem):
+        letters = [prcc[1]] if prcc[1] else [folder for folder in path.parts[:-1] if folder in ("A", "B", "C")]
+        return ["ABC".index(letter) + 1 for letter in letters]
     found = [_CAMERA_FOLDER.fullmatch(folder) for folder in reversed(path.parts[:-1])]
     found.append(_CAMERA_IN_FILE.search(path.stem))
     return [int(match[1]) for match in found if match]

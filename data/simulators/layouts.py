@@ -5,9 +5,10 @@ that the folder is a simulation and how it was made.
 """
 
 import json
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -18,6 +19,7 @@ from PIL import Image
 from parsing.errors import InputError, MissingError
 
 from ..drafts import draft_folder
+from ..readers import galleries
 from ..readers import llcm as of_llcm
 from ..readers import regdb as of_regdb
 from ..readers import sysu as of_sysu
@@ -49,14 +51,22 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything that a folder in some layout holds: images, and lists by their path."""
+    """Everything that a folder in some layout holds.
+
+    slots: the images. lists, files: content by path. copies: the image of a slot, by the path where it lies once more.
+    """
 
     slots: tuple[Slot, ...]
     lists: Mapping[str, str]
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    copies: Mapping[str, str] = field(default_factory=dict)
 
 
 def sysu(train: int, test: int, shots: int, seed: int) -> Plan:
-    """Return a plan as SYSU-MM01; the last quarter of the training people is in val_id.txt."""
+    """Return a plan as SYSU-MM01; the last quarter of the training people is in val_id.txt.
+
+    `rand_perm_cam.mat` has a permutation for everybody, as that of the evaluation kit.
+    """
     one_place = dict([of_sysu.SAME_PLACE])
     slots = [
         Slot(
@@ -78,7 +88,13 @@ def sysu(train: int, test: int, shots: int, seed: int) -> Plan:
         "exp/val_id.txt": ",".join(ids[first_val:train]) + "\n",
         "exp/test_id.txt": ",".join(ids[train:]) + "\n",
     }
-    return Plan(tuple(slots), lists)
+    counts = {
+        (person + 1, camera): shots
+        for camera in sorted(of_sysu.VISIBLE + of_sysu.INFRARED)
+        for person in range(train + test)
+    }
+    permutations = galleries.make_permutations(counts, seed)
+    return Plan(tuple(slots), lists, {f"exp/{galleries.PERMUTATIONS}": permutations})
 
 
 def regdb(train: int, test: int, shots: int, seed: int) -> Plan:
@@ -105,25 +121,33 @@ def regdb(train: int, test: int, shots: int, seed: int) -> Plan:
 
 
 def llcm(train: int, test: int, shots: int, seed: int) -> Plan:
-    """Return a plan as LLCM; each camera number is one place."""
+    """Return a plan as LLCM; each camera number is one place.
+
+    Images of test people lie in `vis/` and `nir/` too, where `test_vis.txt` and `test_nir.txt` name them.
+    """
     lights: dict[str, Modality] = {"vis": "visible", "nir": "infrared"}
-    slots, lists = [], {}
+    slots: list[Slot] = []
+    lists: dict[str, str] = {}
+    copies: dict[str, str] = {}
     for light, modality in lights.items():
-        lines = []
+        lines: dict[str, list[str]] = {"train": [], "test": []}
         for person in range(train + test):
             for camera in of_llcm.CAMERAS[modality]:
                 for index in range(shots):
                     identity = f"{person + 1:04d}"
                     file = f"{identity}/{identity}_c{camera:02d}_s{index + 1}_f{index + 1}_{light}.jpg"
-                    name = f"{light}/{file}" if person < train else f"test_{light}/cam{camera}/{file}"
+                    beside, apart = f"{light}/{file}", f"test_{light}/cam{camera}/{file}"
                     # shots of the two modalities differ, so the near-infrared ones have numbers of their own
                     number = camera if light == "vis" else camera + len(of_llcm.CAMERAS["visible"])
-                    slots.append(Slot(name, person, number, index, modality, camera))
+                    slots.append(Slot(beside if person < train else apart, person, number, index, modality, camera))
                     if person < train:
-                        lines.append(f"{name} {person}\n")
-        lists[f"idx/train_{light}.txt"] = "".join(lines)
+                        lines["train"].append(f"{beside} {person}\n")
+                    else:
+                        lines["test"].append(f"{beside} {person - train}\n")
+                        copies[beside] = apart
+        lists |= {f"idx/{part}_{light}.txt": "".join(named) for part, named in lines.items()}
     lists["idx/test_id.txt"] = ",".join(str(p + 1) for p in range(train, train + test)) + "\n"
-    return Plan(tuple(slots), lists)
+    return Plan(tuple(slots), lists, copies=copies)
 
 
 LAYOUTS: dict[str, Callable[[int, int, int, int], Plan]] = {"sysu": sysu, "regdb": regdb, "llcm": llcm}
@@ -181,8 +205,12 @@ def draft_data_set(out: Path, plan: Plan, about: Mapping[str, Any], overwrite: b
     """
     with draft_folder(out, lambda folder: (folder / MARK).is_file(), "a simulated data set", overwrite) as draft:
         yield draft
-        for name, text in plan.lists.items():
+        contents = {name: text.encode() for name, text in plan.lists.items()}
+        for name, content in {**contents, **plan.files}.items():
             (draft / name).parent.mkdir(parents=True, exist_ok=True)
-            (draft / name).write_text(text, encoding="utf-8")
+            (draft / name).write_bytes(content)
+        for name, image in plan.copies.items():
+            (draft / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(draft / image, draft / name)
         note = {"simulation": True, "format_version": FORMAT_VERSION, "images": len(plan.slots), **about}
         (draft / MARK).write_text(json.dumps(note, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -137,7 +137,11 @@ class MaskCache:
         return self.table(scheme)[self[key]]
 
     def parts(
-        self, key: Key | slice | Sequence[Key], scheme: str | PartScheme = "reid4", soft: bool | None = None
+        self,
+        key: Key | slice | Sequence[Key],
+        scheme: str | PartScheme = "reid4",
+        soft: bool | None = None,
+        size: tuple[int, int] | None = None,
     ) -> NDArray[np.float32]:
         """Return one map per part in [0, 1], without background: (Q, H, W), or (N, Q, H, W).
 
@@ -146,19 +150,21 @@ class MaskCache:
             scheme: a part scheme or its name.
             soft: True for the sum of the probabilities of each part's classes, bilinear from a quarter of the size;
                 False for 0 and 1 from the labels; None for soft maps if the cache has probabilities.
+            size: (height, width) of the maps; None for that of the masks. Maps of labels are then between 0 and 1 too.
 
         Raises:
             CacheError: if `soft` is True and the cache holds no probabilities.
         """
         chosen = part_scheme(scheme) if isinstance(scheme, str) else scheme
-        numbers = np.arange(1, len(chosen) + 1, dtype=np.uint8)[:, None]
         if not (self.made_by["probs"] if soft is None else soft):
-            return np.equal(self.part_labels(key, chosen)[..., None, :, :], numbers[..., None]).astype(np.float32)
-        probs = self.probs(key)
-        *batch, classes, height, width = probs.shape
-        members = (self.table(chosen)[:classes] == numbers).astype(np.float32) / 255
-        maps = np.matmul(members, probs.reshape(*batch, classes, height * width))
-        return resize_maps(maps.reshape(*batch, len(chosen), height, width), self.size).clip(0, 1)
+            numbers = np.arange(1, len(chosen) + 1, dtype=np.uint8)[:, None, None]
+            maps = np.equal(self.part_labels(key, chosen)[..., None, :, :], numbers).astype(np.float32)
+        else:
+            probs, table = self.probs(key), self.table(chosen)[: len(self.labels)]
+            members = [np.flatnonzero(table == number) for number in range(1, len(chosen) + 1)]
+            sums = [probs[..., classes, :, :].sum(-3, dtype=np.uint16) for classes in members]
+            maps = np.stack(sums, -3).astype(np.float32) / np.float32(255)
+        return np.minimum(resize_maps(maps, size or self.size), 1)
 
     def table(self, scheme: str | PartScheme) -> NDArray[np.uint8]:
         """Return the look-up table (256,) from this cache's classes to the parts of `scheme`."""

@@ -14,7 +14,7 @@ from ..cache.reader import MaskCache
 from ..errors import InputError
 from ..importers.palettes import voc_colours
 from ..labels import IGNORED
-from ..resize import Size, resize_labels, resize_maps
+from ..resize import Size, resize_labels
 from ..schemes import PartScheme
 
 SizeRule = Size | Literal["masks", "source"]
@@ -87,7 +87,7 @@ class Exporter(ABC):
 
     def maps(self, number: int, scheme: PartScheme) -> NDArray[np.float32]:
         """Return parts (Q, H, W) in [0, 1] at the file's size, soft if the cache has probabilities."""
-        return resize_maps(self.cache.parts(number, scheme), self.size_of(number))
+        return self.cache.parts(number, scheme, size=self.size_of(number))
 
 
 class PartIdExporter(Exporter):

@@ -26,6 +26,7 @@ class IspExporter(Exporter):
     name = "isp"
     reader = "CASIA-IVA-Lab/ISP-reID (engine/miou.py)"
     path = "{1}_parsing_pgt/{stem}.png"
+    full_path = "{dir}_parsing_pgt/{stem}.png"
 
     def __init__(self, cache: MaskCache, options: FileOptions) -> None:
         super().__init__(cache, options)

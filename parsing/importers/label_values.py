@@ -132,8 +132,9 @@ def _doubts(coloured: Mapping[Key, Path], labels: LabelSet) -> tuple[str, ...]:
                 f"palette known for {labels.name}: the numbers cannot be classes in both; save all with one palette, "
                 "or give --numbers"
             )
-    if not first:
-        return ()
+    grey = all(len(set(colour)) == 1 for colour, _ in first.values())
+    if not first or (grey and first.get(0, ((0, 0, 0),))[0] == (0, 0, 0)):
+        return ()  # black background and shades of grey, such as a bilevel PNG's: nothing contradicts the numbers
     return (
         f"the colours of {min(first.items())[1][1]} are of no palette known for {labels.name}: its numbers are taken "
         f"as classes, 0 {first[0][0] if 0 in first else 'nowhere'} as background",

@@ -1,6 +1,7 @@
 """Weights of parsers: read as tensors alone, loaded strictly, identified by SHA-256."""
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
 
     Raises:
         MissingError: if there is no such file.
-        InputError: if it is truncated or holds something else; it names the file.
+        InputError: if it is truncated, holds code, or holds something else; it names the file.
     """
     if not file.is_file():
         raise MissingError(f"no weights file {file}")
@@ -34,9 +35,7 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
         else:
             content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # on foreign bytes, readers of pickles raise almost anything
-        raise InputError(
-            f"{file} cannot be read as weights (truncated, or no such file): {first_line(error)}"
-        ) from error
+        raise InputError(_why(file, error)) from error
     if isinstance(content, Mapping):
         content = content.get("state_dict", content)
     if not isinstance(content, Mapping) or not all(isinstance(v, Tensor) for v in content.values()):
@@ -46,6 +45,16 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
         if tensors and all(name.startswith(prefix) for name in tensors):
             tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     return tensors
+
+
+def _why(file: Path, error: Exception) -> str:
+    """Return why a file was not read: torch says the same first line of a pickle with code and of other faults."""
+    if refused := re.search(r"GLOBAL ([\w.]+)", str(error)):
+        return (
+            f"{file} holds more than tensors ({refused[1]}), and code in a checkpoint is never run; if you trust "
+            "it, save its state dict alone, as torch.save(torch.load(FILE, weights_only=False)['state_dict'], NEW)"
+        )
+    return f"{file} cannot be read as weights (cut off, or not of torch or safetensors): {first_line(error)}"
 
 
 def load_strictly(network: nn.Module, tensors: Mapping[str, Tensor], file: Path, what: str) -> None:

@@ -55,7 +55,12 @@ def size_options(train: int, test: int, shots: int) -> Any:
     return decorate(
         click.option("--train", type=click.IntRange(1), default=train, help="Training identities."),
         click.option("--test", type=click.IntRange(1), default=test, help="Test identities."),
-        click.option("--shots", type=click.IntRange(1), default=shots, help="Images per identity and camera."),
+        click.option(
+            "--shots",
+            type=click.IntRange(1),
+            default=shots,
+            help="Images per identity and camera; 10 for others' multi-shot.",
+        ),
     )
 
 
@@ -85,7 +90,7 @@ def _print_made(root: Path, sheet: Path | None, as_json: bool) -> None:
 
 
 @make.command()
-@size_options(train=24, test=16, shots=4)
+@size_options(train=24, test=20, shots=4)
 @simulation_options
 def pedestrians(sheet: Path | None, as_json: bool, **options: Any) -> None:
     """Draw pedestrians by code."""

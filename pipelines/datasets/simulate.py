@@ -77,7 +77,7 @@ def make_pedestrians(
     out: Path,
     layout: str = "sysu",
     train: int = 24,
-    test: int = 16,
+    test: int = 20,
     shots: int = 4,
     seed: int = 0,
     infrared: Infrared | None = None,
@@ -86,6 +86,7 @@ def make_pedestrians(
 ) -> Path:
     """Write the `pedestrians` data set to `out`; `shots` counts images a camera.
 
+    test: public evaluators read Rank-20, which takes 20 people. shots: some draw 10 for multi-shot galleries.
     infrared: `near` or `thermal`; by default what the layout's real cameras are. workers: processes; one
     a core by default. The result does not depend on their number.
     """

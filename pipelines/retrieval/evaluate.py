@@ -24,7 +24,7 @@ from ..devices import find_device
 from ..runs.embed import embed, make_loader
 from ..runs.folder import load_model
 from ..runs.provenance import RunInfo, describe, find_own_root, open_images, read_run, write_file
-from ..runs.scores import Result, average_results, score
+from ..runs.scores import Result, average_results, list_needed_records, score, select_protocols, table_lines
 from .part_table import PartTable, average_parts, find_other_image, measure_parts
 from .report import draw_figures, list_part_names
 from .significance import Comparison, compare, format_result
@@ -74,20 +74,12 @@ class Evaluation:
         """Return the table that `cscl evaluate` prints, as lines."""
         shown = ("method", "backbone", "pretrained", "selection", "epoch", "seed", "split")
         about = ", ".join(f"{k} {_format_value(self.about[k])}" for k in shown if k in self.about)
-        columns = ("Rank-1", "Rank-10", "Rank-20", "mAP", "mINP")
-        head = f"{'protocol':24s} " + " ".join(f"{c:>7s}" for c in columns) + "   chance Rank-1/mAP"
-        rows = [
-            f"{r.protocol:24s} {100 * r.cmc[1]:7.2f} {100 * r.cmc[10]:7.2f} {100 * r.cmc[20]:7.2f} {100 * r.mAP:7.2f} "
-            f"{100 * r.mINP:7.2f}   {100 * r.chance_rank1:.2f}/{100 * r.chance_map:.2f}"
-            for r in self.results
-        ]
         one = self.results[0]
         over = f"mean of {one.runs} runs, Rank-1 +/- " if one.runs > 1 else ""
         over += ", ".join(f"{100 * r.rank1_deviation:.2f}" for r in self.results) + "; " if over else ""
         return [
             f"{self.data_set}{' (simulated data)' if self.simulated else ''}: {about}",
-            head,
-            *rows,
+            *table_lines(self.results),
             f"per cent; {over}{one.trials} trial{'s' * (one.trials > 1)}, galleries {one.gallery_rule}, "
             f"{self.about['feature']}, cosine distance, {'flip averaged' if self.about['flip'] else 'no flip'}, "
             + (
@@ -136,15 +128,10 @@ def evaluate(
     """
     recipe, info = read_run(run)
     data_set = open_images(run, info, root, permutations)
-    offered = data_set.protocols(gallery, recipe.data.split)
-    names = [p.name for p in offered]
-    for name in protocols:
-        if name not in names:
-            raise InputError(f"--protocol {name}: {info.data_set} has {', '.join(names)}")
-    chosen = [p for p in offered if not protocols or p.name in protocols]
+    chosen = select_protocols(data_set, protocols, gallery, recipe.data.split)
     _check_people(run, info, data_set, chosen)
     embedder = load_model(run, find_device(device))
-    needed = {r.name: r for p in chosen for t in p.trials for r in (*t.query, *t.gallery)}
+    needed = list_needed_records(chosen)
     records = list(needed.values())
     embedded = embed(embedder, records, make_loader(data_set.root, embedder.size), flip=flip)
     features = dict(zip(needed, embedded.double().numpy(), strict=True))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cscl.ranking import Scores, chance, rank
 from cscl.rerank import k_reciprocal
-from data.records import Protocol, Record, Trial
+from data.records import DataSet, Protocol, Record, Trial
 from parsing.errors import InputError
 
 RANKS = (1, 5, 10, 20)
@@ -142,6 +142,33 @@ def mean_by_query(names: NDArray[Any], identities: NDArray[np.int64], values: ND
     sums = np.zeros((len(found), values.shape[1]))
     np.add.at(sums, of, values)
     return PerQuery(tuple(found.tolist()), identities[first], sums / np.bincount(of, minlength=len(found))[:, None])
+
+
+def select_protocols(data_set: DataSet, names: Sequence[str], gallery: str, split: int) -> list[Protocol]:
+    """Return the protocols of a data set that `names` has, all if it is empty; InputError for an unknown one."""
+    offered = data_set.protocols(gallery, split)
+    known = [p.name for p in offered]
+    for name in names:
+        if name not in known:
+            raise InputError(f"--protocol {name}: {data_set.name} has {', '.join(known)}")
+    return [p for p in offered if not names or p.name in names]
+
+
+def list_needed_records(protocols: Sequence[Protocol]) -> dict[str, Record]:
+    """Return every image that the protocols rank, by name, in the order in which they are met first."""
+    return {r.name: r for p in protocols for t in p.trials for r in (*t.query, *t.gallery)}
+
+
+def table_lines(results: Sequence[Result]) -> list[str]:
+    """Return the table of the results, a line per protocol, in per cent."""
+    columns = ("Rank-1", "Rank-10", "Rank-20", "mAP", "mINP")
+    head = f"{'protocol':24s} " + " ".join(f"{c:>7s}" for c in columns) + "   chance Rank-1/mAP"
+    rows = [
+        f"{r.protocol:24s} {100 * r.cmc[1]:7.2f} {100 * r.cmc[10]:7.2f} {100 * r.cmc[20]:7.2f} {100 * r.mAP:7.2f} "
+        f"{100 * r.mINP:7.2f}   {100 * r.chance_rank1:.2f}/{100 * r.chance_map:.2f}"
+        for r in results
+    ]
+    return [head, *rows]
 
 
 def average_results(results: Sequence[Result]) -> Result:

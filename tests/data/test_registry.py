@@ -50,8 +50,9 @@ def test_each_name_opens_its_reader(
     at_home: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert list(DATA_SETS) == ["sysu", "regdb", "llcm", "folder"]
-    for name, root in zip(DATA_SETS, (sysu_root, regdb_root, llcm_root, folder_root), strict=True):
+    assert list(DATA_SETS) == ["sysu", "regdb", "llcm", "hitsz", "buptcampus", "folder"]
+    roots = {"sysu": sysu_root, "regdb": regdb_root, "llcm": llcm_root, "folder": folder_root}
+    for name, root in roots.items():
         opened = open_data_set(name, root)
         assert (type(opened), opened.name, opened.root) == (data_set(name), name, root)
     monkeypatch.setenv("CSCL_DATA", str(llcm_root.parent))
@@ -61,7 +62,7 @@ def test_each_name_opens_its_reader(
 def test_a_folder_of_ones_own_needs_a_root_and_names_must_be_known(at_home: Path) -> None:
     with pytest.raises(InputError, match=r"--root\. Expected:\n.*ROOT/"):
         open_data_set("folder")
-    with pytest.raises(InputError, match="no data set 'market'; choose one of sysu, regdb, llcm, folder"):
+    with pytest.raises(InputError, match="no data set 'market'; choose one of sysu, regdb, llcm, hitsz, buptcampus"):
         open_data_set("market")
 
 
@@ -86,7 +87,7 @@ def test_another_data_sets_root_is_recognised(
                     open_data_set(name, root)
 
 
-@pytest.mark.parametrize("name", ["sysu", "regdb", "llcm", "folder"])
+@pytest.mark.parametrize("name", DATA_SETS)
 def test_missing_empty_and_wrong_roots_show_the_expected_tree(name: str, tmp_path: Path) -> None:
     file, empty, full = tmp_path / "file", tmp_path / "empty", tmp_path / "full"
     file.touch()

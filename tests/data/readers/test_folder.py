@@ -89,13 +89,14 @@ def test_a_linked_folder_is_followed_and_a_loop_ends(folder_root: Path) -> None:
     assert len(names) == 9
 
 
-def test_a_folder_without_images_or_without_one_modality_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "visible").mkdir()
-    with pytest.raises(MissingError, match=r"has no infrared\. Expected"):
+def test_a_folder_without_images_or_without_both_modalities_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    with pytest.raises(MissingError, match=r"has no visible, infrared\. Expected"):
         Folder(tmp_path)
-    (tmp_path / "infrared").mkdir()
-    with pytest.raises(InputError, match="there are no images"):
-        Folder(tmp_path)
+    for modality in MODALITIES:
+        (tmp_path / modality).mkdir()
+        with pytest.raises(InputError, match="there are no images"):
+            Folder(tmp_path)
 
 
 def own(root: Path, names: list[str], plant: Callable[..., Path], pattern: str | None = None) -> Folder:
@@ -282,3 +283,40 @@ def test_a_person_keeps_the_name_of_the_folder_and_not_that_of_a_link_to_it(tmp_
     (tmp_path / "visible" / "ben").symlink_to("anna")
     (tmp_path / "visible" / "anna" / "loop").symlink_to("..")
     assert [image.name for image in Folder(tmp_path).images] == ["infrared/anna/1.jpg", "visible/anna/1.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (
+            [
+                "bounding_box_train/0002_c1s1_000451_03.jpg",
+                "query/0003_c5s2_000001_00.jpg",
+                "gt_bbox/0003_c5s2_1_00.jpg",
+            ],
+            [("0002", 1), ("0003", 5), ("0003", 5)],
+        ),
+        (["bounding_box_test/0001_c2_f0046182.jpg", "query/0005_c8_f0000001.jpg"], [("0001", 2), ("0005", 8)]),
+        (
+            [
+                "rgb/test/A/001/cropped_rgb001.jpg",
+                "rgb/test/C/001/cropped_rgb002.jpg",
+                "rgb/train/023/B_cropped_rgb9.jpg",
+            ],
+            [("001", 1), ("001", 3), ("023", 2)],
+        ),
+        (["train/000_1_c4_017200.png", "test/151_2_c12_000100.png"], [("000", 4), ("151", 12)]),
+    ],
+    ids=["Market-1501", "DukeMTMC", "PRCC", "LTCC"],
+)
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_sets_of_one_modality_are_read_with_their_own_names(
+    plant: Callable[..., Path], tmp_path: Path, names: list[str], expected: list[tuple[str, int]], modality: str
+) -> None:
+    own = Folder(plant(tmp_path / "own", [f"{modality}/{name}" for name in names], {}))
+    found = {image.name: (own.person(image.identity), image.camera) for image in own.images}
+    assert found == {f"{modality}/{name}": who for name, who in zip(names, expected, strict=True)}
+    other = next(m for m in MODALITIES if m != modality)
+    for use in (own.train, own.protocols):
+        with pytest.raises(InputError, match=f"has no {other} images: masks can be made"):
+            use()

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.io import loadmat
 
 from data.registry import open_data_set
 from data.simulators.layouts import LAYOUTS, MARK, draft_data_set, label_name, plan, save, simulation
@@ -64,6 +65,38 @@ def test_regdb_splits_differ_and_label_from_zero() -> None:
     assert len(texts) > 5
     for text in lists.values():
         assert Counter(line.split()[1] for line in text.splitlines()) == {str(label): 2 for label in range(4)}
+
+
+def test_sysus_permutations_are_in_the_kits_form_and_draw_official_galleries(tmp_path: Path) -> None:
+    root = fill(tmp_path / "s")
+    cells = loadmat(root / "exp/rand_perm_cam.mat")["rand_perm_cam"]
+    assert cells.shape == (6, 1)
+    for camera in range(6):
+        people = cells[camera][0].squeeze()  # as public evaluators index it
+        assert people.shape == (6,)
+        for person in people:
+            assert person.shape == (10, 2)
+            assert {tuple(sorted(row)) for row in person.tolist()} == {(1, 2)}
+            assert f"{person[0].tolist()[0]:0>4d}" in ("0001", "0002")
+    for protocol in open_data_set("sysu", root).protocols("official"):
+        galleries = {tuple(image.name for image in trial.gallery) for trial in protocol.trials}
+        assert len(galleries) > 1
+    assert (
+        fill(tmp_path / "again").joinpath("exp/rand_perm_cam.mat").read_bytes()
+        == (root / "exp/rand_perm_cam.mat").read_bytes()
+    )
+
+
+def test_llcms_test_lists_name_copies_beside_the_training_images(tmp_path: Path) -> None:
+    root = fill(tmp_path / "l", "llcm")
+    for light, cameras in (("vis", 9), ("nir", 8)):
+        lines = [line.split(" ") for line in (root / f"idx/test_{light}.txt").read_text().splitlines()]
+        assert Counter(label for _, label in lines) == {"0": 2 * cameras, "1": 2 * cameras}
+        for name, label in lines:
+            assert int(name.split("/")[1]) == 5 + int(label)
+            camera = int(name.split("c0")[1][0])  # as the authors' scripts read it
+            apart = root / f"test_{light}/cam{camera}/{name.removeprefix(light + '/')}"
+            assert (root / name).read_bytes() == apart.read_bytes()
 
 
 def test_llcm_shots_of_the_two_lights_at_one_place_are_different_ones() -> None:

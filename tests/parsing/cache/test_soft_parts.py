@@ -52,3 +52,22 @@ def test_a_partial_scheme_leaves_empty_what_a_label_set_lacks(make_cache: Callab
     maps = make_cache("pascal").parts(0, scheme)
     assert maps[0].any()
     assert not maps[1].any()
+
+
+def test_another_size_is_resized_once_from_what_is_stored(make_cache: Callable[..., MaskCache]) -> None:
+    cache = make_cache("lip", probs=True)
+    height, width = cache.size
+    stored = cache.parts(0, "reid6", size=(height // 4, width // 4))
+    head = [cache.labels.index(c) for c in PART_SCHEMES["reid6"].groups["lip"]["head"]]
+    np.testing.assert_allclose(stored[0], cache.probs(0)[head].sum(0) / 255, atol=1e-6)
+    assert cache.parts(0, "reid6", soft=False, size=(5, 3)).shape == (6, 5, 3)
+
+
+def test_no_matrix_product_is_used(make_cache: Callable[..., MaskCache], monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = make_cache("lip", probs=True)
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("its threads make several processes wait for each other: benchmarks/soft_masks.py")
+
+    monkeypatch.setattr(np, "matmul", refuse)
+    assert cache.parts(0).shape == (4, *cache.size)

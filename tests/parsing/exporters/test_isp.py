@@ -43,3 +43,13 @@ def test_another_label_set_scores_in_the_same_groups(
             np.isin(found, GROUPS[group]), np.isin(cache[0], [cache.labels.index(c) for c in classes])
         )
     assert np.array_equal(found > 0, (cache[0] > 0) & (cache[0] != cache.labels.index("bag")))
+
+
+def test_names_that_repeat_between_folders_keep_all_folders(
+    make_cache: Callable[..., MaskCache], exported: Callable[..., Path]
+) -> None:
+    cache = make_cache("lip", ["cam1/0001/0001.jpg", "cam2/0001/0001.jpg"])
+    out = exported(cache, "isp")
+    for number, camera in enumerate(("cam1", "cam2")):
+        with Image.open(out / camera / "0001_parsing_pgt/0001.png") as image:
+            assert np.array_equal(np.array(image), cache[number])

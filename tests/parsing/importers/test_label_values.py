@@ -96,6 +96,16 @@ def test_an_unknown_palette_is_taken_by_number_with_a_note(tmp_path: Path) -> No
     assert understood([tmp_path / "a.png"], numbers=True)[0].notes == ()
 
 
+def test_black_and_white_are_no_colours_unless_white_is_the_background(tmp_path: Path) -> None:
+    values = np.tile(np.array([[0, 1]], np.uint8), (4, 4))
+    black_first, white_first = np.array([[0] * 3, [255] * 3]), np.array([[255] * 3, [0] * 3])
+    reading, (found,) = understood([write(tmp_path / "a.png", values, black_first)])
+    assert np.array_equal(found, values)
+    assert reading.notes == ()
+    reading, _ = understood([write(tmp_path / "b.png", values, white_first)])
+    assert "0 (255, 255, 255) as background" in reading.notes[0]
+
+
 def test_unknown_palettes_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
     palette = np.random.default_rng(3).integers(1, 255, (256, 3))
     order = np.array([1, 0, *range(2, 256)])

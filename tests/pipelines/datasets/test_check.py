@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from data.readers.regdb import RegDB
 from data.registry import open_data_set
@@ -149,3 +150,11 @@ def test_the_report_is_json_and_a_table_of_one_line_a_row(tmp_path: Path) -> Non
     assert queries.split() == ["queries", "3,803", "2", "DIFFERS"]
     different = sum(not row.ok for row in report.rows)
     assert lines[-1].startswith(f"{different} of {len(report.rows)} rows differ")
+
+
+def test_a_set_of_one_modality_lacks_nobody_in_the_other(tmp_path: Path) -> None:
+    (tmp_path / "visible/query").mkdir(parents=True)
+    Image.new("RGB", (4, 8)).save(tmp_path / "visible/query/0001_c2_f0046182.jpg")
+    report = check("folder", tmp_path)
+    assert report.ok
+    assert not any("infrared images" in row.what and "without" in row.what for row in report.rows)

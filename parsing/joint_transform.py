@@ -1,0 +1,161 @@
+"""One call for the transforms that people have: of torchvision (v1 and v2), of albumentations, and of their own."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional
+
+from .errors import InputError
+
+Joint = Callable[[Any, Sequence[tv_tensors.Mask]], tuple[Any, list[Tensor]]]
+"""Takes an image and masks that move with it, each (H, W) or (C, H, W); returns both moved."""
+
+MOVING = (
+    "Resize", "CenterCrop", "RandomCrop", "Pad", "RandomHorizontalFlip", "RandomVerticalFlip", "RandomResizedCrop",
+    "RandomRotation", "RandomAffine", "RandomPerspective", "ElasticTransform",
+)  # fmt: skip
+"""Classes of torchvision v1 that move pixels; v2 has each under its name, with the same parameters."""
+STILL = (
+    "ToTensor", "PILToTensor", "ToPILImage", "ConvertImageDtype", "Normalize", "ColorJitter", "Grayscale",
+    "RandomGrayscale", "RandomErasing", "GaussianBlur", "RandomInvert", "RandomPosterize", "RandomSolarize",
+    "RandomAdjustSharpness", "RandomAutocontrast", "RandomEqualize",
+)  # fmt: skip
+"""Classes of torchvision v1 that move nothing: the image alone goes through them."""
+
+
+class ImageAlone(nn.Module):
+    """Give the image to a transform, and leave the masks as they are."""
+
+    def __init__(self, transform: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.transform = transform
+
+    def forward(self, image: Any, *masks: Any) -> tuple[Any, ...]:
+        """Return the image transformed, then the masks."""
+        return (self.transform(image), *masks)
+
+
+def joint_transform(transform: Callable[..., Any], aligned: bool = False) -> tuple[Joint, bool]:
+    """Return a transform as one call for an image and its masks, and whether it takes more than one mask.
+
+    Args:
+        transform: of torchvision or albumentations, or a function of (image, mask), which takes one mask.
+        aligned: accept what takes the image alone and is not known, in a Compose of torchvision v1: it moves nothing.
+
+    Raises:
+        InputError: if part of a transform of torchvision v1 takes the image alone and may move it.
+    """
+    if _is_of(transform, "albumentations"):
+        return partial(_albumentations, transform), True
+    if isinstance(transform, v2.Transform):
+        return partial(_torchvision, transform), True
+    if _is_of(transform, "torchvision.transforms.transforms", "torchvision.transforms.autoaugment"):
+        return partial(_torchvision, _of_v1(transform, aligned)), True
+    return partial(_own, transform), False
+
+
+def _is_of(transform: object, *modules: str) -> bool:
+    """Return whether the class of an object, or one that it is derived from, lies in one of these modules."""
+    names = (kind.__module__ for kind in type(transform).__mro__)
+    return any(name == module or name.startswith(f"{module}.") for name in names for module in modules)
+
+
+def _own(transform: Callable[..., Any], image: Any, masks: Sequence[tv_tensors.Mask]) -> tuple[Any, list[Tensor]]:
+    image, mask = transform(image, *masks)
+    return image, [mask]
+
+
+def _torchvision(
+    transform: Callable[..., Any], image: Any, masks: Sequence[tv_tensors.Mask]
+) -> tuple[Any, list[Tensor]]:
+    if isinstance(image, np.ndarray):
+        image = functional.to_image(image)  # v2 moves masks and leaves arrays where they are
+    image, *moved = transform(image, *masks)
+    return image, moved
+
+
+def _albumentations(
+    transform: Callable[..., Any], image: Any, masks: Sequence[tv_tensors.Mask]
+) -> tuple[Any, list[Tensor]]:
+    """Albumentations takes arrays (H, W, C): image and masks are given so, and the masks put back."""
+    arrays = [_channels_last(mask) for mask in masks]
+    pixels = image.permute(1, 2, 0).numpy() if isinstance(image, Tensor) else np.asarray(image)
+    answer = transform(image=pixels, mask=arrays[0], masks=arrays[1:])
+    moved = [answer["mask"], *(answer.get("masks") or ())] if len(arrays) > 1 else [answer["mask"]]
+    return answer["image"], [
+        _channels_first(found, mask.shape[0] if mask.dim() == 3 else 0)
+        for found, mask in zip(moved, masks, strict=True)
+    ]
+
+
+def _channels_last(mask: Tensor) -> NDArray[Any]:
+    array: NDArray[Any] = mask.numpy() if mask.dim() == 2 else np.ascontiguousarray(mask.permute(1, 2, 0).numpy())
+    return array
+
+
+def _channels_first(found: Any, channels: int) -> Tensor:
+    """Return a mask (H, W, C) as (C, H, W), also if ToTensorV2 has moved its channels already; (H, W) stays."""
+    mask = torch.as_tensor(np.ascontiguousarray(found) if isinstance(found, np.ndarray) else found)
+    if channels and mask.dim() == 2:  # a single channel may be dropped
+        mask = mask[..., None]
+    return mask.permute(2, 0, 1).contiguous() if channels and mask.shape[-1] == channels else mask
+
+
+def _of_v1(transform: Any, aligned: bool) -> nn.Module:
+    """Return the counterpart in v2 of a transform of v1; what moves nothing gets the image alone."""
+    kind = type(transform).__name__
+    if isinstance(transform, v2.Transform):
+        done: nn.Module = transform
+        return done
+    exact = type(transform).__module__ == "torchvision.transforms.transforms"
+    if exact and kind in ("Compose", "RandomApply", "RandomChoice", "RandomOrder"):
+        parts = [_of_v1(part, aligned) for part in transform.transforms]
+        chances = {"p": transform.p} if kind in ("RandomApply", "RandomChoice") else {}
+        container: nn.Module = getattr(v2, kind)(parts, **chances)
+        return container
+    if exact and kind in MOVING:
+        return _moving(transform, kind)
+    if aligned or (exact and kind in STILL):
+        return ImageAlone(transform)
+    raise InputError(
+        f"{kind} takes the image alone and may move it away from its mask; write it for image and mask, as "
+        "torchvision.transforms.v2 has it, or say aligned=True if it neither flips nor crops"
+    )
+
+
+def _moving(transform: Any, kind: str) -> nn.Module:
+    counterpart: type[nn.Module] = getattr(v2, kind)
+    said = {name: getattr(transform, name) for name in inspect.signature(counterpart).parameters}
+    if said.get("fill") is not None:
+        # a colour is of the image; what comes in beside it is nobody
+        said["fill"] = {tv_tensors.Mask: 0, "others": said["fill"]}
+    made: nn.Module = counterpart(**said)
+    return made
+
+
+def ramps(size: tuple[int, int]) -> tv_tensors.Mask:
+    """Return column and row of each pixel, from 1, as a mask (2, H, W): moved along, it tells where pixels went."""
+    rows, columns = torch.arange(1, size[0] + 1.0), torch.arange(1, size[1] + 1.0)
+    return tv_tensors.Mask(torch.stack(torch.meshgrid(columns, rows, indexing="xy")))
+
+
+def is_mirrored(moved: Tensor) -> bool:
+    """Return whether `ramps` were mirrored: the sign of the plane that fits them best, without pixels of outside."""
+    height, width = moved.shape[-2:]
+    every = (slice(None), slice(None, None, max(1, height // 32)), slice(None, None, max(1, width // 32)))
+    column, row = (values.double() for values in moved.as_subclass(Tensor)[every])
+    inside = (column > 0) & (row > 0)
+    at = torch.nonzero(inside).double()
+    if len(at) < 3:
+        return False
+    places = torch.cat([at, torch.ones(len(at), 1, dtype=torch.float64)], 1)
+    slopes = torch.linalg.lstsq(places, torch.stack([row[inside], column[inside]], 1)).solution[:2]
+    return bool(torch.linalg.det(slopes) < 0)

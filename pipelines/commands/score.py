@@ -1,0 +1,57 @@
+"""`cscl score`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .ending import print_result
+from .options import DATA_SETS, Existing, NewFile, Place, json_option, pattern_option
+
+
+@click.command()
+@click.argument("features", metavar="FEATURES...", type=Existing(file=True), nargs=-1, required=True)
+@click.option("--dataset", type=DATA_SETS, required=True)
+@click.option("--root", type=Place, help="The data set's folder.  [default: as for `cscl parse`]")
+@pattern_option
+@click.option("--name", "method", help="What to call the method in the result.  [default: the file's name]")
+@click.option(
+    "--protocol", "protocols", multiple=True, help="One protocol of the data set; may repeat.  [default: all]"
+)
+@click.option(
+    "--gallery", type=click.Choice(("seeded", "official")), default="seeded", help="SYSU-MM01's gallery rule."
+)
+@click.option(
+    "--permutations", type=Existing(file=True), help="rand_perm_cam.mat, for official galleries.  [default: in exp/]"
+)
+@click.option("--split", type=click.IntRange(1), default=1, help="RegDB: the split that the features are of.")
+@click.option("--rerank", is_flag=True, help="Use k-reciprocal re-ranking; the table says so.")
+@click.option("--baseline", type=Existing(file=True), help="Another result: differences with a bootstrap interval.")
+@click.option("--out", type=NewFile(".json"), help="Write the result here, for --baseline of another.")
+@json_option
+def score(
+    features: tuple[Path, ...],
+    dataset: str,
+    root: Path | None,
+    pattern: str | None,
+    permutations: Path | None,
+    method: str | None,
+    out: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Score features of any method under every protocol of a data set.
+
+    FEATURES are .npz files with `features` (N, D) and `names` (N), the images' paths; or one .npy file with a row per
+    image of the data set, or of its protocols, sorted by path.
+    """
+    from data.registry import open_data_set
+    from pipelines.retrieval.features import read_features
+    from pipelines.retrieval.judge import score_features
+
+    names, rows = read_features(features)
+    opened = open_data_set(dataset, root, permutations, pattern)
+    result = score_features(rows, opened, names=names, method=method or features[0].stem, **options)
+    print_result(result, as_json)
+    if out is not None:
+        result.save(out)

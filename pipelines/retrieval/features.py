@@ -1,0 +1,129 @@
+"""Features that anybody's method has computed, read from .npz and .npy files and given to the images of a data set."""
+
+import zipfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from data.records import DataSet
+from parsing.errors import InputError, MissingError
+from parsing.words import listed
+
+Floats = NDArray[np.float64]
+ROWS = ("features", "embeddings", "feats", "feat")
+"""Names of the array of features in a .npz file."""
+NAMES = ("names", "paths", "files")
+"""Names of the array of image paths in a .npz file."""
+
+
+def read_features(files: Sequence[Path]) -> tuple[list[str] | None, NDArray[Any]]:
+    """Return the names (N) and features (N, D) of files, one after the other.
+
+    Args:
+        files: .npz with `features` (N, D) and `names` (N), the images' paths; or a single file without names, for which
+            None is returned.
+
+    Raises:
+        MissingError: if there is no such file.
+        InputError: if one cannot be read, has no names among several, or features of another length.
+    """
+    names: list[str] = []
+    rows: list[NDArray[Any]] = []
+    for file in files:
+        found, features = _arrays(file)
+        if found is None and len(files) > 1:
+            raise InputError(f"{file} has no names; of several files each needs them, as in {_EXAMPLE}")
+        if found is None:
+            return None, features
+        if len(found) != len(features):
+            raise InputError(f"{file} has {len(found)} names for {len(features)} features")
+        names += found
+        rows.append(features)
+        if rows[0].shape[1:] != features.shape[1:]:
+            raise InputError(f"{file} has features {features.shape}, {files[0]} {rows[0].shape}: not of one network")
+    return names, np.concatenate(rows)
+
+
+_EXAMPLE = 'np.savez("features.npz", names=paths, features=features)'
+
+
+def by_name(
+    rows: ArrayLike, data_set: DataSet, needed: Iterable[str], names: Sequence[str] | None = None
+) -> dict[str, Floats]:
+    """Return rows (N, D), scaled to length 1, by the names of the data set's images; others are left out.
+
+    Args:
+        rows: features of one network.
+        data_set: the images' data set.
+        needed: names of the images that must have a feature.
+        names: (N) paths, absolute or below some folder; None for one row per image of the data set, or per needed one,
+            in the sorted order of their paths.
+
+    Raises:
+        InputError: if a feature is not finite or all 0, an image has two or a needed one none.
+    """
+    features = np.asarray(rows)
+    if features.ndim != 2 or 0 in features.shape or features.dtype.kind not in "fiu":
+        raise InputError(f"features are numbers (N, D), got {features.dtype} {features.shape}")
+    unit = features.astype(np.float64)
+    length = np.linalg.norm(unit, axis=1, keepdims=True)
+    if not np.isfinite(length).all() or not length.all():
+        wrong = int(np.flatnonzero(~np.isfinite(length[:, 0]) | (length[:, 0] == 0))[0])
+        raise InputError(f"feature {wrong} is not finite or all 0; a cosine has no answer")
+    unit /= length
+    images = sorted(image.name for image in data_set.images)
+    if names is None:
+        tested = sorted(set(needed))
+        order = next((some for some in (images, tested) if len(some) == len(unit)), None)
+        if order is None:
+            raise InputError(
+                f"there are {len(unit)} features without names; {data_set.name} in {data_set.root} has {len(images)} "
+                f"images, of which the protocols take {len(tested)}: give one per image, sorted by path, or names, as "
+                f"in {_EXAMPLE}"
+            )
+        return dict(zip(order, unit, strict=True))
+    if len(names) != len(unit):
+        raise InputError(f"there are {len(names)} names for {len(unit)} features")
+    known, found = frozenset(images), dict[str, Floats]()
+    for given, row in zip(names, unit, strict=True):
+        name = _known_name(given, known)
+        if name in found and not np.array_equal(found[name], row):
+            raise InputError(f"{name} has two features; give each image once, the mirrored one's averaged with its own")
+        if name is not None:
+            found[name] = row
+    if missing := sorted(set(needed).difference(found)):
+        raise InputError(f"{len(missing)} images of the protocols have no feature: {listed(missing, 3)}")
+    return found
+
+
+def _known_name(name: str, known: frozenset[str]) -> str | None:
+    """Return the data set's name of a path: the longest end of it that is one; None if there is none."""
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    ends = ("/".join(parts[start:]) for start in range(len(parts)))
+    return next((end for end in ends if end in known), None)
+
+
+def _arrays(file: Path) -> tuple[list[str] | None, NDArray[Any]]:
+    """Return names, None if it has none, and features of a file."""
+    if not file.is_file():
+        raise MissingError(f"no features {file}")
+    try:
+        loaded = np.load(file, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return None, loaded
+        with loaded:
+            arrays = {key: loaded[key] for key in loaded.files if key in (*ROWS, *NAMES)}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise InputError(f"{file} is no .npz or .npy of numbers and text: {error}") from error
+    rows: NDArray[Any] | None = next((arrays[key] for key in ROWS if key in arrays), None)
+    if rows is None:
+        raise InputError(f"{file} has no array {' or '.join(ROWS)}; write {_EXAMPLE}")
+    names = next((arrays[key] for key in NAMES if key in arrays), None)
+    if names is None:
+        return None, rows
+    if names.ndim != 1 or names.dtype.kind not in "US":
+        raise InputError(f"{file}: names are text (N), got {names.dtype} {names.shape}")
+    return [n.decode("utf-8", "replace") if isinstance(n, bytes) else n for n in names.tolist()], rows

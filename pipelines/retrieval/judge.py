@@ -1,0 +1,123 @@
+"""`cscl score`: features of anybody's method under every protocol of a data set, ranked and scored as our own."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from cscl.rerank import K1, K2, WEIGHT
+from data.records import DataSet
+from data.registry import open_data_set
+from data.simulators.layouts import MARK
+from parsing.errors import InputError
+
+from ..runs.provenance import write_file
+from ..runs.scores import Result, list_needed_records, score, select_protocols, table_lines
+from .features import by_name
+from .significance import Comparison, compare, format_result
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Results by protocol of features that a file or a program gave.
+
+    about: method, features and re-ranking, as results of `cscl evaluate` have it. comparison: with another result.
+    """
+
+    data_set: str
+    simulated: bool
+    about: dict[str, Any]
+    results: tuple[Result, ...]
+    comparison: Comparison | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "data_set": self.data_set,
+            "simulated": self.simulated,
+            "about": self.about,
+            "results": [r.to_json() for r in self.results],
+            **({"comparison": self.comparison.to_json()} if self.comparison else {}),
+        }
+
+    def lines(self) -> list[str]:
+        one = self.results[0]
+        ranked = f"re-ranked (k-reciprocal, {_said(self.about['reranking'])})" if one.reranked else "not re-ranked"
+        split = f", split {self.about['split']}" if "split" in self.about else ""
+        return [
+            f"{self.data_set}{' (simulated data)' if self.simulated else ''}: {self.about['method']}{split}",
+            *table_lines(self.results),
+            f"per cent; {one.trials} trial{'s' * (one.trials > 1)}, galleries {one.gallery_rule}, "
+            f"{self.about['feature']}, cosine distance, {ranked}",
+            *(self.comparison.lines() if self.comparison else ()),
+        ]
+
+    def save(self, file: Path) -> None:
+        """Write the result file, which `baseline` of another result and `cscl evaluate --baseline` take.
+
+        Raises:
+            CsclError: if it cannot be written.
+        """
+        write_file(file, format_result(self.to_json(), self.results).encode())
+
+
+def score_features(
+    features: ArrayLike,
+    data_set: DataSet | str,
+    *,
+    root: Path | None = None,
+    names: Sequence[str] | None = None,
+    method: str = "features",
+    protocols: Sequence[str] = (),
+    gallery: str = "seeded",
+    split: int = 1,
+    rerank: bool = False,
+    baseline: Path | None = None,
+) -> Judgement:
+    """Score features under the protocols of a data set: CMC, mAP and mINP, beside chance.
+
+    >>> result = score_features(features, "sysu", root=Path("data/SYSU-MM01"), names=paths)  # doctest: +SKIP
+    >>> result.results[0].mAP, result.results[0].cmc[1]  # doctest: +SKIP
+
+    Features are compared by cosine. What is ranked, skipped and counted is the data set's rule (docs/protocols.md).
+
+    Args:
+        features: (N, D) in the order of `names`; `pipelines.retrieval.features.read_features` reads files of both.
+        data_set: a data set, or its name.
+        root: its folder, if it is given by name.
+        names: (N) paths of the images, absolute or below some folder; None for one row per image of the data set, or
+            per image of the protocols, sorted by path.
+        method: what to call the features in the result.
+        protocols: names of those to score; empty for all.
+        gallery: SYSU-MM01's rule, `seeded` or `official`.
+        split: number of the split, for data sets that have several.
+        rerank: k-reciprocal re-ranking.
+        baseline: result file of `cscl score --out` or `cscl evaluate`, for differences with a bootstrap interval.
+
+    Raises:
+        InputError: if images have no feature, or features cannot be compared; MissingError if a file is not there.
+    """
+    opened = open_data_set(data_set, root) if isinstance(data_set, str) else data_set
+    if not 1 <= split <= opened.split_count:
+        raise InputError(f"--split {split}: {opened.name} has the splits 1 to {opened.split_count}")
+    chosen = select_protocols(opened, protocols, gallery, split)
+    needed = list_needed_records(chosen)
+    found = by_name(features, opened, needed, names)
+    used = np.stack([found[name] for name in sorted(needed)])
+    about = {
+        "method": method,
+        "feature": f"{used.shape[1]} numbers per image",
+        "features": hashlib.sha256(used.tobytes()).hexdigest(),
+        **({"split": split} if opened.split_count > 1 else {}),
+        "reranking": {"k1": K1, "k2": K2, "lambda": WEIGHT} if rerank else None,
+    }
+    results = tuple(score(protocol, found, rerank) for protocol in chosen)
+    judged = Judgement(opened.name, (opened.root / MARK).is_file(), about, results)
+    return judged if baseline is None else replace(judged, comparison=compare(results, about, baseline))
+
+
+def _said(values: Mapping[str, Any]) -> str:
+    return " ".join(f"{name} {value}" for name, value in values.items())

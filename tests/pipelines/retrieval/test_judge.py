@@ -1,0 +1,139 @@
+"""`cscl score`: features of anybody's method get the figures that `cscl evaluate` gives them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from cli import main
+from cscl.ranking import rank
+from data.registry import open_data_set
+from parsing.errors import InputError, MissingError
+from pipelines.retrieval.evaluate import Evaluation, evaluate
+from pipelines.retrieval.features import read_features
+from pipelines.retrieval.judge import Judgement, score_features
+from pipelines.runs.scores import list_needed_records
+
+
+@pytest.fixture
+def images(figures: Path) -> list[str]:
+    return [image.name for image in open_data_set("sysu", figures).images]
+
+
+def drawn(names: list[str], seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((len(names), 7)) * 3
+
+
+def figures_of(result: Judgement | Evaluation) -> list[float]:
+    return [v for r in result.results for v in (*r.cmc.values(), r.mAP, r.mINP, r.rank1_deviation, r.chance_map)]
+
+
+def test_the_stored_embeddings_of_a_run_score_as_the_run(finished: Path, figures: Path) -> None:
+    expected = evaluate(finished, root=figures, device="cpu")
+    names, rows = read_features([finished / "embeddings.npz"])
+    found = score_features(rows, "sysu", root=figures, names=names)
+    assert [r.protocol for r in found.results] == [r.protocol for r in expected.results]
+    assert figures_of(found) == pytest.approx(figures_of(expected), rel=1e-6)
+    against = score_features(rows, "sysu", root=figures, names=names, baseline=finished / "evaluation.json")
+    assert against.comparison is not None
+    assert all(abs(d.difference) < 1e-6 for d in against.comparison.differences)
+
+
+def test_figures_are_those_of_each_trial_ranked_by_cosine(figures: Path, images: list[str]) -> None:
+    rows = drawn(images)
+    data_set = open_data_set("sysu", figures)
+    result = score_features(rows, data_set, names=images, protocols=["all-single"])
+    (protocol,) = (p for p in data_set.protocols() if p.name == "all-single")
+    of = {name: row / np.linalg.norm(row) for name, row in zip(images, rows, strict=True)}
+    trials = []
+    for trial in protocol.trials:
+        query, gallery = (np.stack([of[r.name] for r in side]) for side in (trial.query, trial.gallery))
+        ids = [np.array([r.identity for r in side]) for side in (trial.query, trial.gallery)]
+        trials.append(rank(1 - query @ gallery.T, *ids, protocol.skip(trial)).mAP)
+    assert result.results[0].mAP == pytest.approx(np.mean(trials))
+
+
+def test_names_may_be_absolute_and_rows_in_any_order_or_without_names_in_sorted_order(
+    figures: Path, images: list[str]
+) -> None:
+    rows = drawn(images)
+    expected = figures_of(score_features(rows, "sysu", root=figures, names=images))
+    order = np.random.default_rng(1).permutation(len(images))
+    paths = [f"/somewhere/else/{images[n]}" for n in order]
+    assert figures_of(score_features(5 * rows[order], "sysu", root=figures, names=paths)) == pytest.approx(expected)
+    assert figures_of(score_features(rows, "sysu", root=figures)) == expected
+    needed = sorted(list_needed_records(open_data_set("sysu", figures).protocols()))
+    of_needed = rows[[images.index(name) for name in needed]]
+    assert len(needed) < len(images)
+    assert figures_of(score_features(of_needed, "sysu", root=figures)) == expected
+
+
+def write(folder: Path, **arrays: Any) -> Path:
+    file = folder / "method.npz"
+    np.savez(file, **arrays)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda n, f: {"names": n[1:], "features": f[1:]}, ""),
+        (lambda n, f: {"names": n[:9], "features": f[:9]}, "images of the protocols have no feature"),
+        (lambda n, f: {"names": n[:9], "features": f}, "9 names for 54 features"),
+        (lambda n, f: {"features": f[:9]}, "9 features without names; sysu"),
+        (
+            lambda n, f: {"names": n, "features": f * (np.arange(len(f)) != 3)[:, None]},
+            "feature 3 is not finite or all 0",
+        ),
+        (lambda n, f: {"names": [*n, n[0]], "features": np.concatenate([f, f[1:2]])}, "has two features"),
+        (lambda n, f: {"names": np.arange(len(n)), "features": f}, "names are text"),
+        (lambda n, f: {"names": n, "scores": f}, "has no array features"),
+        (lambda n, f: {"names": n, "features": f[:, 0]}, "features are numbers"),
+        (lambda n, f: {"names": n, "features": np.array([{}] * len(n), object)}, "is no .npz or .npy"),
+    ],
+)
+def test_files_that_cannot_be_scored_end_with_code_2(
+    change: Any, said: str, figures: Path, images: list[str], tmp_path: Path
+) -> None:
+    file = write(tmp_path, **change(images, drawn(images)))
+    result = CliRunner().invoke(main, ["score", str(file), "--dataset", "sysu", "--root", str(figures)])
+    assert result.exit_code == (2 if said else 0), result.output
+    assert said in result.stderr
+
+
+def test_results_are_compared_and_query_and_gallery_may_be_two_files(
+    figures: Path, images: list[str], tmp_path: Path
+) -> None:
+    rows, files = drawn(images), []
+    for part, infrared in (("query", True), ("gallery", False)):
+        chosen = [n for n, name in enumerate(images) if (name[:4] in ("cam3", "cam6")) == infrared]
+        files.append(str(tmp_path / f"{part}.npz"))
+        np.savez(files[-1], names=[images[n] for n in chosen], embeddings=rows[chosen].astype(np.float16))
+    np.save(tmp_path / "other.npy", drawn(images, 1))
+    common = ["--dataset", "sysu", "--root", str(figures), "--protocol", "all-single", "--protocol", "indoor-single"]
+    one, two = tmp_path / "one.json", tmp_path / "two.json"
+    first = CliRunner().invoke(main, ["score", *files, *common, "--out", str(one), "--name", "mine"])
+    assert first.exit_code == 0, first.output
+    assert "sysu (simulated data): mine" in first.stdout
+    assert "10 trials, galleries seeded, 7 numbers per image, cosine distance, not re-ranked" in first.stdout
+    options = [str(tmp_path / "other.npy"), *common, "--baseline", str(one), "--out", str(two), "--json"]
+    second = CliRunner().invoke(main, ["score", *options])
+    said = json.loads(second.stdout)
+    assert said["about"]["method"] == "other"
+    a, b = (json.loads(file.read_text())["results"] for file in (two, one))
+    differences = {(d["protocol"], d["measure"]): d["difference"] for d in said["comparison"]["differences"]}
+    assert differences["all-single", "mAP"] == pytest.approx(a[0]["mAP"] - b[0]["mAP"])
+
+
+def test_splits_reranking_and_missing_files_are_checked(figures: Path, images: list[str], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--split 2: sysu has the splits 1 to 1"):
+        score_features(drawn(images), "sysu", root=figures, split=2)
+    with pytest.raises(InputError, match="--rerank: all-single cannot be re-ranked"):
+        score_features(drawn(images), "sysu", root=figures, rerank=True)
+    with pytest.raises(InputError, match="--protocol all-double: sysu has all-single"):
+        score_features(drawn(images), "sysu", root=figures, protocols=["all-double"])
+    with pytest.raises(MissingError, match="no features"):
+        read_features([tmp_path / "none.npz"])
