@@ -128,7 +128,7 @@ def data_set(name: str, changed: str) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
         from pipelines.datasets.simulate import make_figures
 
-        root = make_figures(folder / name, layout=name, train=3, test=3, shots=1, workers=1)  # type: ignore[arg-type]
+        root = make_figures(folder / name, layout=name, train=3, test=3, shots=1, workers=1)
         return root / changed
 
     return make

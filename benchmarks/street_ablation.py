@@ -314,7 +314,7 @@ def table(done: Mapping[tuple[str, int], dict[str, Any]], epochs: int, names: Se
     if not every:
         return ["No training is done yet."]
     chance = every[0]["levels"][HARDEST]["chance"]
-    iou = next((one["mask_iou"] for one in every if "mask_iou" in one), {})
+    iou: dict[str, float] = next((one["mask_iou"] for one in every if "mask_iou" in one), {})
     codes, machines = {one["code"] for one in every}, {one["machine"] for one in every}
     missing = [name for name in names if not of_row(done, name)]
     return [

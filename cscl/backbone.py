@@ -28,7 +28,8 @@ class Stem(nn.Module):
         self.pool: Any = resnet.maxpool
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.pool(self.bn1(self.conv1(images)).relu())
+        features: Tensor = self.pool(self.bn1(self.conv1(images)).relu())
+        return features
 
 
 class LiteStem(nn.Module):
@@ -42,7 +43,8 @@ class LiteStem(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         # depthwise convolutions on a CPU take half the time so, and what follows keeps the layout
-        return self.blocks(self.bn1(self.conv_stem(images.contiguous(memory_format=torch.channels_last))))
+        features: Tensor = self.blocks(self.bn1(self.conv_stem(images.contiguous(memory_format=torch.channels_last))))
+        return features
 
 
 class Network(NamedTuple):
@@ -100,7 +102,8 @@ class NonLocal(nn.Module):
         query, key, value = (layer(x).flatten(2) for layer in (self.query, self.key, self.value))
         # value (key^T query) = (value key^T) query: the small product first, no cells-by-cells matrix.
         mixed = (value / key.shape[2] @ key.transpose(1, 2)) @ query
-        return x + self.out(mixed.unflatten(2, x.shape[2:]))
+        learned: Tensor = self.out(mixed.unflatten(2, x.shape[2:]))
+        return x + learned
 
 
 class Backbone(nn.Module):
@@ -140,7 +143,8 @@ class Backbone(nn.Module):
 
     def stem(self, images: Tensor, infrared: Tensor) -> Tensor:
         """Images (B, 3, H, W) through the stem of their modality, infrared (B,) bool: what stage 1 takes."""
-        if not self.training and (torch.jit.is_tracing() or torch.compiler.is_compiling()):
+        tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]  # public, without types
+        if not self.training and (tracing or torch.compiler.is_compiling()):
             # A traced graph cannot split a batch by its content; both stems run and each image keeps its own.
             chosen = infrared.view(-1, 1, 1, 1)
             return torch.where(chosen, self.infrared_stem(images), self.visible_stem(images))

@@ -87,7 +87,7 @@ class Embedder(nn.Module):
 
     def parts(self, images: Tensor, infrared: Tensor) -> PartFeatures:
         """What SPAM finds in images (B, 3, *size) uint8, infrared (B,) bool; ValueError for a network without it."""
-        found = self.network(self._normalised(images), infrared).parts
+        found: PartFeatures | None = self.network(self._normalised(images), infrared).parts
         if found is None:
             raise ValueError("this network has no parts: it was trained without SPAM")
         return found

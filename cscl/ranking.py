@@ -1,6 +1,7 @@
 """CMC, mAP and mINP of a distance matrix; what each data set counts is in docs/protocols.md."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -161,7 +162,7 @@ def _expected(matches: int, images: int) -> tuple[float, float, float]:
     )
 
 
-def stable_order(distances: NDArray) -> NDArray[np.int64]:
+def stable_order(distances: NDArray[Any]) -> NDArray[np.int64]:
     """Return the ranking (Nq, Ng) of distances (Nq, Ng): columns by distance, equal ones in their own order.
 
     The one rule of order of the project. ValueError if a distance is NaN.
@@ -196,6 +197,6 @@ def _checked(
     return np.where(query < 0, -1 - len(gallery), query), gallery, skipped
 
 
-def _array(values: Array) -> NDArray:
+def _array(values: Array) -> NDArray[Any]:
     """Return the values as a numpy array; a tensor may be on any device."""
     return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)

@@ -110,7 +110,7 @@ def _nearest(distances: NDArray[np.float32], k: int) -> NDArray[np.int64]:
     return nearest
 
 
-def _relation(rows: NDArray, columns: NDArray, n: int) -> sparse.csr_array:
+def _relation(rows: NDArray[np.int64], columns: NDArray[np.int64], n: int) -> sparse.csr_array:
     """Return the (n, n) boolean matrix that is true at these pairs."""
     return sparse.csr_array((np.ones(len(rows), dtype=bool), (rows, columns)), shape=(n, n))
 
@@ -133,7 +133,7 @@ def _jaccard(query: sparse.csr_array, gallery: sparse.csr_array) -> NDArray[np.f
     lengths = np.diff(by_column.indptr)
     met = np.concatenate([[0], np.cumsum(lengths[query.indices])])
     ends = met[query.indptr]  # (Nq + 1) entries met before each query
-    shared = np.zeros((n_query, n_gallery))
+    shared: NDArray[np.float64] = np.zeros((n_query, n_gallery))
     start = 0
     while start < n_query:
         stop = max(start + 1, int(np.searchsorted(ends, ends[start] + _BLOCK, side="right")) - 1)

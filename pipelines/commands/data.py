@@ -1,6 +1,7 @@
 """`cscl data`: check a data set, or make a simulated one."""
 
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import click
 
 from .ending import OrderedGroup, print_result, print_values
-from .options import DATA_SETS, Existing, NewFile, Place, decorate, json_option, pattern_option, photos_option
+from .options import DATA_SETS, Command, Existing, NewFile, Place, decorate, json_option, pattern_option, photos_option
 
 
 @click.group(cls=OrderedGroup)
@@ -36,7 +37,7 @@ def make() -> None:
     """Make a simulated data set, or the photographs for one."""
 
 
-def size_options(train: int, test: int, shots: int) -> Any:
+def size_options(train: int, test: int, shots: int) -> Callable[[Command], Command]:
     """Return the options for the number of people and images, with these defaults."""
     return decorate(
         click.option("--train", type=click.IntRange(1), default=train, help="Training identities."),

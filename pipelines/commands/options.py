@@ -54,7 +54,7 @@ def _called(param: click.Parameter | None) -> str:
     return f"{param.opts[0]} " if isinstance(param, click.Option) else ""
 
 
-class HeightWidth(click.ParamType):
+class HeightWidth(click.ParamType):  # type: ignore[type-arg]  # generic in the newest versions of click only
     """HEIGHTxWIDTH, as in 288x144."""
 
     name = "HxW"

@@ -171,4 +171,5 @@ def iou(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     """Intersection over union of each class out of a confusion matrix; NaN where neither side has the class."""
     both = np.diag(counts).astype(np.float64)
     either = counts.sum(0) + counts.sum(1) - np.diag(counts)
-    return np.divide(both, either, out=np.full(len(both), np.nan), where=either > 0)
+    shares: NDArray[np.float64] = np.divide(both, either, out=np.full(len(both), np.nan), where=either > 0)
+    return shares

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from distributed import Future, KilledWorker
-from distributed.comm import CommClosedError
+from distributed.comm.core import CommClosedError
 from tqdm import tqdm
 
 from parsing.cache.shard import StoredFile, read_stored
@@ -49,7 +50,8 @@ def run_shards(todo: Sequence[ShardTask], config: ParseConfig, bar: tqdm) -> dic
 
 def _run_window(workers: Workers, todo: Sequence[ShardTask]) -> tuple[list[StoredFile], list[ShardTask]]:
     """Parse the shards, a few per worker at a time; return those that are written, and those that killed workers."""
-    waiting, running, tries = deque(todo), dict[Future, ShardTask](), Counter[Path]()
+    waiting, tries = deque(todo), Counter[Path]()
+    running: dict[Future[Any], ShardTask] = {}
     finished: list[StoredFile] = []
     suspects: list[ShardTask] = []
     while waiting or running:
@@ -93,7 +95,7 @@ def _isolate(workers: Workers, task: ShardTask, bar: tqdm) -> StoredFile:
     )
 
 
-def _survived(workers: Workers, function: Callable[..., object], *args: object) -> Future | None:
+def _survived(workers: Workers, function: Callable[..., object], *args: object) -> "Future[Any] | None":
     """The finished task; None where its worker was killed. Any other error is raised."""
     workers.settle()
     (future,) = workers.first_done([workers.submit(function, *args)])
@@ -107,7 +109,7 @@ def _survived(workers: Workers, function: Callable[..., object], *args: object) 
     raise _failure(error) from error
 
 
-def _error_of(future: Future) -> BaseException | None:
+def _error_of(future: "Future[Any]") -> BaseException | None:
     """What the task raised; CsclError where its scheduler is gone."""
     if future.status in ("cancelled", "lost"):
         raise CsclError(GONE)
@@ -120,7 +122,7 @@ def _failure(error: BaseException) -> CsclError:
     return CsclError(f"a worker failed: {kind}{first_line(error)}; finished shards are kept")
 
 
-def _await_file(task: ShardTask, future: Future) -> StoredFile:
+def _await_file(task: ShardTask, future: "Future[Any]") -> StoredFile:
     """Wait until the shard that a worker wrote is seen here too.
 
     Raises:

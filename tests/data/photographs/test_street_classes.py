@@ -21,7 +21,7 @@ def body() -> np.ndarray:
 
 
 def street_of(classes: np.ndarray, row: int, column: int) -> str:
-    return STREET[street_parts(classes)[row, column]]
+    return STREET[int(street_parts(classes)[row, column])]
 
 
 @pytest.mark.parametrize(

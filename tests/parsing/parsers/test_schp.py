@@ -27,7 +27,8 @@ Fused = tuple[Tensor, Tensor, Tensor]
 
 
 def oracle(name: str) -> NpzFile:
-    return np.load(ORACLES / name)
+    found: NpzFile = np.load(ORACLES / name)
+    return found
 
 
 def ruled(name: str, shape: tuple[int, ...]) -> Tensor:

@@ -9,25 +9,25 @@ import pytest
 import segmentation_models_pytorch as smp
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
 
 from parsing.errors import InputError, MissingError
 from parsing.parsers.described import Description
 from parsing.parsers.smp import SmpParser
 
 
-def tiny_unet(**options: object) -> nn.Module:
+def save_tiny_unet(folder: Path, **options: object) -> None:
+    """Save a network of random weights as segmentation-models-pytorch does."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network: nn.Module = smp.Unet("tu-resnet10t", encoder_weights=None, encoder_depth=3, classes=7,
-                                      decoder_channels=(16, 8, 8), **options)  # fmt: skip
-    return network.eval()
+        network = smp.Unet("tu-resnet10t", encoder_weights=None, encoder_depth=3, classes=7,
+                           decoder_channels=(16, 8, 8), **options)  # fmt: skip
+    network.eval().save_pretrained(folder)
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("smp") / "tiny"
-    tiny_unet().save_pretrained(folder)
+    save_tiny_unet(folder)
     return folder
 
 
@@ -82,6 +82,6 @@ def test_folders_that_are_no_saved_model_are_refused_by_name(saved: Path, tmp_pa
     (broken / "config.json").write_text('{"_model_class": "Transformer"}')
     with pytest.raises(InputError, match=r"config\.json is no configuration of segmentation-models"):
         SmpParser(broken, Description("pascal", (32, 16)))
-    tiny_unet(activation="softmax2d").save_pretrained(tmp_path / "soft")
+    save_tiny_unet(tmp_path / "soft", activation="softmax2d")
     with pytest.raises(InputError, match="a parser answers logits"):
         SmpParser(tmp_path / "soft", Description("pascal", (32, 16)))

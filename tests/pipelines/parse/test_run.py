@@ -26,7 +26,8 @@ from parsing.images import read_image
 from parsing.modality import MODALITIES
 from parsing.parsers.confidence import confidence, winners
 from parsing.parsers.registry import ParserSpec
-from parsing.parsers.street import StreetNetwork, StreetParser, save_street
+from parsing.parsers.street import StreetParser, save_street
+from parsing.parsers.street_network import StreetNetwork
 from pipelines.masks.export import ExportConfig, export
 from pipelines.masks.verify import VerifyConfig, verify
 from pipelines.parse.run import ParseConfig, ParseResult, parse
@@ -360,7 +361,7 @@ def test_wrong_options_are_refused_with_what_was_given(config: ParseConfig, tmp_
         ({"limit": 0}, "--limit 0"),
     ):
         with pytest.raises(InputError, match=complaint):
-            replace(config, **change)  # type: ignore[arg-type]
+            replace(config, **change)
     out = tmp_path / "masks.h5"
     with pytest.raises(InputError, match="'magic'"):
         parse(replace(config, out=out, parser=ParserSpec("magic")))
@@ -454,18 +455,19 @@ def test_the_cache_remembers_the_pattern_and_another_renames_people_and_keeps_ma
 
 
 def test_images_that_exif_turns_are_parsed_trained_on_and_exported_upright(own: ParseConfig, tmp_path: Path) -> None:
-    assert own.root is not None
+    root = own.root
+    assert root is not None
 
-    def seen(out: str) -> tuple[MaskCache, torch.Tensor, dict[str, tuple[int, ...]]]:
+    def seen(out: str) -> tuple[MaskCache, torch.Tensor, dict[str, tuple[int, int]]]:
         cache = MaskCache(parse(replace(own, out=tmp_path / out)).path)
         export(ExportConfig(cache.path, "png", tmp_path / f"{out}-png", size="source"))
         sizes = {f.parent.name: Image.open(f).size for f in (tmp_path / f"{out}-png").rglob("*.png")}
-        return cache, load_images(own.root, cache.names, (32, 16)), sizes  # type: ignore[arg-type]
+        return cache, load_images(root, cache.names, (32, 16)), sizes
 
     masks, images, sizes = seen("upright.h5")
     exif = Image.Exif()
     exif[0x0112] = 6
-    for path in own.root.rglob("*.TIFF"):
+    for path in root.rglob("*.TIFF"):
         with Image.open(path) as picture:
             turned = picture.transpose(Image.Transpose.ROTATE_90)
         turned.save(path, exif=exif)
