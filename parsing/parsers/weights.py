@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -46,6 +47,21 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
         if tensors and all(name.startswith(prefix) for name in tensors):
             tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     return tensors
+
+
+def stored_shapes(file: Path) -> dict[str, tuple[int, ...]]:
+    """Return the names and shapes of the tensors in a .safetensors file, out of its header.
+
+    Raises:
+        InputError: if it is no such file.
+    """
+    try:
+        with safe_open(file, "pt") as stored:
+            return {name: tuple(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise InputError(
+            f"{file} cannot be read as weights (truncated, or no such file): {first_line(error)}"
+        ) from error
 
 
 def load_strictly(network: nn.Module, tensors: Mapping[str, Tensor], file: Path, what: str) -> None:

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from parsing.errors import InputError, MissingError
 from parsing.parsers.described import Description
+from parsing.parsers.registry import ParserSpec, describe_parser, find_parser
 from parsing.parsers.smp import SmpParser
 
 
@@ -59,6 +60,39 @@ def test_its_hash_follows_weights_and_configuration(saved: Path, tmp_path: Path)
     (changed / "config.json").write_text(json.dumps({**config, "decoder_interpolation": "bilinear"}))
     hashes.add(SmpParser(changed, Description("pascal", (32, 16))).weights_hash)
     assert len(hashes) == 2
+
+
+def test_what_a_cache_records_is_read_without_the_weights(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = ParserSpec(f"smp:{saved}", labels="pascal", input_size=(32, 16), channels="bgr")
+    loaded = find_parser(spec).info
+    monkeypatch.setattr("parsing.parsers.smp.read_tensors", None)
+    assert describe_parser(spec) == loaded
+
+
+def test_what_a_second_output_is_for_is_found_without_the_weights(tmp_path: Path) -> None:
+    save_tiny_unet(tmp_path / "two", aux_params={"classes": 2})
+    spec = ParserSpec(f"smp:{tmp_path / 'two'}", labels="pascal", input_size=(32, 16))
+    assert describe_parser(spec) == find_parser(spec).info
+    assert describe_parser(spec).preprocessing["answer"] == {"output": 0}
+
+
+def test_weights_of_a_wrapped_network_are_described_as_loaded(saved: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "wrapped"
+    shutil.copytree(saved, folder)
+    weights = load_file(folder / "model.safetensors")
+    save_file({f"module.{name}": tensor for name, tensor in weights.items()}, folder / "model.safetensors")
+    spec = ParserSpec(f"smp:{folder}", labels="pascal", input_size=(32, 16))
+    assert describe_parser(spec) == find_parser(spec).info
+
+
+def test_weights_that_do_not_fit_are_refused_without_loading_them(saved: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "less"
+    shutil.copytree(saved, folder)
+    weights = load_file(folder / "model.safetensors")
+    del weights["segmentation_head.0.bias"]
+    save_file(weights, folder / "model.safetensors")
+    with pytest.raises(InputError, match=r"is no saved Unet: it lacks segmentation_head\.0\.bias"):
+        describe_parser(ParserSpec(f"smp:{folder}", labels="pascal", input_size=(32, 16)))
 
 
 def test_a_label_set_or_input_that_does_not_fit_is_refused(saved: Path) -> None:
