@@ -70,7 +70,7 @@ def read_cache(index: Path) -> None:
     for name in found.names:
         found.parts(name, "reid4")
     found.preload(found.names)
-    masks_info(index).lines()
+    masks_info(MaskCache(index)).lines()
 
 
 def shard(folder: Path) -> Path:

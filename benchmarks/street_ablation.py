@@ -213,7 +213,7 @@ def run(name: str, seed: int, epochs: int, out: Path, caches: Mapping[str, Path]
         "scalars": {k: round(log[-1][k], 4) for k in ("g2", "g3", "g4", "p") if k in log[-1]},
     }  # fmt: skip
     if row.masks == "built-in":
-        line["mask_iou"] = score_masks(masks).to_json()["mIoU"]
+        line["mask_iou"] = score_masks(MaskCache(masks)).to_json()["mIoU"]
     for level in LEVELS:
         found = evaluate(folder, out / level / "SYSU-MM01", [PROTOCOL], masks=caches[level], device="cpu")
         (result,) = found.results

@@ -132,7 +132,7 @@ def take_parser(name: str, device: str, options: dict[str, Any], fetching: bool 
 
 
 def open_cache(file: Path) -> "MaskCache":
-    """Open a mask cache before the pipelines, which import torch; errors as those of MaskCache."""
+    """Open a mask cache for a pipeline before that is imported, and torch with it; errors as those of MaskCache."""
     from parsing import MaskCache
 
     return MaskCache(file)

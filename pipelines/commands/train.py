@@ -69,7 +69,7 @@ def train(
 
     again = f"cscl train --masks {quoted(masks)} --run {quoted(run)} --resume"
     with resumable(f"`{again}` continues"):
-        start(config)
+        start(config, cache)
     if is_first():
         evaluation = f"cscl evaluate --run {quoted(run)}"
         print_values({"run": run}, [f"{run}: trained; `{evaluation}` scores it"], as_json)

@@ -62,14 +62,15 @@ class ExportResult:
     seconds: float
 
 
-def export(config: ExportConfig) -> ExportResult:
+def export(config: ExportConfig, cache: MaskCache | None = None) -> ExportResult:
     """Write what `out` lacks; a file is there whole or not at all, and the same command goes on where one stopped.
 
     Unreadable images have no mask and get no file. Raises InputError for two images in one file, for a path that
     leads out of `out` or onto an image, and for files there that are not of this export.
+    cache: that of `config.file`, if it is open.
     """
     began = time.monotonic()
-    cache = MaskCache(config.file)
+    cache = MaskCache(config.file) if cache is None else cache
     writer = exporter(config.to)(cache, FileOptions(config.size, config.palette, config.scheme))
     template = config.path or _default_path(cache, writer)
     targets = _targets(cache, template, config.out)

@@ -115,19 +115,20 @@ class Tally:
         return float(spearmanr(mious, confidences).statistic)
 
 
-def score_masks(path: Path, scheme: str | None = None, root: Path | None = None) -> MaskScores:
+def score_masks(cache: MaskCache, scheme: str | None = None, root: Path | None = None) -> MaskScores:
     """Compare a cache with `ROOT/labels/`, as `cscl data make` writes it.
 
     scheme: a part scheme; by default the street classes themselves, which only a cache of that label set has.
     """
-    cache = MaskCache(path)
-    root = find_images(path, cache.root, root)
+    root = find_images(cache.path, cache.root, root)
     if not (root / "labels").is_dir():
         raise MissingError(f"{root} has no labels/ with true label maps; only simulated data sets have them")
     street = label_set("street")
     if scheme is None and cache.labels != street:
-        raise InputError(f"{path} holds {cache.labels.name} classes, the truth is in street classes: give --scheme")
-    name, classes, tables = common_classes(("the truth", str(path)), (street, cache.labels), scheme)
+        raise InputError(
+            f"{cache.path} holds {cache.labels.name} classes, the truth is in street classes: give --scheme"
+        )
+    name, classes, tables = common_classes(("the truth", str(cache.path)), (street, cache.labels), scheme)
     tallies: dict[str, Tally] = {}
     for number, image in enumerate(tqdm(cache.names, unit="image", desc="score masks")):
         if not cache.has_mask[number]:

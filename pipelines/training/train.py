@@ -34,24 +34,25 @@ from .usable_masks import check_usable
 from .validation import Validation, held_out
 
 
-def train(config: TrainConfig) -> Path:
+def train(config: TrainConfig, cache: MaskCache | None = None) -> Path:
     """Train and write the run's folder; see pipelines/runs/folder.py for what lies there.
 
     The data set and its root come from the cache. Raises InputError if an image has no mask in it, or
     no mask shows a part. Nothing is written before the first step can be taken. LockedError if another process trains
     into the same folder.
+    cache: that of `config.masks`, if it is open.
     """
     fabric = make_fabric(config.device, config.precision)
     run = config.run
     with writing_to(run, "cscl train", folder=run.parent) if fabric.is_global_zero else nullcontext():
-        _train(config, fabric)
+        _train(config, fabric, cache)
     return run
 
 
-def _train(config: TrainConfig, fabric: Fabric) -> None:
+def _train(config: TrainConfig, fabric: Fabric, cache: MaskCache | None) -> None:
     recipe, run = config.recipe, config.run
     done = _checked_run(config, fabric.is_global_zero)
-    cache = MaskCache(config.masks)
+    cache = MaskCache(config.masks) if cache is None else cache
     if done is not None and done["masks"] != cache.fingerprint:
         raise InputError(f"--resume: {run} was trained on other masks than those of {config.masks}; give the same")
     if cache.data_set not in DATA_SETS:

@@ -15,11 +15,18 @@ from parsing.errors import InputError
 from parsing.labels import IGNORED, label_set
 from parsing.resize import resize_labels
 from parsing.schemes import part_scheme
-from pipelines.masks.compare import compare
+from pipelines.masks.compare import Agreement
+from pipelines.masks.compare import compare as compare_caches
 from pipelines.masks.score import confusion
 
 MakeCache = Callable[..., MaskCache]
 Two = Callable[..., tuple[Path, Path]]
+
+
+def compare(first: Path, second: Path, scheme: str | None = None, worst: int = 10) -> Agreement:
+    return compare_caches(MaskCache(first), MaskCache(second), scheme, worst)
+
+
 NAMES = tuple(f"cam1/0001/{n:04d}.jpg" for n in range(6))
 
 

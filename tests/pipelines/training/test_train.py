@@ -478,6 +478,6 @@ def test_the_pattern_of_a_cache_is_kept_by_its_runs(own: ParseConfig, tiny_recip
     info = read_run(run)[1]
     assert (info.pattern, info.identities) == ("*/{identity}/*", 3)
     assert [r.protocol for r in evaluate(run, device="cpu").results] == ["infrared-to-visible"]
-    report = masks_info(masks.index)
+    report = masks_info(MaskCache(masks.index))
     assert report.pattern == "*/{identity}/*"
     assert "people by --pattern */{identity}/*" in report.lines()[1]
