@@ -29,7 +29,7 @@ from data.photographs.library import Photos
 from data.readers.sysu import SYSU
 from data.records import Record
 from data.simulators.layouts import MARK, plan, save
-from data.simulators.street.difficulty import DIFFICULTIES
+from data.simulators.street.levels import DIFFICULTIES
 from data.simulators.street.people import people
 from data.simulators.street.simulator import Street
 from parsing import MaskCache

@@ -23,6 +23,7 @@ from ..readers import regdb as of_regdb
 from ..readers import sysu as of_sysu
 from ..records import DataSet, Modality
 from ..registry import data_set
+from . import LAYOUT_NAMES
 
 FORMAT_VERSION = 1
 MARK = "simulated.json"
@@ -123,7 +124,7 @@ def llcm(train: int, test: int, shots: int, seed: int) -> Plan:
     return Plan(tuple(slots), lists)
 
 
-LAYOUTS: dict[str, Callable[[int, int, int, int], Plan]] = {"sysu": sysu, "regdb": regdb, "llcm": llcm}
+LAYOUTS: dict[str, Callable[[int, int, int, int], Plan]] = dict(zip(LAYOUT_NAMES, (sysu, regdb, llcm), strict=True))
 
 
 def imitated(layout: str) -> type[DataSet]:

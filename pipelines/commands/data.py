@@ -8,6 +8,9 @@ from typing import Any
 
 import click
 
+from data.simulators import LAYOUT_NAMES
+from data.simulators.street.levels import CHOICES, STANDARD
+
 from .ending import OrderedGroup, print_result, print_values
 from .options import DATA_SETS, Command, Existing, NewFile, Place, decorate, json_option, pattern_option, photos_option
 
@@ -50,7 +53,7 @@ new_folder_option = click.option("--out", type=Place, required=True, help="A new
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace a folder that this command made.")
 simulation_options = decorate(
     new_folder_option,
-    click.option("--layout", type=click.Choice(("sysu", "regdb", "llcm")), default="sysu", help="Layout of the files."),
+    click.option("--layout", type=click.Choice(LAYOUT_NAMES), default=LAYOUT_NAMES[0], help="Layout of the files."),
     click.option(
         "--infrared", type=click.Choice(("near", "thermal")), help="Kind of camera.  [default: the layout's own]"
     ),
@@ -92,8 +95,8 @@ def figures(sheet: Path | None, as_json: bool, **options: Any) -> None:
 )
 @click.option(
     "--difficulty",
-    type=click.Choice(("standard", "aligned", "mild", "hard", "severe", "mixed")),
-    default="standard",
+    type=click.Choice(CHOICES),
+    default=STANDARD,
     help="How far off the boxes are and how many people are hidden; mixed: a level per image.",
 )
 @simulation_options

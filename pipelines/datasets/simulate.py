@@ -18,7 +18,7 @@ from data.photographs.library import Photos
 from data.records import Infrared
 from data.simulators.layouts import Slot, draft_data_set, imitated, label_name, plan, save, simulation
 from data.simulators.pedestrians.simulator import draw, make_identity, make_shot
-from data.simulators.street.difficulty import STANDARD
+from data.simulators.street.levels import STANDARD
 from data.simulators.street.people import Part, people
 from data.simulators.street.simulator import Street
 from parsing.errors import InputError
@@ -118,7 +118,7 @@ def make_street(
 
     part: `train`, `val` or `all` of the photographs; `val` for people the built-in parser never saw, `apart` to
         train on people of `train` and test on people of `val` (not for RegDB, whose splits mix them).
-    difficulty: `standard`, a level of `street.difficulty.DIFFICULTIES`, or `mixed`, a level per image.
+    difficulty: `standard`, a level of `street.levels.DIFFICULTIES`, or `mixed`, a level per image.
     """
     if part == "apart" and imitated(layout).split_count > 1:
         raise InputError(f"part 'apart': every split of {layout} draws its own training people; give another part")

@@ -14,16 +14,8 @@ from data.photographs.library import Photos
 from data.simulators.layouts import Slot
 from data.simulators.street.camera import Film
 from data.simulators.street.cutouts import bent, cutout, random_bend, resized
-from data.simulators.street.difficulty import (
-    CHOICES,
-    DIFFICULTIES,
-    NARROWEST,
-    Box,
-    Difficulty,
-    detected,
-    level,
-    surroundings,
-)
+from data.simulators.street.difficulty import Box, detected, level, surroundings
+from data.simulators.street.levels import CHOICES, DIFFICULTIES, NARROWEST, Difficulty
 from data.simulators.street.scene import Cast, Scene
 from data.simulators.street.simulator import Street
 from parsing.errors import InputError
