@@ -18,6 +18,7 @@ from typing import Any
 import dask
 import pytest
 from distributed import Client, LocalCluster, Scheduler, SpecCluster, Worker
+from support.parses import parse_config
 from support.places import ROOT
 
 from data.records import Record
@@ -57,9 +58,7 @@ def small_shards() -> Iterator[None]:
 @pytest.fixture
 def config(tiny_figures: Path, tiny_weights: Path, tmp_path: Path) -> ParseConfig:
     """24 images in six shards."""
-    return ParseConfig(
-        "sysu", tiny_figures, tmp_path / "local" / "masks.h5", ParserSpec(weights=tiny_weights), (32, 16), workers=0,
-    )  # fmt: skip
+    return parse_config(tiny_figures, tiny_weights, tmp_path / "local" / "masks.h5")
 
 
 def hashes(index: Path) -> dict[str, str]:
