@@ -44,7 +44,10 @@ def test_a_file_of_either_kind_is_read_and_fits_the_backbone(
     weights: dict[str, Tensor], tmp_path: Path, suffix: str
 ) -> None:
     file = tmp_path / f"resnet18{suffix}"
-    save_file(weights, file) if suffix == ".safetensors" else torch.save(weights, file)
+    if suffix == ".safetensors":
+        save_file(weights, file)
+    else:
+        torch.save(weights, file)
     found = backbone_weights("resnet18", str(file))
     assert same(found, weights)
     model = CSCL(ModelConfig(identities=3, backbone="resnet18", part_dim=8))
