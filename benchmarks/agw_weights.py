@@ -36,7 +36,8 @@ def peer_modules(peer: Path) -> Iterator[tuple[Any, Any]]:
         raise click.BadParameter(f"{peer} lacks one of {', '.join(names)}.py; give the checkout's top folder")
 
     def drawn(*_: Any, **__: Any) -> dict[str, Tensor]:
-        return torchvision.models.resnet50(weights=None).state_dict()
+        weights: dict[str, Tensor] = torchvision.models.resnet50(weights=None).state_dict()
+        return weights
 
     with mock.patch.object(sys, "path", [str(peer), *sys.path]), mock.patch("torch.utils.model_zoo.load_url", drawn):
         try:

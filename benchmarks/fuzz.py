@@ -192,7 +192,7 @@ def run_target(name: str, out: Path, numbers: Sequence[int], seed: int) -> Tried
                 if len(left) == before and child.exitcode == 1:
                     raise click.ClickException(f"{name}: its valid file cannot be read, see above")
                 ended = {-signal.SIGKILL: "hung and was killed", -signal.SIGSEGV: CRASHED}
-                found[left.pop(0)] = ended.get(child.exitcode, f"the process ended with {child.exitcode}")
+                found[left.pop(0)] = ended.get(child.exitcode or 0, f"the process ended with {child.exitcode}")
                 bar.update()
     for number in [number for number, text in found.items() if text == CRASHED and tried.target.crashes]:
         del found[number]

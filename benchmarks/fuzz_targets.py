@@ -72,7 +72,7 @@ def read_cache(index: Path) -> None:
     for name in found.names:
         found.parts(name, "reid4")
     found.preload(found.names)
-    masks_info(index).lines()
+    masks_info(MaskCache(index)).lines()
 
 
 def shard(folder: Path) -> Path:
@@ -130,7 +130,7 @@ def data_set(name: str, changed: str) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
         from pipelines.datasets.simulate import make_pedestrians
 
-        root = make_pedestrians(folder / name, layout=name, train=3, test=3, shots=1, workers=1)  # type: ignore[arg-type]
+        root = make_pedestrians(folder / name, layout=name, train=3, test=3, shots=1, workers=1)
         return root / changed
 
     return make

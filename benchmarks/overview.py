@@ -56,7 +56,7 @@ def main(run: Path, out: Path) -> None:
 
 def draw(rows: list[tuple[Record, Record, list[Record]]], root: Path, cache: MaskCache, out: Path) -> None:
     """Draw a row per person: visible image and mask, infrared image and mask, then the nearest visible images."""
-    figure = Figure(figsize=(8, 1.66 * len(rows) + 0.7), layout="none")
+    figure = Figure(figsize=(8, 1.66 * len(rows) + 0.7))
     ratios = [1, 1, 0.12, 1, 1, 0.3, *[1] * NEAREST]
     grid = figure.add_gridspec(
         len(rows), len(ratios), width_ratios=ratios, wspace=0.06, hspace=0.06, left=0.01, right=0.99,
@@ -90,8 +90,8 @@ def draw(rows: list[tuple[Record, Record, list[Record]]], root: Path, cache: Mas
     )  # fmt: skip
     drawn = io.BytesIO()
     figure.savefig(drawn, dpi=180)
-    with Image.open(drawn) as picture:  # 256 colours: a quarter of the bytes
-        picture.convert("RGB").quantize(256, Image.Quantize.MEDIANCUT).save(out, optimize=True)
+    with Image.open(drawn) as drawn_picture:  # 256 colours: a quarter of the bytes
+        drawn_picture.convert("RGB").quantize(256, Image.Quantize.MEDIANCUT).save(out, optimize=True)
 
 
 if __name__ == "__main__":

@@ -49,14 +49,14 @@ class Row:
     spec: Callable[[Path], ParserSpec]
 
 
-def schp(name: str, classes: int, **options: bool) -> Callable[[Path], ParserSpec]:
+def schp(name: str, classes: int, narrow: bool = False, bf16: bool = False) -> Callable[[Path], ParserSpec]:
     """Random weights of SCHP's network."""
 
     def make(folder: Path) -> ParserSpec:
         file = folder / f"{name}.pth"
         if not file.is_file():
             torch.save(SCHPNetwork(classes).state_dict(), file)
-        return ParserSpec(name, file, **options)
+        return ParserSpec(name, file, narrow=narrow, bf16=bf16)
 
     return make
 
@@ -68,7 +68,7 @@ def segformer(size: str) -> Callable[[Path], ParserSpec]:
         from transformers import SegformerConfig, SegformerForSemanticSegmentation, SegformerImageProcessor
 
         depths, widths, decoder = SEGFORMERS[size]
-        config = SegformerConfig(
+        config = SegformerConfig(  # type: ignore[call-arg]  # its base class takes `num_labels`
             depths=depths, hidden_sizes=widths, decoder_hidden_size=decoder, num_labels=18,
         )  # fmt: skip
         SegformerForSemanticSegmentation(config).save_pretrained(folder / size)

@@ -28,7 +28,7 @@ from cscl.config import ModelOptions
 from data.photographs.library import Photos
 from data.readers.sysu import SYSU
 from data.records import Record
-from data.simulators.collage.difficulty import DIFFICULTIES
+from data.simulators.collage.levels import DIFFICULTIES
 from data.simulators.collage.people import people
 from data.simulators.collage.simulator import Collage
 from data.simulators.layouts import MARK, plan, save
@@ -213,7 +213,7 @@ def run(name: str, seed: int, epochs: int, out: Path, caches: Mapping[str, Path]
         "scalars": {k: round(log[-1][k], 4) for k in ("g2", "g3", "g4", "p") if k in log[-1]},
     }  # fmt: skip
     if row.masks == "built-in":
-        line["mask_iou"] = score_masks(masks).to_json()["mIoU"]
+        line["mask_iou"] = score_masks(MaskCache(masks)).to_json()["mIoU"]
     for level in LEVELS:
         found = evaluate(folder, out / level / "SYSU-MM01", [PROTOCOL], masks=caches[level], device="cpu")
         (result,) = found.results
@@ -314,7 +314,7 @@ def table(done: Mapping[tuple[str, int], dict[str, Any]], epochs: int, names: Se
     if not every:
         return ["No training is done yet."]
     chance = every[0]["levels"][HARDEST]["chance"]
-    iou = next((one["mask_iou"] for one in every if "mask_iou" in one), {})
+    iou: dict[str, float] = next((one["mask_iou"] for one in every if "mask_iou" in one), {})
     codes, machines = {one["code"] for one in every}, {one["machine"] for one in every}
     missing = [name for name in names if not of_row(done, name)]
     return [

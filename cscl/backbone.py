@@ -28,7 +28,8 @@ class Stem(nn.Module):
         self.pool: Any = resnet.maxpool
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.pool(self.bn1(self.conv1(images)).relu())
+        features: Tensor = self.pool(self.bn1(self.conv1(images)).relu())
+        return features
 
 
 class LiteStem(nn.Module):
@@ -42,7 +43,8 @@ class LiteStem(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         # Depthwise convolutions take half the time on a CPU in this memory layout, and the stages after it keep it.
-        return self.blocks(self.bn1(self.conv_stem(images.contiguous(memory_format=torch.channels_last))))
+        features: Tensor = self.blocks(self.bn1(self.conv_stem(images.contiguous(memory_format=torch.channels_last))))
+        return features
 
 
 class Network(NamedTuple):
@@ -115,7 +117,8 @@ class NonLocal(nn.Module):
         # value (key^T query) = (value key^T) query. The right side needs a matrix of channels x channels only, the
         # left side one of cells x cells.
         mixed = (value / key.shape[2] @ key.transpose(1, 2)) @ query
-        return x + self.out(mixed.unflatten(2, x.shape[2:]))
+        learned: Tensor = self.out(mixed.unflatten(2, x.shape[2:]))
+        return x + learned
 
 
 class Backbone(nn.Module):
@@ -175,7 +178,8 @@ class Backbone(nn.Module):
             images: (B, 3, H, W), modalities in any order.
             infrared: (B,) bool.
         """
-        if not self.training and (torch.jit.is_tracing() or torch.compiler.is_compiling()):
+        tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]  # public, without types
+        if not self.training and (tracing or torch.compiler.is_compiling()):
             # A traced graph cannot split a batch by the values in it. Run both stems on all images instead, and take
             # for each image the output of its own stem.
             chosen = infrared.view(-1, 1, 1, 1)

@@ -109,7 +109,7 @@ class Embedder(nn.Module):
         Raises:
             ValueError: if the network has no SPAM.
         """
-        found = self.network(self._normalise(images), infrared).parts
+        found: PartFeatures | None = self.network(self._normalise(images), infrared).parts
         if found is None:
             raise ValueError("this network has no parts: it was trained without SPAM")
         return found

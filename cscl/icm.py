@@ -1,7 +1,6 @@
 """ICM, Identity-aware Center Mining (ICM of docs/method.md), and two published hetero-center losses."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -72,7 +71,8 @@ def identity_center_mining(
         misplacement = misplacement * visible
     members = of[None] == torch.arange(len(both), device=of.device)[:, None]
     hard = misplacement.expand(len(both), -1).masked_fill(~members, 0).max(1).values
-    return (gap + mine + 0.5 * hard).masked_fill(~both, 0).sum() / both.sum().clamp(min=1)
+    total: Tensor = (gap + mine + 0.5 * hard).masked_fill(~both, 0).sum()
+    return total / both.sum().clamp(min=1)
 
 
 def hetero_center(
@@ -109,7 +109,15 @@ def _nearest_other(centers: Tensor, seen: Tensor) -> Tensor:
     return distances(flat, flat).masked_fill(excluded, torch.inf).amin(1).view(2, count)
 
 
-ICM_FORMS: dict[str, Callable[[Tensor, Tensor, Tensor, float, Tensor | None], Tensor]] = {
+class IcmForm(Protocol):
+    """A loss of centers: features (B, D), identities (B,), infrared (B,) bool, visible (B,) in [0, 1] or None for 1."""
+
+    def __call__(
+        self, features: Tensor, identities: Tensor, infrared: Tensor, margin: float = 0.3, visible: Tensor | None = None
+    ) -> Tensor: ...
+
+
+ICM_FORMS: dict[str, IcmForm] = {
     "icm": identity_center_mining,
     "hc": hetero_center,
     "hctri": hetero_center_triplet,

@@ -28,7 +28,8 @@ class ChannelGate(nn.Module):
         self.w2 = nn.Linear(inner, channels)
 
     def forward(self, descriptor: Tensor) -> Tensor:
-        return self.w2(self.w1(descriptor).relu()).sigmoid()
+        gate: Tensor = self.w2(self.w1(descriptor).relu()).sigmoid()
+        return gate
 
 
 G_BOUNDS = (0.0, 1.0)

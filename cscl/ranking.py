@@ -1,6 +1,7 @@
 """CMC, mAP and mINP of a distance matrix; docs/protocols.md says which images each data set counts."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -173,7 +174,7 @@ def _expected_scores(matches: int, images: int) -> tuple[float, float, float]:
     )
 
 
-def stable_order(distances: NDArray) -> NDArray[np.int64]:
+def stable_order(distances: NDArray[Any]) -> NDArray[np.int64]:
     """Return the ranking (Nq, Ng) of distances (Nq, Ng): column numbers by distance, equal distances in column order.
 
     Every ranking of the project uses this function, so that ties are treated alike everywhere.
@@ -217,6 +218,6 @@ def _check_arguments(
     return np.where(query < 0, -1 - len(gallery), query), gallery, skipped
 
 
-def _to_numpy(values: Array) -> NDArray:
+def _to_numpy(values: Array) -> NDArray[Any]:
     """Return the values as a numpy array; a tensor may be on any device."""
     return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)

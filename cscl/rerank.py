@@ -131,7 +131,7 @@ def _find_nearest(distances: NDArray[np.float32], k: int) -> NDArray[np.int64]:
     return nearest
 
 
-def _make_relation(rows: NDArray, columns: NDArray, n: int) -> sparse.csr_array:
+def _make_relation(rows: NDArray[np.int64], columns: NDArray[np.int64], n: int) -> sparse.csr_array:
     """Return the sparse boolean matrix (n, n) that is true at these pairs of row and column."""
     return sparse.csr_array((np.ones(len(rows), dtype=bool), (rows, columns)), shape=(n, n))
 
@@ -159,7 +159,7 @@ def _jaccard_distances(query: sparse.csr_array, gallery: sparse.csr_array) -> ND
     # pairs before each entry of the queries' codes, and before each query
     pairs = np.concatenate([[0], np.cumsum(lengths[query.indices])])
     ends = pairs[query.indptr]  # (Nq + 1)
-    shared = np.zeros((n_query, n_gallery))
+    shared: NDArray[np.float64] = np.zeros((n_query, n_gallery))
     start = 0
     while start < n_query:
         stop = max(start + 1, int(np.searchsorted(ends, ends[start] + _BLOCK, side="right")) - 1)

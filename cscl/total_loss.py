@@ -103,8 +103,8 @@ class TotalLoss:
         L_icm would outweigh all other terms.
         """
         icm, margin = ICM_FORMS[self.config.icm_form], self.config.margin
-        loss = icm(unit(output.feature), identities, infrared, margin, None)
+        loss = icm(unit(output.feature), identities, infrared, margin)
         if (parts := output.parts) is not None:
             each = zip(unit(parts.projected).unbind(1), parts.visibility.unbind(1), strict=True)
-            loss = loss + torch.stack([icm(f, identities, infrared, margin, v) for f, v in each]).mean()
+            loss = loss + torch.stack([icm(f, identities, infrared, margin, visible=v) for f, v in each]).mean()
         return loss

@@ -82,7 +82,7 @@ def demo(out: Path, seed: int = 0) -> DemoResult:
     evaluation = evaluate(run, device="cpu")
     if evaluation.unwritten:
         raise CsclError(evaluation.unwritten[0][1])
-    scores = score_masks(masks)
+    scores = score_masks(MaskCache(masks))
     minutes = (time.monotonic() - began) / 60
     page = _page(out, root, masks, run, evaluation, scores, minutes)
     result = next(r for r in evaluation.results if r.protocol == PROTOCOL)

@@ -16,8 +16,10 @@ from parsing.cache.builder import OneImage, ShardBuilder
 from parsing.cache.index import finish_cache, shard_folder, shard_name
 from parsing.cache.provenance import Provenance, cache_attributes
 from parsing.cache.reader import MaskCache
+from parsing.cache.shard import StoredFile
 from parsing.labels import label_set
-from parsing.parsers.street import StreetNetwork, save_street
+from parsing.parsers.street import save_street
+from parsing.parsers.street_network import StreetNetwork
 from pipelines.datasets.simulate import make_pedestrians
 
 
@@ -66,7 +68,8 @@ def shares(labels: np.ndarray, classes: int) -> np.ndarray:
     count, height, width = labels.shape
     one_hot = (labels[:, None] == np.arange(classes)[:, None, None]).astype(np.float64)
     blocks = one_hot.reshape(count, classes, height // 4, 4, width // 4, 4).mean((3, 5))
-    return (blocks * 255).round().astype(np.uint8)
+    in_255: np.ndarray = (blocks * 255).round().astype(np.uint8)
+    return in_255
 
 
 @pytest.fixture
@@ -90,7 +93,7 @@ def make_cache(tmp_path: Path) -> Callable[..., MaskCache]:
         provenance = Provenance("test", "0" * 64, found, size, probs=probs)
         root = path.parent / "SYSU-MM01"
         attributes = cache_attributes(path, provenance, data_set="sysu", root=root, licence="MIT")
-        written = []
+        written: list[StoredFile] = []
         shard_folder(path).mkdir(parents=True)
         for start in range(0, len(names), 5):
             rows = slice(start, start + 5)

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from support.caches import edit
 
 from cli import main
-from data.simulators.collage.difficulty import CHOICES
+from data.simulators.collage.levels import CHOICES
 from parsing import MaskCache
 from parsing.errors import CsclError
 

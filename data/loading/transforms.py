@@ -15,7 +15,7 @@ from .augmentation import AugmentConfig
 MEAN, STD = IMAGENET_MEAN, IMAGENET_STD
 
 
-class MirrorParts(v2.Transform):
+class MirrorParts(v2.Transform):  # type: ignore[misc]  # torchvision has no types
     """Mirror image and mask with probability `p`, and swap left and right parts as `flipped` (Q+1) says."""
 
     def __init__(self, p: float, flipped: tuple[int, ...]) -> None:
@@ -35,7 +35,7 @@ class MirrorParts(v2.Transform):
         return tv_tensors.wrap(inpt.flip(-1), like=inpt)
 
 
-class Erase(v2.Transform):
+class Erase(v2.Transform):  # type: ignore[misc]  # torchvision has no types
     """Random erasing (Zhong et al., 2020) of image and mask: 2 to 40 % of the area becomes the mean colour, ignored."""
 
     def __init__(self, p: float) -> None:
@@ -64,7 +64,7 @@ class Erase(v2.Transform):
         return tv_tensors.wrap(erased, like=inpt)
 
 
-class ChannelExchange(v2.Transform):
+class ChannelExchange(v2.Transform):  # type: ignore[misc]  # torchvision has no types
     """Copy one random channel of the image over the others with probability `p` (CAJ, Ye et al., ICCV 2021)."""
 
     def __init__(self, p: float) -> None:

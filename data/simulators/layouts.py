@@ -25,6 +25,7 @@ from ..readers import regdb as of_regdb
 from ..readers import sysu as of_sysu
 from ..records import DataSet, Modality
 from ..registry import data_set
+from . import LAYOUT_NAMES
 
 Frame = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 """An image (H, W, 3) in RGB and its label map (H, W)."""
@@ -150,7 +151,7 @@ def llcm(train: int, test: int, shots: int, seed: int) -> Plan:
     return Plan(tuple(slots), lists, copies=copies)
 
 
-LAYOUTS: dict[str, Callable[[int, int, int, int], Plan]] = {"sysu": sysu, "regdb": regdb, "llcm": llcm}
+LAYOUTS: dict[str, Callable[[int, int, int, int], Plan]] = dict(zip(LAYOUT_NAMES, (sysu, regdb, llcm), strict=True))
 
 
 def imitated(layout: str) -> type[DataSet]:

@@ -22,7 +22,8 @@ from .sealed import check_seal, open_sealed
 from .shard import Status, read_columns
 from .stored import stored
 
-Key = str | int
+Key = str | int | np.integer[Any]
+Keys = Key | slice | Sequence[Key] | NDArray[np.integer[Any]]
 
 
 class MaskCache:
@@ -118,11 +119,11 @@ class MaskCache:
             raise IndexError(f"{self.path} has {len(self)} images, there is no number {key}")
         return int(key) % len(self)
 
-    def __getitem__(self, key: Key | slice | Sequence[Key]) -> NDArray[np.uint8]:
+    def __getitem__(self, key: Keys) -> NDArray[np.uint8]:
         """Return labels (H, W) of one image, (N, H, W) of a slice or a sequence of names or numbers."""
         return self._read("labels", key)
 
-    def probs(self, key: Key | slice | Sequence[Key]) -> NDArray[np.uint8]:
+    def probs(self, key: Keys) -> NDArray[np.uint8]:
         """Return class probabilities in 1/255 at a quarter of the size: (C, H // 4, W // 4), or (N, C, H // 4, W // 4).
 
         Raises:
@@ -132,13 +133,13 @@ class MaskCache:
             raise CacheError(f"{self.path} holds no probabilities; parse with --probs")
         return self._read("probs", key)
 
-    def part_labels(self, key: Key | slice | Sequence[Key], scheme: str | PartScheme = "reid4") -> NDArray[np.uint8]:
+    def part_labels(self, key: Keys, scheme: str | PartScheme = "reid4") -> NDArray[np.uint8]:
         """Return labels regrouped to a part scheme: 0 background, 1..Q parts; shaped as `cache[key]`."""
         return self.table(scheme)[self[key]]
 
     def parts(
         self,
-        key: Key | slice | Sequence[Key],
+        key: Keys,
         scheme: str | PartScheme = "reid4",
         soft: bool | None = None,
         size: tuple[int, int] | None = None,
@@ -188,7 +189,7 @@ class MaskCache:
     def _numbers(self) -> dict[str, int]:
         return {name: number for number, name in enumerate(self.names)}
 
-    def _read(self, what: str, key: Key | slice | Sequence[Key]) -> NDArray[np.uint8]:
+    def _read(self, what: str, key: Keys) -> NDArray[np.uint8]:
         if isinstance(key, slice):
             return self._gather(what, np.arange(len(self))[key])
         if isinstance(key, str | int | np.integer):

@@ -39,10 +39,11 @@ class Reading:
         return {name: value for name, value in vars(self).items() if value != getattr(plain, name)}
 
 
-def recognise(name: str, answer: Any, labels: LabelSet) -> Reading:
+def recognise(name: str, answer: Any, labels: LabelSet, logits: bool = False) -> Reading:
     """Return how to read what the network answered for one image of noise; of several outputs the first that fits.
 
-    name: of the parser, for messages. InputError says what it answers and what shape the label set needs.
+    name: of the parser, for messages. logits: whether scores are known to be logits, so that only shapes are looked at:
+    an answer on the device `meta` has no values. InputError says what it answers and what shape the label set needs.
     """
     if isinstance(answer, Mapping):
         outputs: Sequence[tuple[Any, Any]] = list(answer.items())
@@ -55,7 +56,7 @@ def recognise(name: str, answer: Any, labels: LabelSet) -> Reading:
     for key, value in tensors:
         if value.ndim == 4 and value.is_floating_point() and classes in (value.shape[1], value.shape[3]):
             last = value.shape[1] != classes
-            return Reading(key, last, is_softmax(name, value.float(), 3 if last else 1))
+            return Reading(key, last, not logits and is_softmax(name, value.float(), 3 if last else 1))
     needed = f"--labels {labels.name} needs scores of shape (1, {classes}, h, w)"
     if any(not value.is_floating_point() for _, value in tensors):
         raise InputError(f"{name} answers {_shapes(outputs)}, class numbers; {needed}: export it without its argmax")

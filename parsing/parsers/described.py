@@ -48,9 +48,14 @@ def description_of(spec: ParserSpec) -> Description:
 class DescribedParser(NetworkParser):
     """A network of normalised images (B, 3, *input_size) to scores of the label set's classes, stored in `files`.
 
+    Attributes:
+        answers_logits: whether scores are known to be logits; otherwise an answer to an image of noise decides.
+
     Raises:
         InputError: if it does not take such images, or gives no answer that `answers.recognise` understands.
     """
+
+    answers_logits = False
 
     def __init__(
         self, name: str, network: nn.Module, files: Sequence[Path], given: Description, device: str | torch.device
@@ -76,4 +81,4 @@ class DescribedParser(NetworkParser):
         except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
             reason = (str(error).strip() or repr(error)).splitlines()[-1]
             raise InputError(f"{self.name} does not take an image of --input {height}x{width}: {reason}") from error
-        return recognise(self.name, answer, self.labels)
+        return recognise(self.name, answer, self.labels, self.answers_logits)

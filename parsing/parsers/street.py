@@ -17,6 +17,7 @@ from .folding import fold_batch_norms, fold_segformer
 from .sources import BUILT_IN, STREET_LICENCE
 from .spec import ParserSpec
 from .street_network import StreetNetwork
+from .weights import stored_shapes
 
 FORMAT = "cscl-street-2"
 
@@ -129,11 +130,10 @@ def read_info(spec: ParserSpec) -> ParserInfo:
     config = read_config(file)
     try:
         with torch.device("meta"):  # names and shapes alone
-            wanted = {name: list(tensor.shape) for name, tensor in config.build().state_dict().items()}
+            wanted = {name: tuple(tensor.shape) for name, tensor in config.build().state_dict().items()}
     except (ValueError, RuntimeError) as error:
         raise _other_weights(file, error) from error
-    with safe_open(file, "pt") as stored:
-        found = {name: list(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
+    found = stored_shapes(file)
     if wanted != found:
         name = min(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
         raise _other_weights(file, f"{name} is {found.get(name)}, not {wanted.get(name)}")

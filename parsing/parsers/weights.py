@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -55,6 +56,19 @@ def _why(file: Path, error: Exception) -> str:
             "it, save its state dict alone, as torch.save(torch.load(FILE, weights_only=False)['state_dict'], NEW)"
         )
     return f"{file} cannot be read as weights (cut off, or not of torch or safetensors): {first_line(error)}"
+
+
+def stored_shapes(file: Path) -> dict[str, tuple[int, ...]]:
+    """Return the names and shapes of the tensors in a .safetensors file, out of its header.
+
+    Raises:
+        InputError: if it is no such file.
+    """
+    try:
+        with safe_open(file, "pt") as stored:
+            return {name: tuple(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise InputError(_why(file, error)) from error
 
 
 def load_strictly(network: nn.Module, tensors: Mapping[str, Tensor], file: Path, what: str) -> None:

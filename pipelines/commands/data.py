@@ -1,14 +1,18 @@
 """`cscl data`: check a data set, or make a simulated one."""
 
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
 import click
 
+from data.simulators import LAYOUT_NAMES
+from data.simulators.collage.levels import CHOICES, STANDARD
+
 from .ending import OrderedGroup, print_result, print_values
-from .options import DATA_SETS, Existing, NewFile, Place, decorate, json_option, pattern_option, photos_option
+from .options import DATA_SETS, Command, Existing, NewFile, Place, decorate, json_option, pattern_option, photos_option
 
 
 @click.group(cls=OrderedGroup)
@@ -50,7 +54,7 @@ def make() -> None:
     """Make a simulated data set, or the photographs for one."""
 
 
-def size_options(train: int, test: int, shots: int) -> Any:
+def size_options(train: int, test: int, shots: int) -> Callable[[Command], Command]:
     """Return the options for the number of people and images, with these defaults."""
     return decorate(
         click.option("--train", type=click.IntRange(1), default=train, help="Training identities."),
@@ -68,7 +72,7 @@ new_folder_option = click.option("--out", type=Place, required=True, help="A new
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace a folder that this command made.")
 simulation_options = decorate(
     new_folder_option,
-    click.option("--layout", type=click.Choice(("sysu", "regdb", "llcm")), default="sysu", help="Layout of the files."),
+    click.option("--layout", type=click.Choice(LAYOUT_NAMES), default=LAYOUT_NAMES[0], help="Layout of the files."),
     click.option(
         "--infrared", type=click.Choice(("near", "thermal")), help="Kind of camera.  [default: the layout's own]"
     ),
@@ -110,8 +114,8 @@ def pedestrians(sheet: Path | None, as_json: bool, **options: Any) -> None:
 )
 @click.option(
     "--difficulty",
-    type=click.Choice(("standard", "aligned", "mild", "hard", "severe", "mixed")),
-    default="standard",
+    type=click.Choice(CHOICES),
+    default=STANDARD,
     help="How far off the boxes are and how many people are hidden; mixed: a level per image.",
 )
 @simulation_options

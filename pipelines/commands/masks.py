@@ -24,9 +24,10 @@ def masks() -> None:
 @json_option
 def info(file: Path, as_json: bool) -> None:
     """Show what a cache holds and how it was made."""
+    cache = open_cache(file)
     from pipelines.masks.info import info as run
 
-    print_result(run(file), as_json)
+    print_result(run(cache), as_json)
 
 
 @masks.command()
@@ -63,13 +64,12 @@ masks.add_command(import_masks)
 @click.option("--scheme", help="Compare in a part scheme; caches of different label sets need one.")
 @click.option("--worst", type=click.IntRange(0), default=10, help="How many of the images that agree least to name.")
 @json_option
-def compare(as_json: bool, **options: Any) -> None:
+def compare(first: Path, second: Path, scheme: str | None, worst: int, as_json: bool) -> None:
     """Compare two caches: IoU of their masks, least similar images."""
-    open_cache(options["first"])
-    open_cache(options["second"])
+    caches = open_cache(first), open_cache(second)
     from pipelines.masks.compare import compare as run
 
-    print_result(run(**options), as_json)
+    print_result(run(*caches, scheme=scheme, worst=worst), as_json)
 
 
 @masks.command()
@@ -83,7 +83,7 @@ def score(file: Path, scheme: str | None, root: Path | None, as_json: bool) -> N
     find_images(file, cache.root, root)
     from pipelines.masks.score import score_masks
 
-    print_result(score_masks(file, scheme, root), as_json)
+    print_result(score_masks(cache, scheme, root), as_json)
 
 
 @masks.command()
@@ -95,11 +95,11 @@ def score(file: Path, scheme: str | None, root: Path | None, as_json: bool) -> N
 @json_option
 def report(as_json: bool, **options: Any) -> None:
     """Write a page about a cache: counts, classes, failures, thumbnails."""
-    open_cache(options["file"])
+    cache = open_cache(options["file"])
     from pipelines.masks.report import ReportConfig
     from pipelines.masks.report import report as run
 
-    result = run(ReportConfig(**options))
+    result = run(ReportConfig(**options), cache)
     mebibytes = result.page.stat().st_size / 2**20
     lines = [f"{result.page}: open it in a browser; {mebibytes:.1f} MiB, no network needed"]
     if result.missing:

@@ -26,11 +26,11 @@ def export_masks(as_json: bool, **options: Any) -> None:
 
     docs/reuse.md has a recipe for each project.
     """
-    open_cache(options["file"])
+    cache = open_cache(options["file"])
     from pipelines.masks.export import ExportConfig, export
 
     with resumable("files that are there are whole, the same command continues"):
-        result = export(ExportConfig(**options))
+        result = export(ExportConfig(**options), cache)
     lines = [f"{result.out}: {result.written} files written in {result.seconds:.1f} s, {result.kept} were there"]
     lines += [f"note: {note}" for note in result.notes]
     if result.unreadable:

@@ -54,7 +54,7 @@ def _called(param: click.Parameter | None) -> str:
     return f"{param.opts[0]} " if isinstance(param, click.Option) else ""
 
 
-class HeightWidth(click.ParamType):
+class HeightWidth(click.ParamType):  # type: ignore[type-arg]  # generic in the newest versions of click only
     """HEIGHTxWIDTH, as in 288x144."""
 
     name = "HxW"
@@ -132,7 +132,7 @@ def take_parser(name: str, device: str, options: dict[str, Any], fetching: bool 
 
 
 def open_cache(file: Path) -> "MaskCache":
-    """Open a mask cache before the pipelines, which import torch; errors as those of MaskCache."""
+    """Open a mask cache for a pipeline before that is imported, and torch with it; errors as those of MaskCache."""
     from parsing import MaskCache
 
     return MaskCache(file)

@@ -7,6 +7,7 @@ import click
 
 from parsing.words import quoted
 from pipelines.images import find_images
+from pipelines.recipes import METHODS
 
 from .ending import print_values, resumable
 from .options import Place, device_option, json_option, open_cache, root_option
@@ -27,9 +28,7 @@ def _list_recipes(ctx: click.Context, param: click.Parameter, value: Path | None
 @click.command()
 @click.option("--masks", type=Place, required=True, help="The mask cache; it names its data set and root.")
 @click.option("--run", type=Place, help="The run's folder.  [default: runs/DATASET-METHOD]")
-@click.option(
-    "--method", type=click.Choice(("cscl", "baseline", "agw")), help="baseline: the same code with CSCL's parts off."
-)
+@click.option("--method", type=click.Choice(METHODS), help="baseline: the same code with CSCL's parts off.")
 @click.option(
     "--recipe",
     type=Place,
@@ -69,7 +68,7 @@ def train(
 
     again = f"cscl train --masks {quoted(masks)} --run {quoted(run)} --resume"
     with resumable(f"`{again}` continues"):
-        start(config)
+        start(config, cache)
     if is_first():
         evaluation = f"cscl evaluate --run {quoted(run)}"
         print_values({"run": run}, [f"{run}: trained; `{evaluation}` scores it"], as_json)

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from data.photographs.library import Photos
 from data.records import Infrared
-from data.simulators.collage.difficulty import STANDARD
+from data.simulators.collage.levels import STANDARD
 from data.simulators.collage.people import Subset, people
 from data.simulators.collage.simulator import Collage
 from data.simulators.layouts import Frame, Slot, draft_data_set, imitated, label_name, plan, save, simulation
@@ -120,7 +120,7 @@ def make_collage(
 
     subset: `train`, `val` or `all` of the photographs; `val` for people the built-in parser never saw, `apart` to
         train on people of `train` and test on people of `val` (not for RegDB, whose splits mix them).
-    difficulty: `standard`, a level of `collage.difficulty.DIFFICULTIES`, or `mixed`, a level per image.
+    difficulty: `standard`, a level of `collage.levels.DIFFICULTIES`, or `mixed`, a level per image.
     """
     if subset == "apart" and imitated(layout).split_count > 1:
         raise InputError(f"--subset apart: every split of {layout} draws its own training people; give another")

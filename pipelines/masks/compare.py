@@ -73,43 +73,43 @@ class Agreement:
         return shown
 
 
-def compare(first: Path, second: Path, scheme: str | None = None, worst: int = 10) -> Agreement:
+def compare(first: MaskCache, second: MaskCache, scheme: str | None = None, worst: int = 10) -> Agreement:
     """Compare the masks of every image that both caches hold, found by name, at the size of the first.
 
     scheme: a part scheme to compare in; caches of different label sets need one. worst: how many images to name.
     """
-    caches = MaskCache(first), MaskCache(second)
-    name, classes, tables = common_classes((str(first), str(second)), (caches[0].labels, caches[1].labels), scheme)
-    shared = [image for image in caches[0].names if image in caches[1]]
+    caches, paths = (first, second), (first.path, second.path)
+    name, classes, tables = common_classes((str(paths[0]), str(paths[1])), (first.labels, second.labels), scheme)
+    shared = [image for image in first.names if image in second]
     if not shared:
         raise InputError(
-            f"{first} and {second} share no image: the first are {caches[0].names[0]} and {caches[1].names[0]}"
+            f"{paths[0]} and {paths[1]} share no image: the first are {first.names[0]} and {second.names[0]}"
         )
     tallies: dict[str, Tally] = {}
     agreed: list[tuple[float, str]] = []
     other_size = 0
     for image in tqdm(shared, unit="image", desc="compare masks"):
-        numbers = caches[0].number(image), caches[1].number(image)
+        numbers = first.number(image), second.number(image)
         if not all(c.has_mask[n] for c, n in zip(caches, numbers, strict=True)):
             continue
         sizes = [c.source_size[n].tolist() for c, n in zip(caches, numbers, strict=True)]
         other_size += sizes[0] != sizes[1]
         one, other = (t[c[n]] for t, c, n in zip(tables, caches, numbers, strict=True))
-        tally = tallies.setdefault(MODALITIES[caches[0].modality[numbers[0]]], Tally(len(classes)))
-        miou = tally.add(one, resize_labels(other, caches[0].size), float(caches[0].confidence[numbers[0]]))
+        tally = tallies.setdefault(MODALITIES[first.modality[numbers[0]]], Tally(len(classes)))
+        miou = tally.add(one, resize_labels(other, first.size), float(first.confidence[numbers[0]]))
         if not math.isnan(miou):
             agreed.append((miou, image))
     if not tallies:
-        raise InputError(f"{first} and {second}: none of their {len(shared)} shared images has a mask in both")
+        raise InputError(f"{paths[0]} and {paths[1]}: none of their {len(shared)} shared images has a mask in both")
     ordered: dict[str, Tally] = {m: tallies[m] for m in MODALITIES if m in tallies}
     return Agreement(
-        first,
-        second,
-        MaskScores.counted(name, classes, ordered),
-        tuple((image, value) for value, image in sorted(agreed) if value < 1)[:worst],
-        len(caches[0]) - len(shared),
-        len(caches[1]) - len(shared),
-        len(shared) - sum(len(t.mious) for t in tallies.values()),
-        other_size,
+        first=paths[0],
+        second=paths[1],
+        scores=MaskScores.counted(name, classes, ordered),
+        worst=tuple((image, value) for value, image in sorted(agreed) if value < 1)[:worst],
+        only_first=len(first) - len(shared),
+        only_second=len(second) - len(shared),
+        unreadable=len(shared) - sum(len(t.mious) for t in tallies.values()),
+        other_size=other_size,
         equal=sum(value == 1 for value, _ in agreed),
     )

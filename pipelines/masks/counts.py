@@ -57,4 +57,7 @@ def count_masks(cache: MaskCache) -> MaskCounts:
 
 
 def _share(part: NDArray[np.number], whole: NDArray[np.int64]) -> NDArray[np.float64]:
-    return np.divide(part, whole[:, None], out=np.full(part.shape, np.nan), where=whole[:, None] > 0)
+    shares: NDArray[np.float64] = np.divide(
+        part, whole[:, None], out=np.full(part.shape, np.nan), where=whole[:, None] > 0
+    )
+    return shares

@@ -81,11 +81,15 @@ class ExportResult:
     seconds: float
 
 
-def export(config: ExportConfig) -> ExportResult:
+def export(config: ExportConfig, cache: MaskCache | None = None) -> ExportResult:
     """Write the files that the folder `out` lacks, and return what was done.
 
     A file is written whole or not at all; the same command continues an interrupted export. Images that could not be
     parsed have no mask and get no file.
+
+    Args:
+        config: what to export, and how.
+        cache: the cache `config.file`, if it is already open.
 
     Raises:
         InputError: if two images would have the same file, a path leads out of `out` or to an image, or `out` holds
@@ -93,7 +97,7 @@ def export(config: ExportConfig) -> ExportResult:
         CsclError: if a file cannot be written.
     """
     began = time.monotonic()
-    cache = MaskCache(config.file)
+    cache = MaskCache(config.file) if cache is None else cache
     writer = exporter(config.to)(cache, FileOptions(config.size, config.palette, config.scheme))
     template = config.path or _choose_path(cache, writer)
     targets = _find_targets(cache, template, config.out)

@@ -66,9 +66,9 @@ class CacheInfo:
         ]
 
 
-def info(path: Path) -> CacheInfo:
-    """Read the index at `path` and sum it up; errors as those of MaskCache."""
-    cache = MaskCache(path)
+def info(cache: MaskCache) -> CacheInfo:
+    """Sum up what the index of a cache says."""
+    path = cache.path
     parsed = cache.status == Status.OK
     modality = np.array([MODALITIES[m] for m in cache.modality])
     counted = Counter(modality.tolist())

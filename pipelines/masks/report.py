@@ -53,10 +53,13 @@ class ReportResult:
     missing: int
 
 
-def report(config: ReportConfig) -> ReportResult:
-    """Write `out/index.html`, a single file that needs no network; a report that is there is replaced."""
+def report(config: ReportConfig, cache: MaskCache | None = None) -> ReportResult:
+    """Write `out/index.html`, a single file that needs no network; a report that is there is replaced.
+
+    cache: that of `config.file`, if it is open.
+    """
     _check_free(config.out)
-    cache = MaskCache(config.file)
+    cache = MaskCache(config.file) if cache is None else cache
     root = config.root or cache.root
     counts = count_masks(cache)
     order = worst_first(cache, counts.person)
@@ -73,7 +76,7 @@ def report(config: ReportConfig) -> ReportResult:
                 lead=f"{len(cache):,} images, parsed by {cache.made_by['parser']} into {len(cache.labels) - 1} parts "
                 f"({cache.labels.name}) at {cache.size[0]}x{cache.size[1]}.",
                 simulated=_simulated(root),
-                facts=_list_facts(config.file),
+                facts=_list_facts(cache),
                 subject="This cache",
                 thumbnails=Thumbnails(
                     "Thumbnails, worst first",
@@ -227,9 +230,9 @@ def _write_caption(config: ReportConfig, root: Path, masks: int, shown: int, mis
     return text + "Select an image to enlarge it."
 
 
-def _list_facts(file: Path) -> dict[str, str]:
+def _list_facts(cache: MaskCache) -> dict[str, str]:
     """Return the provenance that the cache records."""
-    about = info(file)
+    about = info(cache)
     made, labels = about.made_by, about.made_by["labels"]
     preprocessing = ", ".join(f"{key} {value}" for key, value in made["preprocessing"].items())
     return {

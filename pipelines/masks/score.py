@@ -121,19 +121,20 @@ class Tally:
         return float(spearmanr(mious, confidences).statistic)
 
 
-def score_masks(path: Path, scheme: str | None = None, root: Path | None = None) -> MaskScores:
+def score_masks(cache: MaskCache, scheme: str | None = None, root: Path | None = None) -> MaskScores:
     """Compare a cache with `ROOT/labels/`, as `cscl data make` writes it.
 
     scheme: a part scheme; by default the person7 classes themselves, which only a cache of that label set has.
     """
-    cache = MaskCache(path)
-    root = find_images(path, cache.root, root)
+    root = find_images(cache.path, cache.root, root)
     if not (root / "labels").is_dir():
         raise MissingError(f"{root} has no labels/ with true label maps; only simulated data sets have them")
     labels = label_set("person7")
     if scheme is None and cache.labels != labels:
-        raise InputError(f"{path} holds {cache.labels.name} classes, the truth is in person7 classes: give --scheme")
-    name, classes, tables = common_classes(("the truth", str(path)), (labels, cache.labels), scheme)
+        raise InputError(
+            f"{cache.path} holds {cache.labels.name} classes, the truth is in person7 classes: give --scheme"
+        )
+    name, classes, tables = common_classes(("the truth", str(cache.path)), (labels, cache.labels), scheme)
     tallies: dict[str, Tally] = {}
     for number, image in enumerate(tqdm(cache.names, unit="image", desc="score masks")):
         if not cache.has_mask[number]:
@@ -178,4 +179,5 @@ def iou(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the intersection over union of each class of a confusion matrix; NaN if neither map has the class."""
     both = np.diag(counts).astype(np.float64)
     either = counts.sum(0) + counts.sum(1) - np.diag(counts)
-    return np.divide(both, either, out=np.full(len(both), np.nan), where=either > 0)
+    shares: NDArray[np.float64] = np.divide(both, either, out=np.full(len(both), np.nan), where=either > 0)
+    return shares

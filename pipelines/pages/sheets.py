@@ -125,7 +125,8 @@ def overlay(image: Pixels, labels: NDArray[np.number], classes: Sequence[str], c
     edge[1:] |= shown[1:] != shown[:-1]
     part = (shown > 0) & (shown != IGNORED)
     opacity = (part * np.where(edge, 1.0, 0.6))[..., None]
-    return np.round(image * (1 - opacity) + table[np.where(part, shown, 0)] * opacity).astype(np.uint8)
+    mixed: NDArray[np.float64] = image * (1 - opacity) + table[np.where(part, shown, 0)] * opacity
+    return np.round(mixed).astype(np.uint8)
 
 
 def _tinted(image: Pixels, shares: NDArray[np.number], colours: Pixels) -> Pixels:

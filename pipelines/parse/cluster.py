@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import dask
@@ -119,12 +119,12 @@ class Workers:
             self.own.start_missing(alone=True)
         self._until(lambda: len(self._threads()) >= wanted, wanted)
 
-    def submit(self, function: Callable[..., object], *args: object) -> Future:
+    def submit(self, function: Callable[..., object], *args: object) -> "Future[Any]":
         """Submit a task with a random key, since a scheduler runs only one of several tasks with equal keys."""
         key = f"cscl-{uuid4().hex}"
         return self.client.submit(function, *args, key=key, pure=False, resources=dict(self.resources) or None)
 
-    def first_done(self, futures: Sequence[Future]) -> list[Future]:
+    def first_done(self, futures: "Sequence[Future[Any]]") -> "list[Future[Any]]":
         """Wait until at least one of the tasks has ended, and return all that have: finished, failed or lost."""
         return self._until(lambda: [future for future in futures if future.status != "pending"])
 

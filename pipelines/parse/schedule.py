@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from distributed import Future, KilledWorker
-from distributed.comm import CommClosedError
+from distributed.comm.core import CommClosedError
 from tqdm import tqdm
 
 from parsing.cache.shard import StoredFile, read_stored
@@ -58,7 +59,8 @@ def run_shards(todo: Sequence[ShardTask], config: ParseConfig, bar: tqdm) -> dic
 
 def _run_window(workers: Workers, todo: Sequence[ShardTask]) -> tuple[list[StoredFile], list[ShardTask]]:
     """Parse the shards in parallel; return the written files, and the tasks whose worker was killed."""
-    waiting, running, tries = deque(todo), dict[Future, ShardTask](), Counter[Path]()
+    waiting, tries = deque(todo), Counter[Path]()
+    running: dict[Future[Any], ShardTask] = {}
     finished: list[StoredFile] = []
     suspects: list[ShardTask] = []
     while waiting or running:
@@ -110,7 +112,7 @@ def _isolate(workers: Workers, task: ShardTask, bar: tqdm) -> StoredFile:
     )
 
 
-def _try_task(workers: Workers, function: Callable[..., object], *args: object) -> Future | None:
+def _try_task(workers: Workers, function: Callable[..., object], *args: object) -> "Future[Any] | None":
     """Run a function on a worker, and return the finished task; None if the worker was killed.
 
     Raises:
@@ -128,7 +130,7 @@ def _try_task(workers: Workers, function: Callable[..., object], *args: object) 
     raise _make_error(error) from error
 
 
-def _get_error(future: Future) -> BaseException | None:
+def _get_error(future: "Future[Any]") -> BaseException | None:
     """Return the exception of a finished task, or None.
 
     Raises:
@@ -146,7 +148,7 @@ def _make_error(error: BaseException) -> CsclError:
     return CsclError(f"a worker failed: {kind}{first_line(error)}; finished shards are kept")
 
 
-def _await_file(task: ShardTask, future: Future) -> StoredFile:
+def _await_file(task: ShardTask, future: "Future[Any]") -> StoredFile:
     """Wait until the shard that a worker has written is visible here, and return it.
 
     Raises:

@@ -179,4 +179,5 @@ class ParsingCriterion(nn.Module):
         self.dice = smp.losses.DiceLoss("multiclass", from_logits=True)
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return nn.functional.cross_entropy(logits, labels) + self.weight * self.dice(logits, labels)
+        dice: Tensor = self.dice(logits, labels)
+        return nn.functional.cross_entropy(logits, labels) + self.weight * dice

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from importlib.resources import files
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import tomli_w
 
@@ -19,9 +19,7 @@ from data.loading.augmentation import AugmentConfig
 from parsing.errors import InputError, MissingError
 from parsing.files import parse_toml
 
-Method = Literal["cscl", "baseline", "agw"]
-METHODS: tuple[str, ...] = get_args(Method)
-"""`cscl` is the defaults; what another one changes is its file in `pipelines/recipes/methods/`."""
+from . import METHODS, Method
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,7 +52,8 @@ class _Graph(nn.Module):
         self.embedder, self.flip = embedder, flip
 
     def forward(self, images: Tensor, infrared: Tensor) -> Tensor:
-        return self.embedder(images, infrared, self.flip)
+        embeddings: Tensor = self.embedder(images, infrared, self.flip)
+        return embeddings
 
 
 def export(run: Path, out: Path | None = None, flip: bool = True) -> Exported:

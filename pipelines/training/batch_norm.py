@@ -41,13 +41,13 @@ class SharedBatchNorm(_BatchNorm):
         shape = (1, -1) + (1,) * (x.ndim - 2)
         count = dist.get_world_size() * x.numel() // x.shape[1]
         mean = _AllReduce.apply(x.sum(dims)) / count
-        centred = x - mean.view(shape)
+        centred: Tensor = x - mean.view(shape)
         variance = _AllReduce.apply(centred.square().sum(dims)) / count
         with torch.no_grad():
             self.num_batches_tracked.add_(1)  # type: ignore[union-attr]
             self.running_mean.lerp_(mean, self.momentum)  # type: ignore[union-attr, arg-type]
             self.running_var.lerp_(variance * count / max(1, count - 1), self.momentum)  # type: ignore[union-attr, arg-type]
-        scale = (variance + self.eps).rsqrt()
+        scale: Tensor = (variance + self.eps).rsqrt()
         if not self.affine:
             return centred * scale.view(shape)
         return centred * (self.weight * scale).view(shape) + self.bias.view(shape)

@@ -34,10 +34,14 @@ from .usable_masks import check_usable
 from .validation import Validation, hold_out
 
 
-def train(config: TrainConfig) -> Path:
+def train(config: TrainConfig, cache: MaskCache | None = None) -> Path:
     """Train a network and return the folder of its run, see pipelines/runs/folder.py for the files in it.
 
     The data set and its root come from the cache. Nothing is written before everything has been checked.
+
+    Args:
+        config: masks, folder, recipe and machine.
+        cache: the cache `config.masks`, if it is already open.
 
     Raises:
         InputError: if the arguments do not fit the cache or an existing run, an image is not in the cache, or no mask
@@ -47,14 +51,14 @@ def train(config: TrainConfig) -> Path:
     fabric = make_fabric(config.device, config.precision)
     run = config.run
     with writing_to(run, "cscl train", folder=run.parent) if fabric.is_global_zero else nullcontext():
-        _train(config, fabric)
+        _train(config, fabric, cache)
     return run
 
 
-def _train(config: TrainConfig, fabric: Fabric) -> None:
+def _train(config: TrainConfig, fabric: Fabric, cache: MaskCache | None) -> None:
     recipe, run = config.recipe, config.run
     done = _read_done(config, fabric.is_global_zero)
-    cache = MaskCache(config.masks)
+    cache = MaskCache(config.masks) if cache is None else cache
     if done is not None and done["masks"] != cache.fingerprint:
         raise InputError(f"--resume: {run} was trained on other masks than those of {config.masks}; give the same")
     if cache.data_set not in DATA_SETS:

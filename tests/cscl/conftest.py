@@ -31,7 +31,9 @@ def near_in_bf16() -> Near:
         rng = torch.Generator().manual_seed(0)
         weights = [torch.randn(v.shape, generator=rng) for v in exact]
         gradients = [
-            torch.autograd.grad(sum((w * v.float()).sum() for w, v in zip(weights, values, strict=True)), inputs)
+            torch.autograd.grad(
+                torch.stack([(w * v.float()).sum() for w, v in zip(weights, values, strict=True)]).sum(), inputs
+            )
             for values in (rounded, exact)
         ]
         floor = 0.1 * max(float(g.abs().max()) for g in gradients[1])

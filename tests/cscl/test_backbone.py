@@ -27,7 +27,8 @@ def backbone() -> Backbone:
     """A resnet18 in eval mode whose stems differ."""
     net = Backbone("resnet18").eval()
     with torch.no_grad():
-        net.infrared_stem.conv1.weight.copy_(torch.randn(net.infrared_stem.conv1.weight.shape, generator=RNG))
+        weight = net.get_parameter("infrared_stem.conv1.weight")
+        weight.copy_(torch.randn(weight.shape, generator=RNG))
     return net
 
 
@@ -76,7 +77,7 @@ def test_an_absent_modality_leaves_its_stem_untouched(backbone: Backbone, infrar
     before = {k: v.clone() for k, v in absent.state_dict().items()}
     backbone.stem(images(), torch.full((5,), infrared))
     assert all(torch.equal(v, before[k]) for k, v in absent.state_dict().items())
-    assert present.bn1.num_batches_tracked == 1
+    assert present.get_buffer("bn1.num_batches_tracked") == 1
 
 
 @pytest.mark.filterwarnings("ignore:.*deprecated:FutureWarning")
@@ -144,8 +145,8 @@ def test_torchvision_weights_fill_both_stems_and_the_layers() -> None:
         expected = reference.maxpool(reference.relu(reference.bn1(reference.conv1(x))))
         expected = reference.layer3(reference.layer2(reference.layer1(expected)))
     torch.testing.assert_close(run(net, x, MIXED, last=3), expected, rtol=1e-4, atol=1e-5)
-    assert torch.equal(net.layer4[1].conv2.weight, reference.layer4[1].conv2.weight)
-    assert net.visible_stem.conv1.weight is not net.infrared_stem.conv1.weight
+    assert torch.equal(net.get_parameter("layer4.1.conv2.weight"), reference.layer4[1].conv2.weight)
+    assert net.get_parameter("visible_stem.conv1.weight") is not net.get_parameter("infrared_stem.conv1.weight")
 
 
 def test_timms_weights_fill_both_stems_and_the_layers() -> None:
@@ -156,7 +157,7 @@ def test_timms_weights_fill_both_stems_and_the_layers() -> None:
     with torch.no_grad():
         expected = reference.blocks[:5](reference.bn1(reference.conv_stem(x)))
     torch.testing.assert_close(run(net, x, MIXED, last=3), expected, rtol=1e-4, atol=1e-5)
-    assert torch.equal(net.layer4[4].conv_dw.weight, reference.blocks[6][0].conv_dw.weight)
+    assert torch.equal(net.get_parameter("layer4.4.conv_dw.weight"), reference.blocks[6][0].conv_dw.weight)
     with pytest.raises(ValueError, match=r"lack 'conv_stem.weight'; give the state dict of timm's"):
         net.load(torchvision.models.resnet18(weights=None).state_dict())
 
@@ -185,7 +186,7 @@ def test_weights_without_batch_counters_or_a_classifier_load() -> None:
     old = {k: v for k, v in state.items() if not k.endswith("num_batches_tracked") and not k.startswith("fc.")}
     net = Backbone("resnet18")
     net.load(old)
-    assert torch.equal(net.infrared_stem.conv1.weight, old["conv1.weight"])
+    assert torch.equal(net.get_parameter("infrared_stem.conv1.weight"), old["conv1.weight"])
 
 
 def test_an_unknown_backbone_is_named() -> None:

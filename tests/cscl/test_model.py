@@ -123,13 +123,13 @@ def test_scalars_go_back_into_their_bounds_and_are_told() -> None:
     assert model.scalars() == {"g2": 0.0, "g3": 0.0, "g4": 0.0, "p": 3.0}
     with torch.no_grad():
         for stage, g in ((2, -0.3), (3, 0.4), (4, 7.0)):
-            model.pam[f"stage{stage}"].g.fill_(g)
+            model.get_parameter(f"pam.stage{stage}.g").fill_(g)
         model.pool.p.fill_(0.4)
     model.bound_scalars()
     assert model.scalars() == pytest.approx({"g2": 0.0, "g3": 0.4, "g4": 1.0, "p": 1.0})
     out = model(images(), INFRARED)  # at a bound a scalar still learns
     (out.feature.square().mean() + out.feature.mean()).backward()
-    for value in (*(p.g for p in model.pam.values()), model.pool.p):
+    for value in (*(model.get_parameter(f"pam.{stage}.g") for stage in model.pam), model.pool.p):
         assert value.grad is not None
         assert float(value.grad) != 0
 
@@ -154,7 +154,7 @@ def test_load_backbone_fills_the_network_from_torchvision() -> None:
     state = torchvision.models.resnet18(weights=None).state_dict()
     model = CSCL(SMALL)
     model.load_backbone(state)
-    assert torch.equal(model.backbone.infrared_stem.conv1.weight, state["conv1.weight"])
+    assert torch.equal(model.get_parameter("backbone.infrared_stem.conv1.weight"), state["conv1.weight"])
     with pytest.raises(ValueError, match="give the state dict of torchvision's resnet18"):
         model.load_backbone(torchvision.models.resnet34(weights=None).state_dict() | {"conv1.weight": torch.zeros(1)})
 

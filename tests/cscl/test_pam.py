@@ -19,8 +19,8 @@ def pam(gate: str, g: float = 0.7, rectified: bool = True) -> PAM:
         for p in module.parameters():
             p.copy_(0.3 * torch.randn(p.shape, generator=RNG))
         module.g.fill_(g)
-        module.norm.running_mean.copy_(torch.rand(CHANNELS, generator=RNG))
-        module.norm.running_var.copy_(torch.rand(CHANNELS, generator=RNG) + 0.1)
+        module.get_buffer("norm.running_mean").copy_(torch.rand(CHANNELS, generator=RNG))
+        module.get_buffer("norm.running_var").copy_(torch.rand(CHANNELS, generator=RNG) + 0.1)
     return module
 
 
@@ -31,7 +31,7 @@ def features() -> Tensor:
 
 def slow_pam(module: PAM, x: Tensor, gate: str) -> Tensor:
     """One image and one channel at a time, as docs/method.md writes it."""
-    out = torch.zeros_like(x)
+    out, mean = torch.zeros_like(x), module.get_buffer("norm.running_mean")
     for b, image in enumerate(x):
         if module.head is not None:
             a0 = module.head(module.norm(image[None]))[0].softmax(0)[0]
@@ -43,8 +43,8 @@ def slow_pam(module: PAM, x: Tensor, gate: str) -> Tensor:
         for k, channel in enumerate(image):
             normalised = (channel - channel.mean()) / (channel.var(unbiased=False) + 1e-5).sqrt()
             lit = channel if gate == "mam" else (1 - a0) * channel
-            deviation = module.norm.running_var[k].sqrt()
-            y = m[k] * lit + (1 - m[k]) * (deviation * normalised + module.norm.running_mean[k])
+            deviation = module.get_buffer("norm.running_var")[k].sqrt()
+            y = m[k] * lit + (1 - m[k]) * (deviation * normalised + mean[k])
             moved = channel + module.g * (y - channel)
             out[b, k] = moved.clamp(min=0) if module.rectified else moved
     return out
@@ -134,7 +134,7 @@ def test_empty_masks_and_flat_features_stay_finite(gate: str, person: float, aut
     if module.head is not None:
         with torch.no_grad():
             module.head.weight.zero_()
-            module.head.bias.copy_(torch.tensor([-person, *[0.0] * PARTS]))
+            module.get_parameter("head.bias").copy_(torch.tensor([-person, *[0.0] * PARTS]))
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
         out = module(x)[0]
     assert out.isfinite().all()

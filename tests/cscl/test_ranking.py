@@ -1,6 +1,7 @@
 """CMC, mAP and mINP: public evaluators' answers, a slow version, ties, skips, short galleries, bad input."""
 
 from itertools import permutations
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from cscl.ranking import _BLOCK, chance, rank
 ORACLE = ORACLES / "evaluation.npz"
 
 
-def slow(distances, query_ids, gallery_ids, skip, deduplicated):
+def slow(
+    distances: np.ndarray, query_ids: np.ndarray, gallery_ids: np.ndarray, skip: np.ndarray, deduplicated: bool
+) -> tuple[np.ndarray, float, float, int]:
     """(CMC, mAP, mINP, valid) one query and one image at a time, as protocols.md words it."""
     length = len(set(gallery_ids)) if deduplicated else len(gallery_ids)
     hits, precisions, penalties = np.zeros(length), [], []
@@ -30,7 +33,9 @@ def slow(distances, query_ids, gallery_ids, skip, deduplicated):
     return hits / n, sum(precisions) / n, sum(penalties) / n, n
 
 
-def trial(seed, n_query=37, n_gallery=53, people=9, levels=None):
+def trial(
+    seed: int, n_query: int = 37, n_gallery: int = 53, people: int = 9, levels: int | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """A random trial; `levels` distinct distances make ties."""
     rng, shape = np.random.default_rng(seed), (n_query, n_gallery)
     distances = rng.random((n_query, n_gallery)) if levels is None else rng.integers(0, levels, (n_query, n_gallery))
@@ -40,7 +45,7 @@ def trial(seed, n_query=37, n_gallery=53, people=9, levels=None):
 
 
 @pytest.mark.parametrize("name", ["small", "single", "multi", "missing"])
-def test_scores_are_those_of_the_public_evaluators(name):
+def test_scores_are_those_of_the_public_evaluators(name: str) -> None:
     with np.load(ORACLE) as file:
         case = {key.split("/")[1]: file[key] for key in file.files if key.startswith(f"{name}/")}
     query, gallery = (case[k].astype(np.float64) for k in ("query", "gallery"))
@@ -66,7 +71,7 @@ def test_scores_are_those_of_the_public_evaluators(name):
 @pytest.mark.parametrize("levels", [None, 4], ids=["distinct", "ties"])
 @pytest.mark.parametrize("deduplicated", [True, False])
 @pytest.mark.parametrize("skipping", [True, False])
-def test_scores_are_those_of_the_slow_version(levels, deduplicated, skipping):
+def test_scores_are_those_of_the_slow_version(levels: int | None, deduplicated: bool, skipping: bool) -> None:
     distances, query, gallery, skip = trial(3, levels=levels)
     scores = rank(distances, query, gallery, skip if skipping else None, deduplicated=deduplicated)
     cmc, mean_ap, mean_inp, valid = slow(distances, query, gallery, skip & skipping, deduplicated)
@@ -77,7 +82,7 @@ def test_scores_are_those_of_the_slow_version(levels, deduplicated, skipping):
     assert 0 < valid < len(query)
 
 
-def test_blocks_of_queries_meet():
+def test_blocks_of_queries_meet() -> None:
     n_gallery = _BLOCK // 3
     distances = np.zeros((7, n_gallery), dtype=np.float32)
     gallery = np.zeros(n_gallery, dtype=np.int64)
@@ -87,13 +92,13 @@ def test_blocks_of_queries_meet():
     assert scores.first_hit.tolist() == [1, 2, 2, 3, 3, 1, 3]
 
 
-def test_ties_keep_the_order_of_the_gallery():
+def test_ties_keep_the_order_of_the_gallery() -> None:
     scores = rank(np.zeros((2, 40)), [7, 8], [8] * 20 + [7] * 20, deduplicated=False)
     assert scores.first_hit.tolist() == [21, 1]
     assert scores.average_precision[0] == pytest.approx(np.mean([n / (20 + n) for n in range(1, 21)]))
 
 
-def test_tensors_and_lists_answer_alike():
+def test_tensors_and_lists_answer_alike() -> None:
     distances, query, gallery, skip = trial(5)
     arrays = rank(distances, query, gallery, skip)
     tensors = rank(*(torch.from_numpy(x) for x in (distances, query, gallery, skip)))
@@ -102,7 +107,7 @@ def test_tensors_and_lists_answer_alike():
     assert arrays.mAP == tensors.mAP == lists.mAP
 
 
-def test_queries_without_a_match_are_left_out_and_counted():
+def test_queries_without_a_match_are_left_out_and_counted() -> None:
     scores = rank(
         [[0.0, 1.0], [0.0, 1.0], [0.0, 1.0]],
         [1, 5, 2],
@@ -116,20 +121,20 @@ def test_queries_without_a_match_are_left_out_and_counted():
     assert scores.first_hit.tolist() == [1, 0, 0]
 
 
-def test_without_any_valid_query_the_scores_are_nan_not_zero():
+def test_without_any_valid_query_the_scores_are_nan_not_zero() -> None:
     scores = rank(np.zeros((2, 3)), [1, 1], [1, 2, 3], np.ones((2, 3), dtype=bool))
     assert (scores.valid, scores.left_out) == (0, 2)
     assert np.isnan([*scores.cmc, scores.mAP, scores.mINP, scores.rank(1)]).all()
     assert np.isnan(list(vars(chance([1], [2])).values())).all()
 
 
-def test_unknown_people_match_nobody_and_are_not_one_identity():
+def test_unknown_people_match_nobody_and_are_not_one_identity() -> None:
     scores = rank([[0.0, 1.0, 2.0], [0.0, 1.0, 2.0]], [-1, 4], [-1, -1, 4])
     assert (scores.valid, scores.left_out) == (1, 1)
     assert scores.first_hit.tolist() == [0, 3]
 
 
-def test_cmc_is_as_long_as_the_gallery_and_rank_k_stops_at_its_end():
+def test_cmc_is_as_long_as_the_gallery_and_rank_k_stops_at_its_end() -> None:
     distances, query, gallery, _ = trial(1, people=4)
     assert len(rank(distances, query, gallery).cmc) == 4
     plain = rank(distances, query, gallery, deduplicated=False)
@@ -139,7 +144,7 @@ def test_cmc_is_as_long_as_the_gallery_and_rank_k_stops_at_its_end():
         plain.rank(0)
 
 
-def test_chance_is_the_mean_over_all_orders():
+def test_chance_is_the_mean_over_all_orders() -> None:
     query, gallery = [1, 2, 9], [1, 2, 2, 3, 2]
     skip = np.zeros((3, 5), dtype=bool)
     skip[1, 4] = True
@@ -150,7 +155,7 @@ def test_chance_is_the_mean_over_all_orders():
     assert expected.mINP == pytest.approx(np.mean([s.mINP for s in orders]))
 
 
-def test_chance_of_a_gallery_of_one_image_is_certainty():
+def test_chance_of_a_gallery_of_one_image_is_certainty() -> None:
     assert list(vars(chance([3], [3])).values()) == [1, 1, 1]
 
 
@@ -169,12 +174,12 @@ def test_chance_of_a_gallery_of_one_image_is_certainty():
         ((np.array([[0.0, np.nan]]), [1], [1, 2]), "NaN"),
     ],
 )
-def test_input_that_does_not_fit_is_refused(arguments, message):
+def test_input_that_does_not_fit_is_refused(arguments: tuple[Any, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         rank(*arguments)
 
 
-def test_chance_refuses_what_rank_refuses():
+def test_chance_refuses_what_rank_refuses() -> None:
     with pytest.raises(ValueError, match="skip must be boolean"):
         chance([1], [1, 2], np.zeros((2, 1), dtype=bool))
     with pytest.raises(ValueError, match="at least 1"):

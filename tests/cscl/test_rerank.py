@@ -1,5 +1,7 @@
 """Re-ranking: the public code's distances, a slow version, duplicates, bad input."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from cscl.rerank import k_reciprocal
 ORACLE = ORACLES / "rerank_and_triplet.npz"
 
 
-def features(seed, n_query=14, n_gallery=23, people=5):
+def features(seed: int, n_query: int = 14, n_gallery: int = 23, people: int = 5) -> tuple[np.ndarray, np.ndarray]:
     """Query and gallery features around one centre a person."""
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(people, 8))
@@ -18,7 +20,7 @@ def features(seed, n_query=14, n_gallery=23, people=5):
     return draw[0], draw[1]
 
 
-def slow(query, gallery, k1, k2, weight):
+def slow(query: np.ndarray, gallery: np.ndarray, k1: int, k2: int, weight: float) -> np.ndarray:
     """The paper's sets, image by image."""
     images = np.concatenate([query, gallery])
     n = len(images)
@@ -26,7 +28,7 @@ def slow(query, gallery, k1, k2, weight):
     distances /= distances.max(axis=1, keepdims=True)
     ranked = [sorted(range(n), key=lambda j: (j != i, distances[i, j])) for i in range(n)]
 
-    def mutual(i, k):
+    def mutual(i: int, k: int) -> set[int]:
         return {j for j in ranked[i][: k + 1] if i in ranked[j][: k + 1]}
 
     codes = np.zeros((n, n))
@@ -50,28 +52,28 @@ def slow(query, gallery, k1, k2, weight):
 
 
 @pytest.mark.parametrize(("k1", "k2"), [(20, 6), (8, 2)])
-def test_distances_are_those_of_the_public_code(k1, k2):
+def test_distances_are_those_of_the_public_code(k1: int, k2: int) -> None:
     with np.load(ORACLE) as file:
         found = k_reciprocal(file["rerank_query"], file["rerank_gallery"], k1, k2, 0.3)
         np.testing.assert_allclose(found, file[f"rerank_k1_{k1}_k2_{k2}_lambda_0.3"], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(("k1", "k2", "weight"), [(6, 3, 0.3), (5, 1, 0.0), (1, 2, 0.5), (7, 4, 1.0), (20, 30, 0.3)])
-def test_distances_are_those_of_the_slow_version(k1, k2, weight):
+def test_distances_are_those_of_the_slow_version(k1: int, k2: int, weight: float) -> None:
     query, gallery = features(4)
     found = k_reciprocal(query, gallery, k1, k2, weight)
     np.testing.assert_allclose(found, slow(query, gallery, k1, k2, weight), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("block", [1, 40, 300])
-def test_blocks_of_queries_meet(monkeypatch, block):
+def test_blocks_of_queries_meet(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
     query, gallery = features(5)
     whole = k_reciprocal(query, gallery, 6, 3)
     monkeypatch.setattr("cscl.rerank._BLOCK", block)
     np.testing.assert_allclose(k_reciprocal(query, gallery, 6, 3), whole, rtol=0, atol=1e-12)
 
 
-def test_copies_of_one_image_give_finite_distances_and_come_first():
+def test_copies_of_one_image_give_finite_distances_and_come_first() -> None:
     query, gallery = features(2)
     query[:] = query[0]
     gallery[:12] = query[0]
@@ -80,12 +82,12 @@ def test_copies_of_one_image_give_finite_distances_and_come_first():
     assert found[:, :12].max() < found[:, 12:].min()
 
 
-def test_features_that_are_all_equal_are_all_at_the_same_small_distance():
+def test_features_that_are_all_equal_are_all_at_the_same_small_distance() -> None:
     found = k_reciprocal(np.ones((3, 4)), np.ones((5, 4)), 7, 1)
     np.testing.assert_allclose(found, 0, atol=1e-12)
 
 
-def test_tensors_answer_as_arrays():
+def test_tensors_answer_as_arrays() -> None:
     query, gallery = features(6)
     tensors = k_reciprocal(torch.from_numpy(query), torch.from_numpy(gallery), 5, 2)
     assert tensors.tolist() == k_reciprocal(query, gallery, 5, 2).tolist()
@@ -104,7 +106,8 @@ def test_tensors_answer_as_arrays():
         ({"weight": 1.5}, "weight must lie"),
     ],
 )
-def test_input_that_does_not_fit_is_refused(changed, message):
+def test_input_that_does_not_fit_is_refused(changed: dict[str, Any], message: str) -> None:
     query, gallery = features(0)
+    given: dict[str, Any] = {"query": query, "gallery": gallery, "k1": 5}
     with pytest.raises(ValueError, match=message):
-        k_reciprocal(**({"query": query, "gallery": gallery, "k1": 5} | changed))
+        k_reciprocal(**given | changed)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from cscl.neck import BNNeck
 from cscl.spam import SPAM, alpha_schedule, mask_distribution
 
 RNG = torch.Generator().manual_seed(5)
@@ -37,7 +38,8 @@ def spread(mask: Tensor) -> Tensor:
 
 
 def pooled_under(x: Tensor, weights: Tensor) -> Tensor:
-    return sum(weights[h, w] * x[:, h, w] for h in range(weights.shape[0]) for w in range(weights.shape[1]))
+    cells = [(h, w) for h in range(weights.shape[0]) for w in range(weights.shape[1])]
+    return torch.stack([weights[h, w] * x[:, h, w] for h, w in cells]).sum(0)
 
 
 def test_guided_pooling_equals_its_equations() -> None:
@@ -215,22 +217,24 @@ def test_labels_of_another_scheme_or_kind_are_refused(labels: Tensor, message: s
 def slow_spam(module: SPAM, before: Tensor, x: Tensor, m: Tensor, alpha: Tensor) -> list[Tensor]:
     """Foreground, pooled, projected and logits of classes and people, cell by cell (norms in eval mode)."""
     found: list[list[Tensor]] = [[], [], [], [], []]
-    n = module.norm
+    n, mean, variance = module.norm, module.get_buffer("norm.running_mean"), module.get_buffer("norm.running_var")
     for b, image in enumerate(x):
-        scaled = [(c - n.running_mean[k]) / (n.running_var[k] + n.eps) ** 0.5 * n.weight[k] + n.bias[k]
+        scaled = [(c - mean[k]) / (variance[k] + n.eps) ** 0.5 * n.weight[k] + n.bias[k]
                   for k, c in enumerate([*before[b], *image])]  # fmt: skip
         head = module.head.weight[:, :, 0, 0]
         logits = torch.stack([sum(w * c for w, c in zip(row, scaled, strict=True)) for row in head])
-        logits = logits + module.head.bias[:, None, None]
+        logits = logits + module.get_parameter("head.bias")[:, None, None]
         p = logits.exp() / logits.exp().sum(0)
         a = alpha[b]
         weights = [(1 - a) * spread(p[q + 1]) + a * spread(m[b, q + 1]) for q in range(PARTS)]
         pooled = [pooled_under(image, w) for w in weights]
-        projected = [linear.weight @ f for linear, f in zip(module.project, pooled, strict=True)]
+        projected = [module.get_parameter(f"project.{q}.weight") @ f for q, f in enumerate(pooled)]
         people = []
         for neck, f in zip(module.necks, projected, strict=True):
-            unit = (f - neck.norm.running_mean) / (neck.norm.running_var + neck.norm.eps) ** 0.5
-            people.append(neck.classifier.weight @ (unit * neck.norm.weight + neck.norm.bias))
+            assert isinstance(neck, BNNeck)
+            norm = neck.norm
+            unit = (f - neck.get_buffer("norm.running_mean")) / (neck.get_buffer("norm.running_var") + norm.eps) ** 0.5
+            people.append(neck.classifier.weight @ (unit * norm.weight + norm.bias))
         foreground = pooled_under(image, (1 - a) * spread(1 - p[0]) + a * spread(1 - m[b, 0]))
         values = (foreground, torch.stack(pooled), torch.stack(projected), logits, torch.stack(people))
         for column, value in zip(found, values, strict=True):
@@ -258,7 +262,9 @@ def test_spam_equals_its_loops_with_gradient() -> None:
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
     learned = learned_from(module)
     gradients = [
-        torch.autograd.grad(sum((w * v).sum() for w, v in zip(weights, values, strict=True)), [before, x, *learned])
+        torch.autograd.grad(
+            torch.stack([(w * v).sum() for w, v in zip(weights, values, strict=True)]).sum(), [before, x, *learned]
+        )
         for values in (fast, slow)
     ]
     for a, b in zip(*gradients, strict=True):

@@ -225,7 +225,7 @@ def cast(out: Output, dtype: torch.dtype) -> tuple[Output, list[Tensor]]:
         return leaves[-1]
 
     assert out.parts is not None
-    parts = type(out.parts)(*(None if v is None else leaf(v) for v in out.parts))
+    parts = out.parts._replace(**{name: leaf(v) for name, v in out.parts._asdict().items() if v is not None})
     pam_logits = {stage: leaf(v) for stage, v in out.pam_logits.items()}
     return Output(leaf(out.feature), leaf(out.necked), leaf(out.logits), parts, pam_logits), leaves
 

@@ -25,7 +25,7 @@ VERSIONS = sorted(folder for folder in Path(__file__).parent.iterdir() if (folde
 @pytest.fixture(params=VERSIONS, ids=lambda folder: folder.name)
 def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A copy of a version's folder, its weights unpacked."""
-    folder = shutil.copytree(request.param, tmp_path / request.param.name)
+    folder: Path = shutil.copytree(request.param, tmp_path / request.param.name)
     packed = folder / "run" / "model.safetensors.gz"
     packed.with_suffix("").write_bytes(gzip.decompress(packed.read_bytes()))
     return folder
@@ -33,7 +33,8 @@ def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def answers(kept: Path) -> NpzFile:
-    return np.load(kept / "answers.npz")
+    found: NpzFile = np.load(kept / "answers.npz")
+    return found
 
 
 def test_there_is_a_kept_version() -> None:

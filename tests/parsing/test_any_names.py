@@ -3,6 +3,7 @@
 import tempfile
 from itertools import pairwise
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
 
 import numpy as np
 from hypothesis import assume, given, settings
@@ -123,7 +124,7 @@ def test_any_label_set_file_is_read_or_refused(
 ) -> None:
     import tomli_w
 
-    content = {"name": name, "classes": ["background", *classes]}
+    content: dict[str, Any] = {"name": name, "classes": ["background", *classes]}
     if given_swaps is not None:
         content["swaps"] = [list(pair) for pair in given_swaps]
     with tempfile.TemporaryDirectory() as folder:

@@ -43,7 +43,7 @@ def old_fashioned(size: tuple[int, int]) -> v1.Compose:
 
 
 def test_old_transforms_move_the_mask_with_the_image(make_cache: Callable[..., MaskCache]) -> None:
-    cache = make_cache("street", size=(32, 16))
+    cache = make_cache("person7", size=(32, 16))
     data = WithMasks(Pictures(cache, arrays=True), cache, cache.names, None, old_fashioned(cache.size))
     torch.manual_seed(0)
     moved = 0
@@ -57,13 +57,20 @@ def test_old_transforms_move_the_mask_with_the_image(make_cache: Callable[..., M
 
 @pytest.mark.parametrize("kind", MOVING)
 def test_every_moving_class_of_v1_has_its_namesake(kind: str, make_cache: Callable[..., MaskCache]) -> None:
-    values = {"Resize": [(64, 48)], "Pad": [3], "RandomRotation": [30], "RandomAffine": [30, (0.2, 0.2)]}
+    values: dict[str, list[Any]] = {
+        "Resize": [(64, 48)],
+        "Pad": [3],
+        "RandomRotation": [30],
+        "RandomAffine": [30, (0.2, 0.2)],
+    }
     values["ElasticTransform"] = [20.0, 1.0]
     crop = [(28, 14)] if "Crop" in kind else []
     nearest = v1.InterpolationMode.NEAREST
-    named = {"interpolation": nearest} if kind not in ("Pad", "CenterCrop", "RandomCrop") and "Flip" not in kind else {}
+    named: dict[str, Any] = (
+        {"interpolation": nearest} if kind not in ("Pad", "CenterCrop", "RandomCrop") and "Flip" not in kind else {}
+    )
     transform = getattr(v1, kind)(*values.get(kind, crop), **named)
-    cache = make_cache("street", size=(32, 16))
+    cache = make_cache("person7", size=(32, 16))
     torch.manual_seed(0)
     image, mask, _ = WithMasks(Pictures(cache), cache, cache.names, None, transform)[1]
     # Pillow's nearest pixel and torch's differ by a pixel at edges
@@ -82,7 +89,7 @@ def test_an_unknown_part_of_an_old_transform_is_refused_unless_it_is_said_to_mov
         def __call__(self, image: Image.Image) -> Image.Image:
             return image.point(lambda value: value // 2)
 
-    cache = make_cache("street")
+    cache = make_cache("person7")
     move = v1.Compose([v1.RandomApply([v1.RandomHorizontalFlip(1), Darker()], p=1)])
     with pytest.raises(InputError, match=r"Darker takes the image alone .* aligned=True"):
         WithMasks(Pictures(cache), cache, cache.names, None, move)
@@ -93,7 +100,7 @@ def test_an_unknown_part_of_an_old_transform_is_refused_unless_it_is_said_to_mov
 
 
 def test_v2_moves_arrays_too(make_cache: Callable[..., MaskCache]) -> None:
-    cache = make_cache("street")
+    cache = make_cache("person7")
     image, mask, _ = WithMasks(Pictures(cache, True), cache, cache.names, None, v2.RandomHorizontalFlip(1))[0]
     assert torch.equal(image[0], torch.as_tensor(mask))
     assert np.array_equal(mask, cache[0][:, ::-1])

@@ -41,7 +41,8 @@ def by_matrices(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
                     covered = min((row + 1) * old, (column + 1) * new) - max(row * old, column * new)
                     matrix[row, column] = max(covered, 0) / old
         sides.append(matrix)
-    return sides[0] @ maps @ sides[1].T
+    resized: np.ndarray = sides[0] @ maps @ sides[1].T
+    return resized
 
 
 @pytest.mark.parametrize("size", [(288, 144), (17, 5), (5, 17), (7, 7), (11, 3), (1, 8), (12, 1), (13, 9)])

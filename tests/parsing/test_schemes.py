@@ -65,7 +65,7 @@ def test_pascal_is_refused_for_want_of_feet(scheme: str) -> None:
 @pytest.mark.parametrize("scheme", PART_SCHEMES)
 def test_ignored_pixels_stay_ignored_and_background_stays_background(scheme: str) -> None:
     table = part_scheme(scheme).table(label_set("lip"))
-    assert (table.shape, table.dtype) == ((256,), np.uint8)
+    assert (table.shape, table.dtype) == ((256,), np.dtype("uint8"))
     assert (table[0], table[255]) == (0, 255)
     assert not table[20:255].any()
 

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from cli import main
+from parsing.cache.reader import MaskCache
 from parsing.errors import InputError
 from pipelines.demo import PROTOCOL, _page, demo
 from pipelines.masks.score import score_masks
@@ -18,7 +19,7 @@ from pipelines.retrieval.evaluate import evaluate
 def test_the_page_shows_every_stage_and_says_that_it_is_a_simulation(
     figures: Path, masks: Path, finished: Path, tmp_path: Path
 ) -> None:
-    evaluation, scores = evaluate(finished, device="cpu"), score_masks(masks)
+    evaluation, scores = evaluate(finished, device="cpu"), score_masks(MaskCache(masks))
     # the training run has no validation, so its curves are of losses alone
     page = _page(tmp_path, figures, masks, finished, evaluation, scores, minutes=1.5)
     html = page.read_text(encoding="utf-8")

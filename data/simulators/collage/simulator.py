@@ -16,17 +16,8 @@ from ...records import Infrared
 from ..layouts import Frame, Slot
 from .camera import Camera, Film, make_camera
 from .cutouts import Cutout, bent, mirrored, random_bend, resized
-from .difficulty import (
-    DIFFICULTIES,
-    REMAINS,
-    STANDARD,
-    Box,
-    Difficulty,
-    check_difficulty,
-    detected,
-    level,
-    surroundings,
-)
+from .difficulty import Box, detected, level, surroundings
+from .levels import DIFFICULTIES, REMAINS, STANDARD, Difficulty, check_difficulty
 from .scene import Cast, Scene
 
 """Image (H, W, 3) RGB and labels (H, W)."""

@@ -55,7 +55,8 @@ def _draw_leg(brush: Painter, build: Build, leg: Leg, drop: float, far: bool) ->
         brush.limb((top[0], top[1]), ankle, 0.037 * g, 0.03, Material.SHOE, dim + 10)
     if build.top == "dress" or build.bottom == "skirt":
         return
-    brush.limb(hip, knee, 0.068 * g, 0.047 * g, Material.LOWER, dim) if build.bottom != "shorts" else None
+    if build.bottom != "shorts":
+        brush.limb(hip, knee, 0.068 * g, 0.047 * g, Material.LOWER, dim)
     if build.bottom == "shorts":
         share = min(1.0, max(0.3, (hip[1] - build.bottom_hem) / max(hip[1] - knee[1], 0.05)))
         end = (hip[0] + share * (knee[0] - hip[0]), hip[1] + share * (knee[1] - hip[1]))

@@ -42,7 +42,7 @@ def test_images_repeat_only_where_a_person_has_too_few() -> None:
     sampler = IdentitySampler(RECORDS, 3, 4, seed=0)
     have = Counter((r.identity, r.modality) for r in RECORDS)
     for step in range(20):
-        drawn: dict[tuple[int, str], list[int]] = {}
+        drawn: dict[tuple[int, Modality], list[int]] = {}
         for row in sampler.batch(0, step).tolist():
             drawn.setdefault((RECORDS[row].identity, RECORDS[row].modality), []).append(row)
         for key, rows in drawn.items():

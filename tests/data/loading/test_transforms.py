@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from data.loading.transforms import MEAN, STD, AugmentConfig, JointTransform, normalise
+from data.loading.augmentation import AugmentConfig
+from data.loading.transforms import MEAN, STD, JointTransform, normalise
 from parsing.labels import IGNORED
 
 SIZE = (48, 24)

@@ -21,7 +21,7 @@ def body() -> np.ndarray:
 
 
 def person7_of(classes: np.ndarray, row: int, column: int) -> str:
-    return PERSON7[person7_parts(classes)[row, column]]
+    return PERSON7[int(person7_parts(classes)[row, column])]
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def test_most_crops_that_are_not_in_colour_are_grey(crops: PersonCrops) -> None:
 def test_a_rendered_image_has_the_cameras_channels(photo: Photo, spectrum: str) -> None:
     image, labels = plain_crop(photo, SIZE, "colour", np.random.default_rng(0))
     seen = render(image, labels, spectrum, np.random.default_rng(0))  # type: ignore[arg-type]
-    assert (seen.shape, seen.dtype) == (image.shape, np.uint8)
+    assert (seen.shape, seen.dtype) == (image.shape, np.dtype("uint8"))
     assert (spectrum == "colour") == bool(np.ptp(seen, axis=2).max() > 0)
     assert seen.flags.writeable
 
@@ -164,7 +164,7 @@ def test_a_degraded_image_keeps_its_shape_and_the_original(photo: Photo) -> None
     changed = 0
     for seed in range(40):
         seen = degrade(image, np.random.default_rng(seed))
-        assert (seen.shape, seen.dtype) == (image.shape, np.uint8)
+        assert (seen.shape, seen.dtype) == (image.shape, np.dtype("uint8"))
         assert np.array_equal(seen, degrade(image, np.random.default_rng(seed)))
         changed += not np.array_equal(seen, image)
     assert np.array_equal(image, before)

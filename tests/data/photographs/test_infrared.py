@@ -54,7 +54,7 @@ def test_the_entries_are_the_classes_with_hair_for_the_background() -> None:
 def test_a_persons_values_are_in_range_and_skin_is_above_hair(drawn: Callable[..., np.ndarray]) -> None:
     for seed in SEEDS:
         values = drawn(np.random.default_rng(seed))
-        assert (values.shape, values.dtype) == ((8,), np.float32)
+        assert (values.shape, values.dtype) == ((8,), np.dtype("float32"))
         assert values.min() >= 0
         assert values.max() <= 1
         assert values[[HEAD, ARMS, LEGS]].min() > values[HAIR]
@@ -68,7 +68,7 @@ def test_an_image_is_grey_of_the_same_size_and_varied(camera: Camera, drawn: Cal
     for seed in SEEDS:
         rng = np.random.default_rng(seed)
         seen = camera(image, labels, drawn(rng), rng)
-        assert (seen.shape, seen.dtype) == (image.shape, np.uint8)
+        assert (seen.shape, seen.dtype) == (image.shape, np.dtype("uint8"))
         assert np.array_equal(seen[..., 0], seen[..., 1])
         assert np.array_equal(seen[..., 0], seen[..., 2])
         assert seen.std() > 5

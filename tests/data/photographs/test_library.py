@@ -10,8 +10,8 @@ from PIL import Image
 
 from data.photographs.library import Photos
 from parsing.errors import InputError, MissingError
-from parsing.exporters.base import voc_colours
 from parsing.images import read_image
+from parsing.importers.palettes import voc_colours
 from parsing.labels import label_set
 
 META: dict[str, Any] = {"train": ["a1"], "val": ["b2"], "parts": list(label_set("person7").classes)}

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from data.readers.folder import MODALITIES, Folder
+from data.readers.folder import Folder
 from data.records import DataSet
 from parsing.errors import InputError, MissingError
+from parsing.modality import MODALITIES
 
 
 def test_identities_are_numbered_by_folder_over_both_modalities(folder_root: Path) -> None:

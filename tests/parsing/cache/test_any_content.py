@@ -22,7 +22,7 @@ from parsing.errors import CsclError
 from pipelines.masks.counts import count_masks
 from pipelines.masks.info import info
 
-from ..conftest import write  # type: ignore[import-not-found]
+from ..conftest import write
 
 json_values = st.recursive(
     st.one_of(
@@ -95,7 +95,7 @@ def use(index: Path) -> None:
         cache.probs(slice(None))
     assert cache.preload().dtype == np.uint8
     cache.has_mask.sum()
-    info(index).lines()
+    info(cache).lines()
     count_masks(cache)
 
 

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -192,8 +193,12 @@ def test_shards_of_different_caches_make_no_index(write_cache: WriteCache, tmp_p
 def test_people_of_a_whole_shard_are_renamed_and_its_masks_stay(tmp_path: Path) -> None:
     path, columns, labels = tmp_path / "00000.h5", few(), np.full((3, 8, 4), 2, np.uint8)
     write_shard(path, labels, columns, ATTRIBUTES)
-    people = {"identity": columns.identity + 1, "camera": columns.camera, "modality": columns.modality}
-    now = {**ATTRIBUTES, "pattern": "{identity}/*"}
+    people: dict[str, np.ndarray] = {
+        "identity": columns.identity + 1,
+        "camera": columns.camera,
+        "modality": columns.modality,
+    }
+    now: dict[str, Any] = {**ATTRIBUTES, "pattern": "{identity}/*"}
     renamed = rename_people(stored(path), people, now)
     assert renamed is not None
     assert renamed.sha256 == file_hash(path)

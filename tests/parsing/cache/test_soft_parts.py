@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from parsing import PART_SCHEMES, CacheError, MaskCache, PartScheme
+from parsing.cache.reader import Key
 
 
 def test_parts_sum_the_probabilities_of_their_classes_at_the_masks_size(make_cache: Callable[..., MaskCache]) -> None:
@@ -26,7 +27,7 @@ def test_parts_sum_the_probabilities_of_their_classes_at_the_masks_size(make_cac
 
 def test_batches_are_the_images_one_by_one(make_cache: Callable[..., MaskCache]) -> None:
     cache = make_cache("lip", probs=True)
-    keys = [7, cache.names[0], 3]
+    keys: list[Key] = [7, cache.names[0], 3]
     batch = cache.parts(keys, "reid4")
     assert batch.shape == (3, 4, *cache.size)
     for maps, key in zip(batch, keys, strict=True):

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from parsing.errors import InputError
 from parsing.labels import LabelSet
-from parsing.parsers.base import NetworkParser, Parser, Size
+from parsing.parsers.base import NetworkParser, Parser
+from parsing.resize import Size
 
 SIDES = LabelSet("sides", ("background", "left-arm", "right-arm", "head"), ((1, 2),))
 STRONG = 8.0

@@ -24,10 +24,11 @@ class Halving(nn.Module):
         self.conv = nn.Conv2d(3, 7, 3, stride=2, padding=1)
         weights = np.random.default_rng(0).standard_normal(tuple(self.conv.weight.shape)).astype(np.float32)
         self.conv.weight.data = torch.from_numpy(weights)
-        self.conv.bias.data = torch.arange(7.0)  # type: ignore[union-attr]
+        self.get_parameter("conv.bias").data = torch.arange(7.0)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(x)
+        logits: Tensor = self.conv(x)
+        return logits
 
 
 def exported(kind: str, folder: Path, batches: bool = True) -> Path:
@@ -43,7 +44,7 @@ def exported(kind: str, folder: Path, batches: bool = True) -> Path:
 
     weights = [
         numpy_helper.from_array(network.conv.weight.detach().numpy(), "w"),
-        numpy_helper.from_array(network.conv.bias.detach().numpy(), "b"),  # type: ignore[union-attr]
+        numpy_helper.from_array(network.get_parameter("conv.bias").detach().numpy(), "b"),
     ]
     node = helper.make_node("Conv", ["image", "w", "b"], ["logits"], strides=[2, 2], pads=[1, 1, 1, 1])
     first: str | int = "n" if batches else 1
@@ -66,7 +67,8 @@ def expected(channels: str = "rgb") -> Tensor:
     x = x.flip(1) if channels == "bgr" else x
     x = (x - torch.tensor([0.1, 0.2, 0.3]).view(3, 1, 1)) / torch.tensor([0.5, 0.6, 0.7]).view(3, 1, 1)
     with torch.inference_mode():
-        return Halving().eval()(x)
+        logits: Tensor = Halving().eval()(x)
+        return logits
 
 
 @pytest.mark.parametrize("channels", ["rgb", "bgr"])
@@ -209,7 +211,7 @@ def onnx_variant(folder: Path, half: bool = False, batch: int | str = "n", last:
     from onnx import TensorProto, helper, numpy_helper
 
     network, kind = Halving().eval(), np.float16 if half else np.float32
-    tensors = {"w": network.conv.weight, "b": network.conv.bias}
+    tensors = {"w": network.conv.weight, "b": network.get_parameter("conv.bias")}
     weights = [numpy_helper.from_array(t.detach().numpy().astype(kind), name) for name, t in tensors.items()]
     nodes = [
         *([helper.make_node("Transpose", ["image"], ["planes"], perm=[0, 3, 1, 2])] if last else []),

@@ -5,7 +5,9 @@ import torch
 from torch import nn
 
 from parsing.parsers.folding import FoldedSegformerDecoder, fold_batch_norms, fold_segformer
-from parsing.parsers.street import BUILT_IN, StreetNetwork, load_street
+from parsing.parsers.sources import BUILT_IN
+from parsing.parsers.street import load_street
+from parsing.parsers.street_network import StreetNetwork
 
 
 def disturbed(network: nn.Module) -> nn.Module:
@@ -41,7 +43,8 @@ def test_other_networks_answer_as_before(encoder: str) -> None:
 
 def test_a_norm_behind_something_else_stays() -> None:
     network = disturbed(nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.BatchNorm2d(4)))
-    assert isinstance(fold_batch_norms(network, torch.zeros(1, 3, 2, 2))[2], nn.BatchNorm2d)
+    folded = fold_batch_norms(network, torch.zeros(1, 3, 2, 2))
+    assert isinstance(folded.get_submodule("2"), nn.BatchNorm2d)
 
 
 @pytest.mark.parametrize("encoder", ["tu-resnet10t", "resnet18", "mit_b0"])  # mit_b0 has no features at half the size

@@ -17,17 +17,18 @@ from torch.nn import functional as F
 
 from parsing.errors import InputError, MissingError
 from parsing.labels import label_set
-from parsing.parsers.base import Size
 from parsing.parsers.registry import ParserSpec, describe_parser
 from parsing.parsers.schp import SCHPParser, into_input, out_of_input, scale_of
 from parsing.parsers.schp_network import AbsoluteNorm, SCHPNetwork
 from parsing.parsers.sources import SCHP
+from parsing.resize import Size
 
 Fused = tuple[Tensor, Tensor, Tensor]
 
 
 def oracle(name: str) -> NpzFile:
-    return np.load(ORACLES / name)
+    found: NpzFile = np.load(ORACLES / name)
+    return found
 
 
 def ruled(name: str, shape: tuple[int, ...]) -> Tensor:

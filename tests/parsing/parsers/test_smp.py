@@ -9,25 +9,26 @@ import pytest
 import segmentation_models_pytorch as smp
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
 
 from parsing.errors import InputError, MissingError
 from parsing.parsers.described import Description
+from parsing.parsers.registry import ParserSpec, describe_parser, find_parser
 from parsing.parsers.smp import SmpParser
 
 
-def tiny_unet(**options: object) -> nn.Module:
+def save_tiny_unet(folder: Path, **options: object) -> None:
+    """Save a network of random weights as segmentation-models-pytorch does."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network: nn.Module = smp.Unet("tu-resnet10t", encoder_weights=None, encoder_depth=3, classes=7,
-                                      decoder_channels=(16, 8, 8), **options)  # fmt: skip
-    return network.eval()
+        network = smp.Unet("tu-resnet10t", encoder_weights=None, encoder_depth=3, classes=7,
+                           decoder_channels=(16, 8, 8), **options)  # fmt: skip
+    network.eval().save_pretrained(folder)
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("smp") / "tiny"
-    tiny_unet().save_pretrained(folder)
+    save_tiny_unet(folder)
     return folder
 
 
@@ -61,6 +62,39 @@ def test_its_hash_follows_weights_and_configuration(saved: Path, tmp_path: Path)
     assert len(hashes) == 2
 
 
+def test_what_a_cache_records_is_read_without_the_weights(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = ParserSpec(f"smp:{saved}", labels="pascal", input_size=(32, 16), channels="bgr")
+    loaded = find_parser(spec).info
+    monkeypatch.setattr("parsing.parsers.smp.read_tensors", None)
+    assert describe_parser(spec) == loaded
+
+
+def test_what_a_second_output_is_for_is_found_without_the_weights(tmp_path: Path) -> None:
+    save_tiny_unet(tmp_path / "two", aux_params={"classes": 2})
+    spec = ParserSpec(f"smp:{tmp_path / 'two'}", labels="pascal", input_size=(32, 16))
+    assert describe_parser(spec) == find_parser(spec).info
+    assert describe_parser(spec).preprocessing["answer"] == {"output": 0}
+
+
+def test_weights_of_a_wrapped_network_are_described_as_loaded(saved: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "wrapped"
+    shutil.copytree(saved, folder)
+    weights = load_file(folder / "model.safetensors")
+    save_file({f"module.{name}": tensor for name, tensor in weights.items()}, folder / "model.safetensors")
+    spec = ParserSpec(f"smp:{folder}", labels="pascal", input_size=(32, 16))
+    assert describe_parser(spec) == find_parser(spec).info
+
+
+def test_weights_that_do_not_fit_are_refused_without_loading_them(saved: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "less"
+    shutil.copytree(saved, folder)
+    weights = load_file(folder / "model.safetensors")
+    del weights["segmentation_head.0.bias"]
+    save_file(weights, folder / "model.safetensors")
+    with pytest.raises(InputError, match=r"is no saved Unet: it lacks segmentation_head\.0\.bias"):
+        describe_parser(ParserSpec(f"smp:{folder}", labels="pascal", input_size=(32, 16)))
+
+
 def test_a_label_set_or_input_that_does_not_fit_is_refused(saved: Path) -> None:
     with pytest.raises(InputError, match=r"smp:tiny answers \(1, 7, 32, 16\), but --labels lip needs .* \(1, 20,"):
         SmpParser(saved, Description("lip", (32, 16)))
@@ -82,6 +116,6 @@ def test_folders_that_are_no_saved_model_are_refused_by_name(saved: Path, tmp_pa
     (broken / "config.json").write_text('{"_model_class": "Transformer"}')
     with pytest.raises(InputError, match=r"config\.json is no configuration of segmentation-models"):
         SmpParser(broken, Description("pascal", (32, 16)))
-    tiny_unet(activation="softmax2d").save_pretrained(tmp_path / "soft")
+    save_tiny_unet(tmp_path / "soft", activation="softmax2d")
     with pytest.raises(InputError, match="a parser answers logits"):
         SmpParser(tmp_path / "soft", Description("pascal", (32, 16)))

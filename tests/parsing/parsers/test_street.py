@@ -13,7 +13,9 @@ from torch import nn
 from parsing.errors import InputError, MissingError
 from parsing.labels import label_set
 from parsing.parsers.registry import ParserSpec, describe_parser, find_parser
-from parsing.parsers.street import BUILT_IN, FORMAT, StreetNetwork, StreetParser, load_street, save_street
+from parsing.parsers.sources import BUILT_IN
+from parsing.parsers.street import FORMAT, StreetParser, load_street, save_street
+from parsing.parsers.street_network import StreetNetwork
 
 DESCRIBED = asdict(StreetNetwork("unet", "tu-resnet10t", {"decoder_channels": [8] * 5}, (64, 32)))
 

@@ -15,10 +15,18 @@ from parsing.errors import InputError
 from parsing.labels import IGNORED, label_set
 from parsing.resize import resize_labels
 from parsing.schemes import part_scheme
-from pipelines.masks.compare import compare
+from pipelines.masks.compare import Agreement
+from pipelines.masks.compare import compare as compare_caches
 from pipelines.masks.score import confusion
 
 MakeCache = Callable[..., MaskCache]
+Two = Callable[..., tuple[Path, Path]]
+
+
+def compare(first: Path, second: Path, scheme: str | None = None, worst: int = 10) -> Agreement:
+    return compare_caches(MaskCache(first), MaskCache(second), scheme, worst)
+
+
 NAMES = tuple(f"cam1/0001/{n:04d}.jpg" for n in range(6))
 
 
@@ -27,7 +35,7 @@ def drawn(seed: int, classes: int, size: tuple[int, int] = (48, 24)) -> np.ndarr
 
 
 @pytest.fixture
-def two(make_cache: MakeCache, tmp_path: Path) -> Callable[..., tuple[Path, Path]]:
+def two(make_cache: MakeCache, tmp_path: Path) -> Two:
     """`two(first, second)` writes two caches, each as `make_cache` is told by the arguments given."""
 
     def write(first: dict[str, object], second: dict[str, object]) -> tuple[Path, Path]:
@@ -52,7 +60,7 @@ def test_a_cache_agrees_with_itself(make_cache: MakeCache) -> None:
 
 
 @pytest.mark.parametrize("scheme", [None, "reid4"])
-def test_iou_is_that_of_a_loop_and_the_same_whichever_comes_first(two: Callable, scheme: str | None) -> None:
+def test_iou_is_that_of_a_loop_and_the_same_whichever_comes_first(two: Two, scheme: str | None) -> None:
     one, other = drawn(0, 8), drawn(1, 8)
     other[3] = one[3]
     paths = two({"masks": one}, {"masks": other})
@@ -69,10 +77,10 @@ def test_iou_is_that_of_a_loop_and_the_same_whichever_comes_first(two: Callable,
     assert [name for name, _ in found.worst] == [name for _, name in each]
     assert [value for _, value in found.worst] == pytest.approx([value for value, _ in each])
     assert found.equal == 1
-    assert compare(*reversed(paths), scheme).scores == found.scores
+    assert compare(paths[1], paths[0], scheme).scores == found.scores
 
 
-def test_other_label_sets_are_compared_in_a_scheme(two: Callable) -> None:
+def test_other_label_sets_are_compared_in_a_scheme(two: Two) -> None:
     lip, person7 = drawn(0, 20), drawn(1, 8)
     paths = two({"masks": lip, "labels": "lip"}, {"masks": person7})
     with pytest.raises(InputError, match=r"holds lip classes, .* person7 ones: give a part scheme .* --scheme reid4"):
@@ -84,14 +92,14 @@ def test_other_label_sets_are_compared_in_a_scheme(two: Callable) -> None:
     assert found.scores.iou["visible"][1] == pytest.approx((heads[0] & heads[1]).sum() / (heads[0] | heads[1]).sum())
 
 
-def test_masks_of_another_size_are_compared_at_that_of_the_first(two: Callable) -> None:
+def test_masks_of_another_size_are_compared_at_that_of_the_first(two: Two) -> None:
     small = drawn(0, 8, (24, 12))
     paths = two({"masks": resize_labels(small, (48, 24))}, {"masks": small, "size": (24, 12)})
     for order in (paths, paths[::-1]):
         assert compare(*order).scores.mean("visible") == 1
 
 
-def test_what_only_one_cache_knows_is_counted_and_left_out(two: Callable) -> None:
+def test_what_only_one_cache_knows_is_counted_and_left_out(two: Two) -> None:
     masks = drawn(0, 8)
     status = [Status.OK, Status.UNREADABLE, *[Status.OK] * 3]
     paths = two({"masks": masks}, {"masks": masks[:5], "names": NAMES[:5], "status": status, "source": (90, 40)})
@@ -109,18 +117,18 @@ def test_what_either_side_ignores_does_not_count() -> None:
     assert confusion(one, other, 2).tolist() == [[1, 0], [0, 1]]
 
 
-def test_caches_without_a_common_image_are_refused(two: Callable) -> None:
+def test_caches_without_a_common_image_are_refused(two: Two) -> None:
     paths = two({}, {"names": ("x/1.jpg",)})
     with pytest.raises(InputError, match=r"share no image: the first are cam1/0001/0000.jpg and x/1.jpg"):
         compare(*paths)
 
 
-def test_caches_whose_common_images_have_no_masks_are_refused(two: Callable) -> None:
+def test_caches_whose_common_images_have_no_masks_are_refused(two: Two) -> None:
     with pytest.raises(InputError, match="none of their 6 shared images has a mask in both"):
         compare(*two({"status": [Status.UNREADABLE] * 6}, {}))
 
 
-def test_the_command_prints_a_table_and_strict_json(two: Callable) -> None:
+def test_the_command_prints_a_table_and_strict_json(two: Two) -> None:
     masks = drawn(0, 5)  # some classes occur on neither side
     paths = [str(p) for p in two({"masks": masks}, {"masks": masks[::-1]})]
     plain = CliRunner().invoke(main, ["masks", "compare", *paths])

@@ -33,7 +33,8 @@ def test_an_export_that_was_stopped_goes_on_where_it_was(config: ExportConfig, m
     whole = export(replace(config, out=config.out.with_name("whole")))
     assert (whole.written, whole.kept) == (8, 0)
 
-    encode, done = PngExporter.encode, []
+    encode = PngExporter.encode
+    done: list[int] = []
 
     def stops(self: PngExporter, number: int, target: object) -> bytes:
         if len(done) == 3:
@@ -90,7 +91,8 @@ def test_a_replacement_that_was_stopped_goes_on_without_a_file_of_the_older_expo
 ) -> None:
     export(config)
     other = replace(config, scheme="reid4", workers=1)
-    encode, done = PngExporter.encode, []
+    encode = PngExporter.encode
+    done: list[int] = []
 
     def stops(self: PngExporter, number: int, target: object) -> bytes:
         if len(done) == 3:

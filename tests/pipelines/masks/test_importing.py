@@ -51,7 +51,8 @@ def test_masks_all_in_one_folder_are_found_by_stem_unless_two_images_share_it(
     flat = tmp_path / "flat"
     flat.mkdir()
     for number, file in enumerate(sorted(config.masks.rglob("*.png"))):
-        file.rename(flat / file.name) if number < 2 else None
+        if number < 2:
+            file.rename(flat / file.name)
     with pytest.raises(InputError, match="share a mask"):
         import_masks(replace(config, masks=flat))
 

@@ -251,11 +251,11 @@ def test_filters_layers_and_enlarging_work_at_desktop_and_phone_width(whole: Pat
     if os.geteuid() == 0:
         command.insert(1, "--no-sandbox")  # Chromium refuses to start as root with it
     dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-    found = re.search(r'data-result="([^"]*)"', dom)
-    assert found, dom[-2000:]
+    answer = re.search(r'data-result="([^"]*)"', dom)
+    assert answer, dom[-2000:]
     cache = MaskCache(masks)
     infrared = cache.modality == 1
-    for result in json.loads(unescape(found[1])):
+    for result in json.loads(unescape(answer[1])):
         assert result["wide"] <= result["width"]
         assert (result["all"], result["reset"]) == (54, 54)
         assert result["infrared"] == int(infrared.sum())

@@ -33,7 +33,7 @@ def truth(root: Path, name: str, size: tuple[int, int]) -> np.ndarray:
 
 @pytest.mark.parametrize("scheme", [None, "reid4", "reid6", "body"])
 def test_true_masks_score_1_in_both_modalities(perfect: Path, scheme: str | None) -> None:
-    scores = score_masks(perfect, scheme)
+    scores = score_masks(MaskCache(perfect), scheme)
     assert scores.images == {"visible": 36, "infrared": 18}
     for modality in ("visible", "infrared"):
         assert scores.mean(modality) == 1.0
@@ -48,7 +48,7 @@ def test_scores_are_those_of_a_loop_over_all_images_of_a_modality(
     cache, person7 = MaskCache(masks), label_set("person7")
     table = np.arange(256) if scheme is None else part_scheme(scheme).table(person7)
     classes = person7.classes if scheme is None else ("background", *part_scheme(scheme).parts)
-    scores = score_masks(masks, scheme)
+    scores = score_masks(cache, scheme)
     assert scores.classes == classes
     for number, modality in enumerate(("visible", "infrared")):
         names = [n for n, m in zip(cache.names, cache.modality, strict=True) if m == number]
@@ -87,13 +87,13 @@ def test_a_class_on_neither_side_has_no_iou_and_one_never_found_has_0() -> None:
 
 def test_an_unreadable_image_is_not_counted(figures: Path, make_true_cache: Any, tmp_path: Path) -> None:
     out = make_true_cache("sysu", figures, tmp_path / "masks.h5", unreadable=["cam1/0001/0001.jpg"])
-    scores = score_masks(out)
+    scores = score_masks(MaskCache(out))
     assert scores.images == {"visible": 35, "infrared": 18}
     assert scores.mean("visible") == 1.0
 
 
 def test_the_table_says_what_was_compared_and_json_is_strict(masks: Path) -> None:
-    scores = score_masks(masks)
+    scores = score_masks(MaskCache(masks))
     text = "\n".join(scores.lines())
     assert "IoU in per cent in person7, all pixels of 36 visible, 18 infrared images" in text
     assert f"{100 * scores.mean('visible'):.1f}" in text
@@ -112,18 +112,18 @@ def test_a_cache_elsewhere_is_scored_with_root(perfect: Path, figures: Path, tmp
     shutil.copy(perfect, tmp_path / "masks.h5")
     shutil.copytree(perfect.with_suffix(".shards"), tmp_path / "masks.shards")
     with pytest.raises(MissingError, match="which is not there; give --root"):
-        score_masks(tmp_path / "masks.h5")
+        score_masks(MaskCache(tmp_path / "masks.h5"))
     with pytest.raises(MissingError, match="only simulated data sets"):
-        score_masks(tmp_path / "masks.h5", root=tmp_path)
-    assert score_masks(tmp_path / "masks.h5", root=figures).mean("visible") == 1.0
+        score_masks(MaskCache(tmp_path / "masks.h5"), root=tmp_path)
+    assert score_masks(MaskCache(tmp_path / "masks.h5"), root=figures).mean("visible") == 1.0
 
 
 def test_labels_of_another_set_need_a_scheme(make_cache: Any, figures: Path) -> None:
     names = ("cam1/0001/0001.jpg", "cam3/0001/0001.jpg")
     cache = make_cache("lip", names)
     with pytest.raises(InputError, match=r"holds lip classes, the truth is in person7 classes: give --scheme"):
-        score_masks(cache.path, root=figures)
-    assert score_masks(cache.path, "reid4", figures).scheme == "reid4"
+        score_masks(cache, root=figures)
+    assert score_masks(cache, "reid4", figures).scheme == "reid4"
 
 
 def test_a_label_map_that_is_gone_is_named(figures: Path, make_true_cache: Any, tmp_path: Path) -> None:
@@ -131,4 +131,4 @@ def test_a_label_map_that_is_gone_is_named(figures: Path, make_true_cache: Any, 
     out = make_true_cache("sysu", root, tmp_path / "masks.h5")
     (root / label_name("cam4/0005/0001.jpg")).unlink()
     with pytest.raises(MissingError, match=r"cam4/0005/0001.* is missing"):
-        score_masks(out)
+        score_masks(MaskCache(out))

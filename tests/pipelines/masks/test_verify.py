@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from support.parses import parse_config
 
 import cli
 from parsing import MaskCache
@@ -18,7 +19,6 @@ from parsing.cache.lock import LockedError, writing_to
 from parsing.cache.shard import Status
 from parsing.errors import CacheError, CsclError, MissingError
 from parsing.files import file_hash
-from parsing.parsers.registry import ParserSpec
 from pipelines.masks.verify import VerifyConfig, verify
 from pipelines.parse.run import ParseConfig, parse
 
@@ -35,9 +35,7 @@ def parsed(tiny_figures: Path, tiny_weights: Path, tmp_path_factory: pytest.Temp
     """24 images in three shards; copy the folder before changing it."""
     folder = tmp_path_factory.mktemp("whole")
     shutil.copytree(tiny_figures, folder / "SYSU-MM01")
-    config = ParseConfig(
-        "sysu", folder / "SYSU-MM01", folder / "masks.h5", ParserSpec(weights=tiny_weights), (32, 16), workers=0,
-    )  # fmt: skip
+    config = parse_config(folder / "SYSU-MM01", tiny_weights, folder / "masks.h5")
     parse(config)
     return config
 

@@ -1,6 +1,8 @@
 """Charts: a panel for each logged quantity, wrong lines of a file are named, CMC curves of any length."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import matplotlib
 import matplotlib.axes
@@ -12,14 +14,14 @@ from parsing.errors import InputError, MissingError
 from pipelines.pages.charts import cmc_curve, curves, embedding_map
 
 
-def size(path):
+def size(path: Path) -> tuple[int, int]:
     with Image.open(path) as image:
         assert image.format == "PNG"
         assert len(np.unique(np.asarray(image))) > 2
         return image.size
 
 
-def rows(steps=30):
+def rows(steps: int = 30) -> list[dict[str, Any]]:
     """Metrics of a short run; accuracy now and then, a loss that once was not finite."""
     logged = [{"step": s, "epoch": s // 10, "total": 5.0 / (s + 1), "lr": 0.1, "note": "x"} for s in range(steps)]
     logged[3]["total"] = float("nan")
@@ -27,7 +29,7 @@ def rows(steps=30):
     return logged
 
 
-def test_a_file_and_its_rows_draw_the_same(tmp_path):
+def test_a_file_and_its_rows_draw_the_same(tmp_path: Path) -> None:
     file = tmp_path / "metrics.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows()), encoding="utf-8")
     a, b = curves(file, tmp_path / "new" / "a.png"), curves(rows(), tmp_path / "b.png")
@@ -36,7 +38,7 @@ def test_a_file_and_its_rows_draw_the_same(tmp_path):
         assert np.array_equal(np.asarray(one), np.asarray(other))
 
 
-def test_each_logged_quantity_has_its_panel(tmp_path):
+def test_each_logged_quantity_has_its_panel(tmp_path: Path) -> None:
     one = size(curves([{"step": 1, "total": 2.0}], tmp_path / "one.png"))
     three = size(curves([{"step": 1, "total": 2.0, "id": 1.0, "lr": 0.1}], tmp_path / "three.png"))
     four = size(curves([{"step": 1, "total": 2.0, "id": 1.0, "lr": 0.1, "mAP": 0.5}], tmp_path / "four.png"))
@@ -44,7 +46,7 @@ def test_each_logged_quantity_has_its_panel(tmp_path):
     assert four == (three[0], 2 * three[1])
 
 
-def test_charts_leave_no_global_state(tmp_path):
+def test_charts_leave_no_global_state(tmp_path: Path) -> None:
     before = dict(matplotlib.rcParams)
     curves(rows(), tmp_path / "a.png")
     assert dict(matplotlib.rcParams) == before
@@ -58,14 +60,14 @@ def test_charts_leave_no_global_state(tmp_path):
         ('{"step": "3"}', "line 2 must be an object"),
     ],
 )
-def test_a_line_that_is_no_metrics_is_named(tmp_path, line, message):
+def test_a_line_that_is_no_metrics_is_named(tmp_path: Path, line: str, message: str) -> None:
     file = tmp_path / "metrics.jsonl"
     file.write_text('{"step": 0, "total": 1.0}\n' + line + "\n", encoding="utf-8")
     with pytest.raises(InputError, match=message):
         curves(file, tmp_path / "a.png")
 
 
-def test_metrics_that_cannot_be_drawn_are_refused(tmp_path):
+def test_metrics_that_cannot_be_drawn_are_refused(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="no metrics at"):
         curves(tmp_path / "none.jsonl", tmp_path / "a.png")
     with pytest.raises(InputError, match="in 1 rows"):
@@ -74,7 +76,7 @@ def test_metrics_that_cannot_be_drawn_are_refused(tmp_path):
         curves([{"step": 1, "rank1": 35.0}], tmp_path / "a.png")
 
 
-def test_cmc_curves_of_any_length_and_name_are_drawn(tmp_path):
+def test_cmc_curves_of_any_length_and_name_are_drawn(tmp_path: Path) -> None:
     long, short = np.linspace(0.2, 1, 96), np.linspace(0.5, 1, 3)
     drawn = cmc_curve({"CSCL": long, "AGW $\\frac$ <b>": short}, tmp_path / "cmc.png")
     one = cmc_curve({"CSCL": long}, tmp_path / "one.png")
@@ -93,19 +95,26 @@ def test_cmc_curves_of_any_length_and_name_are_drawn(tmp_path):
         ({"a": 0.5}, "CMC of 'a'"),
     ],
 )
-def test_what_is_no_cmc_is_refused(tmp_path, cmcs, message):
+def test_what_is_no_cmc_is_refused(tmp_path: Path, cmcs: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         cmc_curve(cmcs, tmp_path / "a.png")
 
 
-def test_a_map_of_embeddings_shows_people_in_their_modalities_and_is_the_same_again(tmp_path, monkeypatch):
+def test_a_map_of_embeddings_shows_people_in_their_modalities_and_is_the_same_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rng = np.random.default_rng(0)
     identities = np.repeat(np.arange(12), 4)
     infrared = np.tile([False, False, True, True], 12)
     embeddings = rng.normal(size=(12, 6))[identities] + infrared[:, None] * 0.5
-    drawn = []
+    drawn: list[tuple[np.ndarray, np.ndarray]] = []
     scatter = matplotlib.axes.Axes.scatter
-    monkeypatch.setattr(matplotlib.axes.Axes, "scatter", lambda *a, **k: drawn.append((a[1], a[2])) or scatter(*a, **k))
+
+    def noted(axes: matplotlib.axes.Axes, x: np.ndarray, y: np.ndarray, **options: Any) -> Any:
+        drawn.append((x, y))
+        return scatter(axes, x, y, **options)
+
+    monkeypatch.setattr(matplotlib.axes.Axes, "scatter", noted)
     first = embedding_map(embeddings, identities, infrared, tmp_path / "a.png").read_bytes()
     points = np.concatenate([np.stack([x, y], 1) for x, y in drawn if len(x)])
     assert len(points) == 48, "every image is drawn once"

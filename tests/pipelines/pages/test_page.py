@@ -1,6 +1,7 @@
 """The page: well-formed, self-contained, escaped, scores beside chance, simulated data said above them."""
 
 import base64
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,23 +15,23 @@ HOSTILE = "<script>alert('x')</script> & \"ID\""
 
 
 @pytest.fixture
-def picture(tmp_path):
+def picture(tmp_path: Path) -> Path:
     path = tmp_path / "picture.png"
     Image.fromarray(np.zeros((4, 6, 3), dtype=np.uint8)).save(path)
     return path
 
 
-def read(path):
+def read(path: Path) -> Page:
     return Page(path.read_text(encoding="utf-8"))
 
 
-def test_page_is_one_file_with_its_pictures_inside(tmp_path, picture):
+def test_page_is_one_file_with_its_pictures_inside(tmp_path: Path, picture: Path) -> None:
     path = write_page(tmp_path / "a" / "b", "Run", [], [Section("Masks", "Parts", picture)])
     assert path == tmp_path / "a" / "b" / "index.html"
     assert [p.name for p in path.parent.iterdir()] == ["index.html"]
     page = read(path)
     (image,) = [attributes for tag, attributes in page.tags if tag == "img"]
-    kind, data = image["src"].split(",")
+    kind, data = (image["src"] or "").split(",")
     assert kind == "data:image/png;base64"
     assert base64.b64decode(data) == picture.read_bytes()
     assert image["alt"] == "Masks"
@@ -39,7 +40,7 @@ def test_page_is_one_file_with_its_pictures_inside(tmp_path, picture):
     assert ("meta", {"name": "viewport", "content": "width=device-width, initial-scale=1"}) in page.tags
 
 
-def test_headline_shows_scores_beside_chance_with_what_they_mean(tmp_path):
+def test_headline_shows_scores_beside_chance_with_what_they_mean(tmp_path: Path) -> None:
     rows = [SummaryRow("Rank-1", 0.3521, 0.0111), SummaryRow("ours", 1.0, meaning="of our own")]
     page = read(write_page(tmp_path, "Run", rows, [], protocol="ten trials"))
     assert page.cells[4:] == [
@@ -50,20 +51,20 @@ def test_headline_shows_scores_beside_chance_with_what_they_mean(tmp_path):
     assert "Measured on: ten trials" in page.text
 
 
-def test_chance_is_not_spoken_of_where_there_is_none(tmp_path):
+def test_chance_is_not_spoken_of_where_there_is_none(tmp_path: Path) -> None:
     page = read(write_page(tmp_path, "Run", [SummaryRow("mAP", float("nan"))], []))
     assert "hance" not in page.text
     assert page.cells[3:5] == ["mAP", "not measured"]
 
 
-def test_simulated_data_is_said_above_the_numbers_and_only_then(tmp_path):
+def test_simulated_data_is_said_above_the_numbers_and_only_then(tmp_path: Path) -> None:
     rows = [SummaryRow("mAP", 0.5)]
     said = read(write_page(tmp_path, "Run", rows, [], simulated="Drawn by code.")).text
     assert said.index("Simulated data. Drawn by code.") < said.index("50.0 %")
     assert "imulated" not in read(write_page(tmp_path, "Run", rows, [])).text
 
 
-def test_names_are_escaped_wherever_they_stand(tmp_path, picture):
+def test_names_are_escaped_wherever_they_stand(tmp_path: Path, picture: Path) -> None:
     section = Section(HOSTILE, HOSTILE, picture, Table([HOSTILE, HOSTILE], [[HOSTILE, HOSTILE]]), HOSTILE)
     path = write_page(
         tmp_path,
@@ -81,7 +82,7 @@ def test_names_are_escaped_wherever_they_stand(tmp_path, picture):
     assert HOSTILE in [attributes.get("alt") for _, attributes in page.tags]
 
 
-def test_sections_keep_their_order_and_tables_their_cells(tmp_path):
+def test_sections_keep_their_order_and_tables_their_cells(tmp_path: Path) -> None:
     table = Table(["method", "Rank-1"], [["cscl", "35.0"], ["agw", "22.9"]])
     sections = [Section("First", "a", table=table), Section("Second", "b", command="cscl demo")]
     page = read(write_page(tmp_path, "Run", [], sections, facts={"seed": "0"}))
@@ -90,12 +91,12 @@ def test_sections_keep_their_order_and_tables_their_cells(tmp_path):
 
 
 @pytest.mark.parametrize("row", [SummaryRow("mAP", 35.2), SummaryRow("mAP", 0.3, -0.1)])
-def test_a_share_outside_its_range_is_refused(tmp_path, row):
+def test_a_share_outside_its_range_is_refused(tmp_path: Path, row: SummaryRow) -> None:
     with pytest.raises(InputError, match=r"mAP must be a share in \[0, 1\]"):
         write_page(tmp_path, "Run", [row], [])
 
 
-def test_pictures_and_tables_that_do_not_fit_are_refused(tmp_path):
+def test_pictures_and_tables_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="no picture at"):
         write_page(tmp_path, "Run", [], [Section("A", "b", tmp_path / "none.png")])
     with pytest.raises(InputError, match="PNG or JPEG"):

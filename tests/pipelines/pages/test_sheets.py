@@ -22,42 +22,43 @@ from pipelines.pages.sheets import (
 )
 
 PERSON7 = label_set("person7").classes
+Colour = tuple[int, int, int] | np.ndarray
 BLUE = (10, 20, 240)
 
 
-def plain(colour=BLUE, height=16, width=8):
+def plain(colour: Colour = BLUE, height: int = 16, width: int = 8) -> np.ndarray:
     return np.full((height, width, 3), colour, dtype=np.uint8)
 
 
-def pixels(path):
+def pixels(path: Path) -> np.ndarray:
     with Image.open(path) as image:
         assert image.format == "PNG"
         return np.asarray(image)
 
 
-def where(picture, colour):
+def where(picture: np.ndarray, colour: Colour) -> np.ndarray:
     """(N, 2) rows and columns of this exact colour."""
     return np.argwhere((picture == colour).all(axis=-1))
 
 
-def frames(picture, colour):
+def frames(picture: np.ndarray, colour: Colour) -> np.ndarray:
     """Left edges of the frames of this colour: columns of it that are as tall as an image."""
     tall = (picture == colour).all(axis=-1).sum(axis=0) > 160
     return np.flatnonzero(tall & ~np.roll(tall, 1))[::2]
 
 
 @pytest.mark.parametrize("name", LABEL_SETS)
-def test_every_class_of_a_label_set_has_a_colour_of_its_own(name):
+def test_every_class_of_a_label_set_has_a_colour_of_its_own(name: str) -> None:
     classes = LABEL_SETS[name].classes
     assert len(np.unique(palette(classes), axis=0)) == len(classes)
 
 
-def test_the_largest_label_set_still_has_distinct_colours():
+def test_the_largest_label_set_still_has_distinct_colours() -> None:
     classes = ["background", *map(str, range(IGNORED - 2))]
     assert len(np.unique(palette(classes), axis=0)) == len(classes)
 
 
-def test_a_street_class_keeps_its_colour_in_every_label_set():
+def test_a_person7_class_keeps_its_colour_in_every_label_set() -> None:
     known = dict(zip(PERSON7, palette(PERSON7).tolist(), strict=True))
     other = ["background", "tail", "bag", "wing", "head"]
     found = dict(zip(other, palette(other).tolist(), strict=True))
@@ -66,7 +67,7 @@ def test_a_street_class_keeps_its_colour_in_every_label_set():
     assert found["background"] == [0, 0, 0]
 
 
-def test_overlay_tints_parts_and_leaves_background_and_ignored_pixels():
+def test_overlay_tints_parts_and_leaves_background_and_ignored_pixels() -> None:
     labels = np.zeros((16, 8), dtype=np.int64)
     labels[4:12] = PERSON7.index("lower")
     labels[14:] = IGNORED
@@ -83,7 +84,7 @@ def test_overlay_tints_parts_and_leaves_background_and_ignored_pixels():
     assert (image == plain()).all()
 
 
-def test_overlay_stretches_a_smaller_mask_to_the_image():
+def test_overlay_stretches_a_smaller_mask_to_the_image() -> None:
     labels = np.array([[0, 1], [0, 1]])
     shown = overlay(plain(), labels, PERSON7, np.array([[0, 0, 0]] + [[255, 0, 0]] * 7, dtype=np.uint8))
     assert (shown[:, :4] == BLUE).all()
@@ -99,12 +100,12 @@ def test_overlay_stretches_a_smaller_mask_to_the_image():
         (plain(), np.zeros(8, dtype=np.uint8), r"must be \(h, w\)"),
     ],
 )
-def test_overlay_refuses_what_is_no_image_or_no_class(image, labels, message):
+def test_overlay_refuses_what_is_no_image_or_no_class(image: np.ndarray, labels: np.ndarray, message: str) -> None:
     with pytest.raises(InputError, match=message):
         overlay(image, labels, PERSON7)
 
 
-def test_sheet_holds_each_image_beside_its_overlay_and_a_legend(tmp_path):
+def test_sheet_holds_each_image_beside_its_overlay_and_a_legend(tmp_path: Path) -> None:
     head = np.full((16, 8), PERSON7.index("head"), dtype=np.uint8)
     items = [
         MaskItem(plain((0, 0, 99)), head, "visible", "first.jpg"),
@@ -123,7 +124,7 @@ def test_sheet_holds_each_image_beside_its_overlay_and_a_legend(tmp_path):
     assert all(len(where(legend, colour)) > 100 for colour in palette(PERSON7)[1:])
 
 
-def test_long_legends_wrap_and_nothing_is_cut_off(tmp_path):
+def test_long_legends_wrap_and_nothing_is_cut_off(tmp_path: Path) -> None:
     classes = label_set("goliath").classes
     item = MaskItem(plain(), np.zeros((4, 4), dtype=np.uint8), "visible", "a/very/long/path/" * 9 + "0001.jpg")
     picture = pixels(mask_sheet([item], tmp_path / "sheet.png", classes))
@@ -131,7 +132,7 @@ def test_long_legends_wrap_and_nothing_is_cut_off(tmp_path):
     assert (picture[:, -1] == 255).all()
 
 
-def test_ranking_frames_right_wrong_and_unknown_images(tmp_path):
+def test_ranking_frames_right_wrong_and_unknown_images(tmp_path: Path) -> None:
     gallery = [
         RankedImage(plain(), 7, 1),
         RankedImage(plain(), 3, 2),
@@ -148,7 +149,7 @@ def test_ranking_frames_right_wrong_and_unknown_images(tmp_path):
     assert query[:, 1].min() < right[0]
 
 
-def test_ranking_shows_no_more_than_its_top_and_rows_below_each_other(tmp_path):
+def test_ranking_shows_no_more_than_its_top_and_rows_below_each_other(tmp_path: Path) -> None:
     row = RankedRow(RankedImage(plain(), 1), [RankedImage(plain(), 1)] + [RankedImage(plain(), 2)] * 14)
     narrow = pixels(ranked_gallery([row], tmp_path / "a.png", top=6))
     assert len(frames(narrow, WRONG)) == 5
@@ -157,7 +158,7 @@ def test_ranking_shows_no_more_than_its_top_and_rows_below_each_other(tmp_path):
     assert full.shape[0] > narrow.shape[0] + 160
 
 
-def test_an_unknown_query_has_grey_frames_only(tmp_path):
+def test_an_unknown_query_has_grey_frames_only(tmp_path: Path) -> None:
     row = RankedRow(RankedImage(plain(), -1), [RankedImage(plain(), -1), RankedImage(plain(), 4)])
     picture = pixels(ranked_gallery([row], tmp_path / "a.png"))
     assert len(frames(picture, UNKNOWN)) == 2
@@ -165,7 +166,7 @@ def test_an_unknown_query_has_grey_frames_only(tmp_path):
     assert not len(frames(picture, WRONG))
 
 
-def test_pictures_of_nothing_are_refused(tmp_path):
+def test_pictures_of_nothing_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="at least one image"):
         mask_sheet([], tmp_path / "a.png", PERSON7)
     with pytest.raises(InputError, match="at least one query"):
@@ -175,7 +176,7 @@ def test_pictures_of_nothing_are_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_probabilities_tint_by_as_much_as_they_say():
+def test_probabilities_tint_by_as_much_as_they_say() -> None:
     classes = ("background", "head", "feet")
     shares = np.zeros((3, 4, 2))
     shares[0], shares[1, :2], shares[2, 2:] = [[1, 0]] * 4, [[0, 1]] * 2, [[0, 1]] * 2
@@ -188,7 +189,7 @@ def test_probabilities_tint_by_as_much_as_they_say():
         overlay(plain(), shares, ("background", "head"))
 
 
-def test_a_ranking_with_attention_shows_it_below_each_image_with_a_legend(tmp_path):
+def test_a_ranking_with_attention_shows_it_below_each_image_with_a_legend(tmp_path: Path) -> None:
     shares = np.zeros((2, 2, 1))
     shares[1] = 1
     seen = RankedImage(plain(height=168, width=84), similarity=0.5, attention=shares, name="a.jpg")

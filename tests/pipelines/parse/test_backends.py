@@ -54,7 +54,8 @@ class Convolution(nn.Module):
         self.conv.weight.data = torch.from_numpy(weights)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(x)
+        logits: Tensor = self.conv(x)
+        return logits
 
 
 def save_torchscript(folder: Path) -> dict[str, Any]:
@@ -149,9 +150,9 @@ def collage(tiny_figures: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
         (photos / name).mkdir()
     rng, ids = np.random.default_rng(0), [f"{number}" for number in range(4)]
     for photo_id, file in zip(ids, sorted(tiny_figures.glob("cam1/*/*.jpg")), strict=False):
-        name = file.relative_to(tiny_figures)
+        inside = file.relative_to(tiny_figures)
         image = read_image(file)
-        with Image.open((tiny_figures / "labels" / name).with_suffix(".png")) as picture:
+        with Image.open((tiny_figures / "labels" / inside).with_suffix(".png")) as picture:
             labels = np.asarray(picture)
         sides = rng.integers(0, 255, (image.shape[0], 60, 3), dtype=np.uint8)
         Image.fromarray(np.hstack((sides, image, sides))).save(photos / f"photos/{photo_id}.jpg")

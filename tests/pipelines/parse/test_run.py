@@ -1,10 +1,8 @@
 """`cscl parse` end to end on drawn pedestrians: whole, resumed, mended, refused; the same bytes from any workers."""
 
 import json
-import os
 import shutil
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,57 +10,23 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from support.parses import hashes
 
-from data.loading.images import load_images
 from data.registry import open_data_set
 from parsing import MaskCache
 from parsing.cache.index import shard_folder
-from parsing.cache.sealed import sealed_hash, write_whole
+from parsing.cache.sealed import sealed_hash
 from parsing.cache.shard import Status
-from parsing.errors import CacheError, CsclError, InputError, MissingError
+from parsing.errors import CacheError, CsclError, InputError
 from parsing.files import file_hash
 from parsing.images import read_image
 from parsing.modality import MODALITIES
 from parsing.parsers.confidence import confidence, winners
-from parsing.parsers.registry import ParserSpec
-from parsing.parsers.street import StreetNetwork, StreetParser, save_street
-from pipelines.masks.export import ExportConfig, export
+from parsing.parsers.street import StreetParser
 from pipelines.masks.verify import VerifyConfig, verify
 from pipelines.parse.run import ParseConfig, ParseResult, parse
 
 SIZE = (32, 16)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def small_shards() -> Iterator[None]:
-    """Ten images a shard, so that 24 make three."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("parsing.cache.builder.MOST_IN_A_SHARD", 10)
-        yield
-
-
-@pytest.fixture(scope="module")
-def config(tiny_figures: Path, tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> ParseConfig:
-    out = tmp_path_factory.mktemp("parsed") / "masks.h5"
-    return ParseConfig("sysu", tiny_figures, out, ParserSpec(weights=tiny_weights), SIZE, workers=0)
-
-
-@pytest.fixture(scope="module")
-def parsed(config: ParseConfig) -> ParseResult:
-    """The whole data set parsed; copy it before changing it."""
-    return parse(config)
-
-
-@pytest.fixture
-def copied(parsed: ParseResult, config: ParseConfig, tmp_path: Path) -> ParseConfig:
-    """The configuration of a copy of the parsed cache; it lies as deep, so the way to the images is the same."""
-    shutil.copytree(parsed.path.parent, tmp_path, dirs_exist_ok=True)
-    return replace(config, out=tmp_path / "masks.h5")
-
-
-def hashes(index: Path) -> dict[str, str]:
-    return {p.name: file_hash(p) for p in (*index.parent.glob(f"{index.name}*"), *shard_folder(index).iterdir())}
 
 
 def test_every_image_gets_a_mask_with_what_the_data_set_knows_of_it(
@@ -235,41 +199,6 @@ def test_without_flip_and_in_another_size_is_another_cache(
     assert cache.made_by["flip"] is False
 
 
-def test_a_cache_of_other_options_parser_or_data_is_refused_until_told_to_overwrite(
-    copied: ParseConfig, tiny_figures: Path, tmp_path: Path
-) -> None:
-    assert copied.out is not None
-    before = hashes(copied.out)
-    network = StreetNetwork(input_size=(64, 32))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        save_street(network.build(), network, tmp_path / "other.safetensors")
-    moved = tmp_path / "SYSU-MM01"
-    shutil.copytree(tiny_figures, moved)
-    own = tmp_path / "own"
-    for light in ("visible", "infrared"):
-        (own / light / "anna").mkdir(parents=True)
-        Image.new("RGB", (8, 16)).save(own / light / "anna" / "1.jpg")
-    refused = {
-        "size": replace(copied, size=(40, 24)),
-        "flip": replace(copied, flip=False),
-        "probs": replace(copied, probs=True),
-        "weights": replace(copied, parser=ParserSpec(weights=tmp_path / "other.safetensors")),
-        "folder": replace(copied, root=moved),
-        "data set": replace(copied, dataset="folder", root=own),
-    }
-    for what, other in refused.items():
-        with pytest.raises(CacheError, match=rf"made from another .*{what}.*--overwrite"):
-            parse(other)
-        assert hashes(copied.out) == before
-    copied.out.unlink()  # shards alone are protected as well
-    with pytest.raises(CacheError, match="made from another"):
-        parse(refused["flip"])
-    replaced = parse(replace(refused["data set"], overwrite=True))
-    assert replaced.images == 2
-    assert [p.name for p in shard_folder(copied.out).iterdir()] == ["00000.h5"]
-
-
 def test_each_file_is_hashed_once_by_a_run_whether_kept_or_written(
     copied: ParseConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -286,28 +215,6 @@ def test_each_file_is_hashed_once_by_a_run_whether_kept_or_written(
     assert sorted(hashed) == ["00000.h5", "00001.h5", "00002.h5", copied.out.name]
 
 
-def test_another_format_version_is_refused_and_kept(copied: ParseConfig) -> None:
-    assert copied.out is not None
-
-    def future(file: h5py.File) -> None:
-        file.attrs["format_version"] = 99
-
-    for path in (copied.out, shard_folder(copied.out) / "00001.h5"):
-        whole = path.read_bytes()
-        write_whole(path, future)
-        before = hashes(copied.out)
-        with pytest.raises(CacheError, match="format 99"):
-            parse(copied)
-        assert hashes(copied.out) == before
-        with h5py.File(path, "w") as file:  # of a version with another seal, or none
-            future(file)
-        before = hashes(copied.out)
-        with pytest.raises(CacheError, match="format 99"):
-            parse(copied)
-        assert hashes(copied.out) == before
-        path.write_bytes(whole)
-
-
 def test_a_changed_byte_of_what_a_file_says_of_itself_is_mended_as_any_other_damage(copied: ParseConfig) -> None:
     assert copied.out is not None
     before = hashes(copied.out)
@@ -319,70 +226,6 @@ def test_a_changed_byte_of_what_a_file_says_of_itself_is_mended_as_any_other_dam
             assert not verify(VerifyConfig(copied.out)).sound
             assert parse(copied).images == 24
             assert hashes(copied.out) == before
-
-
-def test_a_file_that_is_no_cache_is_never_replaced_unasked(config: ParseConfig, tmp_path: Path) -> None:
-    notes = tmp_path / "notes.h5"
-    notes.write_text("years of work")
-    with pytest.raises(CacheError, match=r"notes\.h5 .*no mask cache.*--overwrite"):
-        parse(replace(config, out=notes))
-    with h5py.File(tmp_path / "features.h5", "w") as file:
-        file["features"] = np.zeros(3)
-    with pytest.raises(CacheError, match=r"features\.h5 .*no mask cache.*--overwrite"):
-        parse(replace(config, out=tmp_path / "features.h5"))
-    assert notes.read_text() == "years of work"
-    with h5py.File(tmp_path / "features.h5", "r") as file:
-        assert list(file) == ["features"]
-
-
-def test_places_that_cannot_be_written_are_refused_before_parsing(config: ParseConfig, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    (tmp_path / "folder.h5").mkdir()
-    with pytest.raises(InputError, match=r"file/masks\.h5.*cannot be written"):
-        parse(replace(config, out=tmp_path / "file" / "masks.h5"))
-    with pytest.raises(InputError, match=r"ends in \.h5"):
-        parse(replace(config, out=tmp_path / "folder.h5"))
-    with pytest.raises(InputError, match=r"ends in \.h5"):
-        parse(replace(config, out=tmp_path / "masks.shards"))
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write everywhere")
-def test_a_read_only_folder_is_refused_before_parsing(config: ParseConfig, tmp_path: Path) -> None:
-    (tmp_path / "locked").mkdir(mode=0o500)
-    with pytest.raises(InputError, match=r"locked.*cannot be written"):
-        parse(replace(config, out=tmp_path / "locked" / "masks.h5"))
-
-
-def test_wrong_options_are_refused_with_what_was_given(config: ParseConfig, tmp_path: Path) -> None:
-    for change, complaint in (
-        ({"size": (8, 144)}, "--size 8x144"),
-        ({"batch_size": 0}, "--batch-size 0"),
-        ({"limit": 0}, "--limit 0"),
-    ):
-        with pytest.raises(InputError, match=complaint):
-            replace(config, **change)  # type: ignore[arg-type]
-    out = tmp_path / "masks.h5"
-    with pytest.raises(InputError, match="'magic'"):
-        parse(replace(config, out=out, parser=ParserSpec("magic")))
-    with pytest.raises(MissingError, match=r"none\.safetensors"):
-        parse(replace(config, out=out, parser=ParserSpec(weights=tmp_path / "none.safetensors")))
-    with pytest.raises(InputError, match="--device warp:9 cannot be used"):
-        parse(replace(config, out=out, parser=ParserSpec(device="warp:9")))
-    with pytest.raises(InputError, match=r"--scheduler tcp://127\.0\.0\.1:1: no dask scheduler"):
-        parse(replace(config, out=out, scheduler="tcp://127.0.0.1:1", workers=None))
-
-
-def test_a_name_that_is_not_utf8_is_refused_by_name(config: ParseConfig, tmp_path: Path) -> None:
-    for light in ("visible", "infrared"):
-        (tmp_path / "own" / light / "anna").mkdir(parents=True)
-    name = os.fsencode(tmp_path / "own" / "visible" / "anna") + b"/\xe9.jpg"
-    try:
-        with open(name, "wb") as file:
-            file.write(b"")
-    except OSError:
-        pytest.skip("this file system takes no such names")
-    with pytest.raises(InputError, match="is not UTF-8"):
-        parse(replace(config, dataset="folder", root=tmp_path / "own", out=tmp_path / "m.h5"))
 
 
 def test_a_failing_worker_is_one_line_and_finished_shards_are_kept(
@@ -408,89 +251,3 @@ def test_the_history_in_the_cache_is_plain_json(parsed: ParseResult) -> None:
     cache = MaskCache(parsed.path)
     assert json.loads(json.dumps(cache.made_by)) == cache.made_by
     assert set(cache.made_by) == {"parser", "weights", "preprocessing", "labels", "size", "flip", "probs"}
-
-
-@pytest.fixture
-def own(config: ParseConfig, tiny_figures: Path, tmp_path: Path) -> ParseConfig:
-    """Four images of anna and ben, each below two days and in both modalities, and a file that is no image."""
-    pictures = iter(sorted(tiny_figures.glob("cam[14]/*/*.jpg")))
-    for light in ("visible", "infrared"):
-        for day, person in (("day1", "anna"), ("day2", "ben")):
-            place = tmp_path / "own" / light / day / person
-            place.mkdir(parents=True)
-            with Image.open(next(pictures)) as picture:
-                picture.save(place / "1.TIFF")
-    (tmp_path / "own/visible/day1/anna/2.heic").touch()
-    return replace(config, dataset="folder", root=tmp_path / "own", out=tmp_path / "own.h5")
-
-
-def test_what_a_data_set_leaves_out_is_said_once_before_parsing(
-    own: ParseConfig, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert parse(replace(own)).unreadable == ()
-    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
-    assert notes == [
-        "note: 2 identities: day1, day2",
-        "note: 0 cameras: none known of 4 images",
-        "note: 1 files that are no image: 1 .heic; the first is visible/day1/anna/2.heic",
-    ]
-
-
-def test_the_cache_remembers_the_pattern_and_another_renames_people_and_keeps_masks(own: ParseConfig) -> None:
-    assert own.out is not None
-    parse(own)
-    before = MaskCache(own.out)
-    assert (before.pattern, before.identity.tolist()) == (None, [1, 2, 1, 2])
-    again = parse(replace(own, pattern="{camera}/{identity}/*"))
-    cache = MaskCache(own.out)
-    assert again.parsed == 0
-    assert cache.pattern == "{camera}/{identity}/*"
-    assert cache.fingerprint == before.fingerprint
-    assert cache.camera.tolist() == [1, 2, 1, 2]
-    assert np.array_equal(cache[:], before[:])
-    assert verify(VerifyConfig(own.out)).sound
-    with pytest.raises(CacheError, match=r"was made with --pattern '\{camera\}/\{identity\}/\*'; give it again"):
-        parse(own)
-
-
-def test_images_that_exif_turns_are_parsed_trained_on_and_exported_upright(own: ParseConfig, tmp_path: Path) -> None:
-    assert own.root is not None
-
-    def seen(out: str) -> tuple[MaskCache, torch.Tensor, dict[str, tuple[int, ...]]]:
-        cache = MaskCache(parse(replace(own, out=tmp_path / out)).path)
-        export(ExportConfig(cache.path, "png", tmp_path / f"{out}-png", size="source"))
-        sizes = {f.parent.name: Image.open(f).size for f in (tmp_path / f"{out}-png").rglob("*.png")}
-        return cache, load_images(own.root, cache.names, (32, 16)), sizes  # type: ignore[arg-type]
-
-    masks, images, sizes = seen("upright.h5")
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    for path in own.root.rglob("*.TIFF"):
-        with Image.open(path) as picture:
-            turned = picture.transpose(Image.Transpose.ROTATE_90)
-        turned.save(path, exif=exif)
-    again, same, others = seen("turned.h5")
-    assert np.array_equal(again[:], masks[:])
-    assert np.array_equal(again.source_size, masks.source_size)
-    assert torch.equal(same, images)
-    assert others == sizes
-
-
-def test_a_cache_of_sixteen_bit_images_states_how_they_were_stretched(own: ParseConfig) -> None:
-    assert own.root is not None
-    for path in (own.root / "infrared").rglob("*.TIFF"):
-        with Image.open(path) as picture:
-            grey = np.asarray(picture.convert("L"), np.uint16)
-        Image.fromarray(29315 + grey * 4).save(path)
-    cache = MaskCache(parse(own).path)
-    assert "from percentile 0.5 to 99.5" in cache.made_by["deep_images"]
-
-
-def test_a_damaged_cache_is_repaired_with_its_pattern(own: ParseConfig) -> None:
-    assert own.out is not None
-    parse(replace(own, pattern="*/{identity}/*"))
-    before = hashes(own.out)
-    (shard_folder(own.out) / "00000.h5").unlink()
-    mended = verify(VerifyConfig(own.out, repair=True, weights=own.parser.weights, workers=0))
-    assert mended.sound
-    assert hashes(own.out) == before

@@ -18,13 +18,14 @@ from typing import Any
 import dask
 import pytest
 from distributed import Client, LocalCluster, Scheduler, SpecCluster, Worker
+from support.parses import parse_config
 from support.places import ROOT
 
 from data.records import Record
 from parsing import MaskCache
 from parsing.cache.index import shard_folder
 from parsing.cache.lock import Lock, writing_to
-from parsing.cache.shard import Status
+from parsing.cache.shard import Status, write_shard
 from parsing.errors import CsclError, InputError, MissingError
 from parsing.files import file_hash
 from parsing.parsers.registry import ParserSpec
@@ -57,9 +58,7 @@ def small_shards() -> Iterator[None]:
 @pytest.fixture
 def config(tiny_figures: Path, tiny_weights: Path, tmp_path: Path) -> ParseConfig:
     """24 images in six shards."""
-    return ParseConfig(
-        "sysu", tiny_figures, tmp_path / "local" / "masks.h5", ParserSpec(weights=tiny_weights), (32, 16), workers=0,
-    )  # fmt: skip
+    return parse_config(tiny_figures, tiny_weights, tmp_path / "local" / "masks.h5")
 
 
 def hashes(index: Path) -> dict[str, str]:
@@ -250,13 +249,14 @@ def test_workers_that_die_while_they_start_are_started_again_a_few_times(
     dying: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pipelines.parse.cluster.LOOK", 0.0)
-    started = itertools.count()
+    starts = itertools.count()
 
     class Killed(Worker):
         async def start_unsafe(self) -> Worker:
-            if next(started) < dying:
+            if next(starts) < dying:
                 raise OSError("out of luck")
-            return await super().start_unsafe()
+            started: Worker = await super().start_unsafe()  # type: ignore[no-untyped-call]  # dask has no type here
+            return started
 
     scheduler = {"cls": Scheduler, "options": {"dashboard_address": "127.0.0.1:0", "protocol": "inproc://"}}
     with SpecCluster(scheduler=scheduler, silence_logs=logging.CRITICAL) as cluster, Client(cluster) as client:
@@ -264,7 +264,7 @@ def test_workers_that_die_while_they_start_are_started_again_a_few_times(
         if dying > 2:
             with pytest.raises(CsclError, match=r"^dask's workers could not be started: out of luck$"):
                 workers.arrive(2)
-            assert next(started) == 2 * STARTS
+            assert next(starts) == 2 * STARTS
         else:
             workers.arrive(2)
             assert workers.threads() == 2
@@ -312,9 +312,8 @@ def test_an_image_that_kills_its_worker_each_time_is_recorded_and_the_rest_is_pa
 def test_what_fails_by_chance_is_tried_again_and_what_always_fails_is_one_line(
     config: ParseConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from parsing.cache import builder
-
-    real, calls = builder.write_shard, []
+    real = write_shard
+    calls: list[Path] = []
 
     def flaky(path: Path, *rest: Any) -> str:
         calls.append(path)

@@ -14,7 +14,8 @@ from cli import main
 from parsing.errors import InputError, MissingError
 from parsing.images import read_image
 from parsing.parsers.registry import ParserSpec, find_parser
-from parsing.parsers.street import StreetNetwork, save_street
+from parsing.parsers.street import save_street
+from parsing.parsers.street_network import StreetNetwork
 from pipelines.parsers.compare import Setting, compare_parsers
 
 SIZE = (32, 16)
@@ -62,9 +63,9 @@ def test_two_parsers_are_counted_as_a_loop_counts_them(images: Path, tiny_weight
     answers: list[list[np.ndarray]] = [[], []]
     for name in ("0.jpg", "2.jpg", "4.jpg", "deep/1.jpg", "deep/3.jpg"):
         image = read_image(images / name)
-        for number, one in enumerate(settings):
-            parser = find_parser(one.spec)
-            probabilities, _ = parser.parse(parser.prepare(image)[None], [image.shape[:2]], SIZE, one.flip)
+        for number, chosen in enumerate(settings):
+            parser = find_parser(chosen.spec)
+            probabilities, _ = parser.parse(parser.prepare(image)[None], [image.shape[:2]], SIZE, chosen.flip)
             answers[number].append(probabilities.argmax(1)[0].numpy())
     one, other = np.stack(answers[0]), np.stack(answers[1])
     assert 0 < found.pixels < 1

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from parsing.errors import InputError, MissingError
-from parsing.parsers.street import StreetNetwork
+from parsing.parsers.street_network import StreetNetwork
 from pipelines.parsers import encoder_weights
 from pipelines.parsers.encoder_weights import load_encoder
 

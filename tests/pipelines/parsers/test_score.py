@@ -58,7 +58,7 @@ def test_a_part_is_scored_apart_and_one_without_photographs_is_refused(photos: P
     meta["val"], meta["test"] = meta["val"][:2], meta["val"][2:]
     (tmp_path / "meta.json").write_text(json.dumps(meta))
     scores = score_parser(tmp_path, ParserSpec(), "test", size=(64, 32))
-    assert (scores.part, scores.images) == ("test", 3)
+    assert (scores.subset, scores.images) == ("test", 3)
 
 
 def test_a_border_leaves_out_what_lies_near_another_class(photos: Path) -> None:

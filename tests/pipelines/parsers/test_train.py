@@ -14,8 +14,10 @@ from torch import nn
 from data.photographs.library import Photos
 from parsing.errors import CsclError, InputError, MissingError
 from parsing.labels import label_set
-from parsing.parsers.street import StreetNetwork, StreetParser, load_street
-from pipelines.parsers.train import ParserRecipe, ParsingCriterion, read_parser_recipe, train_parser
+from parsing.parsers.street import StreetParser, load_street
+from parsing.parsers.street_network import StreetNetwork
+from pipelines.parsers.recipe import ParserRecipe, read_parser_recipe
+from pipelines.parsers.train import ParsingCriterion, train_parser
 
 SMALL = StreetNetwork("unet", "tu-resnet10t", {"decoder_channels": [16, 16, 8, 8, 8]}, (64, 32))
 RECIPE = ParserRecipe(network=SMALL, encoder_weights="none", epochs=2, self_epochs=1, batch_size=2)

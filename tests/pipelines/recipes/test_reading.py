@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from parsing.errors import InputError, MissingError
-from pipelines.recipes.reading import METHODS, DataRecipe, ModelRecipe, Recipe, TrainRecipe, read_recipe, shipped
+from pipelines.recipes import METHODS
+from pipelines.recipes.reading import DataRecipe, ModelRecipe, Recipe, TrainRecipe, read_recipe, shipped
 
 
 def written(tmp_path: Path, text: str) -> Path:

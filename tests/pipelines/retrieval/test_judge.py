@@ -51,8 +51,8 @@ def test_figures_are_those_of_each_trial_ranked_by_cosine(figures: Path, images:
     trials = []
     for trial in protocol.trials:
         query, gallery = (np.stack([of[r.name] for r in side]) for side in (trial.query, trial.gallery))
-        ids = [np.array([r.identity for r in side]) for side in (trial.query, trial.gallery)]
-        trials.append(rank(1 - query @ gallery.T, *ids, protocol.skip(trial)).mAP)
+        one, other = (np.array([r.identity for r in side]) for side in (trial.query, trial.gallery))
+        trials.append(rank(1 - query @ gallery.T, one, other, protocol.skip(trial)).mAP)
     assert result.results[0].mAP == pytest.approx(np.mean(trials))
 
 

@@ -1,6 +1,7 @@
 """`cscl evaluate --figures`: every picture is drawn, shows this run's own figures, and the page holds them all."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ def test_the_command_draws_a_page_of_every_figure(
     out = run_copy / "figures"
     assert f"figures: {out / 'index.html'}" in result.stdout
     assert {p.name for p in out.iterdir()} == {
-        "index.html", "cmc.png", "rankings.png", "embeddings.png", "attention.png", "curves.png",
+        "index.html", "cmc.png", "draw_rankings.png", "embeddings.png", "attention.png", "curves.png",
     }  # fmt: skip
     html = (out / "index.html").read_text(encoding="utf-8")
     assert html.count("data:image/png;base64,") == 5
@@ -58,7 +59,12 @@ def test_rankings_are_in_the_order_of_the_distances_and_hide_what_the_protocol_h
     names = {r.name for t in protocol.trials for r in (*t.query, *t.gallery)}
     features = {name: vector / np.linalg.norm(vector) for name in sorted(names) if (vector := rng.normal(size=9)).any()}
     seen: list[RankedRow] = []
-    monkeypatch.setattr(pipelines.retrieval.report, "ranked_gallery", lambda rows, png, **_: seen.extend(rows) or png)
+
+    def noted(rows: list[RankedRow], png: Path, **_: Any) -> Path:
+        seen.extend(rows)
+        return png
+
+    monkeypatch.setattr(pipelines.retrieval.report, "ranked_gallery", noted)
     draw_rankings(tmp_path / "r.png", load_model(finished), figures, protocol, features)
     trial = protocol.trials[0]
     assert len(seen) == 6

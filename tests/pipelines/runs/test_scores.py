@@ -127,10 +127,12 @@ def test_too_few_images_to_rerank_are_refused_with_the_protocol() -> None:
 def test_a_trial_scores_what_the_public_evaluators_say(name: str, evaluator: str) -> None:
     with np.load(ORACLE) as file:
         case = {key.split("/")[1]: file[key] for key in file.files if key.startswith(f"{name}/")}
-    records, features = {}, {}
-    for side, modality in (("query", "infrared"), ("gallery", "visible")):
+    records: dict[str, tuple[Record, ...]] = {}
+    features: dict[str, np.ndarray] = {}
+    sides: tuple[tuple[str, Modality], ...] = (("query", "infrared"), ("gallery", "visible"))
+    for side, modality in sides:
         people = zip(case[f"{side}_id"].tolist(), case[f"{side}_cam"].tolist(), strict=True)
-        records[side] = images(modality, list(people))  # type: ignore[arg-type]
+        records[side] = images(modality, list(people))
         unit = case[side].astype(np.float64)
         unit /= np.linalg.norm(unit, axis=1, keepdims=True)
         features |= dict(zip((r.name for r in records[side]), unit, strict=True))

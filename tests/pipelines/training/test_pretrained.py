@@ -17,7 +17,9 @@ from cscl.config import ModelConfig
 from cscl.model import CSCL
 from data.loading.transforms import MEAN, STD
 from parsing.errors import InputError, MissingError
-from parsing.parsers.street import BUILT_IN, StreetNetwork, load_street, save_street
+from parsing.parsers.sources import BUILT_IN
+from parsing.parsers.street import load_street, save_street
+from parsing.parsers.street_network import StreetNetwork
 from pipelines.training.pretrained import load_backbone_weights
 
 
@@ -25,7 +27,8 @@ from pipelines.training.pretrained import load_backbone_weights
 def weights() -> dict[str, Tensor]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
-        return torchvision.models.resnet18(weights=None).state_dict()
+        state: dict[str, Tensor] = torchvision.models.resnet18(weights=None).state_dict()
+        return state
 
 
 def same(one: dict[str, Tensor] | None, other: dict[str, Tensor]) -> bool:
@@ -41,13 +44,16 @@ def test_a_file_of_either_kind_is_read_and_fits_the_backbone(
     weights: dict[str, Tensor], tmp_path: Path, suffix: str
 ) -> None:
     file = tmp_path / f"resnet18{suffix}"
-    save_file(weights, file) if suffix == ".safetensors" else torch.save(weights, file)
+    if suffix == ".safetensors":
+        save_file(weights, file)
+    else:
+        torch.save(weights, file)
     found = load_backbone_weights("resnet18", str(file))
     assert same(found, weights)
     model = CSCL(ModelConfig(identities=3, backbone="resnet18", part_dim=8))
     model.load_backbone(weights)
     for stem in (model.backbone.visible_stem, model.backbone.infrared_stem):
-        assert torch.equal(stem.conv1.weight, weights["conv1.weight"])
+        assert torch.equal(stem.get_parameter("conv1.weight"), weights["conv1.weight"])
 
 
 def test_true_takes_torchs_cache_and_fetches_nothing_that_is_there(

@@ -14,7 +14,7 @@ from pipelines.training.batches import Batches
 from pipelines.training.processes import make_fabric
 
 RECORDS = tuple(
-    Record(f"{modality}/{person}/{n}.jpg", person, 1, modality)  # type: ignore[arg-type]
+    Record(f"{modality}/{person}/{n}.jpg", person, 1, modality)
     for person in range(12)
     for modality in ("visible", "infrared")
     for n in range(3)

@@ -34,7 +34,7 @@ def rows(request: pytest.FixtureRequest, masks: Path, tmp_path_factory: pytest.T
 
 def test_losses_fall_and_no_parsing_head_diverges(rows: list[dict[str, Any]]) -> None:
     def mean(name: str, part: slice) -> float:
-        return statistics.mean(row[name] for row in rows[part])
+        return float(statistics.mean(row[name] for row in rows[part]))
 
     assert len(rows) == 80
     for name, share in (("total", 0.9), ("id", 0.9), ("parsing", 0.97)):  # a network from scratch parses little so soon

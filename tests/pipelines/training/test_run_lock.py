@@ -8,7 +8,8 @@ import pytest
 
 from parsing.cache.lock import LockedError, writing_to
 from pipelines.recipes.reading import Recipe
-from pipelines.training.train import TrainConfig, train
+from pipelines.training.config import TrainConfig
+from pipelines.training.train import train
 
 
 def test_a_run_that_somebody_trains_is_not_trained_by_another(

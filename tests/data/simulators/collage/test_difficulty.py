@@ -13,16 +13,8 @@ from data.photographs.infrared import near_infrared, reflectance, thermal, warmt
 from data.photographs.library import Photos
 from data.simulators.collage.camera import Film
 from data.simulators.collage.cutouts import bent, cutout, random_bend, resized
-from data.simulators.collage.difficulty import (
-    CHOICES,
-    DIFFICULTIES,
-    NARROWEST,
-    Box,
-    Difficulty,
-    detected,
-    level,
-    surroundings,
-)
+from data.simulators.collage.difficulty import Box, detected, level, surroundings
+from data.simulators.collage.levels import CHOICES, DIFFICULTIES, NARROWEST, Difficulty
 from data.simulators.collage.scene import Cast, Scene
 from data.simulators.collage.simulator import Collage
 from data.simulators.layouts import Slot

@@ -77,7 +77,7 @@ def test_where_a_person_is_pasted_the_labels_follow() -> None:
     labels = np.zeros((200, 80), np.uint8)
     labels[20:190, 30:50] = 2
     labels[100:190, 26:36] = 4
-    red = np.where(labels[..., None] > 0, np.uint8([255, 0, 0]), np.uint8([0, 0, 255])).astype(np.uint8)
+    red = np.where(labels[..., None] > 0, np.array([255, 0, 0]), np.array([0, 0, 255])).astype(np.uint8)
     person = resized(Cutout(red, labels, (labels > 0).astype(np.float32)), 180)
     for seed in range(4):
         moved = bent(person, random_bend(np.random.default_rng(seed)))

@@ -1,0 +1,186 @@
+"""A run that is stopped, killed or damaged and resumed: the same bytes as one that went through."""
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+import pipelines.training.loop
+from cli import main
+from parsing.errors import CsclError, InputError
+from pipelines.recipes.reading import Recipe
+from pipelines.runs.provenance import read_run
+from pipelines.training.batches import Batches
+from pipelines.training.config import TrainConfig
+from pipelines.training.train import train
+
+MakeRecipe = Callable[..., Recipe]
+
+
+def rows(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def start(masks: Path, run: Path, recipe: Recipe, **options: Any) -> Path:
+    return train(TrainConfig(masks, run, recipe, device="cpu", **options))
+
+
+def test_a_run_that_is_stopped_anywhere_and_resumed_gives_the_same_bytes(
+    finished: Path, masks: Path, tiny_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, recipe = tmp_path / "run", tiny_recipe()
+    fetch = Batches.__getitem__
+
+    def stopped_at_step_4(batches: Batches, number: int) -> dict[str, torch.Tensor]:
+        if number == 3:
+            raise KeyboardInterrupt
+        return fetch(batches, number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Batches, "__getitem__", stopped_at_step_4)
+        with pytest.raises(KeyboardInterrupt):
+            start(masks, run, recipe)
+    assert len(rows(run)) == 3
+    assert read_run(run)[1].epoch == 1
+
+    def stopped_before_saving(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for what in ("save_model", "save_state"):
+        with monkeypatch.context() as patch:
+            patch.setattr(pipelines.training.loop, what, stopped_before_saving)
+            with pytest.raises(KeyboardInterrupt):
+                start(masks, run, recipe, resume=True)
+    start(masks, run, recipe, resume=True)
+    for name in ("metrics.jsonl", "model.safetensors"):
+        assert (run / name).read_bytes() == (finished / name).read_bytes(), name
+    assert read_run(run)[1].epoch == 2
+
+
+def test_a_run_stopped_before_its_first_checkpoint_begins_again(
+    finished: Path, masks: Path, tiny_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipelines.training.loop, "save_model", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            start(masks, tmp_path / "run", tiny_recipe())
+    assert len(rows(tmp_path / "run")) == 2
+    start(masks, tmp_path / "run", tiny_recipe(), resume=True)
+    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == (finished / "metrics.jsonl").read_bytes()
+
+
+def test_resuming_a_finished_run_changes_nothing(run_copy: Path, masks: Path, tiny_recipe: MakeRecipe) -> None:
+    before = {name: (run_copy / name).read_bytes() for name in ("metrics.jsonl", "model.safetensors", "recipe.toml")}
+    start(masks, run_copy, tiny_recipe(), resume=True)
+    assert {name: (run_copy / name).read_bytes() for name in before} == before
+
+
+def test_resuming_with_another_recipe_or_other_masks_is_refused(
+    run_copy: Path, masks: Path, figures: Path, tiny_recipe: MakeRecipe, make_true_cache: Any, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=r"--resume: .*recipe\.toml says something else"):
+        start(masks, run_copy, tiny_recipe("train.learning_rate=0.5"), resume=True)
+    other = make_true_cache("sysu", figures, tmp_path / "masks.h5")
+    with pytest.raises(InputError, match=r"--resume: .* was trained on other masks than those of .*masks\.h5"):
+        start(other, run_copy, tiny_recipe(), resume=True)
+
+
+def test_a_truncated_state_falls_back_to_the_one_before_and_says_so(
+    run_copy: Path, finished: Path, masks: Path, tiny_recipe: MakeRecipe, capsys: pytest.CaptureFixture[str]
+) -> None:
+    last, before = run_copy / "state-00000004.pt", run_copy / "state-00000002.pt"
+    last.write_bytes(last.read_bytes()[:-1000])
+    start(masks, run_copy, tiny_recipe(), resume=True)
+    assert "state-00000004.pt cannot be read" in (said := capsys.readouterr().err)
+    assert "going on from the state before, step 2" in said
+    for name in ("metrics.jsonl", "model.safetensors"):
+        assert (run_copy / name).read_bytes() == (finished / name).read_bytes(), name
+    assert torch.load(last, weights_only=True)["step"] == 4
+    last.write_bytes(last.read_bytes()[:1000])
+    torch.save({"model": {}}, before)
+    with pytest.raises(CsclError, match=r"state-00000004\.pt cannot be read .*; .*2\.pt is no training state .*remove"):
+        start(masks, run_copy, tiny_recipe(), resume=True)
+
+
+def test_two_states_are_kept_and_none_from_further_on(run_copy: Path, masks: Path, tiny_recipe: MakeRecipe) -> None:
+    assert [p.name for p in sorted(run_copy.glob("state*"))] == ["state-00000002.pt", "state-00000004.pt"]
+    (run_copy / "state-00000004.pt").unlink()
+    for step in (1, 3, 9):
+        (run_copy / f"state-{step:08d}.pt").write_bytes(b"broken")
+    start(masks, run_copy, tiny_recipe(), resume=True)
+    assert [p.name for p in sorted(run_copy.glob("state*"))] == ["state-00000003.pt", "state-00000004.pt"]
+
+
+def test_a_log_that_lacks_rows_is_not_gone_on_with(run_copy: Path, masks: Path, tiny_recipe: MakeRecipe) -> None:
+    (run_copy / "metrics.jsonl").write_text("{}\n")
+    with pytest.raises(CsclError, match=r"metrics\.jsonl has 1 rows, but the run has done 4 steps"):
+        start(masks, run_copy, tiny_recipe(), resume=True)
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_ctrl_c_ends_the_step_saves_it_and_says_how_to_go_on(
+    finished: Path, masks: Path, tiny_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, fetch = tmp_path / "run", Batches.__getitem__
+    (tmp_path / "recipe.toml").write_text(tiny_recipe().to_toml())
+
+    def signalled_at_step_3(batches: Batches, step: int) -> dict[str, torch.Tensor]:
+        if step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return fetch(batches, step)
+
+    command = ["train", "--masks", str(masks), "--run", str(run), "--device", "cpu"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Batches, "__getitem__", signalled_at_step_3)
+        result = CliRunner().invoke(main, [*command, "--recipe", str(tmp_path / "recipe.toml")])
+    assert result.exit_code == 130
+    said = (
+        f"cscl: stopped after step 3 of 4, which is saved; `cscl train --masks {masks} --run {run} --resume` continues"
+    )
+    assert said in result.stderr
+    assert len(rows(run)) == 3
+    assert (run / "state-00000003.pt").is_file()
+    assert CliRunner().invoke(main, [*command, "--resume"]).exit_code == 0
+    for name in ("metrics.jsonl", "model.safetensors"):
+        assert (run / name).read_bytes() == (finished / name).read_bytes(), name
+
+
+@pytest.mark.parametrize(("epochs", "steps", "kills"), [(2, 2, 2), pytest.param(4, 5, 8, marks=pytest.mark.slow)])
+def test_a_run_killed_at_random_steps_leaves_the_same_bytes(
+    masks: Path, tiny_recipe: MakeRecipe, tmp_path: Path, epochs: int, steps: int, kills: int
+) -> None:
+    recipe = tiny_recipe(f"train.epochs={epochs}", f"train.steps={steps}", "model.pam=false")
+    whole, run = start(masks, tmp_path / "whole", recipe), tmp_path / "run"
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(["pipelines.training.train"])
+    rng = random.Random(7)
+    for target in sorted(rng.sample(range(1, epochs * steps), kills)):
+        config = TrainConfig(masks, run, recipe, resume=run.exists(), device="cpu")
+        process = server.Process(target=train, args=(config,))
+        process.start()
+        while process.is_alive() and rows_there(run) < target:
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0, 0.1))
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+    start(masks, run, recipe, resume=True)
+    for name in ("metrics.jsonl", "model.safetensors"):
+        assert (run / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+def rows_there(run: Path) -> int:
+    """Whole rows of a log that is being written."""
+    return (run / "metrics.jsonl").read_bytes().count(b"\n") if (run / "metrics.jsonl").exists() else 0
