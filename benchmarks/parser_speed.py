@@ -26,7 +26,7 @@ from page import machine, put_table
 from parsing.parsers.registry import ParserSpec, find_parser
 from parsing.parsers.schp_network import SCHPNetwork
 from parsing.parsers.street import StreetParser
-from pipelines.parse.task import usual_batch
+from pipelines.parse.work import usual_batch
 from pipelines.parsers.score import score_parser
 
 RESULTS = Path(__file__).with_suffix(".json")
@@ -130,7 +130,7 @@ def measure(spec: ParserSpec, threads: int, runs: int) -> list[float]:
         images = random.integers(0, 256, (batch, *SIZE, 3), dtype=np.uint8)
         began = time.perf_counter()
         prepared = torch.stack([parser.prepare(image) for image in images])
-        for piece in prepared.split(usual_batch(parser.device)):
+        for piece in prepared.split(usual_batch(parser)):
             answer, _ = parser.parse(piece, [SIZE] * len(piece), SIZE)
             answer.argmax(1).cpu()
         return time.perf_counter() - began

@@ -1,12 +1,24 @@
 """Which device a command computes on."""
 
-import torch
+import ctypes
+from functools import cache
+from pathlib import Path
 
 from parsing.errors import InputError, first_line
 
 
 def find_device(name: str) -> str:
-    """`name`; for `auto` CUDA where there is one, else the CPU. InputError for a device that this machine lacks."""
+    """Return `name`; for `auto` CUDA if there is one, else the CPU.
+
+    torch is imported only if this machine may have a GPU or another device than the CPU is named.
+
+    Raises:
+        InputError: for a device that this machine lacks.
+    """
+    if name == "cpu" or (name == "auto" and not has_gpu_driver()):
+        return "cpu"
+    import torch
+
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -14,3 +26,15 @@ def find_device(name: str) -> str:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise InputError(f"--device {name} cannot be used: {first_line(error)}; try --device cpu") from error
     return name
+
+
+@cache
+def has_gpu_driver() -> bool:
+    """Return whether this machine has the driver of NVIDIA or AMD, without which torch finds no GPU."""
+    if Path("/dev/kfd").exists():
+        return True
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ..images import IMAGENET_MEAN, IMAGENET_STD
 from ..labels import label_set
-from .base import Parser, ParserInfo, Size
+from .base import Parser
+from .info import ParserInfo, Size
 from .schp_network import SCHPNetwork
 from .sources import SCHP, SCHP_LICENCE, schp_file
 from .spec import ParserSpec

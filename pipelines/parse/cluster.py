@@ -13,7 +13,6 @@ from typing import TypeVar
 from uuid import uuid4
 
 import dask
-import torch
 from distributed import Client, Future, LocalCluster, Nanny, Scheduler, SpecCluster
 from distributed.core import Status
 from tqdm import tqdm
@@ -23,6 +22,7 @@ from parsing.stopping import block_interrupts
 
 from ..devices import find_device
 from .config import ParseConfig
+from .preload import ENVIRONMENT, ready_to_fork
 from .site import Site, check_scheduler, check_writing
 
 SETTINGS = {
@@ -31,10 +31,7 @@ SETTINGS = {
     "distributed.scheduler.allowed-failures": 0,  # a shard that loses its worker is tried again alone (schedule.py)
     # dask's 15 s would end, again and again, what takes longer to start: the worker that a nanny has just replaced
     "distributed.deploy.lost-worker-timeout": "60s",
-    # memory is kept, not given back and asked for again with every tensor: dask's own setting halves the speed
-    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 100_000_000_000,
-    "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_MAX_": 0,
-    "distributed.nanny.pre-spawn-environ.MALLOC_ARENA_MAX": 1,
+    **{f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in ENVIRONMENT.items()},
 }
 DASHBOARD = "127.0.0.1:0"
 """Any free port: the usual one may be that of another run."""
@@ -141,7 +138,7 @@ class Workers:
 @contextmanager
 def connected(config: ParseConfig, shards: int, site: Site, bar: tqdm) -> Iterator[Workers]:
     """Enough workers that have passed the checks of `site`; a cluster of the run's own ends with it."""
-    with dask.config.set(SETTINGS), _workers(config, shards) as workers:
+    with dask.config.set(SETTINGS | _starting(config)), _workers(config, shards) as workers:
         if config.elsewhere:
             _check_scheduler(workers.client, site)
         wanted = config.workers or 1 if config.elsewhere else 1
@@ -151,6 +148,13 @@ def connected(config: ParseConfig, shards: int, site: Site, bar: tqdm) -> Iterat
         _check_workers(workers.client, site)
         on_gpus = replace(workers, resources={"GPU": 1})
         yield on_gpus if config.parser.device != "cpu" and on_gpus.threads() else workers
+
+
+def _starting(config: ParseConfig) -> dict[str, str]:
+    """How workers of this run's own start: on CPUs forked from a process that has imported torch."""
+    on_cpus = not config.elsewhere and find_device(config.parser.device) == "cpu"
+    # those of GPUs start anew: which GPU they see is in the environment before anything is imported
+    return {"distributed.worker.multiprocessing-method": "forkserver" if on_cpus and ready_to_fork() else "spawn"}
 
 
 @contextmanager
@@ -208,6 +212,8 @@ def _own_cluster(config: ParseConfig, shards: int) -> tuple[SpecCluster, list[di
 
 def _visible_gpus() -> list[str]:
     """What CUDA_VISIBLE_DEVICES may name: numbers, or what the user's own list says."""
+    import torch  # takes seconds to load; whoever parses on CPUs does without it here
+
     listed = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
     return listed or [str(i) for i in range(torch.cuda.device_count())]
 
