@@ -24,8 +24,8 @@ import torch
 from page import machine, put_table
 
 from parsing.parsers.folding import fold_batch_norms
-from parsing.parsers.registry import ParserSpec, find_parser
 from parsing.parsers.labelling import label_images, stacked
+from parsing.parsers.registry import ParserSpec, find_parser
 from parsing.parsers.schp_network import SCHPNetwork
 from parsing.parsers.street import BUILT_IN, load_street
 from pipelines.parse.work import usual_batch
