@@ -27,7 +27,7 @@ SYSU = (491, 45_863)
 TICK, PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
 
 
-def watch(command: list[str]) -> dict[str, float]:
+def watch(command: list[str], codes: tuple[int, ...] = (0,)) -> dict[str, float]:
     """Run a command in a session of its own; return its wall and processor seconds and its peak memory (PSS, MB).
 
     A worker that is forked from a server is nobody's child that waits, so that resource usage would not count it.
@@ -50,7 +50,7 @@ def watch(command: list[str]) -> dict[str, float]:
         peak = max(peak, memory)
         time.sleep(0.1)
     assert process.stderr is not None
-    if process.returncode:
+    if process.returncode not in codes:
         raise SystemExit(f"{' '.join(command)} ended with {process.returncode}: {process.stderr.read()[-400:]!r}")
     return {"wall": time.monotonic() - began, "cpu": sum(spent.values()), "memory": peak}
 
@@ -98,7 +98,7 @@ def measure(out: Path, people: int, shots: int, images: int, steps: int, flip: b
     data = ("--dataset", "sysu", "--root", str(root))
     found["parse"] = watch(cscl("parse", *data, "--out", cache, "--overwrite", f"--{'' if flip else 'no-'}flip"))
     found["size"] = sum(p.stat().st_size for p in (cache, *cache.with_suffix(".shards").iterdir())) / 2**20
-    found["check"] = watch(cscl("data", "check", *data))
+    found["check"] = watch(cscl("data", "check", *data), codes=(0, 1))  # its counts are not the published ones
     found["info"] = watch(cscl("masks", "info", cache))
     short = ("train.epochs=1", f"train.steps={steps}")
     changes = [word for change in short for word in ("--set", change)]

@@ -4,7 +4,7 @@ Layers are those of `lite_network`. On a CPU with oneDNN a convolution, its bias
 it are one operation (`torch.ops.mkldnn`, which torch's own compiler calls); elsewhere they are plain ones of torch.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -55,7 +55,9 @@ class Convolution(nn.Module):
             self.shape = tuple(images.shape)
             answer = F.conv2d(images, self.weight, self.bias, self.stride, self.padding, 1, self.groups)
             answer = answer if added is None else answer + added
-            return {"none": lambda a: a, "relu": F.relu, "relu6": F.relu6}[self.active](answer)
+            if self.active == "none":
+                return answer
+            return F.relu6(answer) if self.active == "relu6" else F.relu(answer)
         place = [self.padding] * 2, [self.stride] * 2, [1, 1], self.groups
         name, limits = ("hardtanh", [0.0, 6.0]) if self.active == "relu6" else (self.active, [])
         convolve = torch.ops.mkldnn._convolution_pointwise
@@ -63,6 +65,18 @@ class Convolution(nn.Module):
             return convolve(images, self.packed, self.bias, *place, name, limits, "")  # type: ignore[no-any-return]
         after = None if name == "none" else name
         return convolve(images, added, self.packed, self.bias, *place, "add", 1.0, after, limits, "")  # type: ignore[no-any-return]
+
+
+class Residual(nn.Module):
+    """Convolutions one after the other; with `shortcut` the input is added to the last one's output."""
+
+    def __init__(self, convolutions: Sequence[Convolution], shortcut: bool) -> None:
+        super().__init__()
+        self.first, self.last, self.shortcut = nn.Sequential(*convolutions[:-1]), convolutions[-1], shortcut
+
+    def forward(self, images: Tensor) -> Tensor:
+        answer: Tensor = self.last(self.first(images), images if self.shortcut else None)
+        return answer
 
 
 class LiteEngine(nn.Module):
@@ -80,18 +94,18 @@ class LiteEngine(nn.Module):
         super().__init__()
         self.stem = _folded(STEM_LAYER, tensors, 1 / scale)
         self.stages = nn.ModuleList(
-            nn.ModuleList(nn.ModuleList(_folded(layer, tensors) for layer in block) for block in stage)
+            nn.Sequential(
+                *(Residual([_folded(layer, tensors) for layer in block], has_shortcut(block)) for block in stage)
+            )
             for stage in stages()
         )
-        self.shortcuts = [[has_shortcut(block) for block in stage] for stage in stages()]
         self.maps = nn.ModuleList(_decoder_maps(tensors))
         self.head = Convolution(tensors["segmentation_head.0.weight"], tensors["segmentation_head.0.bias"])
 
     def forward(self, images: Tensor) -> Tensor:
         features, current = [], self.stem(images)
-        for stage, shortcuts in zip(self.stages, self.shortcuts, strict=True):
-            for block, shortcut in zip(stage, shortcuts, strict=True):
-                current = _through(block, current, shortcut)
+        for stage in self.stages:
+            current = stage(current)
             features.append(current)
         return self.head(self._decoded([features[stage] for stage in FEATURES]))  # type: ignore[no-any-return]
 
@@ -109,14 +123,6 @@ class LiteEngine(nn.Module):
             total = enlarged if total is None else total.add_(enlarged)
         total = self.maps[0](F.avg_pool2d(half, 2), total)  # what bilinear resizing to the half is
         return self.maps[1](quarter, total)  # type: ignore[no-any-return]
-
-
-def _through(block: nn.Module, images: Tensor, shortcut: bool) -> Tensor:
-    *first, last = block  # type: ignore[misc]
-    current = images
-    for convolution in first:
-        current = convolution(current)
-    return last(current, images if shortcut else None)  # type: ignore[no-any-return]
 
 
 def _folded(layer: Layer, tensors: Mapping[str, Tensor], scale: float = 1.0) -> Convolution:
@@ -152,7 +158,9 @@ def _decoder_maps(tensors: Mapping[str, Tensor]) -> list[Convolution]:
 @torch.inference_mode()
 def pack(engine: LiteEngine, input_size: tuple[int, int]) -> None:
     """Have the engine compute with packed convolutions, if this torch has them and they give the same answer."""
-    if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return
+    if not hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
         return
     noise = torch.rand((1, 3, *input_size), generator=torch.Generator().manual_seed(0)) * 255 - 127.5
     noise = noise.contiguous(memory_format=torch.channels_last)

@@ -86,7 +86,7 @@ def _load(file: Path, device: torch.device) -> tuple[StreetNetwork, nn.Module, s
         return config, engine, file_hash(file)
     network, config, digest = load_street(file)
     network = fold_batch_norms(network.eval(), torch.zeros(1, 3, *config.input_size)).to(device)
-    return config, network.to(memory_format=torch.channels_last), digest  # type: ignore[call-overload]
+    return config, network.to(memory_format=torch.channels_last), digest
 
 
 def save_street(network: nn.Module, config: StreetNetwork, file: Path) -> None:
