@@ -63,7 +63,7 @@ def proportional(pid: int) -> float:
 
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), required=True)
-@click.option("--people", type=click.IntRange(8), multiple=True, default=(24, 96), show_default=True)
+@click.option("--people", type=click.IntRange(12), multiple=True, default=(24, 96), show_default=True)
 @click.option("--shots", type=click.IntRange(1), default=8, show_default=True)
 @click.option("--sysu", is_flag=True, help="As many people and images as SYSU-MM01 has.")
 @click.option("--steps", type=click.IntRange(1), default=30, show_default=True, help="Of training.")
