@@ -5,6 +5,7 @@ import sys
 
 import click
 
+from pipelines.commands.benchmark import benchmark
 from pipelines.commands.data import data
 from pipelines.commands.demo import demo
 from pipelines.commands.ending import CommandLine
@@ -32,7 +33,7 @@ def main() -> None:
         os.environ["TQDM_DISABLE"] = "1"
 
 
-for command in (demo, data, parse, masks, train, evaluate, score, search, export, parser):
+for command in (demo, data, parse, masks, train, evaluate, score, search, export, parser, benchmark):
     main.add_command(command)
 
 if __name__ == "__main__":

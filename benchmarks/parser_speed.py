@@ -23,10 +23,12 @@ import numpy as np
 import torch
 from page import machine, put_table
 
+from parsing.parsers.folding import fold_batch_norms
+from parsing.parsers.labelling import label_images, stacked
 from parsing.parsers.registry import ParserSpec, find_parser
 from parsing.parsers.schp_network import SCHPNetwork
-from parsing.parsers.street import StreetParser
-from pipelines.parse.task import usual_batch
+from parsing.parsers.street import BUILT_IN, load_street
+from pipelines.parse.work import usual_batch
 from pipelines.parsers.score import score_parser
 
 RESULTS = Path(__file__).with_suffix(".json")
@@ -90,17 +92,18 @@ def exported(kind: str) -> Callable[[Path], ParserSpec]:
     """The built-in parser's network as a file of this kind."""
 
     def make(folder: Path) -> ParserSpec:
-        street = StreetParser()
-        example = torch.zeros(1, 3, *street.input_size)
+        network, config, _ = load_street(BUILT_IN)
+        example = torch.zeros(1, 3, *config.input_size)
+        network = fold_batch_norms(network.eval(), example)
         file = folder / f"street.{kind}"
         if kind == "torchscript":
-            torch.jit.save(torch.jit.trace(street.network, example), str(file))
+            torch.jit.save(torch.jit.trace(network, example), str(file))
         else:
             torch.onnx.export(
-                street.network, (example,), str(file), input_names=["image"], output_names=["logits"],
+                network, (example,), str(file), input_names=["image"], output_names=["logits"],
                 dynamic_axes={"image": {0: "n"}, "logits": {0: "n"}}, dynamo=False,
             )  # fmt: skip
-        return ParserSpec(f"{kind}:{file}", labels="person7", input_size=street.input_size)
+        return ParserSpec(f"{kind}:{file}", labels="person7", input_size=config.input_size)
 
     return make
 
@@ -122,17 +125,16 @@ ROWS = (
 
 
 def measure(spec: ParserSpec, threads: int, runs: int) -> list[float]:
-    """Images a second of each run, from pixels to class probabilities at 288x144, flip averaged."""
+    """Images a second of each run, from pixels to labels at 288x144, flip averaged."""
     torch.set_num_threads(threads)
     parser, random = find_parser(spec), np.random.default_rng(0)
 
     def seconds(batch: int) -> float:
         images = random.integers(0, 256, (batch, *SIZE, 3), dtype=np.uint8)
         began = time.perf_counter()
-        prepared = torch.stack([parser.prepare(image) for image in images])
-        for piece in prepared.split(usual_batch(parser.device)):
-            answer, _ = parser.parse(piece, [SIZE] * len(piece), SIZE)
-            answer.argmax(1).cpu()
+        prepared = stacked([parser.prepare(image) for image in images])
+        for piece in prepared.split(usual_batch(parser)):
+            label_images(parser, piece, [SIZE] * len(piece), SIZE)
         return time.perf_counter() - began
 
     seconds(1)
@@ -195,7 +197,7 @@ def table(results: dict[str, Any]) -> list[str]:
         found = [results["machines"][m].get(row.name) for m in machines]
         size = next((f"{f['input'][0]}x{f['input'][1]}" for f in found if f), "")
         speeds = [f"{f['median']:.2g}" if f else "not measured" for f in found]
-        score = "weights not here" if row.labels != "street" else "as `street`"
+        score = "weights not here" if row.labels != "person7" else "as `street`"
         if row.name == "`street`":
             score = "not measured"
         if row.name == "`street`" and results["mIoU"]:
@@ -213,7 +215,7 @@ def table(results: dict[str, Any]) -> list[str]:
     return [
         *lines,
         "",
-        "Images a second from pixels to class probabilities at 288x144 with flip averaging, one thread a process as "
+        "Images a second from pixels to labels at 288x144 with flip averaging, one thread a process as "
         f"`cscl parse` has, median of several runs; random weights for all but `street`. {'; '.join(told)}. A load "
         "above the processes of the measurement is other work on the same cores, which slows it. "
         f"mIoU {scored}, near-infrared simulated (see below).",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageFile, ImageOps
+from PIL import ExifTags, Image, ImageFile
 
 from .errors import CsclError
 from .resize import MOST_PIXELS
@@ -70,10 +70,12 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     with _opened(path) as image:
         if image.width * image.height > MOST_PIXELS:
             raise UnreadableImageError(f"{path}: {image.width} x {image.height} pixels are too many")
-        upright = ImageOps.exif_transpose(image)
+        image.load()  # metadata may lie behind the pixels
+        turned_by = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+        upright = image if turned_by is None else image.transpose(turned_by)
         if _is_deep(upright):
             return _eight_bits(np.asarray(upright))
-        return np.array(upright.convert("RGB"))
+        return np.array(upright if upright.mode == "RGB" else upright.convert("RGB"))
 
 
 @contextmanager

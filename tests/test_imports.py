@@ -100,6 +100,18 @@ def test_the_writer_and_the_table_of_parsers_are_imported_without_torch() -> Non
     assert done.stdout.strip() == "[]"
 
 
+def test_a_parse_is_planned_without_torch() -> None:
+    code = (
+        "import sys, pipelines.parse.run\n"
+        "from parsing.parsers.registry import ParserSpec, describe_parser\n"
+        "describe_parser(ParserSpec())\n"
+        "print([m for m in ('torch', 'timm', 'scipy') if m in sys.modules])"
+    )
+    done = within(ROOT, code)
+    assert done.stderr == ""
+    assert done.stdout.strip() == "[]"
+
+
 def test_the_foreign_packages_would_have_been_imported(foreign: Path) -> None:
     assert "the foreign data was imported" in within(foreign, "import data").stderr
 

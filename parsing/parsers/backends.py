@@ -25,6 +25,7 @@ class Backend:
     Attributes:
         form: the name itself, or `prefix:PLACE`.
         module: in this package; its `build(spec)` loads the parser.
+        info: the module with `read_info`, if that is another one, which needs no torch.
         options: fields of a spec, of `OPTIONS`, that it takes.
         labels: its label set, or where that comes from.
         input: (height, width) of its input, or where that comes from.
@@ -48,6 +49,7 @@ class Backend:
     extra: str = ""
     packages: tuple[str, ...] = ()
     named: bool = False
+    info: str = ""
 
     @property
     def prefix(self) -> str:
@@ -114,6 +116,7 @@ BACKENDS = (
     Backend(
         form="street",
         module="street",
+        info="street_file",
         options=("weights",),
         labels="person7",
         input=(256, 128),

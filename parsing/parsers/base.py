@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,27 +15,11 @@ from ..errors import InputError
 from ..labels import LabelSet
 from ..resize import Size
 from .confidence import winners
+from .info import ParserInfo, stretching
+
+__all__ = ["CHANNELS", "NetworkParser", "Parser", "ParserInfo", "stretching"]
 
 CHANNELS = ("rgb", "bgr")
-
-
-@dataclass(frozen=True)
-class ParserInfo:
-    """What a cache records of a parser.
-
-    Attributes:
-        name: as given to `--parser`.
-        labels: its label set.
-        licence: of its weights.
-        weights_hash: SHA-256 of the weights, which tells two parsers of one name apart.
-        preprocessing: all that is done to an image before the network, as JSON.
-    """
-
-    name: str
-    labels: LabelSet
-    licence: str
-    weights_hash: str
-    preprocessing: dict[str, Any]
 
 
 class Parser(ABC):
@@ -46,8 +29,10 @@ class Parser(ABC):
         name, labels, licence, weights_hash: see `ParserInfo`.
         input_size: (height, width) that `prepare` makes and `forward` takes.
         device: where `forward` computes.
+        cpu_batch: images at a time on a CPU, whose cache holds few of a large network's features.
     """
 
+    cpu_batch = 8
     name: str
     labels: LabelSet
     licence: str
@@ -98,20 +83,30 @@ class Parser(ABC):
         Raises:
             InputError: if `forward` or `restore` answers anything but finite numbers of the right shape.
         """
+        logits, agreement = self.average(batch, flip)
+        return self.enlarge(logits, sources, size).softmax(1), agreement
+
+    @torch.inference_mode()
+    def average(self, batch: Tensor, flip: bool = True) -> tuple[Tensor, Tensor]:
+        """Return class logits (B, C, h, w) of prepared images as `forward`, and their flip agreement; see `parse`."""
         batch = batch.to(self.device)
         logits = self.forward_checked(batch)
-        agreement = torch.ones(len(batch))
-        if flip:
-            mirrored = self.forward_checked(batch.flip(-1)).flip(-1)[:, list(self.labels.flipped)]
-            one, two = winners(logits)[1], winners(mirrored)[1]
-            person = (one > 0) | (two > 0)
-            alike = (person & (one == two)).sum((1, 2)) / person.sum((1, 2)).clamp(min=1)
-            agreement = torch.where(person.any(1).any(1), alike, 1.0).cpu()
-            logits = (logits + mirrored) / 2
+        if not flip:
+            return logits, torch.ones(len(batch))
+        mirrored = self.forward_checked(batch.flip(-1)).flip(-1)
+        if self.labels.flipped != tuple(range(len(self.labels))):
+            mirrored = mirrored[:, list(self.labels.flipped)]
+        one, two = winners(logits)[1], winners(mirrored)[1]
+        person = (one > 0) | (two > 0)
+        alike = (person & (one == two)).sum((1, 2)) / person.sum((1, 2)).clamp(min=1)
+        return (logits + mirrored) / 2, torch.where(person.any(1).any(1), alike, 1.0).cpu()
+
+    def enlarge(self, logits: Tensor, sources: Sequence[Size], size: Size) -> Tensor:
+        """Return what `restore` answers; raise InputError if that has another shape than (B, C, *size)."""
         whole = self.restore(logits, sources, size)
-        if whole.shape != (len(batch), len(self.labels), *size):
-            raise InputError(f"{self.name}: restore answers {tuple(whole.shape)} for {len(batch)} images of {size}")
-        return whole.softmax(1), agreement
+        if whole.shape != (len(logits), len(self.labels), *size):
+            raise InputError(f"{self.name}: restore answers {tuple(whole.shape)} for {len(logits)} images of {size}")
+        return whole
 
     def forward_checked(self, batch: Tensor) -> Tensor:
         """Return what `forward` answers, float32; raise InputError if that is no answer to this batch.
@@ -133,17 +128,6 @@ class Parser(ABC):
                 f"{self.name} answers numbers that are not finite (NaN or infinite), for which no mask is right"
             )
         return logits
-
-
-def stretching(input_size: Size, mean: Sequence[float], std: Sequence[float], channels: str = "rgb") -> dict[str, Any]:
-    """Return the preprocessing of a `NetworkParser`."""
-    return {
-        "resize": "antialiased bilinear",
-        "input": list(input_size),
-        "channels": channels,
-        "mean": tuple(mean),
-        "std": tuple(std),
-    }
 
 
 class NetworkParser(Parser):
@@ -189,5 +173,6 @@ class NetworkParser(Parser):
 
     def forward(self, batch: Tensor) -> Tensor:
         ordered = batch.flip(1) if self.channels == "bgr" else batch
-        logits: Tensor = self.network((ordered.float() - self._mean) / self._std)
+        values = ordered.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
+        logits: Tensor = self.network(values.sub_(self._mean).div_(self._std))
         return logits

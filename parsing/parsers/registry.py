@@ -12,7 +12,8 @@ from .sources import SCHP
 from .spec import DESCRIPTION, OPTIONS, ParserSpec, option
 
 if TYPE_CHECKING:  # a command's help reads the table, and torch takes seconds to load
-    from .base import Parser, ParserInfo
+    from .base import Parser
+    from .info import ParserInfo
 
 __all__ = [
     "BACKENDS",
@@ -54,7 +55,7 @@ def describe_parser(spec: ParserSpec) -> "ParserInfo":
     """
     backend = find_backend(spec.name)
     check_options(backend, spec)
-    read_info = getattr(import_module(f".{backend.module}", __package__), "read_info", None)
+    read_info = getattr(import_module(f".{backend.info or backend.module}", __package__), "read_info", None)
     if read_info is None:
         # An exported file does not say whether it answers logits or probabilities, nor TorchScript what shape: only an
         # answer to an image shows that. Only transformers knows which weights fit, as it renames them by rules of each

@@ -14,7 +14,8 @@ from torch import Tensor
 from ..images import IMAGENET_MEAN, IMAGENET_STD
 from ..labels import label_set
 from ..resize import Size
-from .base import Parser, ParserInfo
+from .base import Parser
+from .info import ParserInfo
 from .schp_network import SCHPNetwork
 from .sources import SCHP, SCHP_LICENCE, schp_file
 from .spec import ParserSpec

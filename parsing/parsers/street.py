@@ -3,45 +3,91 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from ..errors import InputError, MissingError, first_line
 from ..files import file_hash, write_file
-from ..labels import label_set
-from .base import NetworkParser, ParserInfo, stretching
-from .folding import fold_batch_norms, fold_segformer
+from ..resize import Size
+from .base import Parser
+from .enlarging import enlarging
+from .folding import fold_batch_norms
+from .lite_engine import LiteEngine, pack
+from .lite_network import tensor_shapes
 from .sources import BUILT_IN, STREET_LICENCE
 from .spec import ParserSpec
+from .street_file import FORMAT, LABELS, is_street, other_weights, read_config, street_preprocessing
 from .street_network import StreetNetwork
-from .weights import stored_shapes
 
-FORMAT = "cscl-street-2"
+__all__ = ["BUILT_IN", "FORMAT", "StreetNetwork", "StreetParser", "build", "is_street", "load_street", "save_street"]
 
 
-class StreetParser(NetworkParser):
-    """`street`, from the package or (`file`) as `cscl parser train` wrote it."""
+class StreetParser(Parser):
+    """`street`, from the package or (`file`) as `cscl parser train` wrote it.
 
-    labels = label_set("person7")
+    The network of the package is computed by `LiteEngine`, which answers on the grid of its last features, a quarter of
+    the input's size; any other by segmentation-models-pytorch.
+    """
+
+    labels = LABELS
     licence = STREET_LICENCE
+    cpu_batch = 16
 
     def __init__(self, file: Path | None = None, device: str | torch.device = "cpu") -> None:
         self.name = "street"
-        network, config, self.weights_hash = load_street(file or BUILT_IN)
-        self.input_size = config.input_size
-        network = fold_segformer(fold_batch_norms(network.eval(), torch.zeros(1, 3, *config.input_size)))
-        super().__init__(network.to(memory_format=torch.channels_last), (config.mean,) * 3, (config.std,) * 3, device)
+        self.device = torch.device(device)
+        self.config, self.network, self.weights_hash = _load(file or BUILT_IN, self.device)
+        self.input_size = self.config.input_size
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        return street_preprocessing(self.config)
+
+    def prepare(self, image: NDArray[np.uint8]) -> Tensor:
+        whole = torch.from_numpy(image).permute(2, 0, 1)[None]
+        return F.interpolate(whole, self.input_size, mode="bilinear", antialias=True)[0]
 
     def forward(self, batch: Tensor) -> Tensor:
-        return super().forward(batch.contiguous(memory_format=torch.channels_last))
+        images = batch.to(torch.float32, memory_format=torch.channels_last, copy=True).sub_(self.config.mean * 255)
+        logits: Tensor = self.network(images if self.config.is_lite else images.div_(self.config.std * 255))
+        return logits
+
+    def restore(self, logits: Tensor, sources: object, size: Size) -> Tensor:
+        """Enlarge logits to `size`; those of the engine first to the input's size, as the trained network does."""
+        if not self.config.is_lite:
+            return F.interpolate(logits, size, mode="bilinear", align_corners=False)
+        rows, columns = (
+            enlarging(old, between, new).to(logits.device)
+            for old, between, new in zip(logits.shape[2:], self.input_size, size, strict=True)
+        )
+        return rows.mT @ (logits @ columns)
 
 
 def build(spec: ParserSpec) -> StreetParser:
     """Load `street`."""
     return StreetParser(spec.weights, spec.device)
+
+
+def _load(file: Path, device: torch.device) -> tuple[StreetNetwork, nn.Module, str]:
+    """Return configuration, network in the form in which it is computed, and SHA-256 of the file."""
+    config = read_config(file)
+    if config.is_lite:
+        tensors, wanted = _tensors(file), tensor_shapes(config.options["decoder_segmentation_channels"], len(LABELS))
+        if {name: list(tensor.shape) for name, tensor in tensors.items()} != wanted:
+            raise other_weights(file, "their names or shapes are others")
+        engine = LiteEngine(tensors, config.std * 255).eval().to(device)
+        if device.type == "cpu":
+            pack(engine, config.input_size)
+        return config, engine, file_hash(file)
+    network, config, digest = load_street(file)
+    network = fold_batch_norms(network.eval(), torch.zeros(1, 3, *config.input_size)).to(device)
+    return config, network.to(memory_format=torch.channels_last), digest
 
 
 def save_street(network: nn.Module, config: StreetNetwork, file: Path) -> None:
@@ -63,15 +109,6 @@ def _sorted_header(content: bytes) -> bytes:
     return len(header).to_bytes(8, "little") + header + content[8 + size :]
 
 
-def is_street(file: Path) -> bool:
-    """Return whether `file` says that `save_street` wrote it, in this version or another."""
-    try:
-        with safe_open(file, "pt") as stored:
-            return str((stored.metadata() or {}).get("format")).startswith("cscl-street-")
-    except (SafetensorError, OSError):
-        return False
-
-
 def load_street(file: Path) -> tuple[nn.Module, StreetNetwork, str]:
     """Return network, configuration and SHA-256 of a file that `save_street` wrote.
 
@@ -79,68 +116,19 @@ def load_street(file: Path) -> tuple[nn.Module, StreetNetwork, str]:
         MissingError: if there is no such file.
         InputError: if it is damaged or was written by something else.
     """
-    config = read_config(file)
+    config, tensors = read_config(file), _tensors(file)
     try:
         with torch.random.fork_rng(devices=[]):  # the weights drawn here are replaced; the user's generator stays
             network = config.build()
-        tensors = load_file(file)
-        network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in tensors.items()})
-    except (SafetensorError, ValueError, RuntimeError) as error:
-        raise _other_weights(file, error) from error
+        network.load_state_dict(tensors)
+    except (ValueError, RuntimeError) as error:
+        raise other_weights(file, error) from error
     return network, config, file_hash(file)
 
 
-def read_config(file: Path) -> StreetNetwork:
-    """Return what rebuilds the network of a file that `save_street` wrote; reads its header alone.
-
-    Raises:
-        MissingError, InputError: as `load_street`.
-    """
-    if not file.is_file():
-        raise MissingError(f"no parser weights at {file}; `cscl parser train --photos DIR --out FILE` makes some")
+def _tensors(file: Path) -> dict[str, Tensor]:
+    """Return the tensors of a file, in float32 where they are not integers."""
     try:
-        with safe_open(file, "pt") as stored:
-            metadata = stored.metadata() or {}
-    except SafetensorError as error:
-        raise InputError(f"{file} is no whole safetensors file: {error}") from error
-    if metadata.get("format") != FORMAT:
-        raise InputError(f"{file} was not written by `cscl parser train` of this version")
-    try:
-        said = json.loads(metadata["network"])
-        height, width = said["input_size"]
-        return StreetNetwork(
-            architecture=said["architecture"],
-            encoder=said["encoder"],
-            options=said["options"],
-            input_size=(height, width),
-            mean=float(said["mean"]),
-            std=float(said["std"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise _other_weights(file, error) from error
-
-
-def read_info(spec: ParserSpec) -> ParserInfo:
-    """Return what a cache records of the parser, without its weights; the file is checked as in loading.
-
-    Raises:
-        MissingError, InputError: as `load_street`.
-    """
-    file = spec.weights or BUILT_IN
-    config = read_config(file)
-    try:
-        with torch.device("meta"):  # names and shapes alone
-            wanted = {name: tuple(tensor.shape) for name, tensor in config.build().state_dict().items()}
-    except (ValueError, RuntimeError) as error:
-        raise _other_weights(file, error) from error
-    found = stored_shapes(file)
-    if wanted != found:
-        name = min(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
-        raise _other_weights(file, f"{name} is {found.get(name)}, not {wanted.get(name)}")
-    preprocessing = stretching(config.input_size, (config.mean,) * 3, (config.std,) * 3)
-    return ParserInfo("street", StreetParser.labels, STREET_LICENCE, file_hash(file), preprocessing)
-
-
-def _other_weights(file: Path, why: BaseException | str) -> InputError:
-    reason = why if isinstance(why, str) else first_line(why)
-    return InputError(f"{file} holds other weights than it says ({reason}); give it again, or train anew")
+        return {k: v.float() if v.is_floating_point() else v for k, v in load_file(file).items()}
+    except (SafetensorError, ValueError, RuntimeError) as error:
+        raise other_weights(file, error) from error

@@ -27,6 +27,16 @@ class StreetNetwork:
     mean: float = 0.5
     std: float = 0.5
 
+    @property
+    def is_lite(self) -> bool:
+        """Whether it is the network of `lite_network`, which is computed without segmentation-models-pytorch."""
+        return (
+            (self.architecture, self.encoder) == ("segformer", "tu-tf_efficientnet_lite0")
+            and set(self.options) == {"decoder_segmentation_channels"}
+            and isinstance(self.options["decoder_segmentation_channels"], int)
+            and all(side % 32 == 0 for side in self.input_size)
+        )
+
     def build(self) -> "nn.Module":
         """Return the network with weights drawn at random: (B, 3, *input_size) to logits (B, 8, *input_size)."""
         import segmentation_models_pytorch as smp  # imports torch, which a recipe that is only checked does without

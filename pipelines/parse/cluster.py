@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 import dask
-import torch
 from distributed import Client, Future, LocalCluster, Nanny, Scheduler, SpecCluster
 from distributed.core import Status
 from tqdm import tqdm
@@ -23,6 +22,7 @@ from parsing.stopping import block_interrupts
 
 from ..devices import find_device
 from .config import ParseConfig
+from .preload import ENVIRONMENT, ready_to_fork
 from .site import Site, check_scheduler, check_writing
 
 SETTINGS = {
@@ -32,9 +32,7 @@ SETTINGS = {
     # A worker that a nanny has just restarted may need longer than dask's 15 s to start, and would be ended each time.
     "distributed.deploy.lost-worker-timeout": "60s",
     # Keep freed memory in the process. Dask's settings return it to the system after every tensor: half the speed.
-    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 100_000_000_000,
-    "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_MAX_": 0,
-    "distributed.nanny.pre-spawn-environ.MALLOC_ARENA_MAX": 1,
+    **{f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in ENVIRONMENT.items()},
 }
 DASHBOARD = "127.0.0.1:0"
 """Any free port, since another run may use the default one."""
@@ -174,7 +172,7 @@ def connected(config: ParseConfig, shards: int, site: Site, bar: tqdm) -> Iterat
         MissingError, InputError: if the scheduler is not found.
         CsclError: if no cluster can be started, a worker does not pass the checks, or too few workers arrive.
     """
-    with dask.config.set(SETTINGS), _workers(config, shards) as workers:
+    with dask.config.set(SETTINGS | _starting(config)), _workers(config, shards) as workers:
         if config.elsewhere:
             _check_scheduler(workers.client, site)
         wanted = config.workers or 1 if config.elsewhere else 1
@@ -184,6 +182,13 @@ def connected(config: ParseConfig, shards: int, site: Site, bar: tqdm) -> Iterat
         _check_workers(workers.client, site)
         on_gpus = replace(workers, resources={"GPU": 1})
         yield on_gpus if config.parser.device != "cpu" and on_gpus.threads() else workers
+
+
+def _starting(config: ParseConfig) -> dict[str, str]:
+    """How workers of this run's own start: on CPUs forked from a process that has imported torch."""
+    on_cpus = not config.elsewhere and find_device(config.parser.device) == "cpu"
+    # those of GPUs start anew: which GPU they see is in the environment before anything is imported
+    return {"distributed.worker.multiprocessing-method": "forkserver" if on_cpus and ready_to_fork() else "spawn"}
 
 
 @contextmanager
@@ -242,6 +247,8 @@ def _own_cluster(config: ParseConfig, shards: int) -> tuple[SpecCluster, list[di
 
 def _visible_gpus() -> list[str]:
     """Return the names of GPUs for CUDA_VISIBLE_DEVICES: those that the variable lists already, or else all numbers."""
+    import torch  # takes seconds to load; a run on CPUs does without it in this process
+
     listed = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
     return listed or [str(i) for i in range(torch.cuda.device_count())]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from data.records import Record
 from parsing.cache import builder
@@ -12,9 +12,7 @@ from parsing.errors import InputError
 
 from .config import ParseConfig
 from .site import Site, versions
-
-if TYPE_CHECKING:
-    from .task import ShardTask
+from .task import ShardTask
 
 
 def choose_records(records: Sequence[Record], limit: int | None, only: Iterable[str] | None) -> tuple[Record, ...]:
@@ -29,7 +27,7 @@ def choose_records(records: Sequence[Record], limit: int | None, only: Iterable[
 
 def plan_shards(
     config: ParseConfig, root: Path, records: Sequence[Record], attributes: Mapping[str, Any], lock: Lock
-) -> list["ShardTask"]:
+) -> list[ShardTask]:
     """Return one task per shard, in order.
 
     Args:
@@ -42,8 +40,6 @@ def plan_shards(
     Raises:
         InputError: if there are no images.
     """
-    from .task import ShardTask  # imports torch, which --dry-run does without
-
     if not records:
         raise InputError(f"{config.dataset}: there is no image under {root}")
     folder = shard_folder(config.index).resolve()

@@ -9,7 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from data.loading.images import has_deep_images
+from data.loading.depth import has_deep_images
 from data.records import DataSet
 from data.registry import open_data_set
 from parsing.cache.builder import people_columns
@@ -20,12 +20,13 @@ from parsing.cache.provenance import Provenance, cache_attributes
 from parsing.cache.reader import MaskCache
 from parsing.cache.shard import Status, StoredFile, rename_people
 from parsing.images import STRETCH
-from parsing.parsers.base import ParserInfo
+from parsing.parsers.info import CONFIDENCE, ParserInfo
 from parsing.parsers.registry import describe_parser
 
 from ..devices import find_device
 from .config import ParseConfig
 from .plan import choose_records, plan_shards
+from .preload import preload_workers
 from .schedule import run_shards
 from .task import ShardTask
 
@@ -78,8 +79,8 @@ def parse(config: ParseConfig, only: Iterable[str] | None = None, again: frozens
         tqdm.write(f"note: {finding.line()}", file=sys.stderr)
     out, root = config.index, data_set.root.resolve()
     records = choose_records(data_set.images, config.limit, only)
-    if not config.elsewhere:
-        find_device(config.parser.device)  # refuse a device that does not exist before the parser is loaded
+    if not config.elsewhere and find_device(config.parser.device) == "cpu" and config.workers != 0:  # or it is refused
+        preload_workers()
     parser = describe_parser(config.parser)
     with writing_to(out, "cscl parse") as lock:
         # 1. Find the shards of an earlier run: `whole` holds the complete ones by file name.
@@ -133,7 +134,7 @@ def _make_attributes(config: ParseConfig, data_set: DataSet, parser: ParserInfo)
         weights=parser.weights_hash,
         labels=parser.labels,
         size=config.size,
-        preprocessing=parser.preprocessing,
+        preprocessing=parser.preprocessing | {"confidence": CONFIDENCE},
         flip=config.flip,
         probs=config.probs,
         deep_images=STRETCH if has_deep_images(data_set) else None,

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -16,7 +15,7 @@ from data.words import endings
 from parsing.errors import InputError, MissingError
 from parsing.images import UnreadableImageError, read_image
 from parsing.parsers.base import Parser
-from parsing.parsers.confidence import winners
+from parsing.parsers.labelling import label_images, stacked
 from parsing.parsers.registry import ParserSpec, find_parser
 from parsing.resize import Size
 
@@ -207,9 +206,8 @@ def _read(file: Path) -> NDArray[np.uint8] | None:
 
 def _parse(parser: Parser, images: list[NDArray[np.uint8]], size: Size, flip: bool) -> NDArray[np.uint8]:
     """Return classes (B, *size) of the parser's own label set."""
-    prepared = torch.stack([parser.prepare(image) for image in images])
-    probabilities, _ = parser.parse(prepared, [(i.shape[0], i.shape[1]) for i in images], size, flip)
-    return winners(probabilities)[1].cpu().numpy()
+    prepared = stacked([parser.prepare(image) for image in images])
+    return label_images(parser, prepared, [(i.shape[0], i.shape[1]) for i in images], size, flip).labels
 
 
 def _number(value: float) -> float | None:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import maximum_filter, minimum_filter
@@ -17,7 +16,7 @@ from data.photographs.crops import SPECTRA, Spectrum, load, plain_crop
 from data.photographs.library import Photos
 from parsing.errors import InputError
 from parsing.labels import IGNORED, label_set
-from parsing.parsers.confidence import confidence, winners
+from parsing.parsers.labelling import label_images, stacked
 from parsing.parsers.registry import ParserSpec, find_parser
 
 from ..masks.score import Tally, common_classes, iou
@@ -118,11 +117,9 @@ def score_parser(
         crops = [plain_crop(photo, size, s, np.random.default_rng((seed, number, k))) for k, s in enumerate(SPECTRA)]
         for width in (None, *widths):
             seen = [image if width is None else _reduced(image, width) for image, _ in crops]
-            prepared = torch.stack([parser.prepare(image) for image in seen])
-            probabilities, agreement = parser.parse(prepared, [s.shape[:2] for s in seen], size, flip)
-            top, classes_found = winners(probabilities)
-            answers = classes_found.cpu().numpy()
-            trust = confidence(probabilities, top, classes_found, agreement, parser.labels).tolist()
+            prepared = stacked([parser.prepare(image) for image in seen])
+            masks = label_images(parser, prepared, [s.shape[:2] for s in seen], size, flip)
+            answers, trust = masks.labels, masks.confidence.tolist()
             for spectrum, (image, truth), answer, sure in zip(SPECTRA, crops, answers, trust, strict=True):
                 tally = tallies[_condition(spectrum, width)]
                 miou = tally.add(_ignore_border(truth_table[truth], border), answer_table[answer], sure)

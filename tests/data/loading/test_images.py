@@ -7,7 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from data.loading.images import has_deep_images, load_image, load_images
+from data.loading.depth import has_deep_images
+from data.loading.images import load_image, load_images
 from data.readers.folder import Folder
 from parsing.images import UnreadableImageError, read_image
 

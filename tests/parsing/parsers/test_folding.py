@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from parsing.parsers.folding import FoldedSegformerDecoder, fold_batch_norms, fold_segformer
+from parsing.parsers.folding import fold_batch_norms
 from parsing.parsers.sources import BUILT_IN
 from parsing.parsers.street import load_street
 from parsing.parsers.street_network import StreetNetwork
@@ -45,22 +45,3 @@ def test_a_norm_behind_something_else_stays() -> None:
     network = disturbed(nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.BatchNorm2d(4)))
     folded = fold_batch_norms(network, torch.zeros(1, 3, 2, 2))
     assert isinstance(folded.get_submodule("2"), nn.BatchNorm2d)
-
-
-@pytest.mark.parametrize("encoder", ["tu-resnet10t", "resnet18", "mit_b0"])  # mit_b0 has no features at half the size
-def test_a_segformer_decoder_multiplied_out_answers_as_before(encoder: str) -> None:
-    network = disturbed(StreetNetwork("segformer", encoder, {"decoder_segmentation_channels": 16}).build())
-    images = torch.rand((2, 3, 64, 32), generator=torch.Generator().manual_seed(0))
-    with torch.inference_mode():
-        before = network(images)
-        after = fold_segformer(fold_batch_norms(network, images))(images)
-    assert isinstance(network.decoder, FoldedSegformerDecoder)
-    assert torch.allclose(before, after, rtol=1e-3, atol=1e-3 * float(before.abs().max()))
-    assert float(before.std()) > 1e-2  # there is something to compare
-
-
-def test_only_a_segformer_decoder_without_batch_norm_is_multiplied_out() -> None:
-    for architecture, options in (("unet", {"decoder_channels": [8] * 5}), ("segformer", {})):
-        network = disturbed(StreetNetwork(architecture, "resnet18", options).build())
-        decoder = network.decoder
-        assert fold_segformer(network).decoder is decoder

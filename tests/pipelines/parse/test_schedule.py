@@ -38,7 +38,7 @@ from pipelines.parse.task import ShardTask
 DEADLY = """
 import os
 import parsing.images
-import pipelines.parse.task as shard
+import pipelines.parse.work as shard
 def read_image(path):
     if path.as_posix().endswith({name!r}):
         os._exit(9)
@@ -377,7 +377,7 @@ def test_memory_that_runs_out_halves_the_batch(config: ParseConfig, monkeypatch:
 
     from parsing.parsers.street import StreetParser
 
-    real, sizes = StreetParser.parse, []
+    real, sizes = StreetParser.average, []
 
     def small(self: StreetParser, batch: torch.Tensor, *rest: Any) -> Any:
         sizes.append(len(batch))
@@ -385,13 +385,13 @@ def test_memory_that_runs_out_halves_the_batch(config: ParseConfig, monkeypatch:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return real(self, batch, *rest)
 
-    monkeypatch.setattr(StreetParser, "parse", small)
+    monkeypatch.setattr(StreetParser, "average", small)
     assert parse(config).parsed == 24
     assert sizes == [4, 2, 1, 1, 1, 1] * 6
 
     def none(self: StreetParser, *_: Any) -> Any:
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
 
-    monkeypatch.setattr(StreetParser, "parse", none)
+    monkeypatch.setattr(StreetParser, "average", none)
     with pytest.raises(CsclError, match="no memory to parse even one image"):
         parse(replace(config, overwrite=True))

@@ -1,0 +1,67 @@
+"""How sides are measured: by turns, several times, in seconds of processor time, which other work disturbs little."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+Side = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a benchmark: ours beside another side.
+
+    Attributes:
+        what: what is measured.
+        ours, theirs: medians in `unit`; `theirs` is None if there is nothing to compare with.
+        unit: of both; a rate, or seconds.
+        other: what the other side is.
+        ratio: how many times as fast ours is; None without another side.
+        least, most: of the ratio over the runs.
+        runs: how many there were.
+    """
+
+    what: str
+    ours: float
+    unit: str
+    runs: int
+    theirs: float | None = None
+    other: str = ""
+    ratio: float | None = None
+    least: float | None = None
+    most: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def by_turns(sides: Mapping[str, Side], runs: int) -> dict[str, list[float]]:
+    """Run every side `runs` times by turns, once more before to warm up, and return the seconds of processor time."""
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for number in range(runs + 1):
+        for name, side in sides.items():
+            began = time.process_time()
+            side()
+            if number:
+                seconds[name].append(time.process_time() - began)
+    return seconds
+
+
+def compared(
+    what: str, seconds: Mapping[str, list[float]], ours: str, theirs: str, count: int, unit: str, other: str
+) -> Row:
+    """Return the row of two sides that each did `count` things in these seconds; `unit` is things per second."""
+    ratios = [b / a for a, b in zip(seconds[ours], seconds[theirs], strict=True)]
+    return Row(
+        what=what,
+        ours=count / statistics.median(seconds[ours]),
+        unit=unit,
+        runs=len(ratios),
+        theirs=count / statistics.median(seconds[theirs]),
+        other=other,
+        ratio=statistics.median(ratios),
+        least=min(ratios),
+        most=max(ratios),
+    )

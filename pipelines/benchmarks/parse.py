@@ -1,0 +1,120 @@
+"""`cscl benchmark parse`: files to a finished shard, beside the network alone and beside one image at a time."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.nn import functional as F
+
+from data.records import Record
+from parsing.cache.lock import writing_to
+from parsing.cache.provenance import Provenance, cache_attributes
+from parsing.images import read_image
+from parsing.parsers.labelling import stacked
+from parsing.parsers.registry import ParserSpec
+from parsing.parsers.sources import BUILT_IN
+from parsing.parsers.street import StreetParser, load_street
+
+from ..parse.site import Site, versions
+from ..parse.task import ShardTask
+from ..parse.work import usual_batch, write_shard
+from .images import benchmark_images
+from .measure import Row, by_turns, compared
+
+SIZE = (288, 144)
+RATE = "images per second of one core"
+
+
+@dataclass(frozen=True)
+class Line:
+    """The images of a benchmark and where its sides write."""
+
+    root: Path
+    names: list[str]
+    out: Path
+
+    def whole(self, flip: bool) -> Callable[[], object]:
+        """Return what `cscl parse` does in a worker: files to a shard."""
+        parser = StreetParser()
+        provenance = Provenance("street", parser.weights_hash, parser.labels, SIZE, parser.preprocessing, flip, False)
+        index = self.out / f"masks{flip:d}.h5"
+        attributes = cache_attributes(index, provenance, data_set="images", root=self.root, licence="", pattern=None)
+
+        def run() -> None:
+            with writing_to(index, "cscl benchmark") as lock:
+                write_shard(
+                    ShardTask(
+                        path=self.out / f"{flip:d}.h5",
+                        records=[Record(name, -1, 0, "visible") for name in self.names],
+                        attributes=attributes,
+                        parser=ParserSpec(),
+                        site=Site(lock, self.root, self.names[0], self.out, versions()),
+                        size=SIZE,
+                        batch_size=None,
+                        flip=flip,
+                        probs=False,
+                    )
+                )
+
+        return run
+
+    def network(self, flip: bool) -> Callable[[], object]:
+        """Return the network alone, on as many images in batches as `whole` makes."""
+        parser = StreetParser()
+        batch = stacked([parser.prepare(read_image(self.root / self.names[0]))] * usual_batch(parser))
+        inputs = batch.to(torch.float32, memory_format=torch.channels_last)
+
+        @torch.inference_mode()
+        def run() -> None:
+            for start in range(0, len(self.names), len(inputs)):
+                piece = inputs[: min(len(inputs), len(self.names) - start)]
+                for _ in range(1 + flip):
+                    parser.network(piece)
+
+        return run
+
+    def one_at_a_time(self, flip: bool) -> Callable[[], object]:
+        """Return a loop as published extractors have it: one image, the library's network, a PNG."""
+        network, config, _ = load_street(BUILT_IN)
+        network.eval()
+        height, width = config.input_size
+
+        @torch.inference_mode()
+        def run() -> None:
+            for number, name in enumerate(self.names):
+                image = Image.open(self.root / name).convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
+                tensor = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255
+                tensor = (tensor - config.mean) / config.std
+                logits = network(tensor)
+                if flip:
+                    logits = (logits + network(tensor.flip(-1)).flip(-1)) / 2
+                answer = F.interpolate(logits, SIZE, mode="bilinear").softmax(1).argmax(1)[0]
+                Image.fromarray(answer.to(torch.uint8).numpy()).save(self.out / f"{number}.png")
+
+        return run
+
+
+def measure(images: Path | None, count: int, runs: int) -> list[Row]:
+    """Return two rows without flip averaging and two with it."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with benchmark_images(images, count) as (root, names), TemporaryDirectory() as out:
+            line = Line(root, names, Path(out))
+            return [row for flip in (False, True) for row in _rows(line, flip, runs)]
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _rows(line: Line, flip: bool, runs: int) -> list[Row]:
+    sides = {"ours": line.whole(flip), "network": line.network(flip), "plain": line.one_at_a_time(flip)}
+    seconds, count = by_turns(sides, runs), len(line.names)
+    averaged = "flip averaged" if flip else "no flip"
+    return [
+        compared(f"files to shard, {averaged}", seconds, "ours", "network", count, RATE, "the network alone"),
+        compared(f"files to shard, {averaged}", seconds, "ours", "plain", count, RATE, "one image at a time to PNG"),
+    ]

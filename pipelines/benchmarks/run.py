@@ -1,0 +1,98 @@
+"""`cscl benchmark`: its parts, and their result as text, JSON and a page of the documentation."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from .machine import describe_machine
+from .measure import Row
+from .parts import PARTS
+
+
+@dataclass(frozen=True)
+class BenchmarkConfig:
+    """What `cscl benchmark` is asked for.
+
+    Attributes:
+        parts: names of `PARTS`.
+        images: folder with images to parse; None for drawn ones.
+        count: images to parse.
+        masks: masks to read.
+        runs: of each side.
+        peer: checkout of AGW.
+    """
+
+    parts: tuple[str, ...]
+    images: Path | None = None
+    count: int = 240
+    masks: int = 2000
+    runs: int = 5
+    peer: Path | None = None
+
+
+@dataclass(frozen=True)
+class Benchmarks:
+    """Rows by part, and the machine that they are of."""
+
+    machine: Mapping[str, Any]
+    rows: Mapping[str, Sequence[Row]]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "machine": dict(self.machine),
+            "rows": {p: [r.to_json() for r in rows] for p, rows in self.rows.items()},
+        }
+
+    def lines(self) -> list[str]:
+        each = [f"{part:10s} {described(row.to_json())}" for part, rows in self.rows.items() for row in rows]
+        return [*each, f"processor time, medians; {machine_line(self.machine)}"]
+
+
+MEASURES: Mapping[str, Callable[[BenchmarkConfig], list[Row]]] = {
+    "parse": lambda c: import_module(f"{__package__}.parse").measure(c.images, c.count, c.runs),
+    "read": lambda c: import_module(f"{__package__}.read").measure(c.masks, c.runs),
+    "evaluate": lambda c: import_module(f"{__package__}.evaluate").measure(c.runs, c.peer),
+    "start": lambda c: import_module(f"{__package__}.start").measure(c.masks, c.runs),
+}
+"""What measures each part of `PARTS`."""
+
+
+def run_benchmarks(config: BenchmarkConfig) -> Benchmarks:
+    """Measure the parts one after the other."""
+    return Benchmarks(describe_machine(), {part: MEASURES[part](config) for part in config.parts or PARTS})
+
+
+def described(row: Mapping[str, Any]) -> str:
+    """Return a row as a line, the ratio first."""
+    if row["ratio"] is None:
+        return f"{row['what']}: {row['ours']:.2f} {row['unit']} ({row['runs']} runs)"
+    return (
+        f"{row['ratio']:.2f} times ({row['least']:.2f} to {row['most']:.2f}) {row['other']}: {row['what']}, "
+        f"{row['ours']:.4g} against {row['theirs']:.4g} {row['unit']}"
+    )
+
+
+def machine_line(machine: Mapping[str, Any]) -> str:
+    """Return the machine and the versions in one line."""
+    versions = ", ".join(f"{k} {machine[k]}" for k in machine if k not in ("processor", "cores", "gpu", "load"))
+    return (
+        f"{machine['processor']}, {machine['cores']} cores, {machine['gpu'] or 'no GPU'}, load {machine['load']}; "
+        f"{versions}"
+    )
+
+
+def markdown(result: Mapping[str, Any]) -> Iterable[str]:
+    """Yield the lines of the table in docs/benchmarks.md from the JSON of a result."""
+    yield "| part | what | beside | times as fast | ours | theirs | unit |"
+    yield "|" + " --- |" * 7
+    for part, rows in result["rows"].items():
+        for row in rows:
+            ratio = "" if row["ratio"] is None else f"**{row['ratio']:.2f}** ({row['least']:.2f} to {row['most']:.2f})"
+            theirs = "" if row["theirs"] is None else f"{row['theirs']:.4g}"
+            cells = (part, row["what"], row["other"], ratio, f"{row['ours']:.4g}", theirs, row["unit"])
+            yield f"| {' | '.join(cells)} |"
+    runs = max(row["runs"] for rows in result["rows"].values() for row in rows)
+    yield ""
+    yield f"Medians of {runs} runs by turns, processor time. {machine_line(result['machine'])}."

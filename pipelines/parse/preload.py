@@ -1,0 +1,42 @@
+"""Import torch once, in a process from which the workers on CPUs are forked, while the run is still being planned.
+
+Otherwise each worker would import torch, which takes seconds of a core. Only third-party packages are imported there:
+ours must be those of the run, wherever it found them.
+"""
+
+import os
+from multiprocessing import forkserver, get_context
+
+ENVIRONMENT = {
+    # memory is kept, not given back and asked for again with every tensor: dask's own setting halves the speed
+    "MALLOC_TRIM_THRESHOLD_": "100000000000",
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_ARENA_MAX": "1",
+}
+"""Of every worker, before it starts."""
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+SAFE = {"PYTHONSAFEPATH": "1"}
+"""The folder in which the user stands is not searched: it may have a package of any name."""
+PRELOADED = ("torch", "h5py", "PIL.Image", "PIL.JpegImagePlugin", "safetensors.torch", "distributed.nanny")
+_started = False
+
+
+def preload_workers() -> None:
+    """Start the process if none runs; it imports in the background and ends with this one."""
+    global _started
+    if _started:
+        return
+    before = dict(os.environ)
+    os.environ.update({**ENVIRONMENT, **{k: v for k, v in ONE_THREAD.items() if k not in before}, **SAFE})
+    try:
+        get_context("forkserver").set_forkserver_preload(list(PRELOADED))
+        forkserver.ensure_running()
+        _started = True
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def ready_to_fork() -> bool:
+    """Return whether `preload_workers` has started the process."""
+    return _started
