@@ -1,7 +1,8 @@
-"""`cscl masks import`: make a mask cache out of PNG masks that somebody already has."""
+"""`cscl masks import`: make a mask cache out of the mask files that somebody already has."""
 
 import json
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -23,7 +24,10 @@ from parsing.cache.reader import MaskCache
 from parsing.cache.shard import Status, StoredFile
 from parsing.errors import InputError, MissingError
 from parsing.exporters.paths import fill
+from parsing.importers import IMPORTERS, guess_kind, mask_reader
+from parsing.importers.label_png import LabelPng
 from parsing.importers.label_values import BY_NUMBER, Reading, parse_values, understand
+from parsing.importers.labelmap import find_labelmap
 from parsing.importers.placing import Fit
 from parsing.labels import label_set
 
@@ -31,8 +35,8 @@ from ..parse.config import check_size, index_file
 from .import_rules import Rules
 from .import_survey import Seen, check_classes, check_shapes, combined_hash, first_of_keys, look
 
-TEMPLATES = ("{dir}/{stem}.png", "{stem}.png")
-"""Where the mask of an image is looked for: in the data set's own folders, or all in one."""
+TEMPLATES = ("{dir}/{stem}", "{stem}")
+"""Where the mask of an image is looked for, without its ending: in the data set's own folders, or all in one."""
 WITHOUT_DATA_SET = "images"
 """What a cache that was imported without a data set names as its own."""
 
@@ -41,8 +45,10 @@ WITHOUT_DATA_SET = "images"
 class ImportConfig:
     """What `cscl masks import` was asked for.
 
-    masks: folder of PNGs with classes of label set `labels`. dataset, root: the data set whose images they belong
-    to; None makes images of the masks themselves, each named as its mask but for the ending `suffix`.
+    masks: folder of files of `kind` with classes of label set `labels`. kind: a key of `parsing.importers.IMPORTERS`;
+    None takes the one that is there.
+    dataset, root: the data set whose images they belong to; None makes images of the masks themselves, each named as
+    its mask but for the ending `suffix`.
     pattern: where the paths of `folder` name identity and camera (data/readers/naming.py); the cache remembers it.
     path: template of a mask's path below `masks` (`parsing.exporters.paths`); None tries `TEMPLATES`.
     values: classes of numbers, as `255=person` (`label_values.parse_values`). numbers: whatever their colours.
@@ -64,6 +70,7 @@ class ImportConfig:
     as_stored: bool = False
     licence: str = "not stated: imported masks"
     overwrite: bool = False
+    kind: str | None = None
 
     def __post_init__(self) -> None:
         check_size(self.size)
@@ -93,20 +100,24 @@ def import_masks(config: ImportConfig) -> ImportResult:
 
     All masks are looked at first: InputError where they would make a cache of nobody, or do not fit their images.
     """
+    if config.kind is None:
+        config = replace(config, kind=guess_kind(config.masks))
     if config.fit == "same" and _own_export(config.masks):
         config = replace(config, fit="stretch")
-    labels = label_set(config.labels)
+    labels, kind = label_set(config.labels), str(config.kind)
+    read = mask_reader(kind, labels)
     values = parse_values(config.values, labels)
     out = index_file(config.out, config.dataset or config.masks.resolve().name)
     pairs, without, root = _of_data_set(config, config.dataset) if config.dataset else _of_masks(config)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        seen = _survey(config, pairs, root, pool)
-        reading = understand(first_of_keys(seen), labels, values, config.numbers)
+        seen = _survey(config, pairs, root, pool, read)
+        given = None if values is not None or config.numbers else find_labelmap(config.masks, labels)
+        reading = understand(first_of_keys(seen), labels, values, config.numbers, given)
         notes = [*reading.notes, *check_classes(seen, reading, labels)]
         notes += check_shapes(seen, config.fit, config.as_stored, config.dataset is not None)
-        rules = Rules(labels, reading, config.size, config.fit, config.as_stored)
+        rules = Rules(labels, reading, config.size, config.fit, config.as_stored, read)
         provenance = Provenance(
-            parser="imported png",
+            parser=f"imported {kind}",
             weights=combined_hash(seen),
             labels=labels,
             size=config.size,
@@ -140,8 +151,14 @@ def _own_export(masks: Path) -> bool:
     return isinstance(said, dict) and said.get("exporter") == "png" and said.get("size") != "source"
 
 
-def _survey(config: ImportConfig, pairs: list[_Pair], root: Path, pool: ThreadPoolExecutor) -> list[Seen]:
-    found = pool.map(lambda p: look(p.record.name, p.mask, root / p.record.name, config.as_stored), pairs)
+def _survey(
+    config: ImportConfig,
+    pairs: list[_Pair],
+    root: Path,
+    pool: ThreadPoolExecutor,
+    read: Callable[[Path], LabelPng],
+) -> list[Seen]:
+    found = pool.map(lambda p: look(p.record.name, p.mask, root / p.record.name, config.as_stored, read), pairs)
     return list(tqdm(found, total=len(pairs), unit="mask", desc="look at masks"))
 
 
@@ -199,7 +216,7 @@ def _write_all(
 def _of_data_set(config: ImportConfig, name: str) -> tuple[list[_Pair], tuple[str, ...], Path]:
     """Images of the data set that have a mask, those that have none, and the data set's folder."""
     data_set = open_data_set(name, config.root, pattern=config.pattern)
-    templates = (config.path,) if config.path else TEMPLATES
+    templates = (config.path,) if config.path else tuple(t + IMPORTERS[str(config.kind)] for t in TEMPLATES)
     best: list[_Pair] = []
     for template in templates:
         places = [fill(template, r.name, data_set.root.name) for r in data_set.images]
@@ -229,9 +246,11 @@ def _of_masks(config: ImportConfig) -> tuple[list[_Pair], tuple[str, ...], Path]
         raise InputError(f"--pattern {config.pattern} is for --dataset folder; give --dataset and --root")
     if config.path is not None:
         raise InputError("--path says where the mask of an image lies; give the images with --dataset and --root")
-    masks = [name.removeprefix("./") for name in list_below(config.masks, ".").images if name.lower().endswith(".png")]
+    ending = IMPORTERS[str(config.kind)]
+    listing = list_below(config.masks, ".")
+    masks = sorted(n.removeprefix("./") for names in listing for n in names if n.lower().endswith(ending))
     if not masks:
-        raise InputError(f"{config.masks} holds no PNG")
+        raise InputError(f"{config.masks} holds no {ending} file")
     pairs = []
     for mask in masks:
         name = str(PurePosixPath(mask).with_suffix(config.suffix))
