@@ -19,8 +19,8 @@ FOLDERS: dict[Modality, str] = {"visible": "RGB", "infrared": "IR"}
 class BUPTCampus(DataSet):
     """BUPTCampus below `root`; `FakeIR`, made of colour images, is left out.
 
-    Cameras are numbered in the order of their names. People of `train_auxiliary.txt` have masks, and are not trained
-    on or tested.
+    Cameras are numbered in the order of their names. People of `train_auxiliary.txt` have masks, and are neither
+    trained on nor tested.
     """
 
     name = "buptcampus"

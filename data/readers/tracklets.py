@@ -8,8 +8,8 @@ from parsing.errors import InputError
 from .listing import list_folder
 
 UNTESTED = (
-    "its published protocols rank tracklets, not images: masks and training only; `evaluate` and `score` have "
-    "no protocol for it"
+    "its published protocols rank tracklets, not images: masks and training only, `cscl evaluate` and `cscl score` "
+    "have no protocol for it"
 )
 
 

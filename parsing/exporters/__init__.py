@@ -3,6 +3,7 @@
 from ..errors import InputError
 from .base import Exporter
 from .bpbreid import BpbreidExporter, KprExporter
+from .cvat import CvatExporter
 from .eanet import EanetExporter
 from .isp import IspExporter
 from .pixel_sampling import PixelSamplingExporter
@@ -14,7 +15,7 @@ EXPORTERS: dict[str, type[Exporter]] = {
     kind.name: kind
     for kind in (
         PngExporter, SgielExporter, BpbreidExporter, KprExporter, EanetExporter, IspExporter, ScnetExporter,
-        PixelSamplingExporter,
+        PixelSamplingExporter, CvatExporter,
     )
 }  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 import io
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import ClassVar, Literal
@@ -59,6 +60,10 @@ class Exporter(ABC):
     @abstractmethod
     def encode(self, number: int, target: PurePosixPath) -> bytes:
         """Return the content of file `target` for image `number` of the cache."""
+
+    def beside(self, targets: Sequence[PurePosixPath]) -> dict[PurePosixPath, bytes]:
+        """Return the content of files that go with all masks `targets`, such as a list of them, by path."""
+        return {}
 
     def notes(self) -> list[str]:
         """Return what the user should know of these files."""

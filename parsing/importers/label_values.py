@@ -39,7 +39,11 @@ def read_labels(path: Path, labels: LabelSet) -> tuple[NDArray[np.uint8], tuple[
 
 
 def understand(
-    where: Mapping[Key, Path], labels: LabelSet, values: Mapping[int, int] | None = None, numbers: bool = False
+    where: Mapping[Key, Path],
+    labels: LabelSet,
+    values: Mapping[int, int] | None = None,
+    numbers: bool = False,
+    given: Palette | None = None,
 ) -> Reading:
     """Decide what the keys of somebody's files mean.
 
@@ -51,12 +55,13 @@ def understand(
         labels: the label set of the masks.
         values: the classes of numbers that are other ones; with it, colours decide nothing.
         numbers: colours decide nothing.
+        given: the palette of all colours, as a label map says; None looks for a known one.
 
     Raises:
         InputError: for what is no class, and if the palettes of two files contradict each other.
     """
     coloured = {key: path for key, path in where.items() if key.colour is not None}
-    palette = None if values is not None or numbers else _palette(coloured, labels)
+    palette = None if values is not None or numbers else given or _palette(coloured, labels)
     classes = {key: _class(key, path, palette, labels, values or {}) for key, path in where.items()}
     if palette is not None:
         notes = _colour_notes(coloured, classes, palette)
@@ -86,6 +91,10 @@ def _rgb(key: Key) -> Colour:
 
 def _class(key: Key, path: Path, palette: Palette | None, labels: LabelSet, values: Mapping[int, int]) -> int:
     if palette is not None and key.colour is not None:
+        if key.colour not in palette.classes:
+            raise InputError(
+                f"{path} has the colour {key.colour}, which is of no class of {labels.name} in {palette.name}"
+            )
         return palette.classes[key.colour]
     number = key.number
     if number is None:

@@ -12,7 +12,7 @@ from .options import FileSize, Place, json_option, open_cache
 
 @click.command("export")
 @click.argument("file", type=Place)
-@click.option("--to", required=True, help="png, sgiel, bpbreid, kpr, eanet, isp, scnet or pixel-sampling.")
+@click.option("--to", required=True, help="png, sgiel, bpbreid, kpr, eanet, isp, scnet, pixel-sampling or cvat.")
 @click.option("-o", "--out", type=Place, required=True, help="Folder to write to.")
 @click.option("--path", help="Path of each file below it, as in 'masks/{1}/{stem}.npy'.  [default: the exporter's]")
 @click.option("--size", type=FileSize(), help="Size of the files: given, that of the masks, or of each image.")

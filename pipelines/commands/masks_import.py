@@ -5,19 +5,23 @@ from typing import Any
 
 import click
 
+from parsing.importers import IMPORTERS
+
 from .ending import print_values, resumable
 from .options import DATA_SETS, Place, json_option, out_cache_option, pattern_option, size_option
 
 
 @click.command("import")
 @click.argument("folder", metavar="DIR", type=Place)
-@click.option("--from", "kind", type=click.Choice(("png",)), required=True, help="Kind of files.")
+@click.option("--from", "kind", type=click.Choice(tuple(IMPORTERS)), help="Kind of files.  [default: by their names]")
 @click.option("--labels", required=True, help="Label set of their values: lip, atr, pascal, cihp ...")
 @click.option("--dataset", type=DATA_SETS, help="The images they belong to.  [default: one image per mask]")
 @click.option("--root", type=Place, help="The images' folder.")
 @out_cache_option
 @size_option
-@click.option("--path", help="Path of an image's mask below DIR.  [default: '{dir}/{stem}.png', then '{stem}.png']")
+@click.option(
+    "--path", help="Path of an image's mask below DIR.  [default: '{dir}/{stem}', then '{stem}', and the ending]"
+)
 @pattern_option
 @click.option("--suffix", default=".jpg", help="Without --dataset: ending of the images' names.")
 @click.option(
@@ -31,16 +35,17 @@ from .options import DATA_SETS, Place, json_option, out_cache_option, pattern_op
 @click.option("--licence", default="not stated: imported masks", help="Of the masks; kept in the cache.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing cache.")
 @json_option
-def import_masks(folder: Path, kind: str, fit: Any, as_json: bool, **options: Any) -> None:
+def import_masks(folder: Path, kind: str | None, fit: Any, as_json: bool, **options: Any) -> None:
     """Make a cache of existing masks.
 
-    The masks are PNGs whose values are class numbers, or that are painted in a known palette.
+    The masks are PNGs whose values are class numbers, or that are painted in a known palette; or .npy files of
+    scores, one per class, such as the logits that SCHP's extractor writes with --logits.
     """
     from pipelines.masks.importing import ImportConfig
     from pipelines.masks.importing import import_masks as run
 
     with resumable("finished shards are kept, the same command continues"):
-        result = run(ImportConfig(folder, fit=fit or "same", **options))
+        result = run(ImportConfig(folder, fit=fit or "same", kind=kind, **options))
     first_empty = f", the first is {result.empty[0]}" if result.empty else ""
     lines = [f"{result.path}: {result.masks} masks imported, {len(result.empty)} of them empty{first_empty}"]
     lines += [f"note: {note}" for note in result.notes]

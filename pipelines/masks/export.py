@@ -6,7 +6,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -101,15 +101,20 @@ def export(config: ExportConfig, cache: MaskCache | None = None) -> ExportResult
     writer = exporter(config.to)(cache, FileOptions(config.size, config.palette, config.scheme))
     template = config.path or _choose_path(cache, writer)
     targets = _find_targets(cache, template, config.out)
-    made_by = _describe(config, cache, writer, template) | {"files": sorted(map(str, targets.values()))}
+    beside = writer.beside(list(targets.values()))
+    files = [*targets.values(), *beside]
+    made_by = _describe(config, cache, writer, template) | {"files": sorted(map(str, files))}
     record = config.out / f"cscl-{writer.name}.json"
-    _make_room(config, cache, record, made_by, targets)
+    _make_room(config, cache, record, made_by, files)
     todo = [number for number, target in targets.items() if not (config.out / target).is_file()]
     workspace = config.out / f".cscl-{writer.name}"  # other projects list folders: nothing half-written among the masks
     try:
         workspace.mkdir(exist_ok=True)
         record.write_text(json.dumps(made_by, indent=1) + "\n", encoding="utf-8")
         _write_all(config, writer, workspace, todo, targets)
+        for place, content in beside.items():
+            (config.out / place).parent.mkdir(parents=True, exist_ok=True)
+            write_file(config.out / place, content, folder=workspace, sync=False)
         shutil.rmtree(workspace)
     except OSError as error:
         raise CsclError(f"{config.out} cannot be written: {error.strerror or error}") from error
@@ -197,7 +202,7 @@ def _describe(config: ExportConfig, cache: MaskCache, writer: Exporter, template
 
 
 def _make_room(
-    config: ExportConfig, cache: MaskCache, record: Path, made_by: dict[str, Any], targets: dict[int, PurePosixPath]
+    config: ExportConfig, cache: MaskCache, record: Path, made_by: dict[str, Any], files: Sequence[PurePosixPath]
 ) -> None:
     """Raise InputError if `out` holds files of something else, or remove them if the user asked for it."""
     try:
@@ -206,7 +211,7 @@ def _make_room(
         raise InputError(f"masks cannot be written to {config.out}: {error.strerror}") from error
     found = _read_record(record)
     if config.overwrite:
-        _remove(config.out, [*_list_files(found), *targets.values()], _make_guard(cache, config.out))
+        _remove(config.out, [*_list_files(found), *files], _make_guard(cache, config.out))
         return
     if record.is_file():
         if found != json.loads(json.dumps(made_by)):
@@ -215,7 +220,7 @@ def _make_room(
                 "give another -o, or --overwrite to replace them"
             )
         return
-    there = next((t for t in targets.values() if os.path.lexists(config.out / t)), None)
+    there = next((t for t in files if os.path.lexists(config.out / t)), None)
     if there is not None:
         raise InputError(
             f"{config.out / there} is there already and not of this export; give another -o, or --overwrite"

@@ -1,14 +1,14 @@
 """Survey all masks and images of an import before anything is written: their classes, and whether they fit."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from parsing.errors import InputError
 from parsing.files import file_hash
 from parsing.images import UnreadableImageError, orientation, upright_size
-from parsing.importers.label_png import Key, read_label_png
+from parsing.importers.label_png import Key, LabelPng
 from parsing.importers.label_values import Reading
 from parsing.importers.placing import Fit, same_aspect
 from parsing.labels import IGNORED, LabelSet
@@ -41,9 +41,9 @@ class Seen:
         return upright_size(self.stored, self.turn)
 
 
-def look(name: str, path: Path, image: Path, as_stored: bool) -> Seen:
+def look(name: str, path: Path, image: Path, as_stored: bool, read: Callable[[Path], LabelPng]) -> Seen:
     """Read a mask, and of its image the head. as_stored: the mask was drawn on the pixels before EXIF turns them."""
-    png = read_label_png(path)
+    png = read(path)
     readable = True
     try:
         stored, turn = orientation(image)

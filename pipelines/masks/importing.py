@@ -1,7 +1,8 @@
-"""Make a mask cache from existing PNG masks (`cscl masks import`)."""
+"""Make a mask cache from existing mask files (`cscl masks import`)."""
 
 import json
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -23,7 +24,10 @@ from parsing.cache.reader import MaskCache
 from parsing.cache.shard import Status, StoredFile
 from parsing.errors import InputError, MissingError
 from parsing.exporters.paths import fill
+from parsing.importers import IMPORTERS, guess_kind, mask_reader
+from parsing.importers.label_png import LabelPng
 from parsing.importers.label_values import BY_NUMBER, Reading, parse_values, understand
+from parsing.importers.labelmap import find_labelmap
 from parsing.importers.placing import Fit
 from parsing.labels import label_set
 
@@ -31,8 +35,8 @@ from ..parse.config import check_size, index_file
 from .import_rules import Rules
 from .import_survey import Seen, check_classes, check_shapes, combined_hash, first_of_keys, look
 
-TEMPLATES = ("{dir}/{stem}.png", "{stem}.png")
-"""Where the mask of an image is looked for: in the data set's own folders, or all in one."""
+TEMPLATES = ("{dir}/{stem}", "{stem}")
+"""Where the mask of an image is looked for, without its ending: in the data set's own folders, or all in one."""
 WITHOUT_DATA_SET = "images"
 """What a cache that was imported without a data set names as its own."""
 
@@ -42,8 +46,9 @@ class ImportConfig:
     """The arguments of an import.
 
     Attributes:
-        masks: folder of PNG files.
+        masks: folder of files of `kind` with classes of `labels`.
         labels: label set of their classes.
+        kind: a key of `parsing.importers.IMPORTERS`; None takes the one that is there.
         dataset, root: data set to whose images they belong; None makes images of the masks themselves, named as the
             masks with `suffix` as their ending.
         pattern: place of identity and camera in the paths of `folder` (data/readers/naming.py); the cache records it.
@@ -69,6 +74,7 @@ class ImportConfig:
     as_stored: bool = False
     licence: str = "not stated: imported masks"
     overwrite: bool = False
+    kind: str | None = None
 
     def __post_init__(self) -> None:
         check_size(self.size)
@@ -101,20 +107,24 @@ def import_masks(config: ImportConfig) -> ImportResult:
     Raises:
         InputError: if no mask shows a person, or masks do not fit their images.
     """
+    if config.kind is None:
+        config = replace(config, kind=guess_kind(config.masks))
     if config.fit == "same" and _is_own_export(config.masks):
         config = replace(config, fit="stretch")
-    labels = label_set(config.labels)
+    labels, kind = label_set(config.labels), str(config.kind)
+    read = mask_reader(kind, labels)
     values = parse_values(config.values, labels)
     out = index_file(config.out, config.dataset or config.masks.resolve().name)
     pairs, without, root = _select_images(config, config.dataset) if config.dataset else _make_records(config)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        seen = _survey(config, pairs, root, pool)
-        reading = understand(first_of_keys(seen), labels, values, config.numbers)
+        seen = _survey(config, pairs, root, pool, read)
+        given = None if values is not None or config.numbers else find_labelmap(config.masks, labels)
+        reading = understand(first_of_keys(seen), labels, values, config.numbers, given)
         notes = [*reading.notes, *check_classes(seen, reading, labels)]
         notes += check_shapes(seen, config.fit, config.as_stored, config.dataset is not None)
-        rules = Rules(labels, reading, config.size, config.fit, config.as_stored)
+        rules = Rules(labels, reading, config.size, config.fit, config.as_stored, read)
         provenance = Provenance(
-            parser="imported png",
+            parser=f"imported {kind}",
             weights=combined_hash(seen),
             labels=labels,
             size=config.size,
@@ -148,8 +158,14 @@ def _is_own_export(masks: Path) -> bool:
     return isinstance(said, dict) and said.get("exporter") == "png" and said.get("size") != "source"
 
 
-def _survey(config: ImportConfig, pairs: list[_Pair], root: Path, pool: ThreadPoolExecutor) -> list[Seen]:
-    found = pool.map(lambda p: look(p.record.name, p.mask, root / p.record.name, config.as_stored), pairs)
+def _survey(
+    config: ImportConfig,
+    pairs: list[_Pair],
+    root: Path,
+    pool: ThreadPoolExecutor,
+    read: Callable[[Path], LabelPng],
+) -> list[Seen]:
+    found = pool.map(lambda p: look(p.record.name, p.mask, root / p.record.name, config.as_stored, read), pairs)
     return list(tqdm(found, total=len(pairs), unit="mask", desc="look at masks"))
 
 
@@ -207,7 +223,7 @@ def _write_all(
 def _select_images(config: ImportConfig, name: str) -> tuple[list[_Pair], tuple[str, ...], Path]:
     """Return the images of the data set with a mask, those without, and its folder."""
     data_set = open_data_set(name, config.root, pattern=config.pattern)
-    templates = (config.path,) if config.path else TEMPLATES
+    templates = (config.path,) if config.path else tuple(t + IMPORTERS[str(config.kind)] for t in TEMPLATES)
     best: list[_Pair] = []
     for template in templates:
         places = [fill(template, r.name, data_set.root.name) for r in data_set.images]
@@ -237,9 +253,11 @@ def _make_records(config: ImportConfig) -> tuple[list[_Pair], tuple[str, ...], P
         raise InputError(f"--pattern {config.pattern} is for --dataset folder; give --dataset and --root")
     if config.path is not None:
         raise InputError("--path says where the mask of an image lies; give the images with --dataset and --root")
-    masks = [name.removeprefix("./") for name in list_below(config.masks, ".").images if name.lower().endswith(".png")]
+    ending = IMPORTERS[str(config.kind)]
+    listing = list_below(config.masks, ".")
+    masks = sorted(n.removeprefix("./") for names in listing for n in names if n.lower().endswith(ending))
     if not masks:
-        raise InputError(f"{config.masks} holds no PNG")
+        raise InputError(f"{config.masks} holds no {ending} file")
     pairs = []
     for mask in masks:
         name = str(PurePosixPath(mask).with_suffix(config.suffix))

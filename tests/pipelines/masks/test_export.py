@@ -141,7 +141,7 @@ def test_file_names_that_repeat_between_folders_keep_all_of_them(
     assert (result.out / "masks/pifpaf_maskrcnn_filtering/train/0001_c1.npy").is_file()
     assert "repeat" not in " ".join(result.notes)
     with pytest.raises(InputError, match="would both be"):
-        export(replace(config, out=tmp_path / "isp", to="isp"))
+        export(replace(config, out=tmp_path / "flat", path="{stem}.png"))
 
 
 def test_a_file_of_somebody_else_is_never_touched(config: ExportConfig) -> None:

@@ -264,3 +264,29 @@ def test_hidden_files_are_no_masks_and_a_pattern_names_the_people_of_folder(tmp_
     assert (cache.pattern, cache.identity.tolist()) == ("{identity}_*", [1, 2, 1, 2])
     with pytest.raises(InputError, match=r"--pattern .* is for --dataset folder"):
         import_masks(ImportConfig(tmp_path / "masks", "person7", pattern="{identity}_*", **given))
+
+
+def test_logits_of_schp_make_the_cache_that_its_pictures_make(config: ImportConfig, tmp_path: Path) -> None:
+    expected = MaskCache(import_masks(config).path)
+    logits = tmp_path / "logits"
+    for file in config.masks.rglob("*.png"):
+        place = (logits / file.relative_to(config.masks)).with_suffix(".npy")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        scores = np.eye(20, dtype=np.float32)[np.array(Image.open(file))] * 9 - 4  # (H, W, 20), as SCHP stores them
+        np.save(place, scores)
+    cache = MaskCache(import_masks(replace(config, masks=logits, out=tmp_path / "l" / "masks.h5", fit="stretch")).path)
+    assert cache.names == expected.names
+    assert np.array_equal(cache.preload(), expected.preload())
+    assert cache.made_by["parser"] == "imported npy"
+    alone = import_masks(replace(config, masks=logits, dataset=None, root=None, out=tmp_path / "a" / "masks.h5"))
+    assert alone.masks == len(cache)
+
+
+def test_the_kind_of_masks_is_guessed_by_their_names_unless_there_are_two(config: ImportConfig, tmp_path: Path) -> None:
+    np.save(config.masks / "note.npy", np.zeros(3))
+    with pytest.raises(InputError, match=r"holds png and npy files; say which are the masks with --from png\|npy"):
+        import_masks(config)
+    assert import_masks(replace(config, kind="png")).masks > 0
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="holds neither png nor npy files"):
+        import_masks(replace(config, masks=tmp_path / "empty"))

@@ -1,0 +1,52 @@
+"""Scores of classes as a .npy file, such as the logits that SCHP's extractor writes with `--logits`."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError, MissingError
+from ..labels import LabelSet
+from ..resize import MOST_PIXELS
+from .label_png import Key, LabelPng
+
+
+def read_class_scores(path: Path, labels: LabelSet) -> LabelPng:
+    """Return the class of the largest score of each pixel.
+
+    Args:
+        path: a .npy file, (H, W, C) as SCHP writes it or (C, H, W), logits or probabilities.
+        labels: the C classes, background first.
+
+    Raises:
+        MissingError: if there is no such file.
+        InputError: if it holds anything else, or scores that are not finite.
+    """
+    scores = _read(path)
+    classes = len(labels)
+    if scores.ndim != 3 or scores.dtype.kind != "f" or classes not in (scores.shape[-1], scores.shape[0]):
+        raise InputError(
+            f"{path} holds {scores.dtype} {scores.shape}; expected scores (H, W, {classes}) or ({classes}, H, W), one "
+            f"per class of {labels.name}; give another --labels if the parser has other classes"
+        )
+    axis = 2 if scores.shape[-1] == classes else 0
+    if 0 in scores.shape or scores.size // classes > MOST_PIXELS:
+        raise InputError(f"{path} holds {scores.shape}: no mask, or too many pixels for one")
+    if not np.isfinite(scores).all():
+        raise InputError(f"{path} holds scores that are not finite; parse that image again")
+    found, pixels = np.unique(scores.argmax(axis), return_inverse=True)
+    height, width = (scores.shape[0], scores.shape[1]) if axis == 2 else scores.shape[1:]
+    return LabelPng(pixels.reshape(height, width), tuple(Key(int(n), None) for n in found))
+
+
+def _read(path: Path) -> NDArray[Any]:
+    try:
+        scores = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise MissingError(f"no mask {path}") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path} is no readable .npy file of numbers: {error}") from error
+    if not isinstance(scores, np.ndarray):
+        raise InputError(f"{path} is an archive of arrays; give .npy files, one array each")
+    return scores
