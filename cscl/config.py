@@ -95,14 +95,21 @@ class LossConfig:
     """Weights and forms of the terms of the total loss L; a weight of 0 leaves its term out.
 
     Attributes:
-        identity, triplet, parsing, shown, division, icm: weights of L_id, L_tri, L_par, L_vis, L_div and L_icm in L.
-        part_identity, part_triplet: weights of the mean over the parts within L_id and L_tri, where the global feature
-            has weight 1.
+        identity: weight of L_id in L.
+        part_identity: weight of the mean over the parts within L_id, where the global feature has weight 1.
+        triplet: weight of L_tri in L.
+        part_triplet: weight of the mean over the parts within L_tri, where the global feature has weight 1.
+        parsing: weight of L_par in L.
+        shown: weight of L_vis in L, the loss of the visibility head.
+        division: weight of L_div in L.
+        icm: weight of L_icm in L.
         balance: weighting of the classes in L_par, from 0 (per pixel) to 1 (per class), see `losses.parsing`.
         smoothing: label smoothing of the identity classifiers, in [0, 1).
-        triplet_form: form of L_tri. triplet_margin: margin of its form `hard`.
+        triplet_form: form of L_tri.
+        triplet_margin: margin of the triplet form `hard`.
         division_form: form of L_div, see `losses.DIVISION_FORMS`.
-        icm_form: form of L_icm, see `icm.ICM_FORMS`. margin: margin of its forms `icm` and `hctri`.
+        icm_form: form of L_icm, see `icm.ICM_FORMS`.
+        margin: margin of the forms `icm` and `hctri`.
 
     Raises:
         ValueError: if a value is unknown or out of range.

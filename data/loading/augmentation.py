@@ -6,11 +6,15 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentConfig:
-    """Probabilities of each augmentation, in [0, 1]; `padding` in pixels before the random crop, with the mean colour
-    or black (`fill`).
+    """Section `augment`: how images and masks are changed at random in training.
 
-    exchange: one channel of a visible image over all three (channel exchange of CAJ). grey: a visible image in
-    grey. erase: random erasing, in both modalities. flip: mirror.
+    Attributes:
+        padding: pixels added at each side before the random crop; 0 for no crop.
+        fill: colour of the padding, `mean` for the mean colour or `black`.
+        flip: probability of mirroring image and mask, in [0, 1].
+        erase: probability of random erasing, in both modalities.
+        exchange: probability of channel exchange (CAJ): one channel of a visible image replaces the other two.
+        grey: probability of turning a visible image grey.
     """
 
     padding: int = 10

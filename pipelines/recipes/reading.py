@@ -82,14 +82,16 @@ class TrainRecipe:
         accumulate: number of pieces in which a batch passes the network, to save memory; losses see the whole batch.
         optimiser: its name.
         learning_rate: of necks and classifiers.
-        backbone_rate, module_rate, scalar_rate: factors of `learning_rate` for the backbone, for the other modules of
-            PAM and SPAM, and for the scalars (g of PAM, exponent of GeM).
-        weight_decay: of the parameters that `decay` selects: `matrices` only, or `all`.
+        backbone_rate: factor of `learning_rate` for the backbone.
+        module_rate: factor of `learning_rate` for the other modules of PAM and SPAM.
+        scalar_rate: factor of `learning_rate` for the scalars (g of PAM, exponent of GeM).
+        weight_decay: of the parameters that `decay` selects.
+        decay: the parameters that decay: `matrices` only, or `all`.
         clip: largest norm of the gradient; 0 for no limit.
         warmup: number of epochs over which the rates rise linearly.
         warmup_by: whether they rise at every `step` or every `epoch`.
         schedule: after the warm-up, `step` divides the rates by 10 at each milestone, `cosine` lowers them to 0.
-        milestones: epochs.
+        milestones: epochs at which the schedule `step` divides the rates.
         guided: share of training over which the cached masks guide SPAM's pooling less and less, in [0, 1]. With the
             schedule `step` it must end before the first milestone.
         guide_confidence: masks of lower confidence do not guide, in [0, 1].
