@@ -14,8 +14,8 @@ from .reading import Recipe
 HEAD = """# Recipe keys
 
 Every key of a recipe of `cscl train`, with its default in the recipe class; the shipped recipes set some of them
-otherwise (`recipe.toml` of a run has every value). `--set SECTION.KEY=VALUE` changes one. [method.md](method.md) explains
-the terms. Made by `python -m pipelines.recipes.describe`.
+otherwise (`recipe.toml` of a run has every value). `--set SECTION.KEY=VALUE` changes one.
+[method.md](method.md) explains the terms. Made by `python -m pipelines.recipes.describe`.
 """
 
 
