@@ -21,11 +21,12 @@ from parsing.schemes import part_scheme
 from parsing.words import listed
 
 from ..devices import find_device
+from ..images import find_other_image
 from ..runs.embed import embed, make_loader
 from ..runs.folder import load_model
 from ..runs.provenance import RunInfo, describe, find_own_root, open_images, read_run, write_file
 from ..runs.scores import Result, average_results, list_needed_records, score, select_protocols, table_lines
-from .part_table import PartTable, average_parts, find_other_image, measure_parts
+from .part_table import PartTable, average_parts, measure_parts
 from .report import draw_figures, list_part_names
 from .significance import Comparison, compare, format_result
 

@@ -16,7 +16,6 @@ from cscl.embedder import Embedder
 from cscl.spam import IGNORED, mask_distribution
 from data.records import Record
 from parsing.cache.reader import MaskCache
-from parsing.images import orientation
 from parsing.schemes import PartScheme
 
 from ..runs.embed import make_loader
@@ -123,24 +122,6 @@ def average_parts(tables: Sequence[PartTable]) -> PartTable | None:
         auc, absent = mean([r.auc for r in each]), mean([r.auc_absent for r in each])
         rows.append(replace(each[0], inside=inside, ideal=ideal, iou=iou, auc=auc, auc_absent=absent, visibility=seen))
     return replace(tables[0], rows=tuple(rows))
-
-
-def find_other_image(records: Sequence[Record], root: Path, cache: MaskCache) -> str | None:
-    """Return the name of the first image whose size differs from the size that the cache recorded; None if all agree.
-
-    Data sets share image names, so that a matching name does not mean that the cache belongs to these images.
-
-    Args:
-        records: images to check; those that are missing in the cache or below `root` are skipped.
-        root: folder of the images.
-        cache: to check against.
-    """
-    for record in records:
-        if record.name in cache and (root / record.name).is_file():
-            parsed = cache.source_size[cache.number(record.name)].tolist()
-            if sorted(orientation(root / record.name)[0]) != sorted(parsed):  # sorted: EXIF may swap the sides
-                return record.name
-    return None
 
 
 @torch.inference_mode()

@@ -21,7 +21,7 @@ from parsing.cache.reader import MaskCache
 from parsing.errors import InputError
 from parsing.schemes import part_scheme
 
-from ..images import find_images
+from ..images import find_images, find_other_image
 from ..recipes.reading import Recipe
 from ..runs.folder import read_state
 from ..runs.provenance import RunInfo, write_file
@@ -82,6 +82,11 @@ def _train(config: TrainConfig, fabric: Fabric, cache: MaskCache | None) -> None
     def load(wanted: tuple[Record, ...]) -> torch.Tensor:
         return load_images(data_set.root, [r.name for r in wanted], recipe.data.size)
 
+    if other := find_other_image(records, data_set.root, cache):
+        raise InputError(
+            f"{data_set.root}: {other} has another size than the image of that name in {config.masks}: these are other "
+            "images, or they were changed after parsing; give their own masks, or the parsed images with --root"
+        )
     masked = records
     if recipe.data.masks == "other":
         masked = tuple(records[n] for n in permute_within_modality(records, recipe.seed))

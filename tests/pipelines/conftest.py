@@ -38,13 +38,14 @@ def true_cache(
         overwrite=True,
     ) as cache:  # fmt: skip
         for record, sure in zip(records, confidence.tolist(), strict=True):
-            mask = None
+            mask, source = None, (0, 0)
             if record.name not in unreadable:
                 with Image.open(root / label_name(record.name)) as picture:
+                    source = (picture.height, picture.width)
                     mask = np.asarray(picture.resize(SIZE[::-1], Image.Resampling.NEAREST))
             cache.add(
                 record.name, mask, identity=record.identity, camera=record.camera, modality=record.modality,
-                confidence=sure, source_size=(100, 100),
+                confidence=sure, source_size=source,
             )  # fmt: skip
     return out
 

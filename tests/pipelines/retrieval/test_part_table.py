@@ -12,9 +12,11 @@ from PIL import Image
 
 from cscl.spam import mask_distribution
 from data.registry import open_data_set
+from parsing import CacheWriter
 from parsing.cache.reader import MaskCache
 from parsing.errors import InputError
 from parsing.schemes import part_scheme
+from pipelines.images import find_other_image
 from pipelines.recipes.reading import Recipe
 from pipelines.retrieval.evaluate import evaluate
 from pipelines.retrieval.part_table import PartRow, PartTable, _make_row, average_parts, compute_auc, measure_parts
@@ -87,6 +89,16 @@ def test_masks_of_other_images_are_not_taken_for_these(
     assert evaluate(finished, other, ["all-single"], device="cpu").parts is None
     with pytest.raises(InputError, match=r"masks.h5 belongs to other images: cam.* has another size in"):
         evaluate(finished, other, ["all-single"], masks=masks, device="cpu")
+
+
+def test_images_whose_size_the_cache_does_not_know_are_not_called_others(figures: Path, tmp_path: Path) -> None:
+    records = open_data_set("sysu", figures).train()[:2]
+    with CacheWriter(tmp_path / "m.h5", labels="person7", size=(16, 8), parser="mine", root=figures) as cache:
+        cache.add(records[0].name, np.zeros((16, 8), np.uint8))
+        cache.add(records[1].name, np.zeros((16, 8), np.uint8), source_size=(1, 1))
+    found = MaskCache(tmp_path / "m.h5")
+    assert find_other_image(records[:1], figures, found) is None
+    assert find_other_image(records, figures, found) == records[1].name
 
 
 def test_a_network_without_its_own_parsing_has_no_table(

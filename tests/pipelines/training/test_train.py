@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner
+from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 
@@ -203,6 +204,19 @@ def test_a_cache_of_another_data_set_is_refused(
 ) -> None:
     with pytest.raises(InputError, match=r"regdb: .* looks like sysu"):
         start(other_layouts["regdb"][1], tmp_path / "run", tiny_recipe(), root=figures)
+    assert not (tmp_path / "run").exists()
+
+
+def test_masks_of_other_images_of_the_same_names_are_refused(
+    masks: Path, figures: Path, tiny_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    """An image that was replaced after parsing, or the images of another data set in the same layout."""
+    other = shutil.copytree(figures, tmp_path / "SYSU-MM01")
+    name = open_data_set("sysu", other).train()[3].name
+    with Image.open(other / name) as picture:
+        picture.resize((picture.width + 1, picture.height)).save(other / name)
+    with pytest.raises(InputError, match=f"{name} has another size than the image of that name in .*--root"):
+        start(masks, tmp_path / "run", tiny_recipe(), root=other)
     assert not (tmp_path / "run").exists()
 
 
