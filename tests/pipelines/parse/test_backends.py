@@ -17,6 +17,7 @@ from parsing import MaskCache
 from parsing.errors import CacheError
 from parsing.images import read_image
 from parsing.labels import label_set
+from parsing.parsers.info import CONFIDENCE
 from parsing.parsers.registry import ParserSpec, find_parser
 from parsing.parsers.schp_network import SCHPNetwork
 from parsing.parsers.sources import SCHP
@@ -186,7 +187,8 @@ def test_a_cache_holds_what_the_parser_answers(
     cache, parser = MaskCache(result.path), find_parser(made.parser)
     assert (result.images, cache.labels) == (2, label_set("pascal"))
     assert (cache.made_by["parser"], cache.made_by["weights"]) == (parser.name, parser.weights_hash)
-    assert cache.made_by["preprocessing"] == json.loads(json.dumps(parser.preprocessing))
+    said = parser.preprocessing | {"confidence": CONFIDENCE}
+    assert cache.made_by["preprocessing"] == json.loads(json.dumps(said))
     assert cache.licence == parser.licence
     names = {record.name for record in open_data_set("sysu", root).images}
     for name in cache.names:

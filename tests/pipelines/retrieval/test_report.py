@@ -35,7 +35,7 @@ def test_the_command_draws_a_page_of_every_figure(
     out = run_copy / "figures"
     assert f"figures: {out / 'index.html'}" in result.stdout
     assert {p.name for p in out.iterdir()} == {
-        "index.html", "cmc.png", "draw_rankings.png", "embeddings.png", "attention.png", "curves.png",
+        "index.html", "cmc.png", "rankings.png", "embeddings.png", "attention.png", "curves.png",
     }  # fmt: skip
     html = (out / "index.html").read_text(encoding="utf-8")
     assert html.count("data:image/png;base64,") == 5

@@ -90,7 +90,7 @@ def test_resuming_a_finished_run_changes_nothing(run_copy: Path, masks: Path, ti
 def test_resuming_with_another_recipe_or_other_masks_is_refused(
     run_copy: Path, masks: Path, figures: Path, tiny_recipe: MakeRecipe, make_true_cache: Any, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match=r"--resume: .*recipe\.toml says something else"):
+    with pytest.raises(InputError, match=r"--resume: .*recipe\.toml differs from this command"):
         start(masks, run_copy, tiny_recipe("train.learning_rate=0.5"), resume=True)
     other = make_true_cache("sysu", figures, tmp_path / "masks.h5")
     with pytest.raises(InputError, match=r"--resume: .* was trained on other masks than those of .*masks\.h5"):
