@@ -1,12 +1,8 @@
-"""The images of a cache or a run: their folder, and whether a folder has others of the same names."""
+"""The folder of the images of a cache or a run."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from data.records import Record
-from parsing.cache.reader import MaskCache
 from parsing.errors import MissingError
-from parsing.images import orientation
 
 
 def find_images(maker: Path, recorded: Path, given: Path | None) -> Path:
@@ -23,22 +19,3 @@ def find_images(maker: Path, recorded: Path, given: Path | None) -> Path:
     if given is None and not recorded.is_dir():
         raise MissingError(f"{maker} was made from the images in {recorded}, which is not there; give --root")
     return given or recorded
-
-
-def find_other_image(records: Sequence[Record], root: Path, cache: MaskCache) -> str | None:
-    """Return the name of the first image whose size differs from the size that the cache recorded; None if all agree.
-
-    Data sets share image names, so that a matching name does not mean that the cache belongs to these images.
-
-    Args:
-        records: images to check; those that are missing in the cache or below `root`, or whose size the cache does not
-            know, are skipped.
-        root: folder of the images.
-        cache: to check against.
-    """
-    for record in records:
-        if record.name in cache and (root / record.name).is_file():
-            parsed = cache.source_size[cache.number(record.name)].tolist()
-            if min(parsed) > 0 and sorted(orientation(root / record.name)[0]) != sorted(parsed):  # EXIF may swap sides
-                return record.name
-    return None

@@ -21,7 +21,7 @@ from parsing.schemes import part_scheme
 from parsing.words import listed
 
 from ..devices import find_device
-from ..images import find_other_image
+from ..image_sizes import find_other_image
 from ..runs.embed import embed, make_loader
 from ..runs.folder import load_model
 from ..runs.provenance import RunInfo, describe, find_own_root, open_images, read_run, write_file

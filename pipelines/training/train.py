@@ -21,7 +21,8 @@ from parsing.cache.reader import MaskCache
 from parsing.errors import InputError
 from parsing.schemes import part_scheme
 
-from ..images import find_images, find_other_image
+from ..image_sizes import find_other_image
+from ..images import find_images
 from ..recipes.reading import Recipe
 from ..runs.folder import read_state
 from ..runs.provenance import RunInfo, write_file

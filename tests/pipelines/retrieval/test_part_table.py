@@ -16,7 +16,7 @@ from parsing import CacheWriter
 from parsing.cache.reader import MaskCache
 from parsing.errors import InputError
 from parsing.schemes import part_scheme
-from pipelines.images import find_other_image
+from pipelines.image_sizes import find_other_image
 from pipelines.recipes.reading import Recipe
 from pipelines.retrieval.evaluate import evaluate
 from pipelines.retrieval.part_table import PartRow, PartTable, _make_row, average_parts, compute_auc, measure_parts
