@@ -32,7 +32,8 @@ class Embedder(nn.Module):
     Args:
         network: the trained network.
         size: (height, width) of the network's input, in pixels.
-        mean, std: per colour channel, of pixels in [0, 1].
+        mean: per colour channel, of pixels in [0, 1].
+        std: standard deviation, likewise.
     """
 
     def __init__(self, network: CSCL, size: tuple[int, int], mean: Sequence[float], std: Sequence[float]) -> None:

@@ -137,7 +137,10 @@ class CSCL(nn.Module):
         """Return embeddings (B, `embedding_dim`), float32, of length 1; two are compared by cosine.
 
         Args:
-            images, infrared, masks, alpha: as in `forward`.
+            images: as in `forward`.
+            infrared: as in `forward`.
+            masks: as in `forward`.
+            alpha: as in `forward`.
             flip: whether to average the embeddings of an image and its mirror image.
 
         Raises:

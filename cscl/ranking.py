@@ -69,7 +69,8 @@ def rank(
 
     Args:
         distances: (Nq, Ng), smaller is closer; equal distances keep the order of the gallery.
-        query_ids, gallery_ids: (Nq,) and (Ng,) integers. A negative number is an unknown person, who matches nobody.
+        query_ids: (Nq,) integers; a negative number is an unknown person, who matches nobody.
+        gallery_ids: (Ng,) integers, likewise.
         skip: (Nq, Ng) bool, gallery images that a query does not see; None for none.
         deduplicated: whether the CMC counts each gallery identity once, at its first image (SYSU-MM01 and LLCM, in both
             public evaluators of SYSU-MM01), or counts images (RegDB). mAP and mINP always use the full ranking.

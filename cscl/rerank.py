@@ -35,7 +35,8 @@ def k_reciprocal(
     Memory and time grow with (Nq+Ng)^2; the distances of all pairs are held as float32.
 
     Args:
-        query, gallery: features (Nq, D) and (Ng, D).
+        query: features (Nq, D).
+        gallery: features (Ng, D).
         k1: number of nearest images within which neighbours must be mutual.
         k2: number of nearest images over which a code is averaged; 1 for no averaging.
         weight: weight of the original distance, scaled to [0, 1] per query, against the Jaccard distance.
