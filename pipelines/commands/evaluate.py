@@ -8,7 +8,16 @@ from parsing.errors import CsclError
 from parsing.words import listed
 
 from .ending import print_result
-from .options import Existing, Place, device_option, flip_option, json_option, root_option
+from .options import (
+    Existing,
+    Place,
+    device_option,
+    flip_option,
+    json_option,
+    protocol_options,
+    rerank_option,
+    root_option,
+)
 
 
 @click.command()
@@ -16,16 +25,8 @@ from .options import Existing, Place, device_option, flip_option, json_option, r
     "--run", "runs", type=Place, required=True, multiple=True, help="A run's folder; several are averaged (splits)."
 )
 @root_option
-@click.option(
-    "--protocol", "protocols", multiple=True, help="One protocol of the data set; may repeat.  [default: all]"
-)
-@click.option(
-    "--gallery", type=click.Choice(("seeded", "official")), default="seeded", help="SYSU-MM01's gallery rule."
-)
-@click.option(
-    "--permutations", type=Existing(file=True), help="rand_perm_cam.mat, for official galleries.  [default: in exp/]"
-)
-@click.option("--rerank", is_flag=True, help="Use k-reciprocal re-ranking; the table says so.")
+@protocol_options
+@rerank_option
 @flip_option
 @click.option("--figures", is_flag=True, help="Draw CMC, rankings, embeddings, part attention into RUN/figures.")
 @click.option("--masks", type=Existing(file=True), help="A cache to compare the parts with.  [default: the run's own]")

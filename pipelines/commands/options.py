@@ -136,3 +136,19 @@ def open_cache(file: Path) -> "MaskCache":
     from parsing import MaskCache
 
     return MaskCache(file)
+
+
+protocol_options = decorate(
+    click.option(
+        "--protocol", "protocols", multiple=True, help="One protocol of the data set; may repeat.  [default: all]"
+    ),
+    click.option(
+        "--gallery", type=click.Choice(("seeded", "official")), default="seeded", help="SYSU-MM01's gallery rule."
+    ),
+    click.option(
+        "--permutations",
+        type=Existing(file=True),
+        help="rand_perm_cam.mat, for official galleries.  [default: in exp/]",
+    ),
+)
+rerank_option = click.option("--rerank", is_flag=True, help="Use k-reciprocal re-ranking; the table says so.")

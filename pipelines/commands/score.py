@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from .ending import print_result
-from .options import DATA_SETS, Existing, NewFile, Place, json_option, pattern_option
+from .options import DATA_SETS, Existing, NewFile, Place, json_option, pattern_option, protocol_options, rerank_option
 
 
 @click.command()
@@ -15,17 +15,9 @@ from .options import DATA_SETS, Existing, NewFile, Place, json_option, pattern_o
 @click.option("--root", type=Place, help="The data set's folder.  [default: as for `cscl parse`]")
 @pattern_option
 @click.option("--name", "method", help="What to call the method in the result.  [default: the file's name]")
-@click.option(
-    "--protocol", "protocols", multiple=True, help="One protocol of the data set; may repeat.  [default: all]"
-)
-@click.option(
-    "--gallery", type=click.Choice(("seeded", "official")), default="seeded", help="SYSU-MM01's gallery rule."
-)
-@click.option(
-    "--permutations", type=Existing(file=True), help="rand_perm_cam.mat, for official galleries.  [default: in exp/]"
-)
+@protocol_options
 @click.option("--split", type=click.IntRange(1), default=1, help="RegDB: the split that the features are of.")
-@click.option("--rerank", is_flag=True, help="Use k-reciprocal re-ranking; the table says so.")
+@rerank_option
 @click.option("--baseline", type=Existing(file=True), help="Another result: differences with a bootstrap interval.")
 @click.option("--out", type=NewFile(".json"), help="Write the result here, for --baseline of another.")
 @json_option

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from cscl.rerank import K1, K2, WEIGHT
 from data.records import DataSet, Protocol, Record
 from data.simulators.layouts import MARK
 from parsing.cache.reader import MaskCache
@@ -25,7 +24,16 @@ from ..image_sizes import find_other_image
 from ..runs.embed import embed, make_loader
 from ..runs.folder import load_model
 from ..runs.provenance import RunInfo, describe, find_own_root, open_images, read_run, write_file
-from ..runs.scores import Result, average_results, list_needed_records, score, select_protocols, table_lines
+from ..runs.scores import (
+    RERANKING,
+    Result,
+    average_results,
+    describe_reranking,
+    list_needed_records,
+    score,
+    select_protocols,
+    table_lines,
+)
 from .part_table import PartTable, average_parts, measure_parts
 from .report import draw_figures, list_part_names
 from .significance import Comparison, compare, format_result
@@ -83,11 +91,7 @@ class Evaluation:
             *table_lines(self.results),
             f"per cent; {over}{one.trials} trial{'s' * (one.trials > 1)}, galleries {one.gallery_rule}, "
             f"{self.about['feature']}, cosine distance, {'flip averaged' if self.about['flip'] else 'no flip'}, "
-            + (
-                f"re-ranked (k-reciprocal, {_format_value(self.about['reranking'])})"
-                if one.reranked
-                else "not re-ranked"
-            ),
+            + describe_reranking(one.reranked),
             f"weights {_format_value(self.about['checkpoint'], 12)}, masks {_format_value(self.about['masks'], 12)}",
             *(self.parts.lines() if self.parts else ()),
             *(self.comparison.lines() if self.comparison else ()),
@@ -141,7 +145,7 @@ def evaluate(
         "checkpoint": hashlib.sha256((run / "model.safetensors").read_bytes()).hexdigest(),
         "feature": "[f_g ; f_fg ; v_q f_q] after the necks" if recipe.model.spam else "f_g after the neck",
         "flip": flip,
-        "reranking": {"k1": K1, "k2": K2, "lambda": WEIGHT} if rerank else None,
+        "reranking": RERANKING if rerank else None,
     }
     scheme, parsed = part_scheme(recipe.data.scheme), bool(list_part_names(recipe, embedder))
     # Opening the masks reads the size of every image: skip it if there are no parts to compare.

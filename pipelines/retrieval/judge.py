@@ -1,7 +1,7 @@
 """`cscl score`: features of anybody's method under every protocol of a data set, ranked and scored as our own."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,14 +9,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cscl.rerank import K1, K2, WEIGHT
 from data.records import DataSet
 from data.registry import open_data_set
 from data.simulators.layouts import MARK
 from parsing.errors import InputError
 
 from ..runs.provenance import write_file
-from ..runs.scores import Result, list_needed_records, score, select_protocols, table_lines
+from ..runs.scores import (
+    RERANKING,
+    Result,
+    describe_reranking,
+    list_needed_records,
+    score,
+    select_protocols,
+    table_lines,
+)
 from .features import by_name
 from .significance import Comparison, compare, format_result
 
@@ -45,13 +52,12 @@ class Judgement:
 
     def lines(self) -> list[str]:
         one = self.results[0]
-        ranked = f"re-ranked (k-reciprocal, {_said(self.about['reranking'])})" if one.reranked else "not re-ranked"
         split = f", split {self.about['split']}" if "split" in self.about else ""
         return [
             f"{self.data_set}{' (simulated data)' if self.simulated else ''}: {self.about['method']}{split}",
             *table_lines(self.results),
             f"per cent; {one.trials} trial{'s' * (one.trials > 1)}, galleries {one.gallery_rule}, "
-            f"{self.about['feature']}, cosine distance, {ranked}",
+            f"{self.about['feature']}, cosine distance, {describe_reranking(one.reranked)}",
             *(self.comparison.lines() if self.comparison else ()),
         ]
 
@@ -112,12 +118,8 @@ def score_features(
         "feature": f"{used.shape[1]} numbers per image",
         "features": hashlib.sha256(used.tobytes()).hexdigest(),
         **({"split": split} if opened.split_count > 1 else {}),
-        "reranking": {"k1": K1, "k2": K2, "lambda": WEIGHT} if rerank else None,
+        "reranking": RERANKING if rerank else None,
     }
     results = tuple(score(protocol, found, rerank) for protocol in chosen)
     judged = Judgement(opened.name, (opened.root / MARK).is_file(), about, results)
     return judged if baseline is None else replace(judged, comparison=compare(results, about, baseline))
-
-
-def _said(values: Mapping[str, Any]) -> str:
-    return " ".join(f"{name} {value}" for name, value in values.items())

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cscl.ranking import Scores, chance, rank
-from cscl.rerank import k_reciprocal
+from cscl.rerank import K1, K2, WEIGHT, k_reciprocal
 from data.records import DataSet, Protocol, Record, Trial
 from parsing.errors import InputError
 
@@ -157,6 +157,16 @@ def select_protocols(data_set: DataSet, names: Sequence[str], gallery: str, spli
 def list_needed_records(protocols: Sequence[Protocol]) -> dict[str, Record]:
     """Return every image that the protocols rank, by name, in the order in which they are met first."""
     return {r.name: r for p in protocols for t in p.trials for r in (*t.query, *t.gallery)}
+
+
+RERANKING = {"k1": K1, "k2": K2, "lambda": WEIGHT}
+"""Parameters of the re-ranking, as results state them."""
+
+
+def describe_reranking(reranked: bool) -> str:
+    """Return the words of a table for whether its results are re-ranked, and how."""
+    parameters = " ".join(f"{name} {value}" for name, value in RERANKING.items())
+    return f"re-ranked (k-reciprocal, {parameters})" if reranked else "not re-ranked"
 
 
 def table_lines(results: Sequence[Result]) -> list[str]:
