@@ -3,7 +3,7 @@
     python benchmarks/growth.py --out WORK [--people 100 --people 500 ...] [--steps 30] [--flip/--no-flip] [--docs PAGE]
     python benchmarks/growth.py --out WORK --sysu      # 45,863 images; more than an hour on two cores, mostly drawing
 
-Draws `figures` in the layout of SYSU-MM01 (six cameras, `--shots` images of each person and camera), then runs as
+Draws `pedestrians` in the layout of SYSU-MM01 (six cameras, `--shots` images of each person and camera), then runs as
 commands of their own: `cscl parse`, `cscl data check`, `cscl masks info`, `cscl train` for some steps, `cscl evaluate`
 under all protocols. Time is wall time and processor time of the whole command, workers included; memory is the largest
 sum over its processes. Each size that is done is kept in WORK/growth.json and not run again.
@@ -92,7 +92,7 @@ def measure(out: Path, people: int, shots: int, images: int, steps: int, flip: b
     if not root.is_dir():
         test = people // 5
         draw = ["--train", people - test, "--test", test, "--shots", shots, "--out", root]
-        subprocess.run([*cscl("data", "make", "figures"), *map(str, draw)], check=True)
+        subprocess.run([*cscl("data", "make", "pedestrians"), *map(str, draw)], check=True)
         drop(root, images)
     found: dict[str, Any] = {"images": images, "flip": flip, "steps": steps}
     data = ("--dataset", "sysu", "--root", str(root))
