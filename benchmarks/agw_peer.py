@@ -90,9 +90,17 @@ def compare(peer: Path, changes: Sequence[str] = (), dtype: str = "float64") -> 
         if kind == torch.float64:  # ours takes float32 for the most precise there is
             stack.enter_context(mock.patch.object(torch.Tensor, "float", torch.Tensor.double))
         visible, infrared = torch.randn(2, PEOPLE * IMAGES, 3, *SIZE, dtype=kind)
-        slack = {} if kind == torch.float64 else rounding(theirs, loss, visible, infrared)
-        rows = step(theirs, ours, loss, TotalLoss(recipe.loss), visible, infrared, slack)
-        rows += embeddings(theirs, ours, visible, infrared)
+        slack = {} if kind == torch.float64 else rounding(theirs, loss=loss, visible=visible, infrared=infrared)
+        rows = step(
+            theirs,
+            ours=ours,
+            loss=loss,
+            criterion=TotalLoss(recipe.loss),
+            visible=visible,
+            infrared=infrared,
+            slack=slack,
+        )
+        rows += embeddings(theirs, ours=ours, visible=visible, infrared=infrared)
     return Report(dtype, tuple(rows), settings)
 
 
@@ -113,8 +121,8 @@ def people() -> Tensor:
 def rounding(theirs: nn.Module, loss: Any, visible: Tensor, infrared: Tensor) -> dict[str, float]:
     """By part, how far their gradients are off those that they have in float64."""
     single, double = deepcopy(theirs), deepcopy(theirs).double()
-    their_step(single, loss, visible, infrared)
-    their_step(double, loss, visible.double(), infrared.double())
+    their_step(single, loss=loss, visible=visible, infrared=infrared)
+    their_step(double, loss=loss, visible=visible.double(), infrared=infrared.double())
     precise = dict(double.named_parameters())
     found = {
         str(renamed(n)): (p.grad, precise[n].grad.to(p.dtype))  # type: ignore[union-attr]
@@ -134,7 +142,7 @@ def step(
     slack: Mapping[str, float],
 ) -> list[Row]:
     """Losses, gradients and running statistics of one training step on visible and infrared (B, 3, H, W)."""
-    feature, logits, identity, triplet = their_step(theirs, loss, visible, infrared)
+    feature, logits, identity, triplet = their_step(theirs, loss=loss, visible=visible, infrared=infrared)
     is_infrared = torch.arange(2 * len(visible)) >= len(visible)
     output = ours.train()(torch.cat([visible, infrared]), is_infrared)
     terms = criterion(output, people(), is_infrared)
@@ -143,8 +151,8 @@ def step(
         row("feature before the neck", feature, output.feature),
         row("logits", logits, output.logits),
         row("identity loss", identity, terms["id"]),
-        row("weighted triplet", triplet, terms["triplet"], BEHIND_TRIPLET),
-        row("their sum", identity + triplet, terms["total"], BEHIND_TRIPLET),
+        row("weighted triplet", theirs=triplet, ours=terms["triplet"], tolerances=BEHIND_TRIPLET),
+        row("their sum", theirs=identity + triplet, ours=terms["total"], tolerances=BEHIND_TRIPLET),
         *gradients(theirs, ours, slack),
         *running(theirs, ours),
     ]
@@ -162,7 +170,12 @@ def gradients(theirs: nn.Module, ours: nn.Module, slack: Mapping[str, float]) ->
             pairs[key] = parameter.grad, found
     least = BEHIND_TRIPLET[_name(next(iter(pairs.values()))[0].dtype)]
     return [
-        Row(f"gradient, {key.removeprefix('backbone.')}", norm, difference, max(least, 3 * slack.get(part, 0.0)))
+        Row(
+            f"gradient, {key.removeprefix('backbone.')}",
+            norm=norm,
+            difference=difference,
+            tolerance=max(least, 3 * slack.get(part, 0.0)),
+        )
         for part, (key, norm, difference) in worst(pairs).items()
     ]
 
@@ -213,7 +226,12 @@ def embeddings(theirs: Any, ours: CSCL, visible: Tensor, infrared: Tensor) -> li
 
 def row(quantity: str, theirs: Tensor, ours: Tensor, tolerances: Mapping[str, float] = TOLERANCES) -> Row:
     norm = float(theirs.detach().norm())
-    return Row(quantity, norm, float((theirs - ours).detach().norm()) / norm, tolerances[_name(theirs.dtype)])
+    return Row(
+        quantity,
+        norm=norm,
+        difference=float((theirs - ours).detach().norm()) / norm,
+        tolerance=tolerances[_name(theirs.dtype)],
+    )
 
 
 def _name(kind: torch.dtype) -> str:

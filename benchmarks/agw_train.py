@@ -71,8 +71,8 @@ def compare_training(peer: Path, work: Path, budget: Budget) -> dict[str, Any]:
         torch.save(calm_weights(), weights)
     seeds = range(budget.seeds)
     found = {
-        "theirs": [theirs(peer, work, weights, budget, seed) for seed in seeds],
-        "ours": [ours(work, weights, budget, seed) for seed in seeds],
+        "theirs": [theirs(peer, work=work, weights=weights, budget=budget, seed=seed) for seed in seeds],
+        "ours": [ours(work, weights=weights, budget=budget, seed=seed) for seed in seeds],
     }
     return {"budget": asdict(budget), "steps": budget.epochs * budget.steps, **found}
 
@@ -126,7 +126,17 @@ def ours(work: Path, weights: Path, budget: Budget, seed: int) -> dict[str, floa
     """`cscl train --recipe agw` and `cscl evaluate --no-flip`, all-search, single-shot."""
     masks, run = work / "sysu_masks.h5", work / f"ours-{seed}"
     size = budget.size
-    parse(ParseConfig("sysu", work / "SYSU-MM01", masks, ParserSpec(device="cpu"), size, workers=0, flip=False))
+    parse(
+        ParseConfig(
+            "sysu",
+            root=work / "SYSU-MM01",
+            out=masks,
+            parser=ParserSpec(device="cpu"),
+            size=size,
+            workers=0,
+            flip=False,
+        )
+    )
     changes = [
         f"data.size={list(size)}", f"model.pretrained={json.dumps(str(weights))}", f"seed={seed}",
         f"train.epochs={budget.epochs}", f"train.steps={budget.steps}",

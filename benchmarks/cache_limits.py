@@ -147,7 +147,7 @@ def main(out: Path, images: int, workers: int) -> None:
         "images": images, "workers": workers, "cores": os.cpu_count(), "machine": platform.machine(),
         "masks written a second": images / (time.monotonic() - began), **reading(index, images),
         "writing process, peak MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10,
-        **parsing(out, source, images, workers), "load average at the end": os.getloadavg()[0],
+        **parsing(out, source=source, images=images, workers=workers), "load average at the end": os.getloadavg()[0],
     }  # fmt: skip
     (out / "cache_limits.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     for name, value in results.items():

@@ -109,7 +109,10 @@ def change(content: bytes, chance: np.random.Generator) -> bytes:
 
 def targets() -> dict[str, Target]:
     """Return every reader by name."""
-    return {name: Target(name, make, read, CRASHES.get(name, "")) for name, (make, read) in TARGETS.items()}
+    return {
+        name: Target(name, make=make, read=read, crashes=CRASHES.get(name, ""))
+        for name, (make, read) in TARGETS.items()
+    }
 
 
 def allowed(error: BaseException) -> bool:
@@ -230,7 +233,7 @@ def main(out: Path, inputs: int, only: tuple[str, ...], seed: int, page: Path | 
     each = -(-inputs // len(names))
     done = []
     for name in names:
-        done.append(run_target(name, out, range(each), seed))
+        done.append(run_target(name, out=out, numbers=range(each), seed=seed))
         click.echo(done[-1].line())
         for number, text in done[-1].findings.items():
             place = out / "findings" / f"{name}-{number}"
@@ -240,7 +243,7 @@ def main(out: Path, inputs: int, only: tuple[str, ...], seed: int, page: Path | 
             place.write_bytes(change(good.read_bytes(), np.random.default_rng((seed, number))))
             click.echo(f"  {number}: {text.strip().splitlines()[-1][:160]}")
     if page is not None:
-        put_table(page, BEGIN, END, summary(done, seed))
+        put_table(page, begin=BEGIN, end=END, table=summary(done, seed))
     sys.exit(1 if any(tried.findings for tried in done) else 0)
 
 

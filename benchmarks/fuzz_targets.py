@@ -97,9 +97,17 @@ def text(name: str, content: str) -> Callable[[Path], Path]:
 
 def run(folder: Path) -> RunInfo:
     """A run's folder without its training: weights of a small baseline, recipe, run.json."""
-    info = RunInfo("sysu", "../SYSU-MM01", "../masks.h5", "0" * 64, "pascal", 3, "last")
+    info = RunInfo(
+        "sysu",
+        root="../SYSU-MM01",
+        masks="../masks.h5",
+        fingerprint="0" * 64,
+        label_set="pascal",
+        identities=3,
+        selection="last",
+    )
     config = ModelConfig(identities=3, backbone="efficientnet_lite0", pam=False, spam=False)
-    save_model(folder, CSCL(config), SIZE, info)
+    save_model(folder, model=CSCL(config), size=SIZE, info=info)
     (folder / "recipe.toml").write_text(read_recipe(Path("small")).to_toml())
     return info
 

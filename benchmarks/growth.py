@@ -78,12 +78,12 @@ def main(out: Path, people: tuple[int, ...], shots: int, sysu: bool, steps: int,
     for count, each, images in sizes:
         name = f"{images}{' flip' if flip else ''}"
         if name not in results["sizes"]:
-            results["sizes"][name] = measure(out, count, each, images, steps, flip)
+            results["sizes"][name] = measure(out, people=count, shots=each, images=images, steps=steps, flip=flip)
             kept.write_text(json.dumps(results, indent=1) + "\n")
     text = "\n".join(table(results))
     click.echo(text)
     if docs is not None:
-        put_table(docs, BEGIN, END, text)
+        put_table(docs, begin=BEGIN, end=END, table=text)
 
 
 def measure(out: Path, people: int, shots: int, images: int, steps: int, flip: bool) -> dict[str, Any]:

@@ -48,15 +48,15 @@ def main(run: Path, page: Path | None) -> None:
     text = "\n".join(table(norms))
     click.echo(text)
     if page is not None:
-        put_table(page, BEGIN, END, text)
+        put_table(page, begin=BEGIN, end=END, table=text)
 
 
 def draw(run: Path) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Yield BATCHES of training images, not augmented: (B, 3, H, W), infrared (B,), people (B,)."""
     recipe, info = read_run(run)
-    data_set = open_images(run, info, None, None)
+    data_set = open_images(run, info=info, root=None, permutations=None)
     records = data_set.train(recipe.data.split)
-    sampler = IdentitySampler(records, recipe.train.identities, recipe.train.images, SEED)
+    sampler = IdentitySampler(records, identities=recipe.train.identities, images=recipe.train.images, seed=SEED)
     read = make_loader(data_set.root, recipe.data.size)
     number = {identity: n for n, identity in enumerate(sorted({r.identity for r in records}))}
     for step in range(BATCHES):

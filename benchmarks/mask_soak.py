@@ -104,7 +104,9 @@ def main(out: Path, rounds: int, seed: int, identities: int, workers: int) -> No
         if number % 3 == 0:
             shutil.rmtree(index.parent, ignore_errors=True)
         fault, kind = FAULTS[int(chance.integers(len(FAULTS)))], DAMAGE[int(chance.integers(len(DAMAGE)))]
-        stopped = disturb(cscl(*options, "--out", index), fault, float(chance.uniform(0, usual)), chance)
+        stopped = disturb(
+            cscl(*options, "--out", index), fault=fault, moment=float(chance.uniform(0, usual)), chance=chance
+        )
         complete = hashes(index) == wanted
         hurt = damage(index, kind, chance)
         what = f"round {number}: {fault}, {kind} {hurt and hurt.name}"

@@ -51,7 +51,7 @@ def main(run: Path, out: Path) -> None:
         seen = next(r for r in trial.gallery if r.identity == query.identity)
         nearest = np.argsort(-(gallery @ queries[number]), kind="stable")[:NEAREST]
         rows.append((query, seen, [trial.gallery[n] for n in nearest]))
-    draw(rows, data_set.root, cache, out)
+    draw(rows, root=data_set.root, cache=cache, out=out)
 
 
 def draw(rows: list[tuple[Record, Record, list[Record]]], root: Path, cache: MaskCache, out: Path) -> None:

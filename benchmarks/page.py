@@ -37,4 +37,4 @@ def put_table(page: Path, begin: str, end: str, table: str) -> None:
 
 if __name__ == "__main__":
     result, page = map(Path, sys.argv[1:])
-    put_table(page, BEGIN, END, "\n".join(markdown(json.loads(result.read_text(encoding="utf-8")))))
+    put_table(page, begin=BEGIN, end=END, table="\n".join(markdown(json.loads(result.read_text(encoding="utf-8")))))

@@ -49,9 +49,12 @@ class Candidate:
 
 CANDIDATES = (
     Candidate("SegFormer head lite0 256x128 (built in)", StreetNetwork("segformer", LITE0, SEGFORMER)),
-    Candidate("SegFormer head lite0 192x96", StreetNetwork("segformer", LITE0, SEGFORMER, (192, 96))),
+    Candidate(
+        "SegFormer head lite0 192x96",
+        StreetNetwork("segformer", encoder=LITE0, options=SEGFORMER, input_size=(192, 96)),
+    ),
     Candidate("FPN lite0 256x128", StreetNetwork("fpn", LITE0, FPN)),
-    Candidate("FPN lite0 192x96", StreetNetwork("fpn", LITE0, FPN, (192, 96))),
+    Candidate("FPN lite0 192x96", StreetNetwork("fpn", encoder=LITE0, options=FPN, input_size=(192, 96))),
     Candidate("FPN lite2 256x128", StreetNetwork("fpn", LITE2, FPN)),
     Candidate("FPN lite0 256x128, seed 1", StreetNetwork("fpn", LITE0, FPN), seed=1),
 )
@@ -143,15 +146,15 @@ def main(photos: Path, out: Path, epochs: int, only: tuple[str, ...], docs: Path
     """Train, score, measure, and write table and plot."""
     root = held_out(photos, out)
     candidates = [c for c in CANDIDATES if not only or c.name in only]
-    files = [trained(root, candidate, epochs, out) for candidate in candidates]
+    files = [trained(root, candidate=candidate, epochs=epochs, work=out) for candidate in candidates]
     scores = [score_parser(root, ParserSpec("street", file)) for file in files]
     parsers, load = [StreetParser(file) for file in files], os.getloadavg()[0]
     measured = [
         Measured(
             candidate.name,
-            {s: 100 * score.mean(s) for s in SPECTRA},
-            speed,
-            sum(p.numel() for p in load_street(file)[0].parameters()) / 1e6,
+            miou={s: 100 * score.mean(s) for s in SPECTRA},
+            speed=speed,
+            weights=sum(p.numel() for p in load_street(file)[0].parameters()) / 1e6,
         )
         for candidate, score, speed, file in zip(candidates, scores, speeds(parsers), files, strict=True)
     ]
@@ -161,7 +164,7 @@ def main(photos: Path, out: Path, epochs: int, only: tuple[str, ...], docs: Path
     click.echo(text)
     if docs is not None:
         shutil.copy(out / "networks.png", docs.with_name("parser_networks.png"))
-        put_table(docs, BEGIN, END, text)
+        put_table(docs, begin=BEGIN, end=END, table=text)
 
 
 if __name__ == "__main__":

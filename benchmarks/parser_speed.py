@@ -110,17 +110,17 @@ def exported(kind: str) -> Callable[[Path], ParserSpec]:
 
 MIT, NVIDIA, OWN = "MIT", "NVIDIA, non-commercial", "the model's"
 ROWS = (
-    Row("`street`", "person7", "8", MIT, lambda _: ParserSpec()),
-    Row("`schp-lip`", "lip", "20", MIT, schp("schp-lip", 20)),
-    Row("`schp-lip --narrow`", "lip", "20", MIT, schp("schp-lip", 20, narrow=True)),
-    Row("`schp-lip --bf16`", "lip", "20", MIT, schp("schp-lip", 20, bf16=True)),
-    Row("`schp-atr`", "atr", "18", MIT, schp("schp-atr", 18)),
-    Row("`schp-pascal`", "pascal", "7", MIT, schp("schp-pascal", 7)),
-    Row("`hf:mattmdjaga/segformer_b0_clothes`", "atr", "18", NVIDIA, segformer("B0")),
-    Row("`hf:mattmdjaga/segformer_b2_clothes`", "atr", "18", NVIDIA, segformer("B2")),
-    Row("`smp:DIR`, U-Net with ResNet-34", "lip", "20", OWN, smp),
-    Row("`torchscript:FILE` of `street`", "person7", "8", OWN, exported("torchscript")),
-    Row("`onnx:FILE` of `street`", "person7", "8", OWN, exported("onnx")),
+    Row("`street`", labels="person7", classes="8", licence=MIT, spec=lambda _: ParserSpec()),
+    Row("`schp-lip`", labels="lip", classes="20", licence=MIT, spec=schp("schp-lip", 20)),
+    Row("`schp-lip --narrow`", labels="lip", classes="20", licence=MIT, spec=schp("schp-lip", 20, narrow=True)),
+    Row("`schp-lip --bf16`", labels="lip", classes="20", licence=MIT, spec=schp("schp-lip", 20, bf16=True)),
+    Row("`schp-atr`", labels="atr", classes="18", licence=MIT, spec=schp("schp-atr", 18)),
+    Row("`schp-pascal`", labels="pascal", classes="7", licence=MIT, spec=schp("schp-pascal", 7)),
+    Row("`hf:mattmdjaga/segformer_b0_clothes`", labels="atr", classes="18", licence=NVIDIA, spec=segformer("B0")),
+    Row("`hf:mattmdjaga/segformer_b2_clothes`", labels="atr", classes="18", licence=NVIDIA, spec=segformer("B2")),
+    Row("`smp:DIR`, U-Net with ResNet-34", labels="lip", classes="20", licence=OWN, spec=smp),
+    Row("`torchscript:FILE` of `street`", labels="person7", classes="8", licence=OWN, spec=exported("torchscript")),
+    Row("`onnx:FILE` of `street`", labels="person7", classes="8", licence=OWN, spec=exported("onnx")),
 )
 
 
@@ -134,7 +134,7 @@ def measure(spec: ParserSpec, threads: int, runs: int) -> list[float]:
         began = time.perf_counter()
         prepared = stacked([parser.prepare(image) for image in images])
         for piece in prepared.split(usual_batch(parser)):
-            label_images(parser, piece, [SIZE] * len(piece), SIZE)
+            label_images(parser, batch=piece, sources=[SIZE] * len(piece), size=SIZE)
         return time.perf_counter() - began
 
     seconds(1)
@@ -178,7 +178,7 @@ def main(device: str, processes: int, runs: int, only: tuple[str, ...], photos: 
     text = "\n".join(table(results))
     click.echo(text)
     if docs is not None:
-        put_table(docs, BEGIN, END, text)
+        put_table(docs, begin=BEGIN, end=END, table=text)
 
 
 def table(results: dict[str, Any]) -> list[str]:

@@ -53,7 +53,7 @@ def main(masks: Path, out: Path, recipe: str, size: str, steps: int, page: Path 
     text = "\n".join(table(rows_of(run), recipe, size))
     click.echo(text)
     if page is not None:
-        put_table(page, BEGIN, END, text)
+        put_table(page, begin=BEGIN, end=END, table=text)
 
 
 def calm_weights() -> dict[str, torch.Tensor]:

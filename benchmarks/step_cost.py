@@ -78,7 +78,7 @@ def stepper(recipe: Recipe, device: str) -> Callable[[], None]:
 
     def step() -> None:
         optimiser.zero_grad(set_to_none=True)
-        take_gradients(network, criterion, batch, 0.5, recipe, fabric)
+        take_gradients(network, criterion=criterion, batch=batch, alpha=0.5, recipe=recipe, fabric=fabric)
         fabric.clip_gradients(network, optimiser, max_norm=recipe.train.clip)
         optimiser.step()
         model.bound_scalars()

@@ -84,7 +84,7 @@ ROWS = {
     "recipe": Row("cscl", (), "stripes"),
     "+ ICM": Row("cscl", ("loss.icm=0.5",), "recipe"),
     "recipe without PAM": Row("cscl", ("model.pam=false",), "recipe"),
-    "recipe, true masks": Row("cscl", (), "recipe", "true"),
+    "recipe, true masks": Row("cscl", changes=(), against="recipe", masks="true"),
     "recipe, another image's masks": Row("cscl", ("data.masks=other",), "recipe"),
     "recipe, no masks": Row(
         "cscl", ("loss.parsing=0", "loss.shown=0", "train.guided=0", "model.pulled=true"), "recipe"
@@ -127,7 +127,7 @@ def main(
         for name in chosen:
             if name and (name, seed) not in done:
                 caches = prepare(photos, out)
-                line = run(name, seed, epochs, out, caches)
+                line = run(name, seed=seed, epochs=epochs, out=out, caches=caches)
                 with RUNS.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(line) + "\n")
                 click.echo(f"{name}, seed {seed}: {100 * line['levels'][HARDEST]['mAP']:.1f}")
@@ -138,9 +138,9 @@ def main(
     click.echo(text)
     if page is not None:
         figure(done, page.parent / PICTURE)
-        put_table(page, BEGIN, END, text)
+        put_table(page, begin=BEGIN, end=END, table=text)
     if readme is not None:
-        put_table(readme, BEGIN, END, "\n".join(table(done, epochs, SHORT)))
+        put_table(readme, begin=BEGIN, end=END, table="\n".join(table(done, epochs, SHORT)))
 
 
 def read_runs(epochs: int) -> dict[tuple[str, int], dict[str, Any]]:
@@ -156,7 +156,7 @@ def prepare(photos: Path, out: Path) -> dict[str, Path]:
     if not mixed.exists():
         make_collage(photos, mixed, train=TRAIN, test=TEST, shots=1, subset="apart", seed=SEED, difficulty="mixed")
     caches = {"built-in": out / "built_in.h5", "true": out / "true.h5"}
-    parse(ParseConfig("sysu", mixed, caches["built-in"], ParserSpec()))
+    parse(ParseConfig("sysu", root=mixed, out=caches["built-in"], parser=ParserSpec()))
     truth(mixed, caches["true"])
     for level in LEVELS:
         root = out / level / "SYSU-MM01"
@@ -169,13 +169,17 @@ def prepare(photos: Path, out: Path) -> dict[str, Path]:
 def truth(root: Path, cache: Path) -> Path:
     """The cache of a simulated data set's own labels."""
     if not cache.exists():
-        import_masks(ImportConfig(root / "labels", "person7", "sysu", root, cache, path="{dir}/{stem}.png"))
+        import_masks(
+            ImportConfig(
+                root / "labels", labels="person7", dataset="sysu", root=root, out=cache, path="{dir}/{stem}.png"
+            )
+        )
     return cache
 
 
 def film_test_people(photos: Path, root: Path, level: str) -> None:
     """The test people of `prepare` at one level: the same shots, framed and hidden otherwise."""
-    layout = plan("sysu", TRAIN, TEST, 1, SEED)
+    layout = plan("sysu", train=TRAIN, test=TEST, shots=1, seed=SEED)
     ids = people(Photos(photos), "apart", TRAIN, TEST, SEED)
     collage = Collage(photos, ids, SEED, difficulty=level)
     draft = root.with_name(root.name + ".part")
@@ -202,7 +206,7 @@ def run_folder(out: Path, name: str, epochs: int, seed: int) -> Path:
 def run(name: str, seed: int, epochs: int, out: Path, caches: Mapping[str, Path]) -> dict[str, Any]:
     """Train and evaluate one row with one seed: the line of RUNS."""
     row = ROWS[name]
-    folder = run_folder(out, name, epochs, seed)
+    folder = run_folder(out, name=name, epochs=epochs, seed=seed)
     resume = (folder / "recipe.toml").exists()
     masks = caches[row.masks]
     train(TrainConfig(masks, folder, recipe_of(row, seed, epochs), resume=resume, device="cpu"))
@@ -232,7 +236,7 @@ def measure_again(epochs: int, out: Path, caches: Mapping[str, Path]) -> None:
     """Put the tables of parts and of visibility of `recipe` into RUNS as today's code measures them."""
     lines = [json.loads(line) for line in RUNS.read_text(encoding="utf-8").splitlines()]
     for line in lines:
-        folder = run_folder(out, line["row"], epochs, line["seed"])
+        folder = run_folder(out, name=line["row"], epochs=epochs, seed=line["seed"])
         if line["row"] == "recipe" and line["epochs"] == epochs and folder.is_dir():
             for level in LEVELS:
                 line["levels"][level]["parts"] = part_table_of(folder, out / level / "SYSU-MM01", caches[level])
@@ -242,7 +246,9 @@ def measure_again(epochs: int, out: Path, caches: Mapping[str, Path]) -> None:
 
 def part_table_of(folder: Path, root: Path, cache: Path) -> dict[str, Any]:
     """How well the parts of a run fit the cached masks of all test images below `root`."""
-    found = measure_parts(load(folder), test_images(root), root, MaskCache(cache), part_scheme("reid4"))
+    found = measure_parts(
+        load(folder), records=test_images(root), root=root, cache=MaskCache(cache), scheme=part_scheme("reid4")
+    )
     assert found is not None
     return found.to_json()
 
@@ -257,7 +263,7 @@ def visibility(folder: Path, root: Path, caches: Mapping[str, Path]) -> dict[str
     areas = []
     for name in ("built-in", "true"):
         cache = MaskCache(caches[name])
-        labels = read_part_labels(cache, records, scheme.table(cache.labels), RECIPE_SIZE).numpy()
+        labels = read_part_labels(cache, records=records, table=scheme.table(cache.labels), size=RECIPE_SIZE).numpy()
         areas.append(np.stack([(labels == q + 1).mean((1, 2)) for q in range(len(scheme))], 1))
     found: dict[str, dict[str, Any]] = {}
     for q, row in enumerate(table["rows"]):

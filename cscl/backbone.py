@@ -75,7 +75,15 @@ def _build_resnet(name: str) -> Network:
     width = 4 if name == "resnet50" else 1
     layers = (resnet.layer1, resnet.layer2, resnet.layer3, resnet.layer4)
     channels = tuple(32 * 2**stage * width for stage in STAGES)
-    return Network(resnet, Stem(resnet), layers, channels, f"torchvision's {name}", ("fc.",), True)
+    return Network(
+        resnet,
+        stem=Stem(resnet),
+        layers=layers,
+        channels=channels,
+        source=f"torchvision's {name}",
+        classifier=("fc.",),
+        rectified=True,
+    )
 
 
 def _build_efficientnet_lite0() -> Network:
@@ -89,7 +97,15 @@ def _build_efficientnet_lite0() -> Network:
     lite: Any = smp.encoders.get_encoder("tu-tf_efficientnet_lite0", weights=None).model
     layers = tuple(nn.Sequential(*(b for i in group for b in lite.blocks[i])) for group in ((1,), (2,), (3, 4), (5, 6)))
     source, classifier = "timm's tf_efficientnet_lite0", ("conv_head.", "bn2.", "classifier.")
-    return Network(lite, LiteStem(lite), layers, (24, 40, 112, 320), source, classifier, False)
+    return Network(
+        lite,
+        stem=LiteStem(lite),
+        layers=layers,
+        channels=(24, 40, 112, 320),
+        source=source,
+        classifier=classifier,
+        rectified=False,
+    )
 
 
 class NonLocal(nn.Module):

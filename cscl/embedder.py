@@ -220,4 +220,4 @@ def load(run: str | Path, device: str | torch.device = "cpu") -> Embedder:
         network = CSCL(ModelConfig(**model | {"flipped": tuple(model["flipped"])}))
     network.load_state_dict(state)
     height, width = given["size"]
-    return Embedder(network, (height, width), given["mean"], given["std"]).to(device)
+    return Embedder(network, size=(height, width), mean=given["mean"], std=given["std"]).to(device)

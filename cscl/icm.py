@@ -62,7 +62,7 @@ def identity_center_mining(
         margin: of `mine`.
         visible: (B,) in [0, 1], see `modality_centers`.
     """
-    centers, seen, of = modality_centers(features, identities, infrared, visible)
+    centers, seen, of = modality_centers(features, identities=identities, infrared=infrared, visible=visible)
     both = seen.all(0)
     gap = (centers[0] - centers[1]).norm(dim=1)
     mine = F.relu(margin + gap - _nearest_other(centers, seen).amin(0))
@@ -82,7 +82,7 @@ def hetero_center(
 
     Arguments as in `identity_center_mining`; `margin` is ignored.
     """
-    centers, seen, _ = modality_centers(features, identities, infrared, visible)
+    centers, seen, _ = modality_centers(features, identities=identities, infrared=infrared, visible=visible)
     return (centers[0] - centers[1]).square().sum(1).masked_fill(~seen.all(0), 0).sum()
 
 
@@ -94,7 +94,7 @@ def hetero_center_triplet(
     The mean over all centers of relu(margin + distance to the same identity's other center - distance to the nearest
     center of another identity). Arguments as in `identity_center_mining`.
     """
-    centers, seen, _ = modality_centers(features, identities, infrared, visible)
+    centers, seen, _ = modality_centers(features, identities=identities, infrared=infrared, visible=visible)
     same = (centers[0] - centers[1]).norm(dim=1).masked_fill(~seen.all(0), 0)
     each = F.relu(margin + same - _nearest_other(centers, seen))
     return each.masked_fill(~seen, 0).sum() / seen.sum().clamp(min=1)

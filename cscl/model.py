@@ -55,7 +55,7 @@ class Output:
         if self.parts is not None:
             there = [name for name, value in self.parts._asdict().items() if value is not None]
             parts = self.parts._replace(**dict(zip(there, rest[len(heads) :], strict=True)))
-        return Output(feature, necked, logits, parts, heads)
+        return Output(feature, necked=necked, logits=logits, parts=parts, pam_logits=heads)
 
     @property
     def embedding(self) -> Tensor:
@@ -87,12 +87,20 @@ class CSCL(nn.Module):
         dim = channels[STAGES[-1]]
         self.pam = nn.ModuleDict()
         for stage in PAM_STAGES if config.pam else ():
-            self.pam[f"stage{stage}"] = PAM(channels[stage], config.parts, config.pam_gate, self.backbone.rectified)
+            self.pam[f"stage{stage}"] = PAM(
+                channels[stage], parts=config.parts, gate=config.pam_gate, rectified=self.backbone.rectified
+            )
         self.spam = None
         if config.spam:
             grids = (channels[STAGES[-2]], dim)
             self.spam = SPAM(
-                grids, config.parts, config.identities, config.part_dim, config.tau, config.pulled, config.part_pooling
+                grids,
+                parts=config.parts,
+                identities=config.identities,
+                part_dim=config.part_dim,
+                tau=config.tau,
+                pulled=config.pulled,
+                pooling=config.part_pooling,
             )
         self.pool = GeM(learned=config.gem_learned)
         self.neck = BNNeck(dim, config.identities)
@@ -124,7 +132,7 @@ class CSCL(nn.Module):
         feature = self.pool(x)
         necked, identity_logits = self.neck(feature)
         parts = None if self.spam is None else self.spam(earlier, x, masks, alpha)
-        return Output(feature, necked, identity_logits, parts, pam_logits)
+        return Output(feature, necked=necked, logits=identity_logits, parts=parts, pam_logits=pam_logits)
 
     def embed(
         self,

@@ -81,7 +81,7 @@ def rank(
     distances = _to_numpy(distances)
     if distances.ndim != 2 or 0 in distances.shape or distances.dtype.kind not in "fiu":
         raise ValueError(f"distances must be numbers (Nq, Ng), neither 0; got {distances.dtype} {distances.shape}")
-    query, gallery, skipped = _check_arguments(query_ids, gallery_ids, skip, distances.shape)
+    query, gallery, skipped = _check_arguments(query_ids, gallery_ids=gallery_ids, skip=skip, shape=distances.shape)
     by_identity = np.argsort(gallery, kind="stable")
     identities, starts = np.unique(gallery[by_identity], return_index=True)
 
@@ -122,17 +122,26 @@ def rank(
     length = len(identities) if deduplicated else n_gallery
     n_valid = int((first_hit > 0).sum())
     if n_valid == 0:
-        return Scores(np.full(length, np.nan), np.nan, np.nan, 0, n_query, precision, penalty, first_hit)
+        return Scores(
+            np.full(length, np.nan),
+            mAP=np.nan,
+            mINP=np.nan,
+            valid=0,
+            left_out=n_query,
+            average_precision=precision,
+            inverse_negative_penalty=penalty,
+            first_hit=first_hit,
+        )
     cmc = np.cumsum(np.bincount(first_hit, minlength=length + 1)[1:]) / n_valid
     return Scores(
         cmc,
-        float(np.nanmean(precision)),
-        float(np.nanmean(penalty)),
-        n_valid,
-        n_query - n_valid,
-        precision,
-        penalty,
-        first_hit,
+        mAP=float(np.nanmean(precision)),
+        mINP=float(np.nanmean(penalty)),
+        valid=n_valid,
+        left_out=n_query - n_valid,
+        average_precision=precision,
+        inverse_negative_penalty=penalty,
+        first_hit=first_hit,
     )
 
 
@@ -148,7 +157,7 @@ def chance(
     probability C(l-1, R-1) / C(N, R).
     """
     shape = (len(_to_numpy(query_ids)), len(_to_numpy(gallery_ids)))
-    query, gallery, skipped = _check_arguments(query_ids, gallery_ids, skip, shape)
+    query, gallery, skipped = _check_arguments(query_ids, gallery_ids=gallery_ids, skip=skip, shape=shape)
     match = query[:, None] == gallery[None]
     seen = np.full(shape, True) if skipped is None else ~skipped
     # The expectation depends on R and N only, and many queries share them: compute it once per pair.

@@ -62,7 +62,9 @@ class TotalLoss:
                 terms["parsing"] = torch.stack(each).sum()
             shown = None if output.parts is None else output.parts.shown
             if c.shown and shown is not None and part_labels is not None:
-                terms["shown"] = part_visibility(shown.float(), part_labels, confidence, self.tau)
+                terms["shown"] = part_visibility(
+                    shown.float(), part_labels=part_labels, confidence=confidence, tau=self.tau
+                )
             if c.division and output.parts is not None:
                 division = DIVISION_FORMS[c.division_form]
                 terms["division"] = division(output.parts.attention[:, 1:].float(), output.parts.pooled.float())
@@ -77,7 +79,9 @@ class TotalLoss:
         loss = F.cross_entropy(output.logits.float(), identities, label_smoothing=smoothing)
         if (parts := output.parts) is not None:
             loss = loss + F.cross_entropy(parts.foreground_logits.float(), identities, label_smoothing=smoothing)
-            each = part_identity(parts.part_logits.float(), parts.visibility, identities, smoothing)
+            each = part_identity(
+                parts.part_logits.float(), visibility=parts.visibility, identities=identities, smoothing=smoothing
+            )
             loss = loss + self.config.part_identity * each
         return loss
 
@@ -94,7 +98,7 @@ class TotalLoss:
     def _one_triplet(self, feature: Tensor, identities: Tensor, seen: Tensor | None = None) -> Tensor:
         if self.config.triplet_form == "weighted":
             return weighted_triplet(feature, identities, seen)
-        return hard_triplet(feature, identities, seen, self.config.triplet_margin)
+        return hard_triplet(feature, identities=identities, seen=seen, margin=self.config.triplet_margin)
 
     def _icm(self, output: Output, identities: Tensor, infrared: Tensor) -> Tensor:
         """Return L_icm of f_g plus the mean of the parts' L_icm, in which images are weighted by the part's visibility.

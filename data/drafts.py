@@ -23,7 +23,7 @@ def draft_folder(out: Path, ours: Callable[[Path], bool], kind: str, overwrite: 
         InputError: if `out` holds anything else, or anything at all without `overwrite`.
         CsclError: if the disk is full or the place cannot be written to.
     """
-    _check_free(out, ours, kind, overwrite)
+    _check_free(out, ours=ours, kind=kind, overwrite=overwrite)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
@@ -38,7 +38,7 @@ def draft_folder(out: Path, ours: Callable[[Path], bool], kind: str, overwrite: 
             # a full disk, of which the system does not say the file
             raise CsclError(f"{out} cannot be written: {error.strerror or first_line(error)}") from error
         draft.chmod(0o755)
-        _check_free(out, ours, kind, overwrite)
+        _check_free(out, ours=ours, kind=kind, overwrite=overwrite)
         if out.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent)) / "old"
             out.rename(old)

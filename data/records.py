@@ -146,11 +146,16 @@ class DataSet(ABC):
     def findings(self) -> tuple[Finding, ...]:
         """Return what a user should know about this folder beside its counts."""
         others = sorted(self.others)
-        found = [Finding("files that are no image", len(others), endings(others), True)] if others else []
+        found = (
+            [Finding("files that are no image", count=len(others), note=endings(others), wrong=True)] if others else []
+        )
         if self.strays:
             found.append(
                 Finding(
-                    "folders or files not named by four digits, as 0001", len(self.strays), listed(self.strays), True
+                    "folders or files not named by four digits, as 0001",
+                    count=len(self.strays),
+                    note=listed(self.strays),
+                    wrong=True,
                 )
             )
         return tuple(found)

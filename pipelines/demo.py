@@ -84,7 +84,7 @@ def demo(out: Path, seed: int = 0) -> DemoResult:
         raise CsclError(evaluation.unwritten[0][1])
     scores = score_masks(MaskCache(masks))
     minutes = (time.monotonic() - began) / 60
-    page = _page(out, root, masks, run, evaluation, scores, minutes)
+    page = _page(out, root=root, masks=masks, run=run, evaluation=evaluation, scores=scores, minutes=minutes)
     result = next(r for r in evaluation.results if r.protocol == PROTOCOL)
     return DemoResult(
         page=page,
@@ -119,10 +119,10 @@ def _page(
         ),
         Section(
             "2. Masks",
-            "What the built-in parser found, in both modalities. It was trained on photographs and has never seen a "
-            "drawn figure. The table is its IoU with the true parts, in per cent.",
-            _mask_picture(pictures / "masks.png", root, cache),
-            Table(("modality", "mIoU", *scores.classes), scores.rows()),
+            caption="What the built-in parser found, in both modalities. It was trained on photographs and has never "
+            "seen a drawn figure. The table is its IoU with the true parts, in per cent.",
+            picture=_mask_picture(pictures / "masks.png", root, cache),
+            table=Table(("modality", "mIoU", *scores.classes), scores.rows()),
             command=f"cscl parse --dataset sysu --root {quoted(root)} --out {quoted(masks)} "
             f"--size {SIZE[0]}x{SIZE[1]} --no-flip",
         ),
@@ -138,7 +138,12 @@ def _page(
             "Infrared queries of the test people (left) and the visible images that rank first: green is the right "
             "person, red another one. Below each image is where the network sees each part.",
             draw_rankings(
-                pictures / "rankings.png", embedder, root, protocol, _features(run), list_part_names(recipe, embedder)
+                pictures / "rankings.png",
+                embedder=embedder,
+                root=root,
+                protocol=protocol,
+                features=_features(run),
+                parts=list_part_names(recipe, embedder),
             ),
             command=f"cscl evaluate --run {quoted(run)}",
         ),
@@ -146,13 +151,13 @@ def _page(
     ]
     return write_page(
         out,
-        "cscl demo",
-        [
+        title="cscl demo",
+        summary=[
             SummaryRow("Rank-1", result.cmc[1], result.chance_rank1),
             SummaryRow("mAP", result.mAP, result.chance_map),
             SummaryRow("mINP", result.mINP),
         ],
-        sections,
+        sections=sections,
         lead="Find a person seen by an infrared camera among images of colour cameras. Everything on this page was "
         "made on this machine: images, masks, network and figures.",
         protocol=f"{PROTOCOL} of SYSU-MM01's protocol on {result.queries} queries and {result.gallery} gallery images, "
@@ -178,7 +183,7 @@ def _mask_picture(png: Path, root: Path, cache: MaskCache) -> Path:
         numbers = np.flatnonzero(cache.modality == modality)
         for number in numbers[:: max(1, len(numbers) // 6)][:6]:
             shown = cache.names[number]
-            items.append(MaskItem(read_image(root / shown), cache[int(number)], name, shown))
+            items.append(MaskItem(read_image(root / shown), labels=cache[int(number)], modality=name, caption=shown))
     return mask_sheet(items, png, cache.labels.classes)
 
 

@@ -90,7 +90,7 @@ def make_cache(tmp_path: Path) -> Callable[..., MaskCache]:
         found = label_set(labels)
         masks = bars(len(names), *size, len(found)) if masks is None else masks
         chances = shares(masks, len(found)) if probs else None
-        provenance = Provenance("test", "0" * 64, found, size, probs=probs)
+        provenance = Provenance("test", weights="0" * 64, labels=found, size=size, probs=probs)
         root = path.parent / "SYSU-MM01"
         attributes = cache_attributes(path, provenance, data_set="sysu", root=root, licence="MIT")
         written: list[StoredFile] = []

@@ -78,23 +78,35 @@ class PersonCrops(Dataset[tuple[torch.Tensor, torch.Tensor]]):
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         rng = np.random.default_rng((self.seed, self.epoch, index))
-        image, labels = cut(self.photos[index], jittered(self.photos[index].box, rng), self.size, rng)
+        image, labels = cut(self.photos[index], box=jittered(self.photos[index].box, rng), size=self.size, rng=rng)
         scene = labels.copy()  # what stands there, to be rendered; `labels` is whom the crop is about
         if rng.random() < 0.3:
             other = self.photos[int(rng.integers(len(self.photos)))]
-            _add_person(image, labels, scene, cut(other, jittered(other.box, rng), self.size, rng), rng)
+            _add_person(
+                image,
+                labels=labels,
+                scene=scene,
+                other=cut(other, box=jittered(other.box, rng), size=self.size, rng=rng),
+                rng=rng,
+            )
         if rng.random() < 0.3:
             other = self.photos[int(rng.integers(len(self.photos)))]
-            _occlude(image, labels, scene, cut(other, (0, 0, *other.image.size), self.size, rng)[0], rng)
-        image = render(image, scene, SPECTRA[rng.integers(4)], rng)
+            _occlude(
+                image,
+                labels=labels,
+                scene=scene,
+                stuff=cut(other, box=(0, 0, *other.image.size), size=self.size, rng=rng)[0],
+                rng=rng,
+            )
+        image = render(image, scene=scene, spectrum=SPECTRA[rng.integers(4)], rng=rng)
         image = degrade(image, rng)
         return torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(labels)
 
 
 def plain_crop(photo: Photo, size: tuple[int, int], spectrum: Spectrum, rng: np.random.Generator) -> Pair:
     """Return a crop for scoring: the person's box with a margin, whole and undisturbed, in one spectrum."""
-    image, labels = cut(photo, widened(photo.box), size, None)
-    return render(image, labels, spectrum, rng), labels
+    image, labels = cut(photo, box=widened(photo.box), size=size, rng=None)
+    return render(image, scene=labels, spectrum=spectrum, rng=rng), labels
 
 
 def render(
@@ -102,7 +114,7 @@ def render(
 ) -> NDArray[np.uint8]:
     """Return the colour image (H, W, 3) as a camera of `spectrum` would see it; `scene` (H, W) are person7 classes."""
     if spectrum == "near-infrared":
-        return near_infrared(image, scene, reflectance(rng), rng)
+        return near_infrared(image, labels=scene, reflectance=reflectance(rng), rng=rng)
     if spectrum == "thermal":
         seen = thermal(image, scene, warmth(rng), rng)
         return 255 - seen if rng.random() < 0.1 else seen  # some displays show heat dark

@@ -67,7 +67,9 @@ def near_infrared(
     height, longest = (person, person) if person else (labels.shape[0], max(labels.shape))
     light = _luminance(image, rng)
     texture = _texture(light, labels) * rng.uniform(0.15, 0.9)
-    albedo = _melt(_albedo(image, light, labels, reflectance), labels, rng.uniform(0, 0.008) * height)
+    albedo = _melt(
+        _albedo(image, light=light, labels=labels, values=reflectance), labels, rng.uniform(0, 0.008) * height
+    )
     scene = albedo * (1 + np.where(labels > 0, texture, 0))
     # foliage and some fabrics are bright in near-infrared; anything else behind is dimmer, being further off
     foliage = np.clip((image[..., 1].astype(np.float32) - image[..., [0, 2]].max(-1)) / 40, 0, 1)
@@ -97,7 +99,9 @@ def thermal(
     height, longest = (person, person) if person else (labels.shape[0], max(labels.shape))
     light = _luminance(image, rng)
     texture = _texture(light, labels) * rng.uniform(0.0, 0.25)
-    body = _melt(_albedo(image, light, labels, warmth), labels, rng.uniform(0.005, 0.03) * height) * (1 + texture)
+    body = _melt(
+        _albedo(image, light=light, labels=labels, values=warmth), labels, rng.uniform(0.005, 0.03) * height
+    ) * (1 + texture)
     body = body + rng.uniform(0, 0.1) * _blotches(labels.shape, height, rng)
     ambient = rng.choice((rng.uniform(0.05, 0.35), rng.uniform(0.35, 0.7), rng.uniform(0.8, 1.1)), p=(0.57, 0.33, 0.1))
     smooth = gaussian_filter(light, longest / rng.uniform(40, 120))

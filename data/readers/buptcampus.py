@@ -49,7 +49,10 @@ class BUPTCampus(DataSet):
         found = [(name, person, modality) for person in sorted(self.listed) for name, modality in self._frames(person)]
         self._cameras = sorted({name.split("/")[3] for name, _, _ in found})
         numbers = {camera: number for number, camera in enumerate(self._cameras, 1)}
-        records = (Record(name, person, numbers[name.split("/")[3]], modality) for name, person, modality in found)
+        records = (
+            Record(name, identity=person, camera=numbers[name.split("/")[3]], modality=modality)
+            for name, person, modality in found
+        )
         self._images = tuple(sorted(records, key=lambda image: image.name))
         if not self._images:
             raise MissingError(f"buptcampus: no listed person has an image in {self.root}. Expected:\n{self.tree}")

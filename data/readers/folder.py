@@ -55,7 +55,7 @@ class Folder(DataSet):
         self.people = {person: number for number, person in enumerate(self._names, start=1)}
         """Identity numbers by the people's names."""
         self._images = tuple(
-            Record(name, self.people.get(str(who.person), -1), who.camera, modality)
+            Record(name, identity=self.people.get(str(who.person), -1), camera=who.camera, modality=modality)
             for (name, modality), who in zip(found, self._who, strict=True)
         )
         self.test_identities = self._read_test()
@@ -100,7 +100,15 @@ class Folder(DataSet):
                 f"folder: the identities in {self.root / TEST_LIST} have {len(query)} infrared and "
                 f"{len(against)} visible images; name some with both"
             )
-        return (Protocol("infrared-to-visible", (Trial(query, against),), self.skip, False, "all"),)
+        return (
+            Protocol(
+                "infrared-to-visible",
+                trials=(Trial(query, against),),
+                skip=self.skip,
+                deduplicated=False,
+                gallery_rule="all",
+            ),
+        )
 
     def untested(self) -> str:
         """Return what to do before training to hold people out for a test; empty if `test_id.txt` names some."""
@@ -129,7 +137,7 @@ class Folder(DataSet):
         said = [listed([str(camera) for camera in cameras])] if cameras else []
         said += [f"none known of {without:,} images"] if without else []
         return (
-            Finding("identities", len(self.people), listed(self._names), not self.people),
+            Finding("identities", count=len(self.people), note=listed(self._names), wrong=not self.people),
             Finding("cameras", len(cameras), "; ".join(said)),
             *(finding for finding in (*self._unnamed(), *self._doubtful()) if finding.count),
             *super().findings(),
@@ -152,8 +160,8 @@ class Folder(DataSet):
         )  # fmt: skip
         nobody = [image.name for image, who in pairs if who.person is None]
         yield Finding(
-            "images without an identity", len(nobody),
-            listed(nobody, 2) + "; --pattern says where their paths name it, as in '{identity}_*'", True,
+            "images without an identity", count=len(nobody),
+            note=listed(nobody, 2) + "; --pattern says where their paths name it, as in '{identity}_*'", wrong=True,
         )  # fmt: skip
 
     def _doubtful(self) -> Iterator[Finding]:
@@ -163,10 +171,10 @@ class Folder(DataSet):
         within = {folder: str(who.person) for who in self._who for folder in who.within}
         places |= {folder: f"{folder} (also below {within[folder]})" for folder in within if folder in self.people}
         yield Finding(
-            "folder names below several people", len(places),
-            f"{listed(list(places.values()), 3)}; the first folder is the person, "
+            "folder names below several people", count=len(places),
+            note=f"{listed(list(places.values()), 3)}; the first folder is the person, "
             "confirm it with --pattern '{identity}/**', or say otherwise, as in '*/{identity}/**'",
-            any(folder in self.people or not any(map(str.isdigit, folder)) for folder in places),
+            wrong=any(folder in self.people or not any(map(str.isdigit, folder)) for folder in places),
         )  # fmt: skip
         both = set.intersection(*({i.identity for i in self._images if i.modality == m} for m in MODALITIES))
         like: dict[str, list[str]] = {}
@@ -174,12 +182,15 @@ class Folder(DataSet):
             like.setdefault(alike(person), []).append(person)
         twins = [" and ".join(p) for p in like.values() if p[1:] and not both.issuperset(map(self.people.get, p))]
         yield Finding(
-            "names alike in one modality alone", len(twins),
-            f"{listed(twins)}; one person needs one name in both", True,
+            "names alike in one modality alone", count=len(twins),
+            note=f"{listed(twins)}; one person needs one name in both", wrong=True,
         )  # fmt: skip
         two = [i.name for i in self._images if len(set(cameras_of(i.name))) > 1 and self.pattern is None]
         yield Finding(
-            "images whose path names two cameras", len(two), f"the last folder's is taken: {listed(two, 1)}", True
+            "images whose path names two cameras",
+            count=len(two),
+            note=f"the last folder's is taken: {listed(two, 1)}",
+            wrong=True,
         )
 
     def _require_both(self) -> None:

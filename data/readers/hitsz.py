@@ -88,7 +88,7 @@ class HITSZ(DataSet):
                 raise InputError(f"{path}: {word!r} is no frame; expected such as 0001M2D3T1F24.jpg")
             modality = MODALITY[frame[2]]
             name = f"{below}{frame[1]}/{FOLDERS[modality]}/D{frame[3]}/{frame[4]}"
-            found[name] = Record(name, int(frame[1]), int(frame[3]), modality)
+            found[name] = Record(name, identity=int(frame[1]), camera=int(frame[3]), modality=modality)
         if not found:
             raise InputError(f"{path} is empty; expected frames such as 0001M2D3T1F24.jpg")
         if absent := absent_files(self.root, found):

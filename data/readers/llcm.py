@@ -101,7 +101,9 @@ class LLCM(DataSet):
                 trials=tuple(
                     Trial(
                         query,
-                        galleries.seeded(self._test[to], self.test_identities, CAMERAS[to], trial, shots=1),
+                        galleries.seeded(
+                            self._test[to], identities=self.test_identities, cameras=CAMERAS[to], trial=trial, shots=1
+                        ),
                     )
                     for trial in range(TRIALS)
                 ),
@@ -142,7 +144,9 @@ class LLCM(DataSet):
                     absent.append(line.name)
                 if line.name in images:
                     raise InputError(f"{self.root / LISTS[modality]} lists {line.name}, which is in the other list too")
-                images[line.name] = Record(line.name, line.identity, camera_of(line.name), modality)
+                images[line.name] = Record(
+                    line.name, identity=line.identity, camera=camera_of(line.name), modality=modality
+                )
             if absent:
                 raise InputError(
                     f"{self.root / LISTS[modality]} lists {len(absent)} images that are not there, first {absent[0]}"
@@ -160,6 +164,7 @@ class LLCM(DataSet):
                 self.others += tuple(f"{folder}/{file}" for file in others)
                 if files:
                     images[identity, camera] = tuple(
-                        Record(f"{folder}/{file}", identity, camera, modality) for file in files
+                        Record(f"{folder}/{file}", identity=identity, camera=camera, modality=modality)
+                        for file in files
                     )
         return images

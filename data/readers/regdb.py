@@ -60,7 +60,7 @@ class RegDB(DataSet):
         found = {modality: list_below(self.root, folder) for folder, modality in FOLDERS.items()}
         self.others = tuple(name for files in found.values() for name in files.others)
         images = [
-            Record(name, self._identity(name), CAMERAS[modality], modality)
+            Record(name, identity=self._identity(name), camera=CAMERAS[modality], modality=modality)
             for modality, files in found.items()
             for name in files.images
         ]
@@ -92,7 +92,10 @@ class RegDB(DataSet):
             "visible-to-thermal": Trial(chosen.test_visible, chosen.test_thermal),
             "thermal-to-visible": Trial(chosen.test_thermal, chosen.test_visible),
         }
-        return tuple(Protocol(name, (trial,), self.skip, False, "all") for name, trial in pairs.items())
+        return tuple(
+            Protocol(name, trials=(trial,), skip=self.skip, deduplicated=False, gallery_rule="all")
+            for name, trial in pairs.items()
+        )
 
     def counts(self) -> dict[str, int]:
         everyone = {image.identity for image in self._images}

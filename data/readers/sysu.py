@@ -161,6 +161,7 @@ class SYSU(DataSet):
                 self.others += tuple(f"{folder}/{file}" for file in others)
                 if files:
                     images[identity, camera] = tuple(
-                        Record(f"{folder}/{file}", identity, camera, modality) for file in files
+                        Record(f"{folder}/{file}", identity=identity, camera=camera, modality=modality)
+                        for file in files
                     )
         return images

@@ -72,11 +72,11 @@ def sysu(train: int, test: int, shots: int, seed: int) -> Plan:
     slots = [
         Slot(
             f"cam{camera}/{person + 1:04d}/{index + 1:04d}.jpg",
-            person,
-            camera,
-            index,
-            "infrared" if camera in of_sysu.INFRARED else "visible",
-            one_place.get(camera, camera),
+            person=person,
+            camera=camera,
+            index=index,
+            modality="infrared" if camera in of_sysu.INFRARED else "visible",
+            place=one_place.get(camera, camera),
         )
         for camera in sorted(of_sysu.VISIBLE + of_sysu.INFRARED)
         for person in range(train + test)
@@ -107,7 +107,14 @@ def regdb(train: int, test: int, shots: int, seed: int) -> Plan:
         for person in range(train + test)
     }
     slots = [
-        Slot(name, person, of_regdb.CAMERAS[folders[folder]], index, folders[folder], 1)
+        Slot(
+            name,
+            person=person,
+            camera=of_regdb.CAMERAS[folders[folder]],
+            index=index,
+            modality=folders[folder],
+            place=1,
+        )
         for (folder, person), names in images.items()
         for index, name in enumerate(names)
     ]
@@ -140,7 +147,16 @@ def llcm(train: int, test: int, shots: int, seed: int) -> Plan:
                     beside, apart = f"{light}/{file}", f"test_{light}/cam{camera}/{file}"
                     # shots of the two modalities differ, so the near-infrared ones have numbers of their own
                     number = camera if light == "vis" else camera + len(of_llcm.CAMERAS["visible"])
-                    slots.append(Slot(beside if person < train else apart, person, number, index, modality, camera))
+                    slots.append(
+                        Slot(
+                            beside if person < train else apart,
+                            person=person,
+                            camera=number,
+                            index=index,
+                            modality=modality,
+                            place=camera,
+                        )
+                    )
                     if person < train:
                         lines["train"].append(f"{beside} {person}\n")
                     else:
@@ -204,7 +220,9 @@ def draft_data_set(out: Path, plan: Plan, about: Mapping[str, Any], overwrite: b
 
     InputError if `out` holds anything, unless it is a simulation and `overwrite` is set.
     """
-    with draft_folder(out, lambda folder: (folder / MARK).is_file(), "a simulated data set", overwrite) as draft:
+    with draft_folder(
+        out, ours=lambda folder: (folder / MARK).is_file(), kind="a simulated data set", overwrite=overwrite
+    ) as draft:
         yield draft
         contents = {name: text.encode() for name, text in plan.lists.items()}
         for name, content in {**contents, **plan.files}.items():

@@ -129,5 +129,10 @@ class ShardBuilder:
         """
         names = np.array([image.name for image in self.images], dtype=object)
         people = people_columns(self.images)
-        columns = Columns(names, self.status, self.confidence, self.source_size, **people)
-        return StoredFile(path, columns, attributes, write_shard(path, self.labels, columns, attributes, self.probs))
+        columns = Columns(names, status=self.status, confidence=self.confidence, source_size=self.source_size, **people)
+        return StoredFile(
+            path,
+            columns=columns,
+            attributes=attributes,
+            sha256=write_shard(path, self.labels, columns, attributes, self.probs),
+        )

@@ -66,15 +66,15 @@ def inspect_cache(index: Path, counted: Callable[[int], object] = lambda shards:
         path = shard_folder(index) / name
         masks = len(expected[name]) if expected is not None else 0
         if not path.is_file():
-            damage.append(Damage(path, "shard", f"is missing{_of(masks)}", masks))
+            damage.append(Damage(path, kind="shard", what=f"is missing{_of(masks)}", masks=masks))
         elif (stored := read_stored(path)) is None:
-            damage.append(Damage(path, "shard", _harm(path), masks))
+            damage.append(Damage(path, kind="shard", what=_harm(path), masks=masks))
         else:
             attributes = attributes or stored.attributes
             if stored.attributes != attributes:
-                damage.append(Damage(path, "shard", "belongs to another cache", masks))
+                damage.append(Damage(path, kind="shard", what="belongs to another cache", masks=masks))
             elif expected is not None and not np.array_equal(stored.columns.names, expected[name].names):
-                damage.append(Damage(path, "shard", "holds other images than the index says", masks))
+                damage.append(Damage(path, kind="shard", what="holds other images than the index says", masks=masks))
             else:
                 whole[name] = stored
                 if expected is not None and hashes[name] != stored.sha256:
@@ -84,7 +84,7 @@ def inspect_cache(index: Path, counted: Callable[[int], object] = lambda shards:
         if path.name not in names:
             damage.append(Damage(path, "unfinished", "is not in the index: the `cscl parse` that wrote it was stopped"))
     damage += [Damage(path, "leftover", "was left by a run that was killed") for path in orphans(index)]
-    return Inspection(index, tuple(damage), attributes, expected, whole)
+    return Inspection(index, damage=tuple(damage), attributes=attributes, expected=expected, whole=whole)
 
 
 def _read_index(

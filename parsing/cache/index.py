@@ -72,13 +72,13 @@ def read_shard_table(index: Path, images: int) -> ShardTable:
     """
     try:
         with open_stored(index) as file:
-            paths = read_stored_array(file, "shards/path", TEXT, (None,))
+            paths = read_stored_array(file, path="shards/path", kind=TEXT, shape=(None,))
             table = ShardTable(
                 [Path(path).name for path in paths],  # never leaves our folder
-                read_stored_array(file, "shards/sha256", TEXT, (len(paths),)).tolist(),
-                read_stored_array(file, "shards/count", "i", (len(paths),)).astype(np.int64),
-                read_stored_array(file, "shard", "i", (images,)).astype(np.int64),
-                read_stored_array(file, "row", "i", (images,)).astype(np.int64),
+                hashes=read_stored_array(file, path="shards/sha256", kind=TEXT, shape=(len(paths),)).tolist(),
+                counts=read_stored_array(file, path="shards/count", kind="i", shape=(len(paths),)).astype(np.int64),
+                shard=read_stored_array(file, path="shard", kind="i", shape=(images,)).astype(np.int64),
+                row=read_stored_array(file, path="row", kind="i", shape=(images,)).astype(np.int64),
             )
         sound = len(set(table.names)) == len(paths) and min(table.counts) > 0 and sum(table.counts.tolist()) == images
         expected = (np.repeat(np.arange(len(paths)), table.counts), np.arange(images)) if sound else None
@@ -122,7 +122,7 @@ def build_index(index: Path, shards: Sequence[StoredFile]) -> None:
         with open_stored(first.path) as stored:
             shapes = {name: stored[name].shape[1:] for name in ("labels", "probs") if name in stored}
         for name, shape in shapes.items():
-            _create_virtual(file, name, relative, counts.tolist(), shape)
+            _create_virtual(file, name=name, paths=relative, counts=counts.tolist(), shape=shape)
 
     write_whole(index, fill)
 

@@ -94,7 +94,9 @@ class Columns:
             KeyError, TypeError, ValueError, OSError: if one of them is missing, or holds what no image has.
         """
         count = len(stored(group, "names", TEXT, (None,)))
-        found = Columns(*(read_stored_array(group, n, kind, (count, *rest)) for n, (kind, *rest) in _KINDS.items()))
+        found = Columns(
+            *(read_stored_array(group, path=n, kind=kind, shape=(count, *rest)) for n, (kind, *rest) in _KINDS.items())
+        )
         found.check()
         return found
 
@@ -208,7 +210,7 @@ def read_stored(path: Path) -> StoredFile | None:
         raise
     except CacheError:
         return None
-    return None if digest is None else StoredFile(path, columns, attributes, digest)
+    return None if digest is None else StoredFile(path, columns=columns, attributes=attributes, sha256=digest)
 
 
 def rename_people(
@@ -228,4 +230,9 @@ def rename_people(
     with open_stored(stored.path) as file:
         labels, probs = file["labels"][:], file["probs"][:] if "probs" in file else None
     columns = replace(stored.columns, **people)
-    return StoredFile(stored.path, columns, attributes, write_shard(stored.path, labels, columns, attributes, probs))
+    return StoredFile(
+        stored.path,
+        columns=columns,
+        attributes=attributes,
+        sha256=write_shard(stored.path, labels=labels, columns=columns, attributes=attributes, probs=probs),
+    )

@@ -57,6 +57,6 @@ def read_stored_array(group: h5py.Group, path: str, kind: str, shape: Shape) -> 
         KeyError, TypeError: as `stored`.
         OSError, ValueError: if its values cannot be read, or a text is not UTF-8.
     """
-    found = stored(group, path, kind, shape)
+    found = stored(group, path=path, kind=kind, shape=shape)
     values: NDArray[Any] = np.array(found.asstr()[:], dtype=object) if kind == TEXT else found[:]
     return values

@@ -71,7 +71,15 @@ class CacheWriter:
         if min(size) < 1:
             raise InputError(f"size {size}: give (height, width), each 1 or more")
         known = labels if isinstance(labels, LabelSet) else label_set(labels)
-        self.provenance = Provenance(parser, weights, known, (size[0], size[1]), preprocessing or {}, flip, probs)
+        self.provenance = Provenance(
+            parser,
+            weights=weights,
+            labels=known,
+            size=(size[0], size[1]),
+            preprocessing=preprocessing or {},
+            flip=flip,
+            probs=probs,
+        )
         self.attributes = cache_attributes(
             self.path,
             self.provenance,
@@ -158,7 +166,7 @@ class CacheWriter:
                 (len(self._images), labels.copy(), source_size, confidence, None if probs is None else probs.copy())
             )
         self._names.add(name)
-        self._images.append(OneImage(name, identity, camera, modality))
+        self._images.append(OneImage(name, identity=identity, camera=camera, modality=modality))
         if len(self._images) == MOST_IN_A_SHARD:
             self.cut_shard()
 

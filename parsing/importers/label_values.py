@@ -62,7 +62,9 @@ def understand(
     """
     coloured = {key: path for key, path in where.items() if key.colour is not None}
     palette = None if values is not None or numbers else given or _palette(coloured, labels)
-    classes = {key: _class(key, path, palette, labels, values or {}) for key, path in where.items()}
+    classes = {
+        key: _class(key, path=path, palette=palette, labels=labels, values=values or {}) for key, path in where.items()
+    }
     if palette is not None:
         notes = _colour_notes(coloured, classes, palette)
     elif values is not None or numbers:

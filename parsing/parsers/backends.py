@@ -152,10 +152,10 @@ def known_models() -> list[Backend]:
     def row(model: str) -> Backend:
         return _hf(
             f"hf:{model}",
-            f"https://huggingface.co/{model}",
-            lambda: "here" if hf_at_hand(model) else "not here",
-            HUB_MODELS[model].labels,
-            HUB_MODELS[model].licence,
+            source=f"https://huggingface.co/{model}",
+            weights=lambda: "here" if hf_at_hand(model) else "not here",
+            labels=HUB_MODELS[model].labels,
+            licence=HUB_MODELS[model].licence,
         )
 
     return [row(model) for model in HUB_MODELS]

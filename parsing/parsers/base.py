@@ -48,7 +48,13 @@ class Parser(ABC):
     @property
     def info(self) -> ParserInfo:
         """What a cache records of this parser."""
-        return ParserInfo(self.name, self.labels, self.licence, self.weights_hash, self.preprocessing)
+        return ParserInfo(
+            self.name,
+            labels=self.labels,
+            licence=self.licence,
+            weights_hash=self.weights_hash,
+            preprocessing=self.preprocessing,
+        )
 
     @abstractmethod
     def prepare(self, image: NDArray[np.uint8]) -> Tensor:
@@ -164,7 +170,7 @@ class NetworkParser(Parser):
 
     @property
     def preprocessing(self) -> dict[str, Any]:
-        return stretching(self.input_size, self.mean, self.std, self.channels)
+        return stretching(self.input_size, mean=self.mean, std=self.std, channels=self.channels)
 
     def prepare(self, image: NDArray[np.uint8]) -> Tensor:
         height, width = self.input_size

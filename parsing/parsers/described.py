@@ -81,4 +81,4 @@ class DescribedParser(NetworkParser):
         except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
             reason = (str(error).strip() or repr(error)).splitlines()[-1]
             raise InputError(f"{self.name} does not take an image of --input {height}x{width}: {reason}") from error
-        return recognise(self.name, answer, self.labels, self.answers_logits)
+        return recognise(self.name, answer=answer, labels=self.labels, logits=self.answers_logits)

@@ -31,7 +31,9 @@ class ExportedParser(DescribedParser):
 
 def build(spec: ParserSpec) -> ExportedParser:
     """Load an exported file."""
-    return ExportedParser(spec.name.partition(":")[0], Path(spec.place), description_of(spec), spec.device)
+    return ExportedParser(
+        spec.name.partition(":")[0], file=Path(spec.place), given=description_of(spec), device=spec.device
+    )
 
 
 def _script(file: Path, device: torch.device) -> nn.Module:

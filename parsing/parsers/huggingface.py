@@ -114,7 +114,9 @@ class HuggingFaceParser(Parser):
 
 def build(spec: ParserSpec) -> HuggingFaceParser:
     """Load a model of the hub or of a folder."""
-    return HuggingFaceParser(spec.place, spec.device, spec.labels, spec.input_size, spec.remote_code)
+    return HuggingFaceParser(
+        spec.place, device=spec.device, labels=spec.labels, input_size=spec.input_size, remote_code=spec.remote_code
+    )
 
 
 def match_labels(model: str, names: list[str], chosen: str | None) -> tuple[LabelSet, list[int]]:

@@ -126,9 +126,11 @@ class LiteEngine(nn.Module):
 
 
 def _folded(layer: Layer, tensors: Mapping[str, Tensor], scale: float = 1.0) -> Convolution:
-    weight, bias = _fold(tensors[f"{layer.name}.weight"] * scale, layer.norm, tensors, NORM_EPS)
+    weight, bias = _fold(tensors[f"{layer.name}.weight"] * scale, norm=layer.norm, tensors=tensors, eps=NORM_EPS)
     groups = layer.outputs if layer.depthwise else 1
-    return Convolution(weight, bias, layer.stride, groups, "relu6" if layer.active else "none")
+    return Convolution(
+        weight, bias=bias, stride=layer.stride, groups=groups, active="relu6" if layer.active else "none"
+    )
 
 
 def _fold(weight: Tensor, norm: str, tensors: Mapping[str, Tensor], eps: float) -> tuple[Tensor, Tensor]:
@@ -139,7 +141,9 @@ def _fold(weight: Tensor, norm: str, tensors: Mapping[str, Tensor], eps: float) 
 
 def _decoder_maps(tensors: Mapping[str, Tensor]) -> list[Convolution]:
     """Return the map of each stage's features, largest first; that of the second has the sum's activation."""
-    weight, bias = _fold(tensors["decoder.fuse_stage.0.weight"], "decoder.fuse_stage.1", tensors, DECODER_EPS)
+    weight, bias = _fold(
+        tensors["decoder.fuse_stage.0.weight"], norm="decoder.fuse_stage.1", tensors=tensors, eps=DECODER_EPS
+    )
     pieces = weight[:, :, 0, 0].chunk(len(FEATURES), dim=1)
     products = []
     for number, piece in enumerate(pieces):  # smallest features first

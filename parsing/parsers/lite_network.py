@@ -43,7 +43,7 @@ class Layer:
 
 
 Block = tuple[Layer, ...]
-STEM_LAYER = Layer("encoder.model.conv_stem", "encoder.model.bn1", 3, STEM, kernel=3, stride=2)
+STEM_LAYER = Layer("encoder.model.conv_stem", norm="encoder.model.bn1", inputs=3, outputs=STEM, kernel=3, stride=2)
 
 
 def stages() -> list[list[Block]]:
@@ -54,7 +54,9 @@ def stages() -> list[list[Block]]:
         for block in range(blocks):
             place = f"encoder.model.blocks.{number}.{block}"
             first = stride if block == 0 else 1
-            stage.append(_block(place, channels, channels * expansion, outputs, kernel, first))
+            stage.append(
+                _block(place, inputs=channels, inner=channels * expansion, outputs=outputs, kernel=kernel, stride=first)
+            )
             channels = outputs
         found.append(stage)
     return found
@@ -62,12 +64,28 @@ def stages() -> list[list[Block]]:
 
 def _block(place: str, inputs: int, inner: int, outputs: int, kernel: int, stride: int) -> Block:
     if inner == inputs:  # no expansion: depthwise, then pointwise
-        depthwise = Layer(f"{place}.conv_dw", f"{place}.bn1", inner, inner, kernel, stride, depthwise=True)
-        return depthwise, Layer(f"{place}.conv_pw", f"{place}.bn2", inner, outputs, active=False)
+        depthwise = Layer(
+            f"{place}.conv_dw",
+            norm=f"{place}.bn1",
+            inputs=inner,
+            outputs=inner,
+            kernel=kernel,
+            stride=stride,
+            depthwise=True,
+        )
+        return depthwise, Layer(f"{place}.conv_pw", norm=f"{place}.bn2", inputs=inner, outputs=outputs, active=False)
     return (
-        Layer(f"{place}.conv_pw", f"{place}.bn1", inputs, inner),
-        Layer(f"{place}.conv_dw", f"{place}.bn2", inner, inner, kernel, stride, depthwise=True),
-        Layer(f"{place}.conv_pwl", f"{place}.bn3", inner, outputs, active=False),
+        Layer(f"{place}.conv_pw", norm=f"{place}.bn1", inputs=inputs, outputs=inner),
+        Layer(
+            f"{place}.conv_dw",
+            norm=f"{place}.bn2",
+            inputs=inner,
+            outputs=inner,
+            kernel=kernel,
+            stride=stride,
+            depthwise=True,
+        ),
+        Layer(f"{place}.conv_pwl", norm=f"{place}.bn3", inputs=inner, outputs=outputs, active=False),
     )
 
 

@@ -47,7 +47,7 @@ class SCHPParser(Parser):
         self.input_size = published.narrow if narrow else published.input_size
         self.device, self.bf16 = torch.device(device), bf16
         network = SCHPNetwork(len(self.labels))
-        load_strictly(network, read_tensors(file), file, name)
+        load_strictly(network, tensors=read_tensors(file), file=file, what=name)
         self.weights_hash = content_hash([file])
         self.network = network.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._mean, self._std = (torch.tensor(v, device=self.device).view(3, 1, 1) for v in (MEAN, STD))
@@ -72,7 +72,7 @@ class SCHPParser(Parser):
     def restore(self, logits: Tensor, sources: Sequence[Size], size: Size) -> Tensor:
         """Map logits to the input (corners aligned), back through the affine, then to `size`, axis by axis."""
         given = (logits.shape[2], logits.shape[3])
-        both = [out_of_input(source, self.input_size, given, size) for source in sources]
+        both = [out_of_input(source, input_size=self.input_size, given=given, size=size) for source in sources]
         rows, columns = (torch.from_numpy(np.stack(m)).to(logits)[:, None] for m in zip(*both, strict=True))
         return rows @ logits @ columns.mT
 
@@ -98,14 +98,20 @@ def read_info(spec: ParserSpec) -> ParserInfo:
     labels = label_set(published.labels)
     with torch.device("meta"):  # names and shapes alone
         wanted = SCHPNetwork(len(labels)).state_dict()
-    check_fit(wanted, read_tensors(file), file, spec.name)
+    check_fit(wanted, tensors=read_tensors(file), file=file, what=spec.name)
     input_size = published.narrow if spec.narrow else published.input_size
-    return ParserInfo(spec.name, labels, SCHP_LICENCE, content_hash([file]), _preprocessing(input_size, spec.bf16))
+    return ParserInfo(
+        spec.name,
+        labels=labels,
+        licence=SCHP_LICENCE,
+        weights_hash=content_hash([file]),
+        preprocessing=_preprocessing(input_size, spec.bf16),
+    )
 
 
 def build(spec: ParserSpec) -> SCHPParser:
     """Load a published network."""
-    return SCHPParser(spec.name, spec.weights, spec.device, spec.narrow, spec.bf16)
+    return SCHPParser(spec.name, file=spec.weights, device=spec.device, narrow=spec.narrow, bf16=spec.bf16)
 
 
 def scale_of(source: Size, input_size: Size) -> float:

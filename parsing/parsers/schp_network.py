@@ -55,12 +55,14 @@ class Bottleneck(nn.Module):
         super().__init__()
         outputs = 4 * planes
         self.conv1, self.bn1 = _convolution(inputs, planes), AbsoluteNorm(planes, False)
-        self.conv2 = _convolution(planes, planes, 3, stride, dilation)
+        self.conv2 = _convolution(planes, outputs=planes, kernel=3, stride=stride, dilation=dilation)
         self.bn2 = AbsoluteNorm(planes, False)
         self.conv3, self.bn3 = _convolution(planes, outputs), AbsoluteNorm(outputs, False)
         self.downsample: nn.Module | None = None
         if stride != 1 or inputs != outputs:
-            self.downsample = nn.Sequential(_convolution(inputs, outputs, 1, stride), AbsoluteNorm(outputs, False))
+            self.downsample = nn.Sequential(
+                _convolution(inputs, outputs=outputs, kernel=1, stride=stride), AbsoluteNorm(outputs, False)
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu(self.bn1(self.conv1(x)), inplace=True)
@@ -125,7 +127,7 @@ class SCHPNetwork(nn.Module):
 
     def __init__(self, classes: int) -> None:
         super().__init__()
-        self.conv1, self.bn1 = _convolution(3, 64, 3, 2), AbsoluteNorm(64, False)
+        self.conv1, self.bn1 = _convolution(3, outputs=64, kernel=3, stride=2), AbsoluteNorm(64, False)
         self.conv2, self.bn2 = _convolution(64, 64, 3), AbsoluteNorm(64, False)
         self.conv3, self.bn3 = _convolution(64, 128, 3), AbsoluteNorm(128, False)
         self.layer1 = self._layer(128, 64, 3)
@@ -141,8 +143,10 @@ class SCHPNetwork(nn.Module):
 
     @staticmethod
     def _layer(inputs: int, planes: int, blocks: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
-        first = Bottleneck(inputs, planes, stride, dilation)
-        return nn.Sequential(first, *(Bottleneck(4 * planes, planes, 1, dilation) for _ in range(blocks - 1)))
+        first = Bottleneck(inputs, planes=planes, stride=stride, dilation=dilation)
+        return nn.Sequential(
+            first, *(Bottleneck(4 * planes, planes=planes, stride=1, dilation=dilation) for _ in range(blocks - 1))
+        )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         for convolution, norm in ((self.conv1, self.bn1), (self.conv2, self.bn2), (self.conv3, self.bn3)):

@@ -66,7 +66,7 @@ def _network(config: Path, weights: Path, device: torch.device) -> nn.Module:
         raise InputError(f"{config}: activation {options['activation']!r}; a parser answers logits, save it without")
     if without:
         found = {name: torch.empty(shape, device=device) for name, shape in stored_shapes(weights).items()}
-        check_fit(network.state_dict(), found, weights, f"saved {kind}")
+        check_fit(network.state_dict(), tensors=found, file=weights, what=f"saved {kind}")
     else:
-        load_strictly(network, read_tensors(weights), weights, f"saved {kind}")
+        load_strictly(network, tensors=read_tensors(weights), file=weights, what=f"saved {kind}")
     return network

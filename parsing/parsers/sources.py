@@ -60,15 +60,27 @@ class HubModel:
 
 SCHP: dict[str, PublishedSCHP] = {
     "schp-lip": PublishedSCHP(
-        "lip", "exp-schp-201908261155-lip.pth", "pirocheto/schp-lip-20", (473, 473), (473, 241)
+        "lip",
+        file="exp-schp-201908261155-lip.pth",
+        repo="pirocheto/schp-lip-20",
+        input_size=(473, 473),
+        narrow=(473, 241),
     ),
     "schp-atr": PublishedSCHP(
-        "atr", "exp-schp-201908301523-atr.pth", "pirocheto/schp-atr-18", (512, 512), (512, 256)
+        "atr",
+        file="exp-schp-201908301523-atr.pth",
+        repo="pirocheto/schp-atr-18",
+        input_size=(512, 512),
+        narrow=(512, 256),
     ),
     "schp-pascal": PublishedSCHP(
-        "pascal", "exp-schp-201908270938-pascal-person-part.pth", "pirocheto/schp-pascal-7", (512, 512), (512, 256)
+        "pascal",
+        file="exp-schp-201908270938-pascal-person-part.pth",
+        repo="pirocheto/schp-pascal-7",
+        input_size=(512, 512),
+        narrow=(512, 256),
     ),
-}  # fmt: skip
+}
 HUB_MODELS: dict[str, HubModel] = {
     "mattmdjaga/segformer_b2_clothes": HubModel("atr", SEGFORMER),
     "mattmdjaga/segformer_b0_clothes": HubModel("atr", SEGFORMER),
@@ -128,7 +140,7 @@ def hf_files(model: str, trusted: bool) -> tuple[Path, list[Path]]:
             f"get config.json, preprocessor_config.json and model.safetensors from https://huggingface.co/{model} "
             "into a folder and give that with --parser hf:DIR"
         )
-        folder = hub_folder(model, HF_FILES, advice, (*HF_EXTRA, "*.py") if trusted else HF_EXTRA)
+        folder = hub_folder(model, wanted=HF_FILES, advice=advice, extra=(*HF_EXTRA, "*.py") if trusted else HF_EXTRA)
     for names in HF_FILES:
         files = next((found for name in names if (found := sorted(folder.glob(name)))), [])
         if not files:

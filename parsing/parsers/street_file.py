@@ -73,7 +73,9 @@ def read_info(spec: ParserSpec) -> ParserInfo:
         name = min(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
         raise other_weights(file, f"{name} is {found.get(name)}, not {wanted.get(name)}")
     preprocessing = street_preprocessing(config)
-    return ParserInfo("street", LABELS, STREET_LICENCE, file_hash(file), preprocessing)
+    return ParserInfo(
+        "street", labels=LABELS, licence=STREET_LICENCE, weights_hash=file_hash(file), preprocessing=preprocessing
+    )
 
 
 def street_preprocessing(config: StreetNetwork) -> dict[str, object]:

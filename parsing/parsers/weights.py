@@ -74,7 +74,7 @@ def stored_shapes(file: Path) -> dict[str, tuple[int, ...]]:
 def load_strictly(network: nn.Module, tensors: Mapping[str, Tensor], file: Path, what: str) -> None:
     """Put `tensors` into `network`; arguments and errors as `check_fit`."""
     wanted = network.state_dict()
-    given = check_fit(wanted, tensors, file, what)
+    given = check_fit(wanted, tensors=tensors, file=file, what=what)
     network.load_state_dict({name: tensor.to(wanted[name].dtype) for name, tensor in given.items()})
 
 

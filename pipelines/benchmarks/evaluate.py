@@ -36,9 +36,23 @@ def measure(runs: int, peer: Path | None) -> list[Row]:
         _check_alike(name, _ours(trials[0]), evaluator(trials[0]))
     seconds = by_turns(sides, runs)
     what, unit = f"{TRIALS} trials of {QUERIES} queries and {GALLERY} gallery images", "trials per second"
-    rows = [compared(what, seconds, "ours", "plain", TRIALS, unit, "a NumPy loop over the queries")]
+    rows = [
+        compared(
+            what,
+            seconds=seconds,
+            ours="ours",
+            theirs="plain",
+            count=TRIALS,
+            unit=unit,
+            other="a NumPy loop over the queries",
+        )
+    ]
     if peer is not None:
-        rows.append(compared(what, seconds, "ours", "peer", TRIALS, unit, "AGW's eval_sysu"))
+        rows.append(
+            compared(
+                what, seconds=seconds, ours="ours", theirs="peer", count=TRIALS, unit=unit, other="AGW's eval_sysu"
+            )
+        )
     return rows
 
 

@@ -40,7 +40,15 @@ class Line:
     def whole(self, flip: bool) -> Callable[[], object]:
         """Return what `cscl parse` does in a worker: files to a shard."""
         parser = StreetParser()
-        provenance = Provenance("street", parser.weights_hash, parser.labels, SIZE, parser.preprocessing, flip, False)
+        provenance = Provenance(
+            "street",
+            weights=parser.weights_hash,
+            labels=parser.labels,
+            size=SIZE,
+            preprocessing=parser.preprocessing,
+            flip=flip,
+            probs=False,
+        )
         index = self.out / f"masks{flip:d}.h5"
         attributes = cache_attributes(index, provenance, data_set="images", root=self.root, licence="", pattern=None)
 
@@ -49,10 +57,10 @@ class Line:
                 write_shard(
                     ShardTask(
                         path=self.out / f"{flip:d}.h5",
-                        records=[Record(name, -1, 0, "visible") for name in self.names],
+                        records=[Record(name, identity=-1, camera=0, modality="visible") for name in self.names],
                         attributes=attributes,
                         parser=ParserSpec(),
-                        site=Site(lock, self.root, self.names[0], self.out, versions()),
+                        site=Site(lock, root=self.root, sample=self.names[0], shards=self.out, versions=versions()),
                         size=SIZE,
                         batch_size=None,
                         flip=flip,
@@ -115,6 +123,22 @@ def _rows(line: Line, flip: bool, runs: int) -> list[Row]:
     seconds, count = by_turns(sides, runs), len(line.names)
     averaged = "flip averaged" if flip else "no flip"
     return [
-        compared(f"files to shard, {averaged}", seconds, "ours", "network", count, RATE, "the network alone"),
-        compared(f"files to shard, {averaged}", seconds, "ours", "plain", count, RATE, "one image at a time to PNG"),
+        compared(
+            f"files to shard, {averaged}",
+            seconds=seconds,
+            ours="ours",
+            theirs="network",
+            count=count,
+            unit=RATE,
+            other="the network alone",
+        ),
+        compared(
+            f"files to shard, {averaged}",
+            seconds=seconds,
+            ours="ours",
+            theirs="plain",
+            count=count,
+            unit=RATE,
+            other="one image at a time to PNG",
+        ),
     ]

@@ -34,7 +34,17 @@ def measure(count: int, runs: int) -> list[Row]:
                     np.asarray(image)
 
         seconds = by_turns({"ours": from_cache, "png": from_png}, runs)
-        return [compared("single masks, random order", seconds, "ours", "png", count, "masks per second", "PNG files")]
+        return [
+            compared(
+                "single masks, random order",
+                seconds=seconds,
+                ours="ours",
+                theirs="png",
+                count=count,
+                unit="masks per second",
+                other="PNG files",
+            )
+        ]
 
 
 def write_cache(path: Path, masks: list[NDArray[np.uint8]]) -> None:

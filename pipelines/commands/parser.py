@@ -66,7 +66,7 @@ def train(
     wanted = read_parser_recipe(recipe, changes)
     from pipelines.parsers.train import train_parser
 
-    train_parser(photos, out, wanted, init, device)
+    train_parser(photos, out=out, recipe=wanted, init=init, device=device)
     weights = f"--weights {quoted(out)}"
     line = f"{out}: trained; `cscl parse {weights}` uses it, `cscl parser score {weights}` scores it"
     print_values({"weights": out}, [line], as_json)

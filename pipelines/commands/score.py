@@ -42,7 +42,7 @@ def score(
     from pipelines.retrieval.judge import score_features
 
     names, rows = read_features(features)
-    opened = open_data_set(dataset, root, permutations, pattern)
+    opened = open_data_set(dataset, root=root, permutations=permutations, pattern=pattern)
     result = score_features(rows, opened, names=names, method=method or features[0].stem, **options)
     print_result(result, as_json)
     if out is not None:

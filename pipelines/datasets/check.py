@@ -78,7 +78,9 @@ def check(dataset: str, root: Path | None = None, pattern: str | None = None) ->
     try:
         opened = open_data_set(dataset, place, pattern=pattern)
     except InputError as error:
-        return CheckReport(dataset, str(place), (CheckRow("lists and folders", None, None, False, str(error)),))
+        return CheckReport(
+            dataset, str(place), (CheckRow("lists and folders", published=None, found=None, ok=False, note=str(error)),)
+        )
     return CheckReport(dataset, str(place), (*_counted(opened), *_found(opened), *_gaps(opened)))
 
 
@@ -86,7 +88,9 @@ def _counted(data_set: DataSet) -> Iterable[CheckRow]:
     found = data_set.counts()
     for what in (*data_set.published, *(what for what in found if what not in data_set.published)):
         published = data_set.published.get(what)
-        yield CheckRow(what, published, found.get(what), published is None or published == found.get(what))
+        yield CheckRow(
+            what, published=published, found=found.get(what), ok=published is None or published == found.get(what)
+        )
 
 
 def _gaps(data_set: DataSet) -> Iterable[CheckRow]:
@@ -100,12 +104,12 @@ def _gaps(data_set: DataSet) -> Iterable[CheckRow]:
     gaps |= {f"identities without {m} images": everyone - found for m, found in seen.items() if m in there}
     for what, identities in gaps.items():
         people = [data_set.person(identity) for identity in sorted(identities)]
-        yield CheckRow(what, None, len(people), not people, listed(people))
+        yield CheckRow(what, published=None, found=len(people), ok=not people, note=listed(people))
 
 
 def _found(data_set: DataSet) -> Iterable[CheckRow]:
     for finding in data_set.findings():
-        yield CheckRow(finding.what, None, finding.count, not finding.wrong, finding.note)
+        yield CheckRow(finding.what, published=None, found=finding.count, ok=not finding.wrong, note=finding.note)
 
 
 def _number(value: int | None) -> str:

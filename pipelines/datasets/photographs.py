@@ -48,7 +48,7 @@ def make_photos(ccp: Path, out: Path, overwrite: bool = False) -> Made:
     clone, out = Clone(ccp), Path(out)
     kept, left_out = [], []
     with (
-        draft_folder(out, _ours, "photographs made by this command", overwrite) as draft,
+        draft_folder(out, ours=_ours, kind="photographs made by this command", overwrite=overwrite) as draft,
         tqdm(
             total=len(clone.annotated) + len(clone.unannotated),
             unit="image",
@@ -62,7 +62,7 @@ def make_photos(ccp: Path, out: Path, overwrite: bool = False) -> Made:
             classes = clone.classes(photo_id, photo.shape[:2])
             parts = person7_parts(resize_labels(classes, _size(photo, _HEIGHT)))
             if is_person(parts).any():
-                _save(photo, draft / "photos" / f"{photo_id}.jpg", _HEIGHT, _QUALITY)
+                _save(photo, file=draft / "photos" / f"{photo_id}.jpg", height=_HEIGHT, quality=_QUALITY)
                 Image.fromarray(parts).save(draft / "parts" / f"{photo_id}.png")
                 kept.append(photo_id)
             else:
@@ -70,7 +70,7 @@ def make_photos(ccp: Path, out: Path, overwrite: bool = False) -> Made:
             bar.update()
         for photo_id in clone.unannotated:
             file = draft / "unlabelled" / f"{photo_id}.jpg"
-            _save(clone.photo(photo_id), file, _UNLABELLED_HEIGHT, _UNLABELLED_QUALITY)
+            _save(clone.photo(photo_id), file=file, height=_UNLABELLED_HEIGHT, quality=_UNLABELLED_QUALITY)
             bar.update()
         split = {
             "train": [i for i in kept if i not in VAL + TEST],
@@ -82,7 +82,7 @@ def make_photos(ccp: Path, out: Path, overwrite: bool = False) -> Made:
         if (licence := Path(ccp) / "LICENSE").is_file():
             (draft / "LICENSE").write_bytes(licence.read_bytes())
     train, val, test = map(tuple, split.values())
-    return Made(out, train, val, test, clone.unannotated, tuple(left_out))
+    return Made(out, train=train, val=val, test=test, unlabelled=clone.unannotated, left_out=tuple(left_out))
 
 
 def _size(photo: NDArray[np.uint8], height: int) -> tuple[int, int]:

@@ -70,7 +70,10 @@ class Pedestrians:
     def shoot(self, slot: Slot) -> Frame:
         band = "visible" if slot.modality == "visible" else self.infrared
         who = make_identity(self.seed, slot.person)
-        return draw(who, make_shot(self.seed, slot.person, slot.camera, slot.index, band, slot.place))
+        return draw(
+            who,
+            make_shot(self.seed, number=slot.person, camera=slot.camera, index=slot.index, band=band, place=slot.place),
+        )
 
 
 def make_pedestrians(
@@ -90,15 +93,15 @@ def make_pedestrians(
     infrared: `near` or `thermal`; by default what the layout's real cameras are. workers: processes; one
     a core by default. The result does not depend on their number.
     """
-    size = Extent(layout, train, test, shots, seed)
+    size = Extent(layout, train=train, test=test, shots=shots, seed=seed)
     infrared = _camera_kind(layout, infrared)
     return _make(
         out,
-        size,
-        Pedestrians(seed, infrared),
-        {"data_set": "pedestrians", "infrared": infrared},
-        overwrite,
-        workers,
+        size=size,
+        filmer=Pedestrians(seed, infrared),
+        about={"data_set": "pedestrians", "infrared": infrared},
+        overwrite=overwrite,
+        workers=workers,
     )
 
 
@@ -124,10 +127,10 @@ def make_collage(
     """
     if subset == "apart" and imitated(layout).split_count > 1:
         raise InputError(f"--subset apart: every split of {layout} draws its own training people; give another")
-    size = Extent(layout, train, test, shots, seed)
+    size = Extent(layout, train=train, test=test, shots=shots, seed=seed)
     infrared = _camera_kind(layout, infrared)
     chosen = people(Photos(photos), subset, train, test, seed)
-    filmer = Collage(Path(photos), chosen, seed, infrared, difficulty)
+    filmer = Collage(Path(photos), ids=chosen, seed=seed, infrared=infrared, difficulty=difficulty)
     about = {
         "data_set": "collage",
         "infrared": infrared,
@@ -135,7 +138,7 @@ def make_collage(
         "photos": list(chosen),
         "difficulty": difficulty,
     }
-    return _make(out, size, filmer, about, overwrite, workers)
+    return _make(out, size=size, filmer=filmer, about=about, overwrite=overwrite, workers=workers)
 
 
 def contact_sheet(root: Path, out_png: Path, rows: int = 4, columns: int = 2) -> Path:
@@ -179,17 +182,17 @@ def _make(
     workers: int | None,
 ) -> Path:
     out = Path(out)
-    planned = plan(size.layout, size.train, size.test, size.shots, size.seed)
+    planned = plan(size.layout, train=size.train, test=size.test, shots=size.shots, seed=size.seed)
     persons: dict[int, list[Slot]] = {}
     for slot in planned.slots:
         persons.setdefault(slot.person, []).append(slot)
     batches = list(persons.values())
     with (
-        draft_data_set(out, planned, {**asdict(size), **about}, overwrite) as draft,
+        draft_data_set(out, plan=planned, about={**asdict(size), **about}, overwrite=overwrite) as draft,
         tqdm(total=len(planned.slots), unit="image", desc=f"making {out.name}") as bar,
     ):
         noted = False
-        for images, notes in _spread(draft, filmer, size.seed, batches, workers):
+        for images, notes in _spread(draft, filmer=filmer, seed=size.seed, batches=batches, workers=workers):
             bar.update(images)
             if notes and not noted:  # every process finds them: say them once
                 tqdm.write(f"note: {'; '.join(notes)}", file=sys.stderr)
@@ -205,7 +208,7 @@ def _spread(
     if workers < 1:
         raise InputError(f"workers: at least 1 process, got {workers}")
     if workers == 1:
-        yield from (_film(draft, filmer, seed, batch) for batch in batches)
+        yield from (_film(draft, filmer=filmer, seed=seed, slots=batch) for batch in batches)
         return
     # spawned, not forked: the caller may hold threads, of torch or of a progress bar
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:

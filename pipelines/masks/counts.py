@@ -53,7 +53,7 @@ def count_masks(cache: MaskCache) -> MaskCounts:
         images[modality] += known > 0
         pixels[modality] += known
         masks[modality] += 1
-    return MaskCounts(person, images, pixels, masks)
+    return MaskCounts(person, images=images, pixels=pixels, masks=masks)
 
 
 def _share(part: NDArray[np.number], whole: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -103,15 +103,15 @@ def export(config: ExportConfig, cache: MaskCache | None = None) -> ExportResult
     targets = _find_targets(cache, template, config.out)
     beside = writer.beside(list(targets.values()))
     files = [*targets.values(), *beside]
-    made_by = _describe(config, cache, writer, template) | {"files": sorted(map(str, files))}
+    made_by = _describe(config, cache=cache, writer=writer, template=template) | {"files": sorted(map(str, files))}
     record = config.out / f"cscl-{writer.name}.json"
-    _make_room(config, cache, record, made_by, files)
+    _make_room(config, cache=cache, record=record, made_by=made_by, files=files)
     todo = [number for number, target in targets.items() if not (config.out / target).is_file()]
     workspace = config.out / f".cscl-{writer.name}"  # other projects list folders: nothing half-written among the masks
     try:
         workspace.mkdir(exist_ok=True)
         record.write_text(json.dumps(made_by, indent=1) + "\n", encoding="utf-8")
-        _write_all(config, writer, workspace, todo, targets)
+        _write_all(config, writer=writer, workspace=workspace, todo=todo, targets=targets)
         for place, content in beside.items():
             (config.out / place).parent.mkdir(parents=True, exist_ok=True)
             write_file(config.out / place, content, folder=workspace, sync=False)
@@ -125,7 +125,12 @@ def export(config: ExportConfig, cache: MaskCache | None = None) -> ExportResult
             f"file names repeat between folders: all folders kept, as {template}; have your data set open these"
         )
     return ExportResult(
-        config.out, len(todo), len(targets) - len(todo), unreadable, tuple(notes), time.monotonic() - began
+        config.out,
+        written=len(todo),
+        kept=len(targets) - len(todo),
+        unreadable=unreadable,
+        notes=tuple(notes),
+        seconds=time.monotonic() - began,
     )
 
 

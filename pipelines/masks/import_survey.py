@@ -50,7 +50,9 @@ def look(name: str, path: Path, image: Path, as_stored: bool, read: Callable[[Pa
     except UnreadableImageError:
         stored, turn, readable = png.size, 1, False
     mask = upright_size(png.size, turn) if as_stored else png.size
-    return Seen(name, path, file_hash(path), png.keys, mask, stored, turn, readable)
+    return Seen(
+        name, path=path, hash=file_hash(path), keys=png.keys, mask=mask, stored=stored, turn=turn, readable=readable
+    )
 
 
 def first_of_keys(seen: Iterable[Seen]) -> dict[Key, Path]:

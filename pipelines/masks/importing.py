@@ -117,18 +117,18 @@ def import_masks(config: ImportConfig) -> ImportResult:
     out = index_file(config.out, config.dataset or config.masks.resolve().name)
     pairs, without, root = _select_images(config, config.dataset) if config.dataset else _make_records(config)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        seen = _survey(config, pairs, root, pool, read)
+        seen = _survey(config, pairs=pairs, root=root, pool=pool, read=read)
         given = None if values is not None or config.numbers else find_labelmap(config.masks, labels)
-        reading = understand(first_of_keys(seen), labels, values, config.numbers, given)
+        reading = understand(first_of_keys(seen), labels=labels, values=values, numbers=config.numbers, given=given)
         notes = [*reading.notes, *check_classes(seen, reading, labels)]
-        notes += check_shapes(seen, config.fit, config.as_stored, config.dataset is not None)
-        rules = Rules(labels, reading, config.size, config.fit, config.as_stored, read)
+        notes += check_shapes(seen, fit=config.fit, as_stored=config.as_stored, images=config.dataset is not None)
+        rules = Rules(labels, reading=reading, size=config.size, fit=config.fit, as_stored=config.as_stored, read=read)
         provenance = Provenance(
             parser=f"imported {kind}",
             weights=combined_hash(seen),
             labels=labels,
             size=config.size,
-            preprocessing=_describe_preprocessing(config, seen, reading, values),
+            preprocessing=_describe_preprocessing(config, seen=seen, reading=reading, values=values),
         )
         attributes = cache_attributes(
             out,
@@ -138,7 +138,9 @@ def import_masks(config: ImportConfig) -> ImportResult:
             licence=config.licence,
             pattern=config.pattern,
         )
-        cut = _write_all(out, pairs, seen, rules, attributes, pool, config.overwrite)
+        cut = _write_all(
+            out, pairs=pairs, seen=seen, rules=rules, attributes=attributes, pool=pool, overwrite=config.overwrite
+        )
     if cut:
         notes.append(
             f"{len(cut)} masks show somebody in the padding that was cut off, the first is {cut[0]}; see that "
@@ -146,7 +148,7 @@ def import_masks(config: ImportConfig) -> ImportResult:
         )
     cache = MaskCache(out)
     empty = tuple(cache.names[n] for n in np.flatnonzero(cache.status == Status.EMPTY))
-    return ImportResult(out, len(cache), empty, without, tuple(notes))
+    return ImportResult(out, masks=len(cache), empty=empty, without=without, notes=tuple(notes))
 
 
 def _is_own_export(masks: Path) -> bool:
@@ -165,7 +167,10 @@ def _survey(
     pool: ThreadPoolExecutor,
     read: Callable[[Path], LabelPng],
 ) -> list[Seen]:
-    found = pool.map(lambda p: look(p.record.name, p.mask, root / p.record.name, config.as_stored, read), pairs)
+    found = pool.map(
+        lambda p: look(p.record.name, path=p.mask, image=root / p.record.name, as_stored=config.as_stored, read=read),
+        pairs,
+    )
     return list(tqdm(found, total=len(pairs), unit="mask", desc="look at masks"))
 
 
@@ -203,7 +208,7 @@ def _write_all(
         tqdm(total=len(pairs), unit="mask", desc="import") as bar,
     ):
         records = [pair.record for pair in pairs]
-        whole = make_room(out, attributes, [record.name for record in records], overwrite)
+        whole = make_room(out, attributes=attributes, names=[record.name for record in records], overwrite=overwrite)
         for path, images in plan_shards(shard_folder(out), records).items():
             stored = whole.get(path.name)
             if stored is None or not stored.fits([image.name for image in images], attributes):
@@ -262,5 +267,5 @@ def _make_records(config: ImportConfig) -> tuple[list[_Pair], tuple[str, ...], P
     for mask in masks:
         name = str(PurePosixPath(mask).with_suffix(config.suffix))
         modality: Modality = "infrared" if "infrared" in PurePosixPath(mask).parts[:-1] else "visible"
-        pairs.append(_Pair(Record(name, -1, camera_of(name), modality), config.masks / mask))
+        pairs.append(_Pair(Record(name, identity=-1, camera=camera_of(name), modality=modality), config.masks / mask))
     return pairs, (), config.root or config.masks

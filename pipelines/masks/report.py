@@ -64,15 +64,15 @@ def report(config: ReportConfig, cache: MaskCache | None = None) -> ReportResult
     counts = count_masks(cache)
     order = worst_first(cache, counts.person)
     chosen = sample(cache, order, config.thumbnails)
-    shown = cards(cache, root, chosen, counts.person, config.images)
+    shown = cards(cache, root=root, numbers=chosen, person=counts.person, images=config.images)
     missing = sum(not card.image for card in shown) if config.images else 0
     try:
         with tempfile.TemporaryDirectory() as folder:
             page = write_page(
                 config.out,
-                f"Masks of {cache.data_set}",
-                _summary(cache, counts),
-                list(_sections(cache, counts, Path(folder))),
+                title=f"Masks of {cache.data_set}",
+                summary=_summary(cache, counts),
+                sections=list(_sections(cache, counts, Path(folder))),
                 lead=f"{len(cache):,} images, parsed by {cache.made_by['parser']} into {len(cache.labels) - 1} parts "
                 f"({cache.labels.name}) at {cache.size[0]}x{cache.size[1]}.",
                 simulated=_simulated(root),
@@ -80,9 +80,9 @@ def report(config: ReportConfig, cache: MaskCache | None = None) -> ReportResult
                 subject="This cache",
                 thumbnails=Thumbnails(
                     "Thumbnails, worst first",
-                    _write_caption(config, root, len(order), len(shown), missing),
-                    shown,
-                    legend_of(cache, counts.pixels.sum(0) > 0),
+                    caption=_write_caption(config, root=root, masks=len(order), shown=len(shown), missing=missing),
+                    cards=shown,
+                    legend=legend_of(cache, counts.pixels.sum(0) > 0),
                 )
                 if shown
                 else None,
@@ -148,13 +148,14 @@ def _sections(cache: MaskCache, counts: MaskCounts, pictures: Path) -> Iterator[
         parts = list(cache.labels.classes[1:])
         yield Section(
             "Classes",
-            "How many of the masks have a pixel of a class, and how much of all person pixels is of it. A class that "
-            "is common in one modality and rare in the other may be one that the parser loses there.",
-            bars(
+            caption="How many of the masks have a pixel of a class, and how much of all person pixels is of it. A class "
+            "that is common in one modality and rare in the other may be one that the "
+            "parser loses there.",
+            picture=bars(
                 parts, {MODALITIES[i]: of_images[i, 1:] for i in present}, pictures / "classes.png",
                 "% of the masks that a class occurs in",
             ),
-            Table(
+            table=Table(
                 ("class", *(f"% of {w}, {MODALITIES[i]}" for w in ("masks", "person") for i in present)),
                 [
                     [name, *(_per_cent(share[i, c]) for share in (of_images, of_person) for i in present)]

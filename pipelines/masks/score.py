@@ -44,10 +44,10 @@ class MaskScores:
         """Return the scores of the tally of each modality."""
         return MaskScores(
             scheme,
-            classes,
-            {m: len(t.mious) for m, t in tallies.items()},
-            {m: tuple(iou(t.pixels).tolist()) for m, t in tallies.items()},
-            {m: t.rho for m, t in tallies.items()},
+            classes=classes,
+            images={m: len(t.mious) for m, t in tallies.items()},
+            iou={m: tuple(iou(t.pixels).tolist()) for m, t in tallies.items()},
+            rho={m: t.rho for m, t in tallies.items()},
         )
 
     def mean(self, modality: str) -> float:

@@ -92,7 +92,13 @@ def verify(config: VerifyConfig) -> VerifyReport:
     _, mended = _look(config)
     gone = tuple(d for d in report.damage if d not in mended.damage)
     return VerifyReport(
-        mended.path, mended.shards, mended.images, mended.damage, mended.unmasked, mended.readable, gone
+        mended.path,
+        shards=mended.shards,
+        images=mended.images,
+        damage=mended.damage,
+        unmasked=mended.unmasked,
+        readable=mended.readable,
+        repaired=gone,
     )
 
 
@@ -107,7 +113,9 @@ def _look(config: VerifyConfig) -> tuple[Inspection, VerifyReport]:
     candidates = [n for c in whole for n in c.names[c.status == Status.UNREADABLE]]
     readable = tuple(n for n in candidates if _can_be_read(_root(config, found) / n))
     images = sum(len(c) for c in whole)
-    return found, VerifyReport(config.cache, len(found.whole), images, damage, unmasked, readable)
+    return found, VerifyReport(
+        config.cache, shards=len(found.whole), images=images, damage=damage, unmasked=unmasked, readable=readable
+    )
 
 
 def _unreadable_index(index: Path) -> Iterator[Damage]:
@@ -154,9 +162,16 @@ def _parse_again(config: VerifyConfig, found: Inspection, readable: Sequence[str
         if wanted.intersection(stored.columns.names) or (stored.columns.status == Status.FATAL).any()
     )
     again_config = ParseConfig(
-        found.attributes["data_set"], root, config.cache, parser, tuple(made_by["size"]), workers=config.workers,
-        probs=made_by["probs"], flip=made_by["flip"], pattern=found.attributes.get("pattern"),
-    )  # fmt: skip
+        found.attributes["data_set"],
+        root=root,
+        out=config.cache,
+        parser=parser,
+        size=tuple(made_by["size"]),
+        workers=config.workers,
+        probs=made_by["probs"],
+        flip=made_by["flip"],
+        pattern=found.attributes.get("pattern"),
+    )
     parse(again_config, _list_images(config, found, root), again)
 
 

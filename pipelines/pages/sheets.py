@@ -160,8 +160,8 @@ def mask_sheet(items: Iterable[MaskItem], out_png: Path, classes: Sequence[str],
         for i, item in enumerate(block):
             x = _GAP + i % columns * (cell[0] + _GAP)
             y = top + 34 + i // columns * (cell[1] + _GAP)
-            _paste(sheet, item.image, (x, y), tile)
-            _paste(sheet, overlay(item.image, item.labels, classes), (x + tile[0] + 2, y), tile)
+            _paste(sheet, image=item.image, place=(x, y), tile=tile)
+            _paste(sheet, image=overlay(item.image, item.labels, classes), place=(x + tile[0] + 2, y), tile=tile)
             draw.text((x, y + tile[1] + 4), _fitted(item.caption, cell[0]), _FAINT, _load_font(12))
         top += height
     colours = palette(classes)
@@ -206,10 +206,10 @@ def ranked_gallery(rows: Iterable[RankedRow], out_png: Path, top: int = 10, part
             if k:
                 outer = (x, y, x + tile[0] + 2 * frame - 1, y + framed - 1)
                 draw.rectangle(outer, _PAPER, UNKNOWN if not known else RIGHT if right else WRONG, frame)
-            _paste(sheet, shot.image, (x + frame, y + frame), tile)
+            _paste(sheet, image=shot.image, place=(x + frame, y + frame), tile=tile)
             if parts and shot.attention is not None:
                 tinted = overlay(shot.image, shot.attention, ("background", *parts))
-                _paste(sheet, tinted, (x + frame, y + framed), tile)
+                _paste(sheet, image=tinted, place=(x + frame, y + framed), tile=tile)
             if known:
                 _draw_mark(draw, (x + tile[0] - 12, y + frame), right)
             for i, line in enumerate(_captions(shot)):

@@ -94,7 +94,7 @@ def cards(
     with ThreadPoolExecutor() as pool:
         pictures = pool.map(lambda name: _picture(root, name), names) if images else iter([b""] * len(names))
         bar = tqdm(zip(numbers.tolist(), pictures, strict=True), total=len(names), unit="image", desc="draw thumbnails")
-        return [_card(cache, number, picture, float(person[number])) for number, picture in bar]
+        return [_card(cache, number=number, picture=picture, person=float(person[number])) for number, picture in bar]
 
 
 def _picture(root: Path, name: str) -> bytes:
@@ -119,14 +119,14 @@ def _card(cache: MaskCache, number: int, picture: bytes, person: float) -> Card:
         size = _fitted((width, height))
     return Card(
         cache.names[number],
-        int(cache.identity[number]),
-        int(cache.camera[number]),
-        MODALITIES[cache.modality[number]],
-        float(cache.confidence[number]),
-        person,
-        size,
-        picture,
-        _draw_layer(cache[number], size, palette(cache.labels.classes)),
+        identity=int(cache.identity[number]),
+        camera=int(cache.camera[number]),
+        modality=MODALITIES[cache.modality[number]],
+        confidence=float(cache.confidence[number]),
+        person=person,
+        size=size,
+        image=picture,
+        mask=_draw_layer(cache[number], size, palette(cache.labels.classes)),
     )
 
 

@@ -44,7 +44,7 @@ def plan_shards(
         raise InputError(f"{config.dataset}: there is no image under {root}")
     folder = shard_folder(config.index).resolve()
     sample = next((r.name for r in records if (root / r.name).is_file()), records[0].name)
-    parser, site = config.parser.absolute(), Site(lock, root, sample, folder, versions())
+    parser, site = config.parser.absolute(), Site(lock, root=root, sample=sample, shards=folder, versions=versions())
     return [
         ShardTask(
             path=path,

@@ -85,7 +85,7 @@ def parse(config: ParseConfig, only: Iterable[str] | None = None, again: frozens
     with writing_to(out, "cscl parse") as lock:
         # 1. Find the shards of an earlier run: `whole` holds the complete ones by file name.
         attributes = _make_attributes(config, data_set, parser)
-        whole = make_room(out, attributes, [r.name for r in records], config.overwrite)
+        whole = make_room(out, attributes=attributes, names=[r.name for r in records], overwrite=config.overwrite)
         # 2. Plan all shards of the cache, and keep those of `whole` that hold what their task would write.
         tasks = plan_shards(config, root, records, attributes, lock)
         whole |= _rename_people(whole, tasks)
@@ -105,7 +105,15 @@ def parse(config: ParseConfig, only: Iterable[str] | None = None, again: frozens
         for failure in (Status.UNREADABLE, Status.FATAL)
     )
     empty = int((cache.status == Status.EMPTY).sum())
-    return ParseResult(out, len(cache), parsed, unreadable, fatal, empty, time.monotonic() - began)
+    return ParseResult(
+        out,
+        images=len(cache),
+        parsed=parsed,
+        unreadable=unreadable,
+        fatal=fatal,
+        empty=empty,
+        seconds=time.monotonic() - began,
+    )
 
 
 def _rename_people(whole: Mapping[str, StoredFile], tasks: Sequence[ShardTask]) -> dict[str, StoredFile]:

@@ -44,7 +44,7 @@ def run_shards(todo: Sequence[ShardTask], config: ParseConfig, bar: tqdm) -> dic
         CsclError: if a shard cannot be parsed; finished shards stay.
     """
     try:
-        with connected(config, len(todo), todo[0].site, bar) as workers:
+        with connected(config, shards=len(todo), site=todo[0].site, bar=bar) as workers:
             workers.client.subscribe_topic(
                 progress_topic(todo[0].site), lambda event: bar.update(min(event[1], bar.total - bar.n))
             )

@@ -98,7 +98,7 @@ def _answers(task: ShardTask, parser: Parser, rows: Sequence[int]) -> Iterator[t
         CsclError: if a single image does not fit.
     """
     step = task.batch_size or usual_batch(parser)
-    for whole in _batches(task, parser, rows, step):
+    for whole in _batches(task, parser=parser, rows=rows, size=step):
         start = 0
         while start < len(whole.rows):
             piece = slice(start, start + step)
@@ -121,7 +121,14 @@ def usual_batch(parser: Parser) -> int:
 def _parsed(task: ShardTask, parser: Parser, batch: Batch) -> Masks | None:
     """Return the masks of a batch; None if it does not fit into memory."""
     try:
-        return label_images(parser, stacked(batch.images), batch.sizes, task.size, task.flip, _probs_size(task))
+        return label_images(
+            parser,
+            batch=stacked(batch.images),
+            sources=batch.sizes,
+            size=task.size,
+            flip=task.flip,
+            probs=_probs_size(task),
+        )
     except MemoryError:
         pass
     except RuntimeError as error:  # torch's own for a GPU is one, that for a CPU has no type

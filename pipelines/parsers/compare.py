@@ -166,9 +166,11 @@ def compare_parsers(
             answers = []
             for number, (parser, setting) in enumerate(zip(parsers, settings, strict=True)):
                 if not seconds[number]:
-                    _parse(parser, list(batch.values()), size, setting.flip)
+                    _parse(parser, images=list(batch.values()), size=size, flip=setting.flip)
                 began = time.perf_counter()
-                answers.append(tables[number][_parse(parser, list(batch.values()), size, setting.flip)])
+                answers.append(
+                    tables[number][_parse(parser, images=list(batch.values()), size=size, flip=setting.flip)]
+                )
                 seconds[number] += time.perf_counter() - began
             for name, one, other in zip(batch, *answers, strict=True):
                 found = confusion(one, other, len(classes))
@@ -177,23 +179,31 @@ def compare_parsers(
     if not each:
         raise InputError(f"--images {images}: none of {len(names)} images can be read")
     sides = [
-        Side(s.words, p.name, p.weights_hash, p.input_size, s.flip, str(p.device), len(each) / t)
+        Side(
+            s.words,
+            parser=p.name,
+            weights=p.weights_hash,
+            input_size=p.input_size,
+            flip=s.flip,
+            device=str(p.device),
+            images_per_second=len(each) / t,
+        )
         for s, p, t in zip(settings, parsers, seconds, strict=True)
     ]
     alike, people = int(np.trace(pixels)), int(pixels.sum() - pixels[0, 0])
     return ParserAgreement(
         sides[0],
-        sides[1],
-        len(each),
-        len(names) - len(each),
-        size,
-        scheme,
-        alike / int(pixels.sum()),
-        (alike - int(pixels[0, 0])) / people if people else math.nan,
-        classes,
-        tuple(iou(pixels).tolist()),
-        tuple((name, value) for value, name in sorted(each)[:worst]),
-        tuple(name.removeprefix("./") for name in others),
+        second=sides[1],
+        images=len(each),
+        unreadable=len(names) - len(each),
+        size=size,
+        scheme=scheme,
+        pixels=alike / int(pixels.sum()),
+        person=(alike - int(pixels[0, 0])) / people if people else math.nan,
+        classes=classes,
+        iou=tuple(iou(pixels).tolist()),
+        worst=tuple((name, value) for value, name in sorted(each)[:worst]),
+        others=tuple(name.removeprefix("./") for name in others),
     )
 
 
@@ -207,7 +217,9 @@ def _read(file: Path) -> NDArray[np.uint8] | None:
 def _parse(parser: Parser, images: list[NDArray[np.uint8]], size: Size, flip: bool) -> NDArray[np.uint8]:
     """Return classes (B, *size) of the parser's own label set."""
     prepared = stacked([parser.prepare(image) for image in images])
-    return label_images(parser, prepared, [(i.shape[0], i.shape[1]) for i in images], size, flip).labels
+    return label_images(
+        parser, batch=prepared, sources=[(i.shape[0], i.shape[1]) for i in images], size=size, flip=flip
+    ).labels
 
 
 def _number(value: float) -> float | None:

@@ -25,10 +25,10 @@ def pseudo_labelled(network: nn.Module, config: StreetNetwork, photos: Photos, k
     for number, photo_id in enumerate(bar):
         image = reduced(photos.photo(photo_id, labelled=False), config.input_size[0])
         whole = (0.0, 0.0, float(image.width), float(image.height))
-        box = person_box(_label_image(network, config, image, whole)[0])
+        box = person_box(_label_image(network, config=config, image=image, box=whole)[0])
         if box is None:
             continue
-        labels, confidence = _label_image(network, config, image, widened(box))
+        labels, confidence = _label_image(network, config=config, image=image, box=widened(box))
         box = person_box(labels)
         if box is not None:
             found.append((confidence, number, Photo(image, Image.fromarray(labels), box)))

@@ -114,17 +114,24 @@ def score_parser(
         photo = load(library, photo_id, size[0])
         if photo is None:
             continue
-        crops = [plain_crop(photo, size, s, np.random.default_rng((seed, number, k))) for k, s in enumerate(SPECTRA)]
+        crops = [
+            plain_crop(photo, size=size, spectrum=s, rng=np.random.default_rng((seed, number, k)))
+            for k, s in enumerate(SPECTRA)
+        ]
         for width in (None, *widths):
             seen = [image if width is None else _reduced(image, width) for image, _ in crops]
             prepared = stacked([parser.prepare(image) for image in seen])
-            masks = label_images(parser, prepared, [s.shape[:2] for s in seen], size, flip)
+            masks = label_images(parser, batch=prepared, sources=[s.shape[:2] for s in seen], size=size, flip=flip)
             answers, trust = masks.labels, masks.confidence.tolist()
             for spectrum, (image, truth), answer, sure in zip(SPECTRA, crops, answers, trust, strict=True):
                 tally = tallies[_condition(spectrum, width)]
                 miou = tally.add(_ignore_border(truth_table[truth], border), answer_table[answer], sure)
                 if width is None and sheet is not None:
-                    answered[spectrum].append(Answer(miou, photo_id, image, truth_table[truth], answer_table[answer]))
+                    answered[spectrum].append(
+                        Answer(
+                            miou, photo_id=photo_id, image=image, truth=truth_table[truth], answer=answer_table[answer]
+                        )
+                    )
     if library.notes:
         tqdm.write(f"note: {'; '.join(library.notes)}", file=sys.stderr)
     scored = len(tallies[SPECTRA[0]].mious)
@@ -136,15 +143,15 @@ def score_parser(
         _draw(answered, sheet, classes)
     return ParserScores(
         parser.name,
-        parser.weights_hash,
-        subset,
-        scored,
-        size,
-        border,
-        classes,
-        {c: tuple(iou(t.pixels).tolist()) for c, t in tallies.items()},
-        {c: float(t.pixels[1:, 1:].sum() / (t.pixels.sum() - t.pixels[0, 0])) for c, t in tallies.items()},
-        {c: t.rho for c, t in tallies.items()},
+        weights=parser.weights_hash,
+        subset=subset,
+        images=scored,
+        size=size,
+        border=border,
+        classes=classes,
+        iou={c: tuple(iou(t.pixels).tolist()) for c, t in tallies.items()},
+        foreground={c: float(t.pixels[1:, 1:].sum() / (t.pixels.sum() - t.pixels[0, 0])) for c, t in tallies.items()},
+        rho={c: t.rho for c, t in tallies.items()},
     )
 
 
@@ -187,6 +194,6 @@ def _draw(answered: Mapping[str, list[Answer]], sheet: Path, classes: Sequence[s
         ):
             for one in some:
                 caption = f"mIoU {100 * one.miou:.0f}, {one.photo_id}"
-                items.append(MaskItem(one.image, one.truth, f"{spectrum}, {kind}", "truth"))
-                items.append(MaskItem(one.image, one.answer, f"{spectrum}, {kind}", caption))
+                items.append(MaskItem(one.image, labels=one.truth, modality=f"{spectrum}, {kind}", caption="truth"))
+                items.append(MaskItem(one.image, labels=one.answer, modality=f"{spectrum}, {kind}", caption=caption))
     mask_sheet(items, sheet, classes)

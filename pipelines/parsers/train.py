@@ -64,12 +64,14 @@ def train_parser(
         tqdm.write(f"note: {'; '.join(library.notes)}", file=sys.stderr)
     if not annotated:
         raise InputError(f"{photos}: none of the {len(library.train)} training photographs shows a person")
-    trainer = _Trainer(network.to(device).to(memory_format=torch.channels_last), config, recipe, out, workers)
+    trainer = _Trainer(
+        network.to(device).to(memory_format=torch.channels_last), config=config, recipe=recipe, out=out, workers=workers
+    )
     trainer.fit(PersonCrops(annotated, (height, width), recipe.seed), recipe.epochs, recipe.learning_rate)
     used = 0
     if recipe.self_epochs and library.unlabelled:
         of_crops = replace(config, input_size=(height, width))
-        more = pseudo_labelled(trainer.network, of_crops, library, recipe.keep)
+        more = pseudo_labelled(trainer.network, config=of_crops, photos=library, keep=recipe.keep)
         used = len(more)
         both = PersonCrops([*annotated, *more], (height, width), recipe.seed)
         trainer.fit(both, recipe.self_epochs, recipe.learning_rate / 2)

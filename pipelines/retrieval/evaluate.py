@@ -132,9 +132,9 @@ def evaluate(
             other images, or test people were trained on.
     """
     recipe, info = read_run(run)
-    data_set = open_images(run, info, root, permutations)
-    chosen = select_protocols(data_set, protocols, gallery, recipe.data.split)
-    _check_people(run, info, data_set, chosen)
+    data_set = open_images(run, info=info, root=root, permutations=permutations)
+    chosen = select_protocols(data_set, names=protocols, gallery=gallery, split=recipe.data.split)
+    _check_people(run, info=info, data_set=data_set, protocols=chosen)
     embedder = load_model(run, find_device(device))
     needed = list_needed_records(chosen)
     records = list(needed.values())
@@ -149,10 +149,20 @@ def evaluate(
     }
     scheme, parsed = part_scheme(recipe.data.scheme), bool(list_part_names(recipe, embedder))
     # Opening the masks reads the size of every image: skip it if there are no parts to compare.
-    cache = _find_masks(run, info, masks, records, data_set.root) if parsed or masks is not None else None
-    parts = None if cache is None else measure_parts(embedder, records, data_set.root, cache, scheme)
+    cache = (
+        _find_masks(run, info=info, masks=masks, records=records, root=data_set.root)
+        if parsed or masks is not None
+        else None
+    )
+    parts = (
+        None
+        if cache is None
+        else measure_parts(embedder, records=records, root=data_set.root, cache=cache, scheme=scheme)
+    )
     simulated = (data_set.root / MARK).is_file()
-    evaluation = Evaluation((run,), info.data_set, simulated, about, results, parts)
+    evaluation = Evaluation(
+        (run,), data_set=info.data_set, simulated=simulated, about=about, results=results, parts=parts
+    )
     name = "evaluation" + "-official" * (gallery == "official") + "-reranked" * rerank
     unwritten = _try_writing(run / f"{name}.json", format_result(evaluation.to_json(), results).encode())
     stored = io.BytesIO()
@@ -161,7 +171,18 @@ def evaluate(
     if figures and not unwritten:
         measured = "; ".join(evaluation.lines()[i] for i in (0, 2 + len(results)))
         try:
-            draw_figures(run, recipe, embedder, data_set, chosen, results, features, measured, simulated, parts)
+            draw_figures(
+                run,
+                recipe=recipe,
+                embedder=embedder,
+                data_set=data_set,
+                protocols=chosen,
+                results=results,
+                features=features,
+                measured=measured,
+                simulated=simulated,
+                part_table=parts,
+            )
         except OSError as error:
             unwritten += ((run / "figures", f"{run / 'figures'} could not be written: {error.strerror or error}"),)
     return replace(evaluation, unwritten=unwritten)

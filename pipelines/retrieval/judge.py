@@ -109,9 +109,9 @@ def score_features(
     opened = open_data_set(data_set, root) if isinstance(data_set, str) else data_set
     if not 1 <= split <= opened.split_count:
         raise InputError(f"--split {split}: {opened.name} has the splits 1 to {opened.split_count}")
-    chosen = select_protocols(opened, protocols, gallery, split)
+    chosen = select_protocols(opened, names=protocols, gallery=gallery, split=split)
     needed = list_needed_records(chosen)
-    found = by_name(features, opened, needed, names)
+    found = by_name(features, data_set=opened, needed=needed, names=names)
     used = np.stack([found[name] for name in sorted(needed)])
     about = {
         "method": method,
@@ -121,5 +121,5 @@ def score_features(
         "reranking": RERANKING if rerank else None,
     }
     results = tuple(score(protocol, found, rerank) for protocol in chosen)
-    judged = Judgement(opened.name, (opened.root / MARK).is_file(), about, results)
+    judged = Judgement(opened.name, simulated=(opened.root / MARK).is_file(), about=about, results=results)
     return judged if baseline is None else replace(judged, comparison=compare(results, about, baseline))

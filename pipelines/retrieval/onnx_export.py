@@ -90,7 +90,7 @@ def export(run: Path, out: Path | None = None, flip: bool = True) -> Exported:
                 )
     except OSError as error:
         raise InputError(f"--out {out} cannot be written: {error.strerror or error}") from error
-    return Exported(out, embedder.size, embedder.dim, flip, difference)
+    return Exported(out, size=embedder.size, dim=embedder.dim, flip=flip, difference=difference)
 
 
 def _make_metadata(embedder: Embedder, flip: bool) -> dict[str, str]:

@@ -148,7 +148,7 @@ def measure_parts(
         return None
     known = known[:: -(-len(known) // MOST)]
     device = next(embedder.parameters()).device
-    labels = read_part_labels(cache, known, scheme.table(cache.labels), embedder.size)
+    labels = read_part_labels(cache, records=known, table=scheme.table(cache.labels), size=embedder.size)
     load, found = make_loader(root, embedder.size), []
     with tqdm(total=len(known), unit="image", desc="parts") as bar:
         for start in range(0, len(known), batch_size):
@@ -165,10 +165,18 @@ def measure_parts(
     counts = np.sum([f[4] for f in found], 0)
     inside, ideal, area, visibility = each
     rows = [
-        _make_row(name, inside[:, q], ideal[:, q], area[:, q], visibility[:, q], counts[:, q], spam.tau)
+        _make_row(
+            name,
+            inside=inside[:, q],
+            ideal=ideal[:, q],
+            area=area[:, q],
+            visibility=visibility[:, q],
+            counts=counts[:, q],
+            tau=spam.tau,
+        )
         for q, name in enumerate(scheme.parts)
     ]
-    return PartTable(tuple(rows), (grid[0], grid[1]), len(known), cache.fingerprint)
+    return PartTable(tuple(rows), grid=(grid[0], grid[1]), images=len(known), masks=cache.fingerprint)
 
 
 def _measure_batch(attention: Tensor, visibility: Tensor, labels: Tensor) -> tuple[NDArray[Any], ...]:
@@ -207,13 +215,13 @@ def _make_row(
 
     return PartRow(
         name,
-        int(shown.sum()),
-        mean(inside[shown]) or 0.0,
-        mean(ideal[shown]) or 0.0,
-        float(counts[0] / counts[1]) if counts[1] else 0.0,
-        compute_auc(visibility, shown),
-        compute_auc(visibility[shown | (area == 0)], shown[shown | (area == 0)]),
-        (mean(visibility[shown]), mean(visibility[~shown])),
+        images=int(shown.sum()),
+        inside=mean(inside[shown]) or 0.0,
+        ideal=mean(ideal[shown]) or 0.0,
+        iou=float(counts[0] / counts[1]) if counts[1] else 0.0,
+        auc=compute_auc(visibility, shown),
+        auc_absent=compute_auc(visibility[shown | (area == 0)], shown[shown | (area == 0)]),
+        visibility=(mean(visibility[shown]), mean(visibility[~shown])),
     )
 
 

@@ -67,7 +67,15 @@ def draw_figures(
             "Ranked galleries",
             f"Queries of {first.name}, first trial (left), and the gallery images that rank first: green is the same "
             "person, red another." + " Below each image is where the network sees each part." * bool(parts),
-            draw_rankings(out / "rankings.png", embedder, data_set.root, first, features, parts, result.reranked),
+            draw_rankings(
+                out / "rankings.png",
+                embedder=embedder,
+                root=data_set.root,
+                protocol=first,
+                features=features,
+                parts=parts,
+                rerank=result.reranked,
+            ),
         ),
         Section(
             "Embeddings",
@@ -75,9 +83,9 @@ def draw_figures(
             "should lie together; modalities that lie apart are what the network has not bridged.",
             embedding_map(
                 np.stack([features[r.name] for r in records]),
-                np.array([r.identity for r in records]),
-                np.array([r.modality == "infrared" for r in records]),
-                out / "embeddings.png",
+                identities=np.array([r.identity for r in records]),
+                infrared=np.array([r.modality == "infrared" for r in records]),
+                out_png=out / "embeddings.png",
             ),
         ),
     ]
@@ -90,10 +98,12 @@ def draw_figures(
         sections.append(
             Section(
                 "Part attention",
-                "Where the network sees each part (P of SPAM, without the cached masks), tinted by how sure it is."
-                + held,
-                draw_attention(out / "attention.png", embedder, data_set.root, records, parts),
-                None if part_table is None else Table(*part_table.cells()),
+                caption="Where the network sees each part (P of SPAM, without the cached masks), tinted by how sure it "
+                f"is.{held}",
+                picture=draw_attention(
+                    out / "attention.png", embedder=embedder, root=data_set.root, records=records, parts=parts
+                ),
+                table=None if part_table is None else Table(*part_table.cells()),
             )
         )
     if (run / "metrics.jsonl").is_file():
@@ -101,13 +111,13 @@ def draw_figures(
         sections.append(Section("Training", "Losses, learning rate and validation over the steps.", picture))
     return write_page(
         out,
-        f"{recipe.method} on {data_set.name}",
-        [
+        title=f"{recipe.method} on {data_set.name}",
+        summary=[
             SummaryRow("Rank-1", result.cmc[1], result.chance_rank1),
             SummaryRow("mAP", result.mAP, result.chance_map),
             SummaryRow("mINP", result.mINP),
         ],
-        sections,
+        sections=sections,
         protocol=f"{first.name}; {measured}",
         simulated="The images are simulated; the figures say nothing about photographs of people." if simulated else "",
     )
@@ -143,13 +153,16 @@ def draw_rankings(
     """
     trial = protocol.trials[0]
     # Rank all queries, although few are drawn: the result of re-ranking depends on all of them.
-    distances = compute_distances(protocol, trial, features, rerank)
+    distances = compute_distances(protocol, trial=trial, features=features, rerank=rerank)
     spread = sorted({i * len(trial.query) // queries for i in range(queries)})
     rows = []
     for number in spread:
         (order,) = stable_order(distances[number : number + 1])
         nearest = [trial.gallery[i] for i in order if np.isfinite(distances[number, i])][:10]
-        shots = [_read_ranked_image(embedder, root, record, bool(parts)) for record in (trial.query[number], *nearest)]
+        shots = [
+            _read_ranked_image(embedder, root=root, record=record, attended=bool(parts))
+            for record in (trial.query[number], *nearest)
+        ]
         rows.append(RankedRow(shots[0], shots[1:]))
     return ranked_gallery(rows, png, parts=parts)
 
@@ -164,7 +177,7 @@ def draw_attention(
         for record in of[:: max(1, len(of) // each)][:each]:
             shot = _read_ranked_image(embedder, root, record, attended=True)
             if shot.attention is not None:
-                items.append(MaskItem(shot.image, shot.attention, modality, record.name))
+                items.append(MaskItem(shot.image, labels=shot.attention, modality=modality, caption=record.name))
     return mask_sheet(items, png, ("background", *parts))
 
 
@@ -173,4 +186,4 @@ def _read_ranked_image(embedder: Embedder, root: Path, record: Record, attended:
     image = read_image(root / record.name)
     seen = embedder.attention(image, record.modality == "infrared") if attended else None
     attention = None if seen is None else seen[0].numpy()
-    return RankedImage(image, record.identity, record.camera, record.name, attention=attention)
+    return RankedImage(image, identity=record.identity, camera=record.camera, name=record.name, attention=attention)

@@ -135,13 +135,17 @@ def search(config: SearchConfig) -> SearchResult:
     other: Modality = "visible" if config.query_modality == "infrared" else "infrared"
     gallery_modality = config.gallery_modality or other
     others: list[str] = []
-    queries = [r for path in config.queries for r in _list_records(path, config.query_modality, "--query", others)]
+    queries = [
+        r
+        for path in config.queries
+        for r in _list_records(path, modality=config.query_modality, option="--query", others=others)
+    ]
     if not config.gallery.is_dir():
         raise MissingError(f"--gallery {config.gallery}: there is no such folder")
-    gallery = _list_records(config.gallery, gallery_modality, "--gallery", others)
+    gallery = _list_records(config.gallery, modality=gallery_modality, option="--gallery", others=others)
     unreadable: dict[str, str] = {}
-    queries, query_features = _embed(embedder, queries, config, unreadable)
-    gallery, gallery_features = _embed(embedder, gallery, config, unreadable)
+    queries, query_features = _embed(embedder, records=queries, config=config, unreadable=unreadable)
+    gallery, gallery_features = _embed(embedder, records=gallery, config=config, unreadable=unreadable)
     for what, records in (("--query", queries), ("--gallery", gallery)):
         if not records:
             first = next(iter(unreadable.values()))
@@ -157,7 +161,14 @@ def search(config: SearchConfig) -> SearchResult:
     modalities = (config.query_modality, gallery_modality)
     undrawn = ""
     try:
-        _draw(embedder, rankings[:SHOWN], modalities, parts, picture, min(config.top, ACROSS))
+        _draw(
+            embedder,
+            rankings=rankings[:SHOWN],
+            modalities=modalities,
+            parts=parts,
+            picture=picture,
+            across=min(config.top, ACROSS),
+        )
     except OSError as error:  # the ranking must not be lost with its picture
         undrawn = f"{picture} cannot be written: {error.strerror or first_line(error)}"
     return SearchResult(
@@ -182,10 +193,10 @@ def _list_records(path: Path, modality: Modality, option: str, others: list[str]
         if not names:
             unread = f", but {len(beside)} files that are none: {endings(beside)}" if beside else ""
             raise InputError(f"{option} {path}: there is no image in this folder{unread}")
-        return [Record(str(path / name), -1, 0, modality) for name in names]
+        return [Record(str(path / name), identity=-1, camera=0, modality=modality) for name in names]
     if not path.is_file():
         raise MissingError(f"{option} {path}: there is no such file or folder")
-    return [Record(str(path), -1, 0, modality)]
+    return [Record(str(path), identity=-1, camera=0, modality=modality)]
 
 
 def _embed(
@@ -227,4 +238,4 @@ def _draw(
         RankedRow(read(query, modalities[0]), [read(m.image, modalities[1], m.similarity) for m in matches[:across]])
         for query, matches in rankings
     ]
-    ranked_gallery(rows, picture, across, parts)
+    ranked_gallery(rows, out_png=picture, top=across, parts=parts)

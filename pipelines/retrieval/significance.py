@@ -123,7 +123,7 @@ def _compute_intervals(protocol: str, identities: NDArray[np.int64], values: NDA
                 random_state=np.random.default_rng(SEED),
             ).confidence_interval  # fmt: skip
             low, high = float(interval.low), float(interval.high)
-        made.append(Difference(protocol, measure, mean, low, high))
+        made.append(Difference(protocol, measure=measure, difference=mean, low=low, high=high))
     return made
 
 

@@ -33,7 +33,7 @@ def save_model(run: Path, model: CSCL, size: tuple[int, int], info: RunInfo) -> 
         info: content of run.json.
     """
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    write_file(run / "model.safetensors", save(state, metadata(model.config, size, MEAN, STD)))
+    write_file(run / "model.safetensors", save(state, metadata(model.config, size=size, mean=MEAN, std=STD)))
     write_file(run / "run.json", (json.dumps(asdict(info), indent=1) + "\n").encode())
 
 

@@ -94,7 +94,9 @@ def open_images(run: Path, info: RunInfo, root: Path | None, permutations: Path 
         root: folder of the images; None for the one of the training.
         permutations: file with the official galleries of SYSU-MM01.
     """
-    return open_data_set(info.data_set, find_run_images(run, info, root), permutations, info.pattern)
+    return open_data_set(
+        info.data_set, root=find_run_images(run, info, root), permutations=permutations, pattern=info.pattern
+    )
 
 
 def find_run_images(run: Path, info: RunInfo, root: Path | None) -> Path:

@@ -92,7 +92,7 @@ def score(protocol: Protocol, features: Mapping[str, NDArray[np.float64]], reran
         ids = [np.array([r.identity for r in side]) for side in (trial.query, trial.gallery)]
         skip = protocol.skip(trial)
         scores = rank(
-            _compute_all_distances(protocol, trial, features, rerank),
+            _compute_all_distances(protocol, trial=trial, features=features, rerank=rerank),
             ids[0],
             ids[1],
             skip,
@@ -107,19 +107,19 @@ def score(protocol: Protocol, features: Mapping[str, NDArray[np.float64]], reran
     first = protocol.trials[0]
     return Result(
         protocol.name,
-        protocol.gallery_rule,
-        len(protocol.trials),
-        len(first.query),
-        len(first.gallery),
-        {k: float(v) for k, v in zip(RANKS, mean, strict=False)},
-        float(mean[-2]),
-        float(mean[-1]),
-        float(deviation[0]),
-        float(deviation[-2]),
-        float(luck_mean[0]),
-        float(luck_mean[1]),
-        rerank,
-        tuple(range(len(protocol.trials))) if protocol.gallery_rule == "seeded" else (),
+        gallery_rule=protocol.gallery_rule,
+        trials=len(protocol.trials),
+        queries=len(first.query),
+        gallery=len(first.gallery),
+        cmc={k: float(v) for k, v in zip(RANKS, mean, strict=False)},
+        mAP=float(mean[-2]),
+        mINP=float(mean[-1]),
+        rank1_deviation=float(deviation[0]),
+        map_deviation=float(deviation[-2]),
+        chance_rank1=float(luck_mean[0]),
+        chance_map=float(luck_mean[1]),
+        reranked=rerank,
+        seeds=tuple(range(len(protocol.trials))) if protocol.gallery_rule == "seeded" else (),
         curve=tuple(float(np.mean([s.rank(k) for s in each])) for k in range(1, CURVE + 1)),
         per_query=_collect_per_query(protocol.trials, each),
     )
@@ -210,7 +210,7 @@ def compute_distances(
 
     Arguments and errors as in `score`.
     """
-    found = _compute_all_distances(protocol, trial, features, rerank)
+    found = _compute_all_distances(protocol, trial=trial, features=features, rerank=rerank)
     skipped = protocol.skip(trial)
     return found if skipped is None else np.where(skipped, np.inf, found)
 

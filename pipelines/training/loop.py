@@ -89,14 +89,16 @@ def fit(
                 group["lr"] = group["base"] * factor
             alpha = alpha_schedule(number / len(batches), recipe.train.guided)
             optimiser.zero_grad(set_to_none=True)
-            terms, measured = take_gradients(network, criterion, batch, alpha, recipe, fabric)
+            terms, measured = take_gradients(
+                network, criterion=criterion, batch=batch, alpha=alpha, recipe=recipe, fabric=fabric
+            )
             if not bool(torch.isfinite(terms["total"])):
-                raise _make_error(run, number, terms, batches, first)
+                raise _make_error(run, number=number, terms=terms, batches=batches, write=first)
             norm = fabric.clip_gradients(
                 network, optimiser, max_norm=recipe.train.clip or math.inf, error_if_nonfinite=False
             )
             if norm is None or not bool(torch.isfinite(norm)):
-                raise _make_error(run, number, terms, batches, first)
+                raise _make_error(run, number=number, terms=terms, batches=batches, write=first)
             optimiser.step()
             model.bound_scalars()
             row: dict[str, Any] = {"step": number + 1, "epoch": epoch + 1}
@@ -119,8 +121,8 @@ def fit(
                     log.sync()
                     # Weights before state: a run killed in between repeats the epoch and writes the same weights again.
                     if kept:
-                        save_model(run, model, recipe.data.size, replace(info, epoch=epoch + 1))
-                    save_state(run, model, optimiser, number + 1, best, info)
+                        save_model(run, model=model, size=recipe.data.size, info=replace(info, epoch=epoch + 1))
+                    save_state(run, model=model, optimiser=optimiser, step=number + 1, best=best, info=info)
             if stopped:
                 raise KeyboardInterrupt(f"after step {number + 1} of {len(batches)}, which is saved")
 

@@ -52,7 +52,7 @@ def take_gradients(
     batch = {name: value.to(fabric.device) for name, value in batch.items()}
     parts = network.config.parts if recipe.model.spam and recipe.model.part_pooling == "parsing" else None
     pieces = [
-        _make_inputs(piece, alpha, parts, recipe.train.guide_confidence)
+        _make_inputs(piece, alpha=alpha, parts=parts, min_confidence=recipe.train.guide_confidence)
         for piece in _split(batch, recipe.train.accumulate)
     ]
 

@@ -74,11 +74,11 @@ def _train(config: TrainConfig, fabric: Fabric, cache: MaskCache | None) -> None
         records, validating = hold_out(data_set, records)
     if (untested := data_set.untested()) and fabric.is_global_zero:
         tqdm.write(f"note: {untested}", file=sys.stderr)
-    sampler = IdentitySampler(records, recipe.train.identities, recipe.train.images, recipe.seed)
+    sampler = IdentitySampler(records, identities=recipe.train.identities, images=recipe.train.images, seed=recipe.seed)
     scheme = part_scheme(recipe.data.scheme)
     flipped = scheme.flipped(cache.labels)
     identities = len({r.identity for r in records})
-    model = _make_model(recipe, identities, len(scheme), flipped, fresh=done is None)
+    model = _make_model(recipe, identities=identities, parts=len(scheme), flipped=flipped, fresh=done is None)
 
     def load(wanted: tuple[Record, ...]) -> torch.Tensor:
         return load_images(data_set.root, [r.name for r in wanted], recipe.data.size)
@@ -91,10 +91,10 @@ def _train(config: TrainConfig, fabric: Fabric, cache: MaskCache | None) -> None
     masked = records
     if recipe.data.masks == "other":
         masked = tuple(records[n] for n in permute_within_modality(records, recipe.seed))
-    part_labels = read_part_labels(cache, masked, scheme.table(cache.labels), recipe.data.size)
+    part_labels = read_part_labels(cache, records=masked, table=scheme.table(cache.labels), size=recipe.data.size)
     confidence = read_confidences(cache, masked, recipe.data.min_confidence)
     if recipe.loss.parsing or recipe.loss.shown:  # a baseline does not use masks
-        notes = check_usable(cache, masked, part_labels, confidence, scheme.name)
+        notes = check_usable(cache, records=masked, parts=part_labels, confidence=confidence, scheme=scheme.name)
         for note in notes if fabric.is_global_zero else ():
             tqdm.write(f"note: {note}", file=sys.stderr)
     validation = Validation(validating, load(validating), data_set.skip) if recipe.data.select == "val" else None

@@ -34,12 +34,14 @@ class Validation:
         query, gallery = (tuple(r for r in records if r.modality == m) for m in ("infrared", "visible"))
         if not {r.identity for r in query} & {r.identity for r in gallery}:
             raise InputError("data.select = 'val': no validation identity is seen in both modalities; use 'last'")
-        self.protocol = Protocol("validation", (Trial(query, gallery),), skip, True, "all")
+        self.protocol = Protocol(
+            "validation", trials=(Trial(query, gallery),), skip=skip, deduplicated=True, gallery_rule="all"
+        )
 
     def __call__(self, model: CSCL) -> dict[str, float]:
         """Return `rank1` and `mAP` in [0, 1]; the model returns to the mode, training or eval, that it was in."""
         training = model.training
-        embedder = Embedder(model, self._size, MEAN, STD)
+        embedder = Embedder(model, size=self._size, mean=MEAN, std=STD)
         features = embed(embedder, self.records, lambda r: self._images[r.name]).double().numpy()
         model.train(training)
         result = score(self.protocol, {r.name: f for r, f in zip(self.records, features, strict=True)})

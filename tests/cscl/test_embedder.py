@@ -37,7 +37,7 @@ def network() -> CSCL:
 @pytest.fixture(scope="module")
 def run(network: CSCL, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
-    save_file(network.state_dict(), folder / "model.safetensors", metadata(CONFIG, SIZE, MEAN, STD))
+    save_file(network.state_dict(), folder / "model.safetensors", metadata(CONFIG, size=SIZE, mean=MEAN, std=STD))
     return folder
 
 
@@ -116,7 +116,7 @@ def test_attention_is_what_spam_sees_of_each_image(run: Path, images: list[Image
     assert nothing is not None
     assert nothing.shape[:2] == (0, 5)
     torch.testing.assert_close(found.sum(1), torch.ones(3, 3, 2))
-    baseline = Embedder(CSCL(ModelConfig(identities=3, backbone="resnet18", spam=False)), SIZE, MEAN, STD)
+    baseline = Embedder(CSCL(ModelConfig(identities=3, backbone="resnet18", spam=False)), size=SIZE, mean=MEAN, std=STD)
     assert baseline.attention(images, infrared=True) is None
 
 

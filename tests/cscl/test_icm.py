@@ -150,5 +150,10 @@ def test_an_image_that_does_not_show_the_part_is_as_good_as_absent(form: str) ->
 
 def test_centers_are_weighted_by_what_is_visible() -> None:
     x = torch.tensor([[0.0], [3.0], [10.0]])
-    found = modality_centers(x, torch.zeros(3).long(), torch.tensor([True, True, False]), torch.tensor([1.0, 0.5, 0.2]))
+    found = modality_centers(
+        x,
+        identities=torch.zeros(3).long(),
+        infrared=torch.tensor([True, True, False]),
+        visible=torch.tensor([1.0, 0.5, 0.2]),
+    )
     torch.testing.assert_close(found.centers[:, 0, 0], torch.tensor([10.0, 1.0]))

@@ -115,7 +115,11 @@ def test_part_identity_weighs_smoothed_cross_entropy_by_visibility() -> None:
             target = torch.tensor([0.1 / 4 + 0.9 * (k == ids[b]) for k in range(4)])
             total = total - visibility[b, q] * (target * logits[b, q].log_softmax(0)).sum()
             weights += float(visibility[b, q])
-    same_gradient(part_identity(logits, visibility, torch.tensor(ids), 0.1), total / weights, logits)
+    same_gradient(
+        part_identity(logits, visibility=visibility, identities=torch.tensor(ids), smoothing=0.1),
+        total / weights,
+        logits,
+    )
 
 
 def test_part_identity_does_not_teach_parts_to_hide() -> None:
@@ -154,8 +158,12 @@ def test_parsing_averages_within_classes_and_then_over_those_present(absent: tup
         labels[labels == k] = 255
     confidence = [0.9, 0.25]
     fast = parsing(logits, labels.to(torch.uint8), torch.tensor(confidence), balance)
-    same_gradient(fast, slow_parsing(logits, labels, confidence, balance), logits)
-    same_gradient(parsing(logits, labels, None, balance), slow_parsing(logits, labels, [1, 1], balance), logits)
+    same_gradient(fast, slow_parsing(logits, labels=labels, confidence=confidence, balance=balance), logits)
+    same_gradient(
+        parsing(logits, labels, None, balance),
+        slow_parsing(logits, labels=labels, confidence=[1, 1], balance=balance),
+        logits,
+    )
 
 
 def test_the_parsing_loss_does_not_fall_with_the_confidence_of_a_whole_batch() -> None:
@@ -193,7 +201,9 @@ def test_visibility_is_taught_by_the_areas_of_the_parts() -> None:
         for q in range(2):
             p = logits[b, q].sigmoid()
             total = total - 2 * confidence[b] * (wanted[b][q] * p.log() + (1 - wanted[b][q]) * (1 - p).log())
-    same_gradient(part_visibility(logits, labels, torch.tensor(confidence), 0.04), total / 6, logits)
+    same_gradient(
+        part_visibility(logits, part_labels=labels, confidence=torch.tensor(confidence), tau=0.04), total / 6, logits
+    )
 
 
 def test_labels_coarser_than_the_map_are_refused() -> None:

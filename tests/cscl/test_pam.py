@@ -14,7 +14,7 @@ CHANNELS, PARTS = 32, 3
 
 def pam(gate: str, g: float = 0.7, rectified: bool = True) -> PAM:
     """In eval mode, so that its norm is a function of one image."""
-    module = PAM(CHANNELS, PARTS, gate, rectified).eval()
+    module = PAM(CHANNELS, parts=PARTS, gate=gate, rectified=rectified).eval()
     with torch.no_grad():
         for p in module.parameters():
             p.copy_(0.3 * torch.randn(p.shape, generator=RNG))

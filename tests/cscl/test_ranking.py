@@ -74,7 +74,9 @@ def test_scores_are_those_of_the_public_evaluators(name: str) -> None:
 def test_scores_are_those_of_the_slow_version(levels: int | None, deduplicated: bool, skipping: bool) -> None:
     distances, query, gallery, skip = trial(3, levels=levels)
     scores = rank(distances, query, gallery, skip if skipping else None, deduplicated=deduplicated)
-    cmc, mean_ap, mean_inp, valid = slow(distances, query, gallery, skip & skipping, deduplicated)
+    cmc, mean_ap, mean_inp, valid = slow(
+        distances, query_ids=query, gallery_ids=gallery, skip=skip & skipping, deduplicated=deduplicated
+    )
     np.testing.assert_allclose(scores.cmc, cmc, atol=1e-12)
     assert scores.mAP == pytest.approx(mean_ap, abs=1e-12)
     assert scores.mINP == pytest.approx(mean_inp, abs=1e-12)

@@ -54,43 +54,43 @@ def slow(query: np.ndarray, gallery: np.ndarray, k1: int, k2: int, weight: float
 @pytest.mark.parametrize(("k1", "k2"), [(20, 6), (8, 2)])
 def test_distances_are_those_of_the_public_code(k1: int, k2: int) -> None:
     with np.load(ORACLE) as file:
-        found = k_reciprocal(file["rerank_query"], file["rerank_gallery"], k1, k2, 0.3)
+        found = k_reciprocal(file["rerank_query"], gallery=file["rerank_gallery"], k1=k1, k2=k2, weight=0.3)
         np.testing.assert_allclose(found, file[f"rerank_k1_{k1}_k2_{k2}_lambda_0.3"], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(("k1", "k2", "weight"), [(6, 3, 0.3), (5, 1, 0.0), (1, 2, 0.5), (7, 4, 1.0), (20, 30, 0.3)])
 def test_distances_are_those_of_the_slow_version(k1: int, k2: int, weight: float) -> None:
     query, gallery = features(4)
-    found = k_reciprocal(query, gallery, k1, k2, weight)
-    np.testing.assert_allclose(found, slow(query, gallery, k1, k2, weight), rtol=0, atol=1e-6)
+    found = k_reciprocal(query, gallery=gallery, k1=k1, k2=k2, weight=weight)
+    np.testing.assert_allclose(found, slow(query, gallery=gallery, k1=k1, k2=k2, weight=weight), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("block", [1, 40, 300])
 def test_blocks_of_queries_meet(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
     query, gallery = features(5)
-    whole = k_reciprocal(query, gallery, 6, 3)
+    whole = k_reciprocal(query, gallery=gallery, k1=6, k2=3)
     monkeypatch.setattr("cscl.rerank._BLOCK", block)
-    np.testing.assert_allclose(k_reciprocal(query, gallery, 6, 3), whole, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(k_reciprocal(query, gallery=gallery, k1=6, k2=3), whole, rtol=0, atol=1e-12)
 
 
 def test_copies_of_one_image_give_finite_distances_and_come_first() -> None:
     query, gallery = features(2)
     query[:] = query[0]
     gallery[:12] = query[0]
-    found = k_reciprocal(query, gallery, 4, 2)
+    found = k_reciprocal(query, gallery=gallery, k1=4, k2=2)
     assert np.isfinite(found).all()
     assert found[:, :12].max() < found[:, 12:].min()
 
 
 def test_features_that_are_all_equal_are_all_at_the_same_small_distance() -> None:
-    found = k_reciprocal(np.ones((3, 4)), np.ones((5, 4)), 7, 1)
+    found = k_reciprocal(np.ones((3, 4)), gallery=np.ones((5, 4)), k1=7, k2=1)
     np.testing.assert_allclose(found, 0, atol=1e-12)
 
 
 def test_tensors_answer_as_arrays() -> None:
     query, gallery = features(6)
-    tensors = k_reciprocal(torch.from_numpy(query), torch.from_numpy(gallery), 5, 2)
-    assert tensors.tolist() == k_reciprocal(query, gallery, 5, 2).tolist()
+    tensors = k_reciprocal(torch.from_numpy(query), gallery=torch.from_numpy(gallery), k1=5, k2=2)
+    assert tensors.tolist() == k_reciprocal(query, gallery=gallery, k1=5, k2=2).tolist()
 
 
 @pytest.mark.parametrize(

@@ -256,7 +256,10 @@ def learned_from(module: SPAM) -> list[Tensor]:
 def test_spam_equals_its_loops_with_gradient() -> None:
     module, x, alpha = spam(), features().requires_grad_(), torch.tensor([0.25, 0.8])
     before, m = earlier().requires_grad_(), masks()
-    fast, slow = outputs(module, before, x, m, alpha), slow_spam(module, before, x, m, alpha)
+    fast, slow = (
+        outputs(module, before=before, x=x, m=m, alpha=alpha),
+        slow_spam(module, before=before, x=x, m=m, alpha=alpha),
+    )
     weights = [torch.randn(value.shape, generator=RNG) for value in fast]
     for a, b in zip(fast, slow, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
@@ -275,7 +278,7 @@ def test_bf16_is_near_float32_in_value_and_gradient(near_in_bf16: Callable[..., 
     module, x, m, alpha = spam(), features().requires_grad_(), masks(), torch.tensor([0.25, 0.8])
     learned = learned_from(module)
     before = earlier()
-    near_in_bf16(lambda: outputs(module, before, x, m, alpha), [x, *learned])
+    near_in_bf16(lambda: outputs(module, before=before, x=x, m=m, alpha=alpha), [x, *learned])
 
 
 def test_a_flipped_image_with_a_flipped_mask_gives_the_parts_of_the_other_side() -> None:

@@ -45,7 +45,7 @@ def test_the_total_is_the_weighted_sum_of_terms_that_equal_their_definitions() -
             * sum(weighted_triplet(p.projected[:, q], IDENTITIES, p.visibility[:, q] >= 0.5) for q in range(4))
             / 4,
             "parsing": sum(parsing(v, y, confidence, 0.75) for v in (*out.pam_logits.values(), p.logits)),
-            "shown": part_visibility(p.shown, y, confidence, 0.01),
+            "shown": part_visibility(p.shown, part_labels=y, confidence=confidence, tau=0.01),
             "division": attention_overlap(p.attention[:, 1:]),
             "icm": ICM_FORMS["icm"](F.normalize(out.feature), IDENTITIES, INFRARED, 0.3, None)
             + sum(
@@ -227,7 +227,9 @@ def cast(out: Output, dtype: torch.dtype) -> tuple[Output, list[Tensor]]:
     assert out.parts is not None
     parts = out.parts._replace(**{name: leaf(v) for name, v in out.parts._asdict().items() if v is not None})
     pam_logits = {stage: leaf(v) for stage, v in out.pam_logits.items()}
-    return Output(leaf(out.feature), leaf(out.necked), leaf(out.logits), parts, pam_logits), leaves
+    return Output(
+        leaf(out.feature), necked=leaf(out.necked), logits=leaf(out.logits), parts=parts, pam_logits=pam_logits
+    ), leaves
 
 
 def test_a_flipped_image_with_a_flipped_mask_gives_flipped_parts() -> None:

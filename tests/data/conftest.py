@@ -134,7 +134,12 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Photos:
         (root / name).mkdir()
     rng = np.random.default_rng(0)
     for number, photo_id in enumerate(ids):
-        shot = replace(make_shot(0, number, 1, 0, "visible"), occluder="none", foot=(0.5, 0.95), scale=0.85)
+        shot = replace(
+            make_shot(0, number=number, camera=1, index=0, band="visible"),
+            occluder="none",
+            foot=(0.5, 0.95),
+            scale=0.85,
+        )
         image, labels = draw(make_identity(0, number), shot)
         sides = rng.integers(0, 255, (image.shape[0], 60, 3), dtype=np.uint8)
         Image.fromarray(np.hstack((sides, image, sides))).save(root / f"photos/{photo_id}.jpg")

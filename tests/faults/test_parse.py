@@ -46,7 +46,7 @@ def whole(tiny_figures: Path, tiny_weights: Path, tmp_path_factory: pytest.TempP
     """24 images in eight shards, parsed by a run that nobody disturbed."""
     out = tmp_path_factory.mktemp("whole") / "masks.h5"
     parse(ParseConfig(
-        "sysu", tiny_figures, out, ParserSpec(weights=tiny_weights), (32, 16), workers=0
+        "sysu", root=tiny_figures, out=out, parser=ParserSpec(weights=tiny_weights), size=(32, 16), workers=0
     ))  # fmt: skip
     return out
 
@@ -164,7 +164,7 @@ def test_the_second_of_two_runs_says_so_and_stops(
     command.until(lambda: lock.exists() and lock.read_text())
     os.killpg(command.process.pid, signal.SIGSTOP)  # so that it cannot end before the second has asked
     with pytest.raises(LockedError, match=rf"by cscl parse, process {command.process.pid} on .*; wait for it"):
-        parse(ParseConfig("sysu", tiny_figures, out, ParserSpec(weights=tiny_weights), (32, 16)))
+        parse(ParseConfig("sysu", root=tiny_figures, out=out, parser=ParserSpec(weights=tiny_weights), size=(32, 16)))
     os.killpg(command.process.pid, signal.SIGCONT)
     assert command.end() == (0, [])
     assert hashes(out) == hashes(whole)

@@ -44,7 +44,9 @@ def old_fashioned(size: tuple[int, int]) -> v1.Compose:
 
 def test_old_transforms_move_the_mask_with_the_image(make_cache: Callable[..., MaskCache]) -> None:
     cache = make_cache("person7", size=(32, 16))
-    data = WithMasks(Pictures(cache, arrays=True), cache, cache.names, None, old_fashioned(cache.size))
+    data = WithMasks(
+        Pictures(cache, arrays=True), cache=cache, paths=cache.names, scheme=None, transform=old_fashioned(cache.size)
+    )
     torch.manual_seed(0)
     moved = 0
     for index in range(len(data)):
@@ -72,7 +74,7 @@ def test_every_moving_class_of_v1_has_its_namesake(kind: str, make_cache: Callab
     transform = getattr(v1, kind)(*values.get(kind, crop), **named)
     cache = make_cache("person7", size=(32, 16))
     torch.manual_seed(0)
-    image, mask, _ = WithMasks(Pictures(cache), cache, cache.names, None, transform)[1]
+    image, mask, _ = WithMasks(Pictures(cache), cache=cache, paths=cache.names, scheme=None, transform=transform)[1]
     # Pillow's nearest pixel and torch's differ by a pixel at edges
     assert np.mean(np.array(image)[..., 0] == np.asarray(mask)) > (0.7 if kind.endswith("ResizedCrop") else 0.999)
 
@@ -92,16 +94,20 @@ def test_an_unknown_part_of_an_old_transform_is_refused_unless_it_is_said_to_mov
     cache = make_cache("person7")
     move = v1.Compose([v1.RandomApply([v1.RandomHorizontalFlip(1), Darker()], p=1)])
     with pytest.raises(InputError, match=r"Darker takes the image alone .* aligned=True"):
-        WithMasks(Pictures(cache), cache, cache.names, None, move)
-    image, mask, _ = WithMasks(Pictures(cache), cache, cache.names, None, move, aligned=True)[0]
+        WithMasks(Pictures(cache), cache=cache, paths=cache.names, scheme=None, transform=move)
+    image, mask, _ = WithMasks(
+        Pictures(cache), cache=cache, paths=cache.names, scheme=None, transform=move, aligned=True
+    )[0]
     assert np.array_equal(np.array(image)[..., 0], np.asarray(mask) // 2)
     with pytest.raises(InputError, match="FiveCrop"):
-        WithMasks(Pictures(cache), cache, cache.names, None, v1.FiveCrop(4))
+        WithMasks(Pictures(cache), cache=cache, paths=cache.names, scheme=None, transform=v1.FiveCrop(4))
 
 
 def test_v2_moves_arrays_too(make_cache: Callable[..., MaskCache]) -> None:
     cache = make_cache("person7")
-    image, mask, _ = WithMasks(Pictures(cache, True), cache, cache.names, None, v2.RandomHorizontalFlip(1))[0]
+    image, mask, _ = WithMasks(
+        Pictures(cache, True), cache=cache, paths=cache.names, scheme=None, transform=v2.RandomHorizontalFlip(1)
+    )[0]
     assert torch.equal(image[0], torch.as_tensor(mask))
     assert np.array_equal(mask, cache[0][:, ::-1])
 
@@ -111,9 +117,11 @@ def test_a_mirror_exchanges_sides(mirror: Any, make_cache: Callable[..., MaskCac
     cache = make_cache("lip")
     axis = 0 if mirror is v2.RandomVerticalFlip else 1
     classes = np.array(cache.labels.flipped, np.uint8)[np.flip(cache[2], axis)]
-    assert np.array_equal(WithMasks(Pictures(cache), cache, cache.names, None, mirror(1))[2][1], classes)
+    assert np.array_equal(
+        WithMasks(Pictures(cache), cache=cache, paths=cache.names, scheme=None, transform=mirror(1))[2][1], classes
+    )
     assert not np.array_equal(classes, np.flip(cache[2], axis))
-    parts = WithMasks(Pictures(cache), cache, cache.names, SIDES, mirror(1))[2][1].numpy()
+    parts = WithMasks(Pictures(cache), cache=cache, paths=cache.names, scheme=SIDES, transform=mirror(1))[2][1].numpy()
     assert np.array_equal(parts, np.flip(cache.parts(2, SIDES)[::-1], axis + 1))
 
 
@@ -124,15 +132,24 @@ def test_turning_twice_or_half_around_exchanges_nothing(make_cache: Callable[...
         (v2.RandomRotation((180, 180)), cache[2][::-1, ::-1]),
         (v2.RandomHorizontalFlip(0), cache[2]),
     ):
-        assert np.array_equal(WithMasks(Pictures(cache), cache, cache.names, None, move)[2][1], expected)
+        assert np.array_equal(
+            WithMasks(Pictures(cache), cache=cache, paths=cache.names, scheme=None, transform=move)[2][1], expected
+        )
 
 
 def test_a_scheme_that_mixes_sides_is_refused_for_a_mirrored_image_only(make_cache: Callable[..., MaskCache]) -> None:
     mixed = PartScheme("mixed", ("one", "other"), {"lip": {"one": ("left-arm", "face"), "other": ("right-arm",)}})
     cache = make_cache("lip")
-    assert WithMasks(Pictures(cache), cache, cache.names, mixed, v2.RandomHorizontalFlip(0))[0][1].shape[0] == 2
+    assert (
+        WithMasks(Pictures(cache), cache=cache, paths=cache.names, scheme=mixed, transform=v2.RandomHorizontalFlip(0))[
+            0
+        ][1].shape[0]
+        == 2
+    )
     with pytest.raises(InputError, match="mixes the sides"):
-        WithMasks(Pictures(cache), cache, cache.names, mixed, v2.RandomHorizontalFlip(1))[0]
+        WithMasks(Pictures(cache), cache=cache, paths=cache.names, scheme=mixed, transform=v2.RandomHorizontalFlip(1))[
+            0
+        ]
 
 
 def test_mirrors_are_seen_through_crops_turns_and_erased_pixels() -> None:
@@ -164,7 +181,7 @@ def test_albumentations_move_image_and_mask(scheme: Any, make_cache: Callable[..
     for arrays in (True, False):
         larger = albumentations.Resize(64, 32, interpolation=0)
         move = albumentations.Compose([albumentations.HorizontalFlip(p=1), larger])
-        data = WithMasks(Pictures(cache, arrays), cache, cache.names, scheme, move)
+        data = WithMasks(Pictures(cache, arrays), cache=cache, paths=cache.names, scheme=scheme, transform=move)
         image, mask, _ = data[3]
         plain = torch.from_numpy(image[..., 0].copy())
         flipped = torch.tensor(cache.labels.flipped, dtype=torch.uint8)[plain.long()]
@@ -182,6 +199,8 @@ def test_albumentations_to_tensor_keeps_the_masks_form(make_cache: Callable[...,
 
     cache = make_cache("lip", size=(32, 16))
     for moved in (False, True):
-        image, mask, _ = WithMasks(Pictures(cache), cache, cache.names, "reid6", ToTensorV2(transpose_mask=moved))[0]
+        image, mask, _ = WithMasks(
+            Pictures(cache), cache=cache, paths=cache.names, scheme="reid6", transform=ToTensorV2(transpose_mask=moved)
+        )[0]
         assert image.shape == (3, 32, 16)
         assert np.array_equal(mask, cache.parts(0, "reid6"))

@@ -45,7 +45,7 @@ def test_one_transform_moves_image_and_mask_together(make_cache: Callable[..., M
     move = v2.Compose(
         [v2.RandomHorizontalFlip(1), v2.RandomCrop((30, 15)), v2.RandomRotation((180, 180)), v2.ToImage()]
     )
-    data = WithMasks(Pictures(cache, cache.size), cache, cache.names, None, move)
+    data = WithMasks(Pictures(cache, cache.size), cache=cache, paths=cache.names, scheme=None, transform=move)
     image, mask, _ = data[5]
     flipped = torch.tensor(cache.labels.flipped)  # the image is mirrored: its left arm is on the other side
     assert torch.equal(flipped[image[0].long()], torch.as_tensor(mask).long())
@@ -54,10 +54,10 @@ def test_one_transform_moves_image_and_mask_together(make_cache: Callable[..., M
 
 def test_parts_are_those_of_the_cache_soft_where_it_is(make_cache: Callable[..., MaskCache]) -> None:
     cache = make_cache("lip", probs=True)
-    data = WithMasks(Pictures(cache, cache.size), cache, cache.names, "reid6")
+    data = WithMasks(Pictures(cache, cache.size), cache=cache, paths=cache.names, scheme="reid6")
     _, mask, _ = data[1]
     np.testing.assert_allclose(mask.numpy(), cache.parts(1, "reid6"))
-    grown = WithMasks(Pictures(cache, (96, 48)), cache, cache.names, "reid6")[1][1]
+    grown = WithMasks(Pictures(cache, (96, 48)), cache=cache, paths=cache.names, scheme="reid6")[1][1]
     assert grown.shape == (6, 96, 48)
     assert 0 <= float(grown.min()) < float(grown.max()) <= 1
 

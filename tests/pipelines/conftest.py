@@ -77,7 +77,7 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def masks(figures: Path) -> Path:
     """What `cscl parse` makes of `figures` with the built-in parser."""
     out = figures.parent / "sysu_masks.h5"
-    config = ParseConfig("sysu", figures, out, ParserSpec(), SIZE, workers=0, flip=False)
+    config = ParseConfig("sysu", root=figures, out=out, parser=ParserSpec(), size=SIZE, workers=0, flip=False)
     return parse(config).path
 
 

@@ -21,7 +21,7 @@ def test_the_page_shows_every_stage_and_says_that_it_is_a_simulation(
 ) -> None:
     evaluation, scores = evaluate(finished, device="cpu"), score_masks(MaskCache(masks))
     # the training run has no validation, so its curves are of losses alone
-    page = _page(tmp_path, figures, masks, finished, evaluation, scores, minutes=1.5)
+    page = _page(tmp_path, root=figures, masks=masks, run=finished, evaluation=evaluation, scores=scores, minutes=1.5)
     html = page.read_text(encoding="utf-8")
     assert page == tmp_path / "index.html"
     assert {p.name for p in (tmp_path / "pictures").iterdir()} == {

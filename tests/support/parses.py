@@ -10,7 +10,7 @@ from pipelines.parse.config import ParseConfig
 
 def parse_config(root: Path, weights: Path, out: Path) -> ParseConfig:
     """Return how to parse images in the layout of SYSU-MM01 into masks of 32 x 16 pixels."""
-    return ParseConfig("sysu", root, out, ParserSpec(weights=weights), size=(32, 16), workers=0)
+    return ParseConfig("sysu", root=root, out=out, parser=ParserSpec(weights=weights), size=(32, 16), workers=0)
 
 
 def hashes(index: Path) -> dict[str, str]:

@@ -34,7 +34,12 @@ for pieces, training in ((1, True), (2, False)):
     chosen = replace(recipe, train=replace(recipe.train, accumulate=pieces))
     network = fabric.setup_module(model)
     terms, _ = take_gradients(
-        network, TotalLoss(recipe.loss), {k: v[own] for k, v in whole.items()}, 0.4, chosen, fabric
+        network,
+        criterion=TotalLoss(recipe.loss),
+        batch={k: v[own] for k, v in whole.items()},
+        alpha=0.4,
+        recipe=chosen,
+        fabric=fabric,
     )
     found = {f"gradient.{n}": p.grad for n, p in model.named_parameters() if p.grad is not None}
     found |= {f"buffer.{n}": b for n, b in model.named_buffers()} | {f"term.{n}": t for n, t in terms.items()}

@@ -72,8 +72,8 @@ class Film:
         colour = np.clip(image, 0, 255).astype(np.uint8)
         soft = ImageFilter.GaussianBlur(camera.blur * rng.uniform(0.7, 1.4))
         if slot.modality == "infrared":
-            return self._infrared(colour, labels, slot, soft, rng, person)
-        return _visible(colour, camera, soft, rng)
+            return self._infrared(colour, labels=labels, slot=slot, soft=soft, rng=rng, person=person)
+        return _visible(colour, camera=camera, soft=soft, rng=rng)
 
     def _infrared(
         self,
@@ -88,7 +88,7 @@ class Film:
         if self.infrared == "thermal":
             return thermal(colour, labels, warmth(own), rng, person)
         # blurred after the rendering, whose edges are as hard as the labels', and made noisy again
-        near = near_infrared(colour, labels, reflectance(own), rng, person)
+        near = near_infrared(colour, labels=labels, reflectance=reflectance(own), rng=rng, person=person)
         grey = Image.fromarray(near[..., 0]).filter(soft)
         noise = rng.standard_normal(labels.shape, np.float32) * np.float32(rng.uniform(2, 6))
         noisy = (np.asarray(grey) + noise).clip(0, 255).astype(np.uint8)

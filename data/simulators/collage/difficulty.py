@@ -39,7 +39,12 @@ class Box:
 
     def within(self, outer: "Box") -> "Box":
         """Return the same pixels, counted from the corner of `outer`."""
-        return Box(self.top - outer.top, self.left - outer.left, self.bottom - outer.top, self.right - outer.left)
+        return Box(
+            self.top - outer.top,
+            left=self.left - outer.left,
+            bottom=self.bottom - outer.top,
+            right=self.right - outer.left,
+        )
 
 
 def surroundings(person: Box) -> Box:
@@ -47,7 +52,7 @@ def surroundings(person: Box) -> Box:
     down = round((MOST_OFF + 0.02) * person.height)
     # wide enough for the narrowest box of the full height
     aside = round(max((MOST_OFF + 0.02) * person.width, NARROWEST * (0.5 + MOST_OFF) * person.height))
-    return Box(person.top - down, person.left - aside, person.bottom + down, person.right + aside)
+    return Box(person.top - down, left=person.left - aside, bottom=person.bottom + down, right=person.right + aside)
 
 
 def detected(person: Box, error: float, rng: np.random.Generator) -> Box:
@@ -57,4 +62,4 @@ def detected(person: Box, error: float, rng: np.random.Generator) -> Box:
     upper, lower = person.top - round(top * person.height), person.bottom + round(bottom * person.height)
     first, last = person.left - left * person.width, person.right + right * person.width
     lacks = max(0.0, NARROWEST * (lower - upper) - (last - first)) / 2
-    return Box(upper, round(first - lacks), lower, round(last + lacks))
+    return Box(upper, left=round(first - lacks), bottom=lower, right=round(last + lacks))

@@ -20,7 +20,9 @@ def people(photos: Photos, subset: Subset, train: int, test: int, seed: int) -> 
         InputError: the subset is unknown, or has fewer photographs than people are needed.
     """
     if subset == "apart":
-        return people(photos, "train", train, 0, seed) + people(photos, "val", 0, test, seed)
+        return people(photos, subset="train", train=train, test=0, seed=seed) + people(
+            photos, subset="val", train=0, test=test, seed=seed
+        )
     subsets = {"train": photos.train, "val": photos.val, "all": (*photos.train, *photos.val)}
     if subset not in subsets:
         raise InputError(f"photographs are of the subset train, val, all or apart; got {subset!r}")

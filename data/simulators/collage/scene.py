@@ -73,7 +73,7 @@ class Scene:
 
     def copy(self) -> "Scene":
         """Return the same scene, to be changed separately."""
-        return Scene(self.cast, self.slot, self.image.copy(), self.labels.copy())
+        return Scene(self.cast, slot=self.slot, image=self.image.copy(), labels=self.labels.copy())
 
     def add(self, person: Cutout, corner: tuple[int, int], labelled: bool = True) -> None:
         """Put a person before the scene, as background to the labels unless `labelled`.

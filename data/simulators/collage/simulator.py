@@ -65,9 +65,9 @@ class Collage:
         person = bent(mirrored(person) if camera.mirror else person, random_bend(rng))
         name = self.level(slot)
         if name != STANDARD:
-            return self._cropped(slot, camera, person, tall, DIFFICULTIES[name])
+            return self._cropped(slot, camera=camera, person=person, tall=tall, difficulty=DIFFICULTIES[name])
         canvas, corner = _frame(person, tall, rng)
-        scene = Scene.empty(self._cast, slot, canvas, rng)
+        scene = Scene.empty(self._cast, slot=slot, canvas=canvas, rng=rng)
         frame = Box(0, 0, *canvas)
         if rng.random() < 0.3:
             scene.add_other(tall, frame, rng)
@@ -75,7 +75,7 @@ class Collage:
         if rng.random() < 0.33:
             scene.occlude(tall, frame, rng)
         film = Film(self.seed, self.infrared)
-        return film.expose(scene.image, scene.labels, slot, camera, rng), scene.labels
+        return film.expose(scene.image, labels=scene.labels, slot=slot, camera=camera, rng=rng), scene.labels
 
     def _cropped(self, slot: Slot, camera: Camera, person: Cutout, tall: int, difficulty: Difficulty) -> Frame:
         """Return what a detector cuts out of a scene.
@@ -88,7 +88,7 @@ class Collage:
         shown = _extent(person.labels)
         around = surroundings(shown)
         frame = shown.within(around)
-        scene = Scene.empty(self._cast, slot, (around.height, around.width), scenery)
+        scene = Scene.empty(self._cast, slot=slot, canvas=(around.height, around.width), rng=scenery)
         if scenery.random() < 0.3:
             scene.add_other(tall, frame, scenery)
         scene.add(person, (-around.top, -around.left))
@@ -100,7 +100,9 @@ class Collage:
             if hidden.labels[box].any(1).sum() >= REMAINS * frame.height:
                 scene = hidden
         film = Film(self.seed, self.infrared)
-        image = film.expose(scene.image, scene.labels, slot, camera, filming, person=frame.height)
+        image = film.expose(
+            scene.image, labels=scene.labels, slot=slot, camera=camera, rng=filming, person=frame.height
+        )
         return image[box], scene.labels[box]
 
 
@@ -124,4 +126,4 @@ def _frame(person: Cutout, tall: int, rng: np.random.Generator) -> tuple[tuple[i
 def _extent(labels: NDArray[np.uint8]) -> Box:
     """Return the tight box around all classes but the background in labels (H, W)."""
     rows, columns = np.flatnonzero(labels.any(1)), np.flatnonzero(labels.any(0))
-    return Box(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
+    return Box(int(rows[0]), left=int(columns[0]), bottom=int(rows[-1]) + 1, right=int(columns[-1]) + 1)

@@ -16,28 +16,28 @@ def paint(
 
     size: (w, h) of the canvas in pixels; scale: pixels of the body's height; origin: pixel between the feet.
     """
-    brush = Painter(size, scale, origin, (pose.yaw, pose.pitch), pose.light)
+    brush = Painter(size, scale=scale, origin=origin, view=(pose.yaw, pose.pitch), light=pose.light)
     legs, drop = pose_legs(pose)
     arms = pose_arms(build, pose, drop)
     order = sorted(range(2), key=lambda i: brush.depth(arms[i].elbow) + brush.depth(arms[i].hand))
     facing = math.cos(pose.yaw)
-    draw_bag(brush, build, arms, drop, front=False)
+    draw_bag(brush, build=build, arms=arms, drop=drop, front=False)
     if facing > 0:
         draw_back_hair(brush, build, drop)
     far = [i for i in order if brush.depth(arms[i].elbow) < -0.03]
     for i in far:
-        _draw_arm(brush, build, arms[i], i, far=True)
+        _draw_arm(brush, build=build, arm=arms[i], index=i, far=True)
     for leg in sorted(legs, key=lambda leg: brush.depth(leg.knee) + brush.depth(leg.ankle)):
-        _draw_leg(brush, build, leg, drop, far=leg is not max(legs, key=lambda x: brush.depth(x.knee)))
+        _draw_leg(brush, build=build, leg=leg, drop=drop, far=leg is not max(legs, key=lambda x: brush.depth(x.knee)))
     draw_neck(brush, drop)
-    _draw_trunk(brush, build, legs, drop)
-    draw_head(brush, build, pose, drop)
+    _draw_trunk(brush, build=build, legs=legs, drop=drop)
+    draw_head(brush, build=build, pose=pose, drop=drop)
     if facing <= 0:
         draw_back_hair(brush, build, drop)
-    draw_bag(brush, build, arms, drop, front=True)
+    draw_bag(brush, build=build, arms=arms, drop=drop, front=True)
     for i in order:
         if i not in far:
-            _draw_arm(brush, build, arms[i], i, far=False)
+            _draw_arm(brush, build=build, arm=arms[i], index=i, far=False)
     return brush.maps()
 
 
@@ -46,25 +46,27 @@ def _draw_leg(brush: Painter, build: Build, leg: Leg, drop: float, far: bool) ->
     toe = brush.project(lower((leg.ankle[0] * 1.25, leg.ankle[1] - 0.022, leg.ankle[2] + 0.085), drop))
     heel = brush.project(lower((leg.ankle[0], leg.ankle[1] - 0.018, leg.ankle[2] - 0.02), drop))
     g, dim = build.girth, 28 if far else 0
-    brush.limb(heel, toe, 0.024, 0.017, Material.SHOE, dim + 20)
-    brush.limb(hip, knee, 0.062 * g, 0.04 * g, Material.LEG, dim)
-    brush.limb(knee, ankle, 0.041 * g, 0.022 * g, Material.LEG, dim)
-    brush.ellipse(ankle, 0.024, 0.026, Material.SHOE, 165 - dim)
+    brush.limb(heel, b=toe, ra=0.024, rb=0.017, material=Material.SHOE, dim=dim + 20)
+    brush.limb(hip, b=knee, ra=0.062 * g, rb=0.04 * g, material=Material.LEG, dim=dim)
+    brush.limb(knee, b=ankle, ra=0.041 * g, rb=0.022 * g, material=Material.LEG, dim=dim)
+    brush.ellipse(ankle, rx=0.024, ry=0.026, material=Material.SHOE, shade=165 - dim)
     if build.boots > 0:
         top = tuple(a + (k - a) * build.boots for a, k in zip(ankle, knee, strict=True))
-        brush.limb((top[0], top[1]), ankle, 0.037 * g, 0.03, Material.SHOE, dim + 10)
+        brush.limb((top[0], top[1]), b=ankle, ra=0.037 * g, rb=0.03, material=Material.SHOE, dim=dim + 10)
     if build.top == "dress" or build.bottom == "skirt":
         return
     if build.bottom != "shorts":
-        brush.limb(hip, knee, 0.068 * g, 0.047 * g, Material.LOWER, dim)
+        brush.limb(hip, b=knee, ra=0.068 * g, rb=0.047 * g, material=Material.LOWER, dim=dim)
     if build.bottom == "shorts":
         share = min(1.0, max(0.3, (hip[1] - build.bottom_hem) / max(hip[1] - knee[1], 0.05)))
         end = (hip[0] + share * (knee[0] - hip[0]), hip[1] + share * (knee[1] - hip[1]))
-        brush.limb(hip, end, 0.07 * g, 0.06 * g, Material.LOWER, dim)
+        brush.limb(hip, b=end, ra=0.07 * g, rb=0.06 * g, material=Material.LOWER, dim=dim)
         return
     if build.boots > 0.3:
         ankle = (ankle[0] + 0.5 * (knee[0] - ankle[0]), ankle[1] + 0.5 * (knee[1] - ankle[1]))
-    brush.limb(knee, ankle, 0.047 * g, 0.046 if build.bottom == "wide" else 0.03 * g, Material.LOWER, dim)
+    brush.limb(
+        knee, b=ankle, ra=0.047 * g, rb=0.046 if build.bottom == "wide" else 0.03 * g, material=Material.LOWER, dim=dim
+    )
 
 
 def _draw_arm(brush: Painter, build: Build, arm: Arm, index: int, far: bool) -> None:
@@ -80,19 +82,19 @@ def _draw_arm(brush: Painter, build: Build, arm: Arm, index: int, far: bool) -> 
             Material.STRAP,
         )
         top = hand[1] - 0.045
-        brush.tube(rounded(hand[0], top, top - h * 1.3, 0.8 * w, w), Material.BAG, dim)
-    brush.limb(shoulder, elbow, 0.033 * g, 0.027 * g, Material.ARM, dim)
-    brush.limb(elbow, hand, 0.027 * g, 0.018, Material.ARM, dim)
-    brush.ellipse((hand[0], hand[1] - 0.012), 0.02, 0.027, Material.ARM, 185 - dim)
+        brush.tube(rounded(hand[0], top=top, bottom=top - h * 1.3, wide=0.8 * w, base=w), Material.BAG, dim)
+    brush.limb(shoulder, b=elbow, ra=0.033 * g, rb=0.027 * g, material=Material.ARM, dim=dim)
+    brush.limb(elbow, b=hand, ra=0.027 * g, rb=0.018, material=Material.ARM, dim=dim)
+    brush.ellipse((hand[0], hand[1] - 0.012), rx=0.02, ry=0.027, material=Material.ARM, shade=185 - dim)
     if build.sleeves == "none":
         return
     if build.sleeves == "short":
         elbow = (shoulder[0] + 0.62 * (elbow[0] - shoulder[0]), shoulder[1] + 0.62 * (elbow[1] - shoulder[1]))
-        brush.limb(shoulder, elbow, 0.036 * g + cloth, 0.032 * g + cloth, Material.UPPER, dim + 8)
+        brush.limb(shoulder, b=elbow, ra=0.036 * g + cloth, rb=0.032 * g + cloth, material=Material.UPPER, dim=dim + 8)
         return
     wrist = (elbow[0] + 0.9 * (hand[0] - elbow[0]), elbow[1] + 0.9 * (hand[1] - elbow[1]))
-    brush.limb(shoulder, elbow, 0.034 * g + cloth, 0.029 * g + cloth, Material.UPPER, dim + 8)
-    brush.limb(elbow, wrist, 0.029 * g + cloth, 0.021 + cloth, Material.UPPER, dim + 8)
+    brush.limb(shoulder, b=elbow, ra=0.034 * g + cloth, rb=0.029 * g + cloth, material=Material.UPPER, dim=dim + 8)
+    brush.limb(elbow, b=wrist, ra=0.029 * g + cloth, rb=0.021 + cloth, material=Material.UPPER, dim=dim + 8)
 
 
 def _draw_trunk(brush: Painter, build: Build, legs: tuple[Leg, Leg], drop: float) -> None:
@@ -114,7 +116,7 @@ def _draw_trunk(brush: Painter, build: Build, legs: tuple[Leg, Leg], drop: float
 
     if build.top != "dress":
         if build.bottom == "skirt":
-            skirt(0.62, build.bottom_hem, build.flare, Material.LOWER)
+            skirt(0.62, hem=build.bottom_hem, flare=build.flare, material=Material.LOWER)
         else:
             brush.tube(
                 [
@@ -125,7 +127,7 @@ def _draw_trunk(brush: Painter, build: Build, legs: tuple[Leg, Leg], drop: float
                 Material.LOWER,
             )
     if build.top in ("coat", "dress"):
-        skirt(0.63, build.hem, build.flare, Material.UPPER)
+        skirt(0.63, hem=build.hem, flare=build.flare, material=Material.UPPER)
     thick = 0.012 if build.top in ("coat", "jacket") else 0.0
     trunk = [
         level(0.862, 0.036, 0.038),

@@ -77,7 +77,9 @@ class Painter:
         for share, offset, shade in ((1.0, 0.0, 150), (0.72, 0.2, 190), (0.38, 0.42, 215)):
             dx = offset * self._light
             p, q = (a[0] + dx * ra, a[1]), (b[0] + dx * rb, b[1])
-            self._capsule(p, q, ra * share, rb * share, material if share == 1.0 else None, shade - dim)
+            self._capsule(
+                p, b=q, ra=ra * share, rb=rb * share, material=material if share == 1.0 else None, shade=shade - dim
+            )
 
     def tube(self, levels: Sequence[tuple[float, float, float]], material: Material, dim: int = 0) -> None:
         """Draw an upright shape from (height, middle, half width) levels, top first, shaded like a cylinder."""

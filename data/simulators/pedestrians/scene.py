@@ -27,8 +27,8 @@ def scene(seed: int, place: int) -> Scene:
     """Return place number `place` of the data set of `seed`."""
     rng = np.random.default_rng((seed, 0x5CE4E, place))
     brush = _SceneBrush()
-    wall = _colour(rng, 120, 210, 14)
-    floor = _colour(rng, 90, 180, 10)
+    wall = _colour(rng, low=120, high=210, spread=14)
+    floor = _colour(rng, low=90, high=180, spread=10)
     brush.box((0, 0, SIZE[0], HORIZON), wall, rng)
     _wall(brush, wall, rng)
     brush.box((0, HORIZON, SIZE[0], SIZE[1]), floor, rng)
@@ -125,23 +125,27 @@ def _thing(brush: _SceneBrush, x: int, rng: np.random.Generator) -> None:
     kind = rng.choice(["door", "window", "poster", "pillar", "plant", "bench", "nothing"])
     wide = int(rng.integers(40, 90))
     if kind == "door":
-        colour = _colour(rng, 50, 160, 30)
+        colour = _colour(rng, low=50, high=160, spread=30)
         brush.box((x, HORIZON - 210, x + wide, HORIZON), _darker(colour, 0.7), rng)
         brush.box((x + 5, HORIZON - 205, x + wide - 5, HORIZON), colour, rng)
         brush.box((x + wide - 14, HORIZON - 105, x + wide - 9, HORIZON - 97), (200, 190, 150), rng)
     elif kind == "window":
         top = int(rng.integers(40, 110))
         brush.box((x - 4, top - 4, x + wide + 4, top + 104), (225, 225, 220), rng)
-        brush.box((x, top, x + wide, top + 100), _colour(rng, 60, 190, 18), rng, heat=rng.uniform(50, 140))
+        brush.box(
+            (x, top, x + wide, top + 100), _colour(rng, low=60, high=190, spread=18), rng, heat=rng.uniform(50, 140)
+        )
         brush.line((x + wide // 2, top, x + wide // 2, top + 100), (225, 225, 220), 130, 3)
     elif kind == "poster":
         top = int(rng.integers(60, 150))
-        brush.box((x, top, x + wide, top + int(wide * 1.3)), _colour(rng, 80, 210, 55), rng)
+        brush.box((x, top, x + wide, top + int(wide * 1.3)), _colour(rng, low=80, high=210, spread=55), rng)
         for k in range(4):
             y = top + 10 + k * wide // 4
-            brush.box((x + 6, y, x + wide - int(rng.integers(6, 25)), y + 5), _colour(rng, 30, 240, 40), rng)
+            brush.box(
+                (x + 6, y, x + wide - int(rng.integers(6, 25)), y + 5), _colour(rng, low=30, high=240, spread=40), rng
+            )
     elif kind == "pillar":
-        colour = _colour(rng, 90, 200, 8)
+        colour = _colour(rng, low=90, high=200, spread=8)
         brush.box((x, 0, x + 26, HORIZON + 30), colour, rng)
         brush.box((x + 18, 0, x + 26, HORIZON + 30), _darker(colour, 0.75), rng)
     elif kind == "plant":
@@ -150,9 +154,16 @@ def _thing(brush: _SceneBrush, x: int, rng: np.random.Generator) -> None:
             cx, cy = x + 28 + rng.normal(0, 20), HORIZON - 55 + rng.normal(0, 28)
             r, g, b = int(rng.integers(30, 80)), int(rng.integers(80, 150)), int(rng.integers(25, 70))
             size = rng.uniform(5, 11)
-            brush.box((cx - size, cy - size, cx + size, cy + size), (r, g, b), rng, rng.uniform(110, 210), 75, True)
+            brush.box(
+                (cx - size, cy - size, cx + size, cy + size),
+                colour=(r, g, b),
+                rng=rng,
+                near=rng.uniform(110, 210),
+                heat=75,
+                round_=True,
+            )
     elif kind == "bench":
-        colour = _colour(rng, 60, 130, 15)
+        colour = _colour(rng, low=60, high=130, spread=15)
         brush.box((x, HORIZON - 32, x + wide, HORIZON - 24), colour, rng)
         brush.box((x, HORIZON - 10, x + wide, HORIZON - 2), colour, rng)
         for leg in (x + 4, x + wide - 8):

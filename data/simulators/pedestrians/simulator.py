@@ -86,7 +86,7 @@ def draw(identity: Identity, shot: Shot) -> tuple[np.ndarray, np.ndarray]:
     k, (width, height) = _OVERSAMPLED, shot.size
     scale = k * height * shot.scale * identity.build.height
     origin = (k * width * shot.foot[0], k * height * shot.foot[1])
-    materials, shade = paint(identity.build, shot.pose, (k * width, k * height), scale, origin)
+    materials, shade = paint(identity.build, pose=shot.pose, size=(k * width, k * height), scale=scale, origin=origin)
     person = colours(identity.look, shot.band, shot.pose.yaw, materials, shade, scale, origin)
     cover = Image.fromarray((materials > 0).astype(np.uint8) * 255)
     alpha = np.asarray(cover.reduce(k), np.float32) / 255

@@ -14,7 +14,7 @@ def people(counts: dict[int, tuple[int, int]]) -> list[Record]:
     """Records of each identity: so many visible and so many infrared images, shuffled."""
     modalities: tuple[Modality, Modality] = ("visible", "infrared")
     records = [
-        Record(f"{modality}/{identity}/{number}.jpg", identity, 1, modality)
+        Record(f"{modality}/{identity}/{number}.jpg", identity=identity, camera=1, modality=modality)
         for identity, each in counts.items()
         for modality, count in zip(modalities, each, strict=True)
         for number in range(count)
@@ -53,8 +53,8 @@ def test_images_repeat_only_where_a_person_has_too_few() -> None:
 
 def test_a_batch_depends_on_seed_epoch_and_step_alone() -> None:
     places = [(seed, epoch, step) for seed in (0, 1) for epoch in (0, 1, 2) for step in (0, 1, 2, 3)]
-    first = [IdentitySampler(RECORDS, 3, 2, s).batch(e, t).tolist() for s, e, t in places]
-    sampler = {seed: IdentitySampler(RECORDS, 3, 2, seed) for seed in (0, 1)}
+    first = [IdentitySampler(RECORDS, identities=3, images=2, seed=s).batch(e, t).tolist() for s, e, t in places]
+    sampler = {seed: IdentitySampler(RECORDS, identities=3, images=2, seed=seed) for seed in (0, 1)}
     assert [sampler[s].batch(e, t).tolist() for s, e, t in reversed(places)][::-1] == first
     assert len({tuple(rows) for rows in first}) == len(places)
 

@@ -117,7 +117,12 @@ def test_a_garments_brightness_follows_its_reflectance() -> None:
     values = reflectance(np.random.default_rng(0))
     for seed in SEEDS:
         dark, bright = (
-            near_infrared(image, labels, np.where(np.arange(8) == UPPER, v, values), np.random.default_rng(seed))
+            near_infrared(
+                image,
+                labels=labels,
+                reflectance=np.where(np.arange(8) == UPPER, v, values),
+                rng=np.random.default_rng(seed),
+            )
             for v in (np.float32(0.25), np.float32(0.9))
         )
         assert bright[labels == UPPER].mean() > dark[labels == UPPER].mean() + 30
@@ -127,7 +132,7 @@ def test_skin_is_brighter_than_hair_in_near_infrared() -> None:
     image, labels = person()
     for seed in SEEDS:
         rng = np.random.default_rng(seed)
-        seen = near_infrared(image, labels, reflectance(rng), rng)[..., 0].astype(float)
+        seen = near_infrared(image, labels=labels, reflectance=reflectance(rng), rng=rng)[..., 0].astype(float)
         assert seen[15:22, 19:29].mean() > seen[7:13, 19:29].mean()
 
 
@@ -149,7 +154,7 @@ def test_texture_is_kept_in_near_infrared() -> None:
     kept = []
     for seed in SEEDS:
         rng = np.random.default_rng(seed)
-        seen = near_infrared(striped, labels, reflectance(rng), rng)[..., 0].astype(float)
+        seen = near_infrared(striped, labels=labels, reflectance=reflectance(rng), rng=rng)[..., 0].astype(float)
         light = seen[22:50:4, 14:34].mean() + seen[23:50:4, 14:34].mean()
         dark = seen[24:50:4, 14:34].mean() + seen[25:50:4, 14:34].mean()
         kept.append(light > dark)

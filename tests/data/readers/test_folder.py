@@ -151,7 +151,7 @@ def test_a_pattern_says_where_identity_and_camera_are(
     below: str, pattern: str, cameras: set[int], tmp_path: Path, plant: Callable[..., Path]
 ) -> None:
     names = [f"{m}/{below.format(person=p)}" for m in MODALITIES for p in ("anna", "ben")]
-    found = own(tmp_path, names, plant, pattern)
+    found = own(tmp_path, names=names, plant=plant, pattern=pattern)
     assert list(found.people) == ["anna", "ben"]
     assert {image.camera for image in found.images} == cameras
     assert set(said(found)) == {"identities", "cameras"}
@@ -161,7 +161,7 @@ def test_cameras_with_names_are_numbered_in_sorted_order_and_what_a_pattern_leav
     tmp_path: Path, plant: Callable[..., Path]
 ) -> None:
     names = ["visible/anna/yard/1.jpg", "visible/anna/c1/1.jpg", "infrared/anna/hall/1.jpg", "infrared/1.jpg"]
-    found = own(tmp_path, names, plant, "{identity}/{camera}/*")
+    found = own(tmp_path, names=names, plant=plant, pattern="{identity}/{camera}/*")
     assert [(i.name, i.identity, i.camera) for i in found.images] == [
         ("infrared/1.jpg", -1, 0),
         ("infrared/anna/hall/1.jpg", 1, 2),
@@ -184,7 +184,7 @@ def test_patterns_that_say_nothing_are_refused(
     pattern: str, message: str, tmp_path: Path, plant: Callable[..., Path]
 ) -> None:
     with pytest.raises(InputError, match=message):
-        own(tmp_path, ["visible/anna/1.jpg", "infrared/anna/1.jpg"], plant, pattern)
+        own(tmp_path, names=["visible/anna/1.jpg", "infrared/anna/1.jpg"], plant=plant, pattern=pattern)
 
 
 def test_distractors_and_files_of_nobody_are_said_and_not_trained_on(

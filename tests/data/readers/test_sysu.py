@@ -103,9 +103,11 @@ def test_real_test_split_gives_the_files_of_either_rule_restated(real_counts_roo
             protocol = next(p for p in sysu.protocols(rule) if p.name == name)
             for number in (0, 3, 9):
                 expected = (
-                    seeded_by_the_letter(real_counts_root, cameras, number, shots)
+                    seeded_by_the_letter(real_counts_root, cameras=cameras, trial=number, shots=shots)
                     if rule == "seeded"
-                    else official_by_the_letter(permutations, real_counts_root, cameras, number, shots)
+                    else official_by_the_letter(
+                        permutations, root=real_counts_root, cameras=cameras, trial=number, shots=shots
+                    )
                 )
                 assert [image.name for image in protocol.trials[number].gallery] == expected
 

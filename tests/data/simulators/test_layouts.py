@@ -15,9 +15,9 @@ from parsing.errors import InputError, MissingError
 
 
 def fill(out: Path, layout: str = "sysu", overwrite: bool = False) -> Path:
-    planned = plan(layout, 4, 2, 2, seed=1)
+    planned = plan(layout, train=4, test=2, shots=2, seed=1)
     image, labels = np.zeros((8, 4, 3), np.uint8), np.full((8, 4), 3, np.uint8)
-    with draft_data_set(out, planned, {"layout": layout, "seed": 1}, overwrite) as draft:
+    with draft_data_set(out, plan=planned, about={"layout": layout, "seed": 1}, overwrite=overwrite) as draft:
         for slot in planned.slots:
             save(draft, slot, image, labels, 90)
     return out
@@ -26,7 +26,7 @@ def fill(out: Path, layout: str = "sysu", overwrite: bool = False) -> Path:
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_the_real_data_set_reader_finds_every_image_and_split(layout: str, tmp_path: Path) -> None:
     root = fill(tmp_path / layout, layout)
-    planned = plan(layout, 4, 2, 2, seed=1)
+    planned = plan(layout, train=4, test=2, shots=2, seed=1)
     data = open_data_set(layout, root)
     assert {r.name: (r.identity, r.modality) for r in data.images} == {
         s.name: (s.person + 1, s.modality) for s in planned.slots
@@ -43,7 +43,7 @@ def test_the_real_data_set_reader_finds_every_image_and_split(layout: str, tmp_p
 
 def test_sysu_has_six_cameras_and_one_line_of_ids_a_list(tmp_path: Path) -> None:
     root = fill(tmp_path / "s")
-    names = [slot.name for slot in plan("sysu", 4, 2, 2).slots]
+    names = [slot.name for slot in plan("sysu", train=4, test=2, shots=2).slots]
     assert Counter(name.split("/")[0] for name in names) == {f"cam{c}": 12 for c in range(1, 7)}
     lists = {part: (root / f"exp/{part}_id.txt").read_text() for part in ("train", "val", "test")}
     assert all(text.count("\n") == 1 for text in lists.values())
@@ -53,13 +53,13 @@ def test_sysu_has_six_cameras_and_one_line_of_ids_a_list(tmp_path: Path) -> None
 
 
 def test_sysu_cameras_two_and_three_alone_share_a_place() -> None:
-    places = {slot.camera: slot.place for slot in plan("sysu", 2, 1, 1).slots}
+    places = {slot.camera: slot.place for slot in plan("sysu", train=2, test=1, shots=1).slots}
     assert places[2] == places[3]
     assert len(set(places.values())) == len(places) - 1
 
 
 def test_regdb_splits_differ_and_label_from_zero() -> None:
-    lists = plan("regdb", 4, 4, 2, seed=0).lists
+    lists = plan("regdb", train=4, test=4, shots=2, seed=0).lists
     assert len(lists) == 40
     texts = {lists[f"idx/train_visible_{split}.txt"] for split in range(1, 11)}
     assert len(texts) > 5
@@ -100,14 +100,14 @@ def test_llcms_test_lists_name_copies_beside_the_training_images(tmp_path: Path)
 
 
 def test_llcm_shots_of_the_two_lights_at_one_place_are_different_ones() -> None:
-    slots = plan("llcm", 2, 1, 1).slots
+    slots = plan("llcm", train=2, test=1, shots=1).slots
     assert len({(slot.person, slot.camera, slot.index) for slot in slots}) == len(slots)
     assert {slot.place for slot in slots if slot.modality == "infrared"} == {1, 2, 4, 5, 6, 7, 8, 9}
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_no_two_images_share_a_name_or_a_label_map(layout: str) -> None:
-    names = [slot.name for slot in plan(layout, 3, 2, 3).slots]
+    names = [slot.name for slot in plan(layout, train=3, test=2, shots=3).slots]
     assert len(set(names)) == len(names) == len({label_name(name) for name in names})
 
 
@@ -123,7 +123,7 @@ def test_labels_lie_beside_the_images_and_keep_their_values(tmp_path: Path) -> N
 def test_a_simulation_says_so(tmp_path: Path) -> None:
     about = simulation(fill(tmp_path / "s"))
     assert about["simulation"] is True
-    assert about["images"] == len(plan("sysu", 4, 2, 2).slots)
+    assert about["images"] == len(plan("sysu", train=4, test=2, shots=2).slots)
     (tmp_path / "s" / MARK).write_text(json.dumps({"format_version": 99}))
     with pytest.raises(InputError, match="version"):
         simulation(tmp_path / "s")
@@ -154,10 +154,10 @@ def test_a_simulation_is_replaced_only_on_demand_and_as_a_whole(tmp_path: Path) 
 
 
 def test_a_failure_on_the_way_leaves_nothing_behind(tmp_path: Path) -> None:
-    planned = plan("sysu", 2, 1, 1)
+    planned = plan("sysu", train=2, test=1, shots=1)
 
     def interrupted() -> None:
-        with draft_data_set(tmp_path / "s", planned, {}, False) as draft:
+        with draft_data_set(tmp_path / "s", plan=planned, about={}, overwrite=False) as draft:
             save(draft, planned.slots[0], np.zeros((8, 4, 3), np.uint8), np.zeros((8, 4), np.uint8), 90)
             raise KeyboardInterrupt
 
@@ -173,6 +173,6 @@ def test_impossible_plans_are_refused(wrong: tuple[str, int, int, int]) -> None:
 
 
 def test_labels_of_another_size_than_the_image_are_refused(tmp_path: Path) -> None:
-    slot = plan("sysu", 2, 1, 1).slots[0]
+    slot = plan("sysu", train=2, test=1, shots=1).slots[0]
     with pytest.raises(InputError, match="differ in size"):
         save(tmp_path, slot, np.zeros((8, 4, 3), np.uint8), np.zeros((4, 4), np.uint8), 90)

@@ -44,7 +44,7 @@ def test_nothing_is_wrong_with_a_cache_as_it_was_written(index: Path) -> None:
 
 def test_a_lost_shard_is_named_with_its_masks(index: Path) -> None:
     shard(index, 1).unlink()
-    assert found(index) == [Damage(shard(index, 1), "shard", "is missing with 2 masks", 2)]
+    assert found(index) == [Damage(shard(index, 1), kind="shard", what="is missing with 2 masks", masks=2)]
     index.unlink()
     missing, gap = found(index)
     assert (missing.path, missing.kind) == (index, "index")

@@ -25,13 +25,13 @@ def index(write_cache: WriteCache, tmp_path: Path) -> Path:
 def test_whole_shards_are_kept_and_the_rest_is_said(index: Path, write_cache: WriteCache, tmp_path: Path) -> None:
     columns, attributes = read_columns(index)
     names = columns.names.tolist()
-    assert list(make_room(index, attributes, names, False)) == ["00000.h5", "00001.h5"]
+    assert list(make_room(index, attributes=attributes, names=names, overwrite=False)) == ["00000.h5", "00001.h5"]
     with pytest.raises(CacheError, match="already holds 5 images, this run would leave some of them out"):
-        make_room(index, attributes, names[1:], False)
+        make_room(index, attributes=attributes, names=names[1:], overwrite=False)
     other = read_columns(write_cache(tmp_path / "other", flip=False))[1]
     with pytest.raises(CacheError, match=r"made from another parser or options \(flip True, now False\)"):
-        make_room(index, other, names, False)
-    assert make_room(index, other, names, True) == {}
+        make_room(index, attributes=other, names=names, overwrite=False)
+    assert make_room(index, attributes=other, names=names, overwrite=True) == {}
     assert not index.exists()
     assert list(shard_folder(index).iterdir()) == []
 
@@ -48,5 +48,7 @@ def test_fifty_random_bytes_anywhere_are_damage_that_is_parsed_again(index: Path
         start = content.index(b'"parser"') - int(random.integers(0, 40))
     content[start : start + 50] = random.bytes(50)
     path.write_bytes(content)
-    assert list(make_room(index, attributes, names, False)) == ["00000.h5"] + ["00001.h5"] * (path == index)
+    assert list(make_room(index, attributes=attributes, names=names, overwrite=False)) == ["00000.h5"] + [
+        "00001.h5"
+    ] * (path == index)
     assert [damage.path for damage in inspect_cache(index).damage] == [path]

@@ -25,12 +25,12 @@ WriteCache = Callable[..., Path]
 def few(count: int = 3) -> Columns:
     return Columns(
         np.array([f"ä/{n}.jpg" for n in range(count)], dtype=object),
-        np.arange(count, dtype=np.uint8) % 3,
-        np.linspace(0, 1, count, dtype=np.float32),
-        np.arange(2 * count, dtype=np.int32).reshape(count, 2),
-        np.arange(count, dtype=np.int32) - 1,
-        np.arange(count, dtype=np.int32),
-        np.arange(count, dtype=np.uint8) % 2,
+        status=np.arange(count, dtype=np.uint8) % 3,
+        confidence=np.linspace(0, 1, count, dtype=np.float32),
+        source_size=np.arange(2 * count, dtype=np.int32).reshape(count, 2),
+        identity=np.arange(count, dtype=np.int32) - 1,
+        camera=np.arange(count, dtype=np.int32),
+        modality=np.arange(count, dtype=np.uint8) % 2,
     )
 
 

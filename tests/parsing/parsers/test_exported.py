@@ -75,7 +75,9 @@ def expected(channels: str = "rgb") -> Tensor:
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_answers_as_the_network_it_was_exported_from(tmp_path: Path, kind: str, channels: str) -> None:
     file = exported(kind, tmp_path)
-    parser = ExportedParser(kind, file, Description("pascal", SIZE, (0.1, 0.2, 0.3), (0.5, 0.6, 0.7), channels))
+    parser = ExportedParser(
+        kind, file, Description("pascal", input_size=SIZE, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7), channels=channels)
+    )
     with torch.inference_mode():
         found = parser.forward(torch.stack([parser.prepare(image) for image in images(2)]))
     torch.testing.assert_close(found, expected(channels), atol=1e-4, rtol=1e-4)
@@ -85,7 +87,9 @@ def test_it_answers_as_the_network_it_was_exported_from(tmp_path: Path, kind: st
 
 def test_an_onnx_file_for_one_image_takes_a_batch_one_by_one(tmp_path: Path) -> None:
     file = exported("onnx", tmp_path, batches=False)
-    parser = ExportedParser("onnx", file, Description("pascal", SIZE, (0.1, 0.2, 0.3), (0.5, 0.6, 0.7)))
+    parser = ExportedParser(
+        "onnx", file, Description("pascal", input_size=SIZE, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))
+    )
     with torch.inference_mode():
         found = parser.forward(torch.stack([parser.prepare(image) for image in images(2)]))
     torch.testing.assert_close(found, expected(), atol=1e-4, rtol=1e-4)
@@ -163,7 +167,9 @@ def variant(what: str, folder: Path) -> ExportedParser:
     file = folder / "variant.pt"
     network = torch.jit.trace(Variant(what).eval(), torch.zeros(1, 3, *SIZE), strict=False)
     torch.jit.save(network, str(file))
-    return ExportedParser("torchscript", file, Description("pascal", SIZE, (0.1, 0.2, 0.3), (0.5, 0.6, 0.7)))
+    return ExportedParser(
+        "torchscript", file, Description("pascal", input_size=SIZE, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))
+    )
 
 
 @pytest.mark.parametrize(
@@ -235,7 +241,9 @@ def onnx_variant(folder: Path, half: bool = False, batch: int | str = "n", last:
 @pytest.mark.parametrize("form", [{"half": True}, {"batch": 4}, {"last": True}, {"half": True, "batch": 1}])
 def test_an_onnx_file_is_given_what_it_declares(tmp_path: Path, form: dict[str, Any]) -> None:
     file = onnx_variant(tmp_path, **form)
-    parser = ExportedParser("onnx", file, Description("pascal", SIZE, (0.1, 0.2, 0.3), (0.5, 0.6, 0.7)))
+    parser = ExportedParser(
+        "onnx", file, Description("pascal", input_size=SIZE, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))
+    )
     with torch.inference_mode():
         found = parser.forward(torch.stack([parser.prepare(image) for image in images(2)]))
     torch.testing.assert_close(found, expected(), atol=3e-2 if form.get("half") else 1e-4, rtol=1e-3)

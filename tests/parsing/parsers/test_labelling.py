@@ -32,8 +32,8 @@ def test_masks_are_those_of_the_probabilities(flip: bool) -> None:
     sizes, size = [(i.shape[0], i.shape[1]) for i in images], (288, 144)
     batch = torch.stack([parser.prepare(image) for image in images])
     probabilities, agreement = parser.parse(batch, sizes, size, flip)
-    alone = label_images(parser, batch, sizes, size, flip)
-    both = label_images(parser, batch, sizes, size, flip, probs=(72, 36))
+    alone = label_images(parser, batch=batch, sources=sizes, size=size, flip=flip)
+    both = label_images(parser, batch=batch, sources=sizes, size=size, flip=flip, probs=(72, 36))
     assert len(np.unique(alone.labels)) > 2
     assert (alone.labels == probabilities.argmax(1).numpy()).mean() > 0.9999
     assert (alone.labels == both.labels).mean() > 0.9999

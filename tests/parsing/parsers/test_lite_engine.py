@@ -64,7 +64,9 @@ def test_the_parser_enlarges_as_the_network_and_the_cache_did_one_after_the_othe
 
 
 def test_other_networks_are_computed_by_the_library(tmp_path: Path) -> None:
-    config = StreetNetwork("segformer", "tu-resnet10t", {"decoder_segmentation_channels": 16}, (64, 32))
+    config = StreetNetwork(
+        "segformer", encoder="tu-resnet10t", options={"decoder_segmentation_channels": 16}, input_size=(64, 32)
+    )
     network = config.build().half().float().eval()
     save_street(network, config, tmp_path / "a.safetensors")
     parser = StreetParser(tmp_path / "a.safetensors")

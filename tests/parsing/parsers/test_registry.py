@@ -126,7 +126,7 @@ def test_mean_and_std_of_255_are_the_same_parser_as_those_of_1(saved: Path) -> N
 
 def config(out: Path, root: Path, parser: str = "street", **options: object) -> ParseConfig:
     spec = ParserSpec(parser, **options)  # type: ignore[arg-type]
-    return ParseConfig("sysu", root, out, spec, (32, 16), workers=0, limit=4)
+    return ParseConfig("sysu", root=root, out=out, parser=spec, size=(32, 16), workers=0, limit=4)
 
 
 def test_caches_of_two_parsers_lie_side_by_side_and_cannot_be_mixed(

@@ -155,8 +155,12 @@ def test_the_whole_image_lies_centred_in_the_input_and_touches_two_sides() -> No
 
 def test_restored_at_another_size_is_restored_at_the_images_and_resized() -> None:
     logits = torch.randn(1, 3, 17, 17, generator=torch.Generator().manual_seed(0))
-    rows, columns = (torch.from_numpy(m) for m in out_of_input((50, 30), (65, 65), (17, 17), (50, 30)))
-    other_rows, other_columns = (torch.from_numpy(m) for m in out_of_input((50, 30), (65, 65), (17, 17), (24, 12)))
+    rows, columns = (
+        torch.from_numpy(m) for m in out_of_input((50, 30), input_size=(65, 65), given=(17, 17), size=(50, 30))
+    )
+    other_rows, other_columns = (
+        torch.from_numpy(m) for m in out_of_input((50, 30), input_size=(65, 65), given=(17, 17), size=(24, 12))
+    )
     expected = F.interpolate(rows @ logits @ columns.T, (24, 12), mode="bilinear", align_corners=False)
     torch.testing.assert_close(other_rows @ logits @ other_columns.T, expected, atol=1e-5, rtol=1e-5)
 

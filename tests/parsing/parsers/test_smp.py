@@ -39,7 +39,7 @@ def image() -> np.ndarray:
 @pytest.mark.parametrize("channels", ["rgb", "bgr"])
 def test_it_answers_as_the_library_does(saved: Path, channels: str) -> None:
     mean, std = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
-    parser = SmpParser(saved, Description("pascal", (32, 16), mean, std, channels))
+    parser = SmpParser(saved, Description("pascal", input_size=(32, 16), mean=mean, std=std, channels=channels))
     given = torch.from_numpy(image()).permute(2, 0, 1)[None] / 255
     given = given.flip(1) if channels == "bgr" else given
     normalised = (given - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)

@@ -17,7 +17,9 @@ from parsing.parsers.sources import BUILT_IN
 from parsing.parsers.street import FORMAT, StreetParser, load_street, save_street
 from parsing.parsers.street_network import StreetNetwork
 
-DESCRIBED = asdict(StreetNetwork("unet", "tu-resnet10t", {"decoder_channels": [8] * 5}, (64, 32)))
+DESCRIBED = asdict(
+    StreetNetwork("unet", encoder="tu-resnet10t", options={"decoder_channels": [8] * 5}, input_size=(64, 32))
+)
 
 
 def test_saving_again_gives_the_same_bytes(tmp_path: Path) -> None:

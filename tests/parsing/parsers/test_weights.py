@@ -78,18 +78,18 @@ def test_truncated_and_foreign_files_are_refused_by_name(tmp_path: Path, name: s
 def test_strict_loading_names_what_does_not_fit() -> None:
     file, network = Path("w.pth"), nn.BatchNorm2d(3)
     given = {name: tensor + 1 for name, tensor in network.state_dict().items()}
-    load_strictly(network, given, file, "a norm")
+    load_strictly(network, tensors=given, file=file, what="a norm")
     assert network.num_batches_tracked == 1
     assert torch.equal(network.running_mean, torch.ones(3))  # type: ignore[arg-type]
     untracked = nn.Conv2d(1, 1, 1)
     extra = {**untracked.state_dict(), "bn.num_batches_tracked": torch.tensor(3)}
-    load_strictly(untracked, extra, file, "a convolution")
+    load_strictly(untracked, tensors=extra, file=file, what="a convolution")
     with pytest.raises(InputError, match=r"w\.pth is no a norm: it lacks bias \(4 of 5 tensors fit, 0 are foreign"):
-        load_strictly(network, {k: v for k, v in given.items() if k != "bias"}, file, "a norm")
+        load_strictly(network, tensors={k: v for k, v in given.items() if k != "bias"}, file=file, what="a norm")
     with pytest.raises(InputError, match=r"holds head too \(5 of 5 tensors fit, 1 are foreign"):
-        load_strictly(network, {**given, "head": torch.ones(1)}, file, "a norm")
+        load_strictly(network, tensors={**given, "head": torch.ones(1)}, file=file, what="a norm")
     with pytest.raises(InputError, match=r"bias is \(2,\), not \(3,\)"):
-        load_strictly(network, {**given, "bias": torch.ones(2)}, file, "a norm")
+        load_strictly(network, tensors={**given, "bias": torch.ones(2)}, file=file, what="a norm")
 
 
 def test_the_hash_of_one_file_is_its_own_and_of_several_sees_each(tmp_path: Path) -> None:

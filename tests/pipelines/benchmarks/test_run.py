@@ -33,7 +33,15 @@ def test_every_part_is_measured() -> None:
 
 
 def test_the_ratio_says_how_many_times_as_fast_ours_is() -> None:
-    row = compared("x", {"a": [1.0, 2.0, 4.0], "b": [3.0, 4.0, 40.0]}, "a", "b", 10, "per second", "the other")
+    row = compared(
+        "x",
+        seconds={"a": [1.0, 2.0, 4.0], "b": [3.0, 4.0, 40.0]},
+        ours="a",
+        theirs="b",
+        count=10,
+        unit="per second",
+        other="the other",
+    )
     assert (row.ours, row.theirs, row.ratio, row.least, row.most) == (5.0, 2.5, 3.0, 2.0, 10.0)
     assert described(row.to_json()).startswith("3.00 times (2.00 to 10.00) the other: x, 5 against 2.5 per second")
 

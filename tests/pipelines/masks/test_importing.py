@@ -25,7 +25,14 @@ def config(tiny_figures: Path, make_cache: Callable[..., MaskCache], tmp_path: P
     names = [image.name for image in open_data_set("sysu", tiny_figures).images]
     cache = make_cache("lip", names)
     export(ExportConfig(cache.path, "png", tmp_path / "schp", palette=True, size=(60, 30)))
-    return ImportConfig(tmp_path / "schp", "lip", "sysu", tiny_figures, tmp_path / "own" / "masks.h5", size=(60, 30))
+    return ImportConfig(
+        tmp_path / "schp",
+        labels="lip",
+        dataset="sysu",
+        root=tiny_figures,
+        out=tmp_path / "own" / "masks.h5",
+        size=(60, 30),
+    )
 
 
 def test_masks_are_cached_with_their_images_identities_and_sizes(config: ImportConfig, tiny_figures: Path) -> None:
@@ -122,7 +129,9 @@ def photographs(root: Path, turn: int = 1, count: int = 3) -> ImportConfig:
             file.parent.mkdir(parents=True)
             Image.fromarray(np.full((*stored, 3), 99, np.uint8)).save(file, exif=exif)
     (root / "masks").mkdir()
-    return ImportConfig(root / "masks", "lip", "folder", root / "images", root / "m.h5", size=(60, 30))
+    return ImportConfig(
+        root / "masks", labels="lip", dataset="folder", root=root / "images", out=root / "m.h5", size=(60, 30)
+    )
 
 
 def give(config: ImportConfig, masks: Sequence[np.ndarray]) -> ImportConfig:
@@ -253,10 +262,10 @@ def test_hidden_files_are_no_masks_and_a_pattern_names_the_people_of_folder(tmp_
     assert plain.masks == 4
     named = ImportConfig(
         tmp_path / "masks",
-        "person7",
-        "folder",
-        tmp_path / "images",
-        tmp_path / "named.h5",
+        labels="person7",
+        dataset="folder",
+        root=tmp_path / "images",
+        out=tmp_path / "named.h5",
         pattern="{identity}_*",
         **given,
     )

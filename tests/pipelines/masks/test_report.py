@@ -122,12 +122,12 @@ def test_images_that_moved_are_found_with_root_and_left_out_when_told(
     shutil.copytree(masks.with_suffix(".shards"), tmp_path / "masks.shards")
     config = ReportConfig(tmp_path / "masks.h5", tmp_path / "out", thumbnails=12)
     assert report(config).missing == 12
-    result = report(ReportConfig(config.file, config.out, figures, 12))
+    result = report(ReportConfig(config.file, out=config.out, root=figures, thumbnails=12))
     assert (result.shown, result.missing) == (12, 0)
     text = read(result.page).text
     assert "12 of 54 masks" in text
     assert "licence may forbid" in text
-    result = report(ReportConfig(config.file, config.out, figures, 12, images=False))
+    result = report(ReportConfig(config.file, out=config.out, root=figures, thumbnails=12, images=False))
     page = read(result.page)
     assert result.missing == 0
     assert "photo" not in [a.get("class") for _, a in page.tags]

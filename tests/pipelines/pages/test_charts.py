@@ -115,13 +115,16 @@ def test_a_map_of_embeddings_shows_people_in_their_modalities_and_is_the_same_ag
         return scatter(axes, x, y, **options)
 
     monkeypatch.setattr(matplotlib.axes.Axes, "scatter", noted)
-    first = embedding_map(embeddings, identities, infrared, tmp_path / "a.png").read_bytes()
+    first = embedding_map(embeddings, identities=identities, infrared=infrared, out_png=tmp_path / "a.png").read_bytes()
     points = np.concatenate([np.stack([x, y], 1) for x, y in drawn if len(x)])
     assert len(points) == 48, "every image is drawn once"
     centered = embeddings - embeddings.mean(0)
     _, lengths, _ = np.linalg.svd(centered)
     assert (points**2).sum(0) == pytest.approx(lengths[:2] ** 2)
-    assert embedding_map(embeddings, identities, infrared, tmp_path / "b.png").read_bytes() == first
+    assert (
+        embedding_map(embeddings, identities=identities, infrared=infrared, out_png=tmp_path / "b.png").read_bytes()
+        == first
+    )
     with pytest.raises(InputError, match="at least 3 images, got 2"):
-        embedding_map(embeddings[:2], identities[:2], infrared[:2], tmp_path / "c.png")
-    embedding_map(np.ones((4, 6)), np.full(4, -1), np.zeros(4, bool), tmp_path / "d.png")
+        embedding_map(embeddings[:2], identities=identities[:2], infrared=infrared[:2], out_png=tmp_path / "c.png")
+    embedding_map(np.ones((4, 6)), identities=np.full(4, -1), infrared=np.zeros(4, bool), out_png=tmp_path / "d.png")

@@ -86,7 +86,9 @@ def test_overlay_tints_parts_and_leaves_background_and_ignored_pixels() -> None:
 
 def test_overlay_stretches_a_smaller_mask_to_the_image() -> None:
     labels = np.array([[0, 1], [0, 1]])
-    shown = overlay(plain(), labels, PERSON7, np.array([[0, 0, 0]] + [[255, 0, 0]] * 7, dtype=np.uint8))
+    shown = overlay(
+        plain(), labels=labels, classes=PERSON7, colours=np.array([[0, 0, 0]] + [[255, 0, 0]] * 7, dtype=np.uint8)
+    )
     assert (shown[:, :4] == BLUE).all()
     assert (shown[:, 4] == (255, 0, 0)).all()
 
@@ -108,7 +110,7 @@ def test_overlay_refuses_what_is_no_image_or_no_class(image: np.ndarray, labels:
 def test_sheet_holds_each_image_beside_its_overlay_and_a_legend(tmp_path: Path) -> None:
     head = np.full((16, 8), PERSON7.index("head"), dtype=np.uint8)
     items = [
-        MaskItem(plain((0, 0, 99)), head, "visible", "first.jpg"),
+        MaskItem(plain((0, 0, 99)), labels=head, modality="visible", caption="first.jpg"),
         MaskItem(plain((0, 99, 0)), head, "infrared"),
         MaskItem(plain((99, 0, 0)), head, "visible"),
     ]
@@ -126,7 +128,12 @@ def test_sheet_holds_each_image_beside_its_overlay_and_a_legend(tmp_path: Path) 
 
 def test_long_legends_wrap_and_nothing_is_cut_off(tmp_path: Path) -> None:
     classes = label_set("goliath").classes
-    item = MaskItem(plain(), np.zeros((4, 4), dtype=np.uint8), "visible", "a/very/long/path/" * 9 + "0001.jpg")
+    item = MaskItem(
+        plain(),
+        labels=np.zeros((4, 4), dtype=np.uint8),
+        modality="visible",
+        caption="a/very/long/path/" * 9 + "0001.jpg",
+    )
     picture = pixels(mask_sheet([item], tmp_path / "sheet.png", classes))
     assert all(len(where(picture, colour)) > 100 for colour in palette(classes)[1:])
     assert (picture[:, -1] == 255).all()
@@ -136,10 +143,14 @@ def test_ranking_frames_right_wrong_and_unknown_images(tmp_path: Path) -> None:
     gallery = [
         RankedImage(plain(), 7, 1),
         RankedImage(plain(), 3, 2),
-        RankedImage(plain(), -1, 4, "who.jpg"),
+        RankedImage(plain(), identity=-1, camera=4, name="who.jpg"),
         RankedImage(plain(), 7, 5),
     ]
-    picture = pixels(ranked_gallery([RankedRow(RankedImage(plain(), 7, 3, "query.jpg"), gallery)], tmp_path / "r.png"))
+    picture = pixels(
+        ranked_gallery(
+            [RankedRow(RankedImage(plain(), identity=7, camera=3, name="query.jpg"), gallery)], tmp_path / "r.png"
+        )
+    )
     right, wrong, unknown = (frames(picture, colour) for colour in (RIGHT, WRONG, UNKNOWN))
     assert len(right) == 2
     assert len(wrong) == len(unknown) == 1

@@ -61,7 +61,7 @@ def test_a_sample_is_as_large_as_asked_for_and_has_nothing_twice(make_cache: Mak
 
 def test_cards_show_the_image_and_a_layer_that_is_the_mask(masks: Path, figures: Path) -> None:
     cache = MaskCache(masks)
-    (card,) = cards(cache, figures, np.array([3]), np.full(len(cache), 0.25), images=True)
+    (card,) = cards(cache, root=figures, numbers=np.array([3]), person=np.full(len(cache), 0.25), images=True)
     with Image.open(io.BytesIO(card.image)) as image, Image.open(io.BytesIO(card.mask)) as mask:
         assert image.size == mask.size == card.size
         assert (card.size[0] == BOX[0]) or (card.size[1] == BOX[1])
@@ -80,7 +80,7 @@ def test_a_missing_image_leaves_the_mask_in_the_shape_of_its_image(make_cache: M
     masks[:, :24] = 3
     cache = make_cache("lip", masks=masks, source=(100, 40))
     for images in (True, False):
-        (card,) = cards(cache, tmp_path / "gone", np.array([0]), np.zeros(8), images)
+        (card,) = cards(cache, root=tmp_path / "gone", numbers=np.array([0]), person=np.zeros(8), images=images)
         assert (card.image, card.size) == (b"", (40, 100))
         with Image.open(io.BytesIO(card.mask)) as mask:
             seen = np.asarray(mask.convert("RGBA"))[..., 3]

@@ -165,7 +165,7 @@ def collage(tiny_figures: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 def config(root: Path, out: Path, **options: Any) -> ParseConfig:
-    return ParseConfig("sysu", root, out, ParserSpec(**options), SIZE, workers=0, limit=2)
+    return ParseConfig("sysu", root=root, out=out, parser=ParserSpec(**options), size=SIZE, workers=0, limit=2)
 
 
 @pytest.mark.parametrize(

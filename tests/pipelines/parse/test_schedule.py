@@ -190,10 +190,20 @@ class Pretended:
 
 
 def task_of(count: int) -> ShardTask:
-    records = tuple(Record(f"{n}.jpg", -1, 0, "visible") for n in range(count))
+    records = tuple(Record(f"{n}.jpg", identity=-1, camera=0, modality="visible") for n in range(count))
     here = Path("none")
-    site = Site(Lock(here, ""), here, "", here, ())
-    return ShardTask(here, records, {}, ParserSpec(), site, (32, 16), 4, True, False)
+    site = Site(Lock(here, ""), root=here, sample="", shards=here, versions=())
+    return ShardTask(
+        here,
+        records=records,
+        attributes={},
+        parser=ParserSpec(),
+        site=site,
+        size=(32, 16),
+        batch_size=4,
+        flip=True,
+        probs=False,
+    )
 
 
 @pytest.mark.parametrize(
@@ -355,7 +365,7 @@ def test_a_data_set_that_the_workers_do_not_see_is_said(
 def test_a_folder_that_the_worker_does_not_share_is_said(tmp_path: Path) -> None:
     (tmp_path / "1.jpg").touch()
     with writing_to(tmp_path / "masks.h5", "test") as lock:
-        site = Site(lock, tmp_path, "1.jpg", tmp_path / "masks.shards", versions())
+        site = Site(lock, root=tmp_path, sample="1.jpg", shards=tmp_path / "masks.shards", versions=versions())
         check_writing(site)
         assert list(site.shards.iterdir()) == []
         with pytest.raises(CsclError, match=r"worker on .*masks\.shards/none cannot be written to"):

@@ -89,7 +89,7 @@ def test_parsers_of_two_label_sets_are_compared_in_a_part_scheme(
     other = Setting("smp", ParserSpec(f"smp:{tmp_path / 'saved'}", labels="pascal", input_size=SIZE))
     with pytest.raises(InputError, match=r"street holds person7 classes, smp pascal ones: give a part scheme"):
         compare_parsers(images, setting(tiny_weights), other, size=SIZE)
-    found = compare_parsers(images, setting(tiny_weights), other, "body", SIZE, limit=2)
+    found = compare_parsers(images, first=setting(tiny_weights), second=other, scheme="body", size=SIZE, limit=2)
     assert (found.classes, found.scheme) == (("background", "foreground"), "body")
     assert found.images + found.unreadable == 2
 

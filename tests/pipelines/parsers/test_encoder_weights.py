@@ -11,7 +11,9 @@ from parsing.parsers.street_network import StreetNetwork
 from pipelines.parsers import encoder_weights
 from pipelines.parsers.encoder_weights import load_encoder
 
-NETWORK = StreetNetwork("unet", "tu-resnet10t", {"decoder_channels": [16, 16, 8, 8, 8]}, (64, 32))
+NETWORK = StreetNetwork(
+    "unet", encoder="tu-resnet10t", options={"decoder_channels": [16, 16, 8, 8, 8]}, input_size=(64, 32)
+)
 
 
 def test_tensors_of_other_names_and_a_classifier_behind_them_are_taken_by_their_order(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_a_border_leaves_out_what_lies_near_another_class(photos: Path) -> None:
     for number, name in enumerate(library.val):
         photo = load(library, name, size[0])
         assert photo is not None
-        image, truth = plain_crop(photo, size, "colour", np.random.default_rng((0, number, 0)))
+        image, truth = plain_crop(photo, size=size, spectrum="colour", rng=np.random.default_rng((0, number, 0)))
         probabilities, _ = parser.parse(parser.prepare(image)[None], [size], size)
         kept = truth.copy()
         for row, column in np.ndindex(size):

@@ -19,7 +19,9 @@ from parsing.parsers.street_network import StreetNetwork
 from pipelines.parsers.recipe import ParserRecipe, read_parser_recipe
 from pipelines.parsers.train import ParsingCriterion, train_parser
 
-SMALL = StreetNetwork("unet", "tu-resnet10t", {"decoder_channels": [16, 16, 8, 8, 8]}, (64, 32))
+SMALL = StreetNetwork(
+    "unet", encoder="tu-resnet10t", options={"decoder_channels": [16, 16, 8, 8, 8]}, input_size=(64, 32)
+)
 RECIPE = ParserRecipe(network=SMALL, encoder_weights="none", epochs=2, self_epochs=1, batch_size=2)
 
 
@@ -126,7 +128,7 @@ def test_the_shipped_recipe_is_the_default_and_entries_can_be_changed(tmp_path: 
 
 def test_training_starts_from_the_weights_it_is_given(photos: Path, trained: Path, tmp_path: Path) -> None:
     still = replace(RECIPE, epochs=1, self_epochs=0, learning_rate=1e-12, network=StreetNetwork(), seed=5)
-    tuned = train_parser(photos, tmp_path / "t.safetensors", still, trained, "cpu", workers=0)
+    tuned = train_parser(photos, out=tmp_path / "t.safetensors", recipe=still, init=trained, device="cpu", workers=0)
     before, config, _ = load_street(trained)
     after, found, _ = load_street(tuned)
     assert found == config == SMALL  # the architecture is that of the weights

@@ -37,7 +37,7 @@ def test_the_auc_is_the_share_of_pairs_in_order() -> None:
 def test_the_table_equals_a_loop_over_images_and_parts(finished: Path, figures: Path, masks: Path) -> None:
     embedder, cache, scheme = load_model(finished), MaskCache(masks), part_scheme("reid4")
     records = open_data_set("sysu", figures).images[::7]
-    table = measure_parts(embedder, records, figures, cache, scheme, batch_size=3)
+    table = measure_parts(embedder, records=records, root=figures, cache=cache, scheme=scheme, batch_size=3)
     assert table is not None
     assert (table.images, table.grid, table.masks) == (len(records), (4, 2), cache.fingerprint)
     labels = torch.from_numpy(np.stack([cache.part_labels(r.name, scheme) for r in records])).long()
@@ -113,13 +113,24 @@ def test_a_network_without_its_own_parsing_has_no_table(
 
 def test_the_second_auc_leaves_out_images_that_show_a_little_of_the_part() -> None:
     area, visibility, any_value = np.array([0, 0.005, 0.02, 0.05]), np.array([0.6, 0.9, 0.7, 0.8]), np.zeros(4)
-    row = _make_row("feet", any_value, any_value, area, visibility, np.array([1, 2]), 0.01)
+    row = _make_row(
+        "feet", inside=any_value, ideal=any_value, area=area, visibility=visibility, counts=np.array([1, 2]), tau=0.01
+    )
     assert (row.auc, row.auc_absent) == (0.5, 1.0)
 
 
 def test_several_tables_are_averaged_without_what_they_do_not_have() -> None:
     def table(inside: float, auc: float | None) -> PartTable:
-        return PartTable((PartRow("head", 5, inside, 0.5, 0.4, auc, auc, (1.0, None)),), (4, 2), 6, "m")
+        return PartTable(
+            (
+                PartRow(
+                    "head", images=5, inside=inside, ideal=0.5, iou=0.4, auc=auc, auc_absent=auc, visibility=(1.0, None)
+                ),
+            ),
+            grid=(4, 2),
+            images=6,
+            masks="m",
+        )
 
     mean = average_parts([table(0.2, None), table(0.4, 0.9)])
     assert mean is not None

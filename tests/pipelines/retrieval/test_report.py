@@ -65,7 +65,7 @@ def test_rankings_are_in_the_order_of_the_distances_and_hide_what_the_protocol_h
         return png
 
     monkeypatch.setattr(pipelines.retrieval.report, "ranked_gallery", noted)
-    draw_rankings(tmp_path / "r.png", load_model(finished), figures, protocol, features)
+    draw_rankings(tmp_path / "r.png", embedder=load_model(finished), root=figures, protocol=protocol, features=features)
     trial = protocol.trials[0]
     assert len(seen) == 6
     for row in seen:

@@ -23,7 +23,9 @@ ORACLE = ORACLES / "evaluation.npz"
 
 def images(modality: Modality, people: Sequence[tuple[int, int]]) -> tuple[Record, ...]:
     """Records of (identity, camera) pairs."""
-    return tuple(Record(f"{modality}/{n}.jpg", i, c, modality) for n, (i, c) in enumerate(people))
+    return tuple(
+        Record(f"{modality}/{n}.jpg", identity=i, camera=c, modality=modality) for n, (i, c) in enumerate(people)
+    )
 
 
 QUERY = images("infrared", [(1, 3), (1, 6), (2, 3), (3, 6)])
@@ -58,7 +60,9 @@ def test_each_data_set_hides_what_its_protocol_says(owner: type[DataSet]) -> Non
 @pytest.mark.parametrize("deduplicated", [True, False])
 def test_a_protocol_is_the_mean_of_its_trials(owner: type[DataSet], deduplicated: bool) -> None:
     trials = (Trial(QUERY, GALLERY), Trial(QUERY, GALLERY[1:]), Trial(QUERY[:3], GALLERY[::-1]))
-    result = score(Protocol("p", trials, owner.skip, deduplicated, "seeded"), FEATURES)
+    result = score(
+        Protocol("p", trials=trials, skip=owner.skip, deduplicated=deduplicated, gallery_rule="seeded"), FEATURES
+    )
     rank1, m_ap, m_inp, last = [], [], [], []
     for trial in trials:
         distances = np.array([[1 - FEATURES[q.name] @ FEATURES[g.name] for g in trial.gallery] for q in trial.query])
@@ -79,14 +83,21 @@ def test_a_protocol_is_the_mean_of_its_trials(owner: type[DataSet], deduplicated
 
 
 def test_nearer_means_more_alike_by_cosine() -> None:
-    result = score(Protocol("p", (Trial(QUERY[:1], GALLERY[:3]),), DataSet.skip, True, "all"), FEATURES)
+    result = score(
+        Protocol(
+            "p", trials=(Trial(QUERY[:1], GALLERY[:3]),), skip=DataSet.skip, deduplicated=True, gallery_rule="all"
+        ),
+        FEATURES,
+    )
     assert result.cmc[1] == 1.0  # 3 degrees away, the right person
     assert result.mAP == pytest.approx((1 + 2 / 3) / 2)  # then 21 degrees, another one, then 40, the right one
     assert result.mINP == pytest.approx(2 / 3)
 
 
 def test_chance_is_the_share_of_right_images_among_those_seen() -> None:
-    result = score(Protocol("p", (Trial(QUERY, GALLERY),), SYSU.skip, True, "all"), FEATURES)
+    result = score(
+        Protocol("p", trials=(Trial(QUERY, GALLERY),), skip=SYSU.skip, deduplicated=True, gallery_rule="all"), FEATURES
+    )
     shares = []
     for q in QUERY:
         seen = [g for g in GALLERY if not (q.camera == 3 and g.camera == 2)]
@@ -104,7 +115,7 @@ def test_reranking_is_flagged_and_changes_the_distances() -> None:
     for record in (*query, *gallery):
         feature = centres[record.identity] + 1.2 * rng.normal(size=6)
         features[record.name] = feature / np.linalg.norm(feature)
-    protocol = Protocol("p", (Trial(query, gallery),), DataSet.skip, True, "all")
+    protocol = Protocol("p", trials=(Trial(query, gallery),), skip=DataSet.skip, deduplicated=True, gallery_rule="all")
     plain, reranked = score(protocol, features), score(protocol, features, rerank=True)
     assert (plain.reranked, reranked.reranked) == (False, True)
     by_hand = rank(
@@ -119,7 +130,11 @@ def test_reranking_is_flagged_and_changes_the_distances() -> None:
 
 def test_too_few_images_to_rerank_are_refused_with_the_protocol() -> None:
     with pytest.raises(InputError, match=r"--rerank: tiny cannot be re-ranked: k1 must lie in 1\.\.9 for 10 images"):
-        score(Protocol("tiny", (Trial(QUERY, GALLERY),), DataSet.skip, True, "all"), FEATURES, rerank=True)
+        score(
+            Protocol("tiny", trials=(Trial(QUERY, GALLERY),), skip=DataSet.skip, deduplicated=True, gallery_rule="all"),
+            FEATURES,
+            rerank=True,
+        )
 
 
 @pytest.mark.parametrize("name", ["single", "multi", "missing"])
@@ -139,7 +154,7 @@ def test_a_trial_scores_what_the_public_evaluators_say(name: str, evaluator: str
     trial = Trial(records["query"], records["gallery"])
     sysu = evaluator == "sysu"
     rule = SYSU.skip if sysu else DataSet.skip
-    result = score(Protocol(name, (trial, trial), rule, sysu, "all"), features)
+    result = score(Protocol(name, trials=(trial, trial), skip=rule, deduplicated=sysu, gallery_rule="all"), features)
     expected = [case[f"{evaluator}_cmc"][k - 1] for k in (1, 5, 10, 20)]
     assert list(result.cmc.values()) == pytest.approx(expected, abs=1e-6)
     assert (result.mAP, result.mINP) == pytest.approx(
@@ -149,7 +164,7 @@ def test_a_trial_scores_what_the_public_evaluators_say(name: str, evaluator: str
 
 def test_queries_keep_their_own_scores_over_the_trials_that_they_have_a_match_in() -> None:
     trials = (Trial(QUERY, GALLERY), Trial(QUERY, GALLERY[1:]), Trial(QUERY[:3], GALLERY[:1]))
-    result = score(Protocol("p", trials, DataSet.skip, True, "seeded"), FEATURES)
+    result = score(Protocol("p", trials=trials, skip=DataSet.skip, deduplicated=True, gallery_rule="seeded"), FEATURES)
     assert (result.seeds, result.runs) == ((0, 1, 2), 1)
     found = result.per_query
     assert found is not None
@@ -167,8 +182,16 @@ def test_queries_keep_their_own_scores_over_the_trials_that_they_have_a_match_in
 
 
 def test_runs_are_averaged_and_deviate_from_each_other() -> None:
-    first = score(Protocol("p", (Trial(QUERY, GALLERY),), DataSet.skip, True, "all"), FEATURES)
-    other = score(Protocol("p", (Trial(QUERY[1:], GALLERY[2:]),), DataSet.skip, True, "all"), FEATURES)
+    first = score(
+        Protocol("p", trials=(Trial(QUERY, GALLERY),), skip=DataSet.skip, deduplicated=True, gallery_rule="all"),
+        FEATURES,
+    )
+    other = score(
+        Protocol(
+            "p", trials=(Trial(QUERY[1:], GALLERY[2:]),), skip=DataSet.skip, deduplicated=True, gallery_rule="all"
+        ),
+        FEATURES,
+    )
     mean = average_results([first, other])
     for name in ("mAP", "mINP", "chance_rank1", "chance_map"):
         assert getattr(mean, name) == pytest.approx((getattr(first, name) + getattr(other, name)) / 2)

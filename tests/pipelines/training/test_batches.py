@@ -44,7 +44,7 @@ def test_images_that_could_not_be_read_are_left_out(figures: Path, records: tupl
 
 
 def test_an_image_that_the_cache_lacks_is_named(records: tuple[Record, ...], cache: MaskCache) -> None:
-    strangers = [Record(f"cam1/0001/{n}.jpg", 1, 1, "visible") for n in (7, 8, 9)]
+    strangers = [Record(f"cam1/0001/{n}.jpg", identity=1, camera=1, modality="visible") for n in (7, 8, 9)]
     with pytest.raises(InputError, match=r"has no mask of cam1/0001/7\.jpg and 2 more; run `cscl parse") as caught:
         select_with_masks([*records, *strangers], cache)
     assert "\n" not in str(caught.value)
@@ -52,7 +52,7 @@ def test_an_image_that_the_cache_lacks_is_named(records: tuple[Record, ...], cac
 
 def test_masks_come_in_the_order_of_the_records_and_in_parts(records: tuple[Record, ...], cache: MaskCache) -> None:
     shuffled = [records[i] for i in np.random.default_rng(0).permutation(len(records))]
-    found = read_part_labels(cache, shuffled, cache.table("reid4"), SIZE)
+    found = read_part_labels(cache, records=shuffled, table=cache.table("reid4"), size=SIZE)
     assert found.shape == (len(records), *SIZE)
     for record, mask in zip(shuffled, found, strict=True):
         assert np.array_equal(mask.numpy(), cache.part_labels(record.name, "reid4"))
@@ -62,7 +62,7 @@ def test_masks_come_in_the_order_of_the_records_and_in_parts(records: tuple[Reco
 def test_masks_of_another_size_take_the_nearest_pixel(
     records: tuple[Record, ...], cache: MaskCache, size: tuple[int, int]
 ) -> None:
-    found = read_part_labels(cache, records[:2], cache.table("reid4"), size)
+    found = read_part_labels(cache, records=records[:2], table=cache.table("reid4"), size=size)
     whole = cache.part_labels(records[0].name, "reid4")
     for y in range(size[0]):
         for x in range(size[1]):
@@ -88,10 +88,22 @@ def test_a_batch_holds_the_sampled_images_with_their_own_masks(
         "augment.padding=0", "augment.flip=0", "augment.erase=0", "augment.exchange=0", "augment.grey=0"
     )
     images = load_images(figures, [r.name for r in records], SIZE)
-    masks, sure = read_part_labels(cache, records, cache.table("reid4"), SIZE), read_confidences(cache, records, 0)
+    masks, sure = (
+        read_part_labels(cache, records=records, table=cache.table("reid4"), size=SIZE),
+        read_confidences(cache, records, 0),
+    )
     sampler = IdentitySampler(records, 2, 2, seed=0)
     flipped = part_scheme("reid4").flipped(cache.labels)
-    batches = Batches(records, images, masks, sure, sampler, 3, recipe, flipped)
+    batches = Batches(
+        records,
+        images=images,
+        part_labels=masks,
+        confidence=sure,
+        sampler=sampler,
+        steps=3,
+        recipe=recipe,
+        flipped=flipped,
+    )
     assert len(batches) == 2 * 3
     ordered = sorted({r.identity for r in records})
     for number in (0, 4):
@@ -108,12 +120,24 @@ def test_a_batch_is_the_same_whenever_it_is_asked_for(
     figures: Path, records: tuple[Record, ...], cache: MaskCache, tiny_recipe: Callable[..., Recipe]
 ) -> None:
     images = load_images(figures, [r.name for r in records], SIZE)
-    masks, sure = read_part_labels(cache, records, cache.table("reid4"), SIZE), read_confidences(cache, records, 0)
+    masks, sure = (
+        read_part_labels(cache, records=records, table=cache.table("reid4"), size=SIZE),
+        read_confidences(cache, records, 0),
+    )
     flipped = part_scheme("reid4").flipped(cache.labels)
 
     def make(seed: int) -> Batches:
-        sampler = IdentitySampler(records, 2, 2, seed)
-        return Batches(records, images, masks, sure, sampler, 2, tiny_recipe(f"seed={seed}"), flipped)
+        sampler = IdentitySampler(records, identities=2, images=2, seed=seed)
+        return Batches(
+            records,
+            images=images,
+            part_labels=masks,
+            confidence=sure,
+            sampler=sampler,
+            steps=2,
+            recipe=tiny_recipe(f"seed={seed}"),
+            flipped=flipped,
+        )
 
     first = [make(0)[number] for number in range(4)]
     again = make(0)

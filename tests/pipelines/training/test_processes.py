@@ -14,7 +14,7 @@ from pipelines.training.batches import Batches
 from pipelines.training.processes import make_fabric
 
 RECORDS = tuple(
-    Record(f"{modality}/{person}/{n}.jpg", person, 1, modality)
+    Record(f"{modality}/{person}/{n}.jpg", identity=person, camera=1, modality=modality)
     for person in range(12)
     for modality in ("visible", "infrared")
     for n in range(3)
@@ -24,9 +24,17 @@ RECORDS = tuple(
 def dealt(recipe: Recipe, process: tuple[int, int]) -> Batches:
     """Batches over images that are all their row number."""
     images = torch.arange(len(RECORDS), dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 3, 64, 32).contiguous()
-    sampler = IdentitySampler(RECORDS, recipe.train.identities, recipe.train.images, recipe.seed)
+    sampler = IdentitySampler(RECORDS, identities=recipe.train.identities, images=recipe.train.images, seed=recipe.seed)
     return Batches(
-        RECORDS, images, images[:, 0], torch.ones(len(RECORDS)), sampler, 5, recipe, (0, 1, 2, 3, 4), process
+        RECORDS,
+        images=images,
+        part_labels=images[:, 0],
+        confidence=torch.ones(len(RECORDS)),
+        sampler=sampler,
+        steps=5,
+        recipe=recipe,
+        flipped=(0, 1, 2, 3, 4),
+        process=process,
     )
 
 

@@ -98,7 +98,9 @@ def test_gradients_in_pieces_are_those_of_the_batch_at_once(tiny_recipe: MakeRec
     reference = {name: g.clone() for name, g in gradients(model).items()}
     model.zero_grad()
     wrapped = fabric.setup_module(model)
-    terms, told = take_gradients(wrapped, TotalLoss(recipe.loss), batch(pieces), 0.4, recipe, fabric)
+    terms, told = take_gradients(
+        wrapped, criterion=TotalLoss(recipe.loss), batch=batch(pieces), alpha=0.4, recipe=recipe, fabric=fabric
+    )
     for name, value in terms.items():
         torch.testing.assert_close(value, expected[name].detach(), rtol=1e-6, atol=1e-6)
     assert_alike(gradients(model), reference)
@@ -114,7 +116,14 @@ def test_each_image_enters_the_running_statistics_once_and_norms_see_their_piece
     recipe = tiny_recipe("train.accumulate=2", "train.identities=4")
     model, fabric = network(recipe).train(), one_process("32-true")
     other = network(recipe).train()
-    take_gradients(fabric.setup_module(model), TotalLoss(recipe.loss), batch(2), 0.4, recipe, fabric)
+    take_gradients(
+        fabric.setup_module(model),
+        criterion=TotalLoss(recipe.loss),
+        batch=batch(2),
+        alpha=0.4,
+        recipe=recipe,
+        fabric=fabric,
+    )
     b = batch(2)
     for rows in (slice(0, 8), slice(8, 16)):
         masks = mask_distribution(b["part_labels"][rows].long(), 4, (4, 2))
@@ -126,7 +135,14 @@ def test_each_image_enters_the_running_statistics_once_and_norms_see_their_piece
 def test_a_term_that_is_left_out_gives_its_head_zeros(tiny_recipe: MakeRecipe) -> None:
     recipe = tiny_recipe(*(f"loss.{n}=0" for n in ("identity", "triplet", "parsing", "shown", "division", "icm")))
     model, fabric = network(recipe).train(), one_process("32-true")
-    terms, _ = take_gradients(fabric.setup_module(model), TotalLoss(recipe.loss), batch(), 0.4, recipe, fabric)
+    terms, _ = take_gradients(
+        fabric.setup_module(model),
+        criterion=TotalLoss(recipe.loss),
+        batch=batch(),
+        alpha=0.4,
+        recipe=recipe,
+        fabric=fabric,
+    )
     assert float(terms["total"]) == 0
     learns = {name for name, p in model.named_parameters() if p.requires_grad}
     assert gradients(model).keys() == learns
@@ -174,7 +190,14 @@ def test_two_processes_compute_what_one_does(
     monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
     for pieces, training in ((1, True), (2, False)):
         model, fabric = network(recipe).double().train(training), one_process()
-        terms, _ = take_gradients(fabric.setup_module(model), TotalLoss(recipe.loss), batch(), 0.4, recipe, fabric)
+        terms, _ = take_gradients(
+            fabric.setup_module(model),
+            criterion=TotalLoss(recipe.loss),
+            batch=batch(),
+            alpha=0.4,
+            recipe=recipe,
+            fabric=fabric,
+        )
         for rank in (0, 1):
             found = load_file(tmp_path / f"{rank}-{pieces}.safetensors")
             for name, value in terms.items():

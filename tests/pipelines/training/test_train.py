@@ -294,7 +294,7 @@ def own(figures: Path, tmp_path: Path, tiny_weights: Path) -> ParseConfig:
             for picture in sorted(figures.glob(f"cam{camera}/*/*.jpg"))[person : person + 2]:
                 shutil.copy(picture, place / f"{picture.parent.name}.jpg")
     return ParseConfig(
-        "folder", root, tmp_path / "own.h5", ParserSpec(weights=tiny_weights), (64, 32), workers=0,
+        "folder", root=root, out=tmp_path / "own.h5", parser=ParserSpec(weights=tiny_weights), size=(64, 32), workers=0,
         pattern="*/{identity}/*",
     )  # fmt: skip
 

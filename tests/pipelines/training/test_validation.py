@@ -18,7 +18,11 @@ IMAGES = torch.randint(0, 256, (6, 3, 64, 32), generator=torch.Generator().manua
 def people(*cameras: int) -> tuple[Record, ...]:
     """Two people in each camera; 3 and 6 are infrared."""
     kinds: dict[int, Modality] = {3: "infrared", 6: "infrared"}
-    return tuple(Record(f"cam{c}/{i}.jpg", i, c, kinds.get(c, "visible")) for c in cameras for i in (1, 2))
+    return tuple(
+        Record(f"cam{c}/{i}.jpg", identity=i, camera=c, modality=kinds.get(c, "visible"))
+        for c in cameras
+        for i in (1, 2)
+    )
 
 
 def test_sysu_trains_on_296_identities_and_validates_on_its_own_99(tmp_path: Path) -> None:

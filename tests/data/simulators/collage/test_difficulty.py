@@ -20,9 +20,9 @@ from data.simulators.collage.simulator import Collage
 from data.simulators.layouts import Slot
 from parsing.errors import InputError
 
-PERSON = Box(10, 40, 210, 110)
+PERSON = Box(10, left=40, bottom=210, right=110)
 SLOTS = [
-    Slot("", person, camera, index, "visible" if camera == 1 else "infrared", camera)
+    Slot("", person=person, camera=camera, index=index, modality="visible" if camera == 1 else "infrared", place=camera)
     for person in range(8)
     for camera in (1, 3)
     for index in range(3)
@@ -48,7 +48,7 @@ def ingredients(photos: Photos) -> list[NDArray[np.generic]]:
     for photo_id in (*photos.train, *photos.val):
         person = bent(resized(cutout(photos, photo_id), 200), random_bend(rng))
         soft = np.asarray(Image.fromarray(photos.photo(photo_id)).filter(ImageFilter.GaussianBlur(1.3)))
-        near = near_infrared(person.image, person.labels, reflectance(rng), rng)
+        near = near_infrared(person.image, labels=person.labels, reflectance=reflectance(rng), rng=rng)
         hot = thermal(person.image, person.labels, warmth(rng), rng)
         made += [person.image, person.labels, person.alpha, soft, near, hot]
     return made
@@ -56,13 +56,24 @@ def ingredients(photos: Photos) -> list[NDArray[np.generic]]:
 
 def shots(collage: Collage) -> list[NDArray[np.uint8]]:
     slots = [
-        Slot("", person, camera, person % 2, "visible" if camera < 3 else "infrared", camera)
+        Slot(
+            "",
+            person=person,
+            camera=camera,
+            index=person % 2,
+            modality="visible" if camera < 3 else "infrared",
+            place=camera,
+        )
         for person in range(8)
         for camera in (1, 2, 3, 6)
     ]
     made = [array for slot in slots for array in collage.shoot(slot)]
     hot = replace(collage, infrared="thermal")
-    return made + [array for person in range(4) for array in hot.shoot(Slot("", person, 2, 0, "infrared", 1))]
+    return made + [
+        array
+        for person in range(4)
+        for array in hot.shoot(Slot("", person=person, camera=2, index=0, modality="infrared", place=1))
+    ]
 
 
 def test_standard_shoots_the_crops_of_before_there_were_levels(photos: Photos, collage: Collage) -> None:
@@ -90,10 +101,10 @@ def test_a_box_errs_by_no_more_than_its_share_and_in_the_same_direction_at_every
 def test_a_box_without_error_is_the_persons_own_unless_that_is_a_sliver() -> None:
     rng = np.random.default_rng(0)
     assert detected(PERSON, 0, rng) == PERSON
-    assert detected(Box(0, 50, 200, 60), 0, rng) == Box(0, 30, 200, 80)
+    assert detected(Box(0, left=50, bottom=200, right=60), 0, rng) == Box(0, left=30, bottom=200, right=80)
 
 
-@pytest.mark.parametrize("person", [PERSON, Box(0, 0, 200, 20), Box(5, 5, 45, 95)])
+@pytest.mark.parametrize("person", [PERSON, Box(0, left=0, bottom=200, right=20), Box(5, left=5, bottom=45, right=95)])
 def test_every_box_lies_in_the_surroundings(person: Box) -> None:
     around = surroundings(person)
     for seed in range(300):
@@ -151,7 +162,7 @@ def test_levels_show_one_scene_through_other_boxes(collage: Collage, monkeypatch
 
     def grown(person: Box, error: float, _: np.random.Generator) -> Box:
         by = round(50 * error)
-        return Box(person.top - by, person.left - by, person.bottom + by, person.right + by)
+        return Box(person.top - by, left=person.left - by, bottom=person.bottom + by, right=person.right + by)
 
     monkeypatch.setattr("data.simulators.collage.simulator.detected", grown)
     monkeypatch.setitem(DIFFICULTIES, "severe", Difficulty(0.3, 0))

@@ -16,7 +16,7 @@ from data.simulators.layouts import Slot
 from parsing.errors import InputError
 from parsing.labels import label_set
 
-SLOT = Slot("cam1/0001/0001.jpg", 0, 1, 0, "visible", 1)
+SLOT = Slot("cam1/0001/0001.jpg", person=0, camera=1, index=0, modality="visible", place=1)
 INFRARED = replace(SLOT, camera=3, modality="infrared", place=2)
 
 

@@ -16,7 +16,7 @@ PERSON7 = label_set("person7")
 
 def clear_shot(number: int, band: Band = "visible", index: int = 0) -> Shot:
     """A shot with nothing in front and the whole body inside."""
-    shot = make_shot(3, number, 1, index, band)
+    shot = make_shot(3, number=number, camera=1, index=index, band=band)
     return replace(shot, occluder="none", foot=(0.5, 0.96), scale=0.85)
 
 
@@ -29,16 +29,24 @@ def recoloured(identity: Identity, material: Material) -> Identity:
 
 @pytest.mark.parametrize("band", BANDS)
 def test_the_same_numbers_draw_the_same_bytes(band: Band) -> None:
-    first = draw(make_identity(5, 2), make_shot(5, 2, 1, 0, band))
-    again = draw(make_identity(5, 2), make_shot(5, 2, 1, 0, band))
+    first = draw(make_identity(5, 2), make_shot(5, number=2, camera=1, index=0, band=band))
+    again = draw(make_identity(5, 2), make_shot(5, number=2, camera=1, index=0, band=band))
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
 
 
 def test_seed_person_camera_and_index_each_change_the_image() -> None:
     def image(seed: int, number: int, camera: int, index: int) -> bytes:
-        return draw(make_identity(seed, number), make_shot(seed, number, camera, index, "visible"))[0].tobytes()
+        return draw(
+            make_identity(seed, number), make_shot(seed, number=number, camera=camera, index=index, band="visible")
+        )[0].tobytes()
 
-    images = [image(0, 0, 1, 0), image(1, 0, 1, 0), image(0, 1, 1, 0), image(0, 0, 2, 0), image(0, 0, 1, 1)]
+    images = [
+        image(0, number=0, camera=1, index=0),
+        image(1, number=0, camera=1, index=0),
+        image(0, number=1, camera=1, index=0),
+        image(0, number=0, camera=2, index=0),
+        image(0, number=0, camera=1, index=1),
+    ]
     assert len(set(images)) == len(images)
 
 
@@ -138,6 +146,6 @@ def test_what_stands_in_front_hides_the_labels() -> None:
 
 
 def test_crops_have_the_shapes_of_a_pedestrian_detector() -> None:
-    sizes = [make_shot(0, number, 2, 0, "visible").size for number in range(40)]
+    sizes = [make_shot(0, number=number, camera=2, index=0, band="visible").size for number in range(40)]
     assert all(180 <= height <= 300 and 1.95 <= height / width <= 2.65 for width, height in sizes)
     assert len(set(sizes)) > 30
