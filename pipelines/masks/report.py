@@ -148,9 +148,8 @@ def _sections(cache: MaskCache, counts: MaskCounts, pictures: Path) -> Iterator[
         parts = list(cache.labels.classes[1:])
         yield Section(
             "Classes",
-            caption="How many of the masks have a pixel of a class, and how much of all person pixels is of it. A class "
-            "that is common in one modality and rare in the other may be one that the "
-            "parser loses there.",
+            caption="How many of the masks have a pixel of a class, and how much of all person pixels is of it. A "
+            "class that is common in one modality and rare in the other may be one that the parser loses there.",
             picture=bars(
                 parts, {MODALITIES[i]: of_images[i, 1:] for i in present}, pictures / "classes.png",
                 "% of the masks that a class occurs in",
