@@ -89,7 +89,7 @@ class MaskCache:
         )
         self.has_mask = ~np.isin(self.status, (Status.UNREADABLE, Status.FATAL))
         self.identity, self.camera, self.modality = columns.identity, columns.camera, columns.modality
-        self._open: dict[int, h5py.File] = {}
+        self._open: dict[int, dict[str, h5py.Dataset]] = {}
         self._process = os.getpid()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -181,8 +181,8 @@ class MaskCache:
 
     def close(self) -> None:
         """Close the shards that this process has open; reading opens them again."""
-        for file in self._open.values():
-            file.close()
+        for opened in self._open.values():
+            opened["labels"].file.close()
         self._open = {}
 
     @cached_property
@@ -204,7 +204,7 @@ class MaskCache:
             number = numbers[position]
             shard = int(self._shard[number])
             try:
-                result[position] = self._file(shard)[what][int(self._row[number])]
+                result[position] = self._dataset(shard, what)[int(self._row[number])]
             except (OSError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
                 raise CacheError(
                     f"{self._folder / self._shards[shard]}: the mask of {self.names[number]} cannot be read "
@@ -212,7 +212,8 @@ class MaskCache:
                 ) from error
         return result
 
-    def _file(self, shard: int) -> h5py.File:
+    def _dataset(self, shard: int, what: str) -> h5py.Dataset:
+        """Return an open data set of a shard, the same object each time: h5py takes longer to find one than to read."""
         if self._process != os.getpid():  # forked: the parent's handles are not ours to use
             self._open, self._process = {}, os.getpid()
         if shard not in self._open:
@@ -220,11 +221,11 @@ class MaskCache:
             try:
                 if file.attrs.get("fingerprint") != self.fingerprint:
                     raise ValueError("the shard is of another cache")
-                get_dataset(file, "labels", "u1", (None, *self.size))
+                opened = {"labels": get_dataset(file, "labels", "u1", (None, *self.size))}
                 if self._probs_shape is not None:
-                    get_dataset(file, "probs", "u1", (None, *self._probs_shape))
+                    opened["probs"] = get_dataset(file, "probs", "u1", (None, *self._probs_shape))
             except BaseException:
                 file.close()
                 raise
-            self._open[shard] = file
-        return self._open[shard]
+            self._open[shard] = opened
+        return self._open[shard][what]
