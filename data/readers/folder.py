@@ -9,7 +9,7 @@ from parsing.modality import MODALITIES
 from parsing.words import listed
 
 from ..records import DataSet, Finding, Protocol, Record, Trial
-from ..words import is_text
+from ..words import endings, is_text
 from .listing import list_below
 from .lists import read_words
 from .naming import DISTRACTORS, alike, by_level, by_pattern, cameras_of, recurring
@@ -42,21 +42,24 @@ class Folder(DataSet):
         super().__init__(root)
         self.pattern = pattern
         there = [modality for modality in MODALITIES if (self.root / modality).exists()]
-        listings = {modality: list_below(self.root, modality) for modality in there}
-        self.others = tuple(name for files in listings.values() for name in files.others)
-        found = sorted((name, modality) for modality, files in listings.items() for name in files.images)
-        if not found:
-            unread = f" ({super().findings()[0].line()})" if self.others else ""
+        names, others, linked = list_below(self.root, *there)
+        self.others, self.linked = tuple(others), tuple(linked)
+        if not names:
+            unread = f" ({len(others)} files that are no image: {endings(others)})" if others else ""
             raise InputError(f"folder: there are no images in {self.root}{unread}. Expected:\n{self.tree}")
-        names = [name for name, _ in found]
         self._who = [by_level(name) for name in names] if pattern is None else by_pattern(names, pattern)
         named = {who.person for who in self._who if who.person is not None}
         self._names = sorted(named.difference(DISTRACTORS))
         self.people = {person: number for number, person in enumerate(self._names, start=1)}
         """Identity numbers by the people's names."""
         self._images = tuple(
-            Record(name, identity=self.people.get(str(who.person), -1), camera=who.camera, modality=modality)
-            for (name, modality), who in zip(found, self._who, strict=True)
+            Record(
+                name,
+                identity=self.people.get(str(who.person), -1),
+                camera=who.camera,
+                modality="visible" if name.startswith("visible/") else "infrared",
+            )
+            for name, who in zip(names, self._who, strict=True)
         )
         self.test_identities = self._read_test()
 

@@ -23,6 +23,7 @@ from ..runs.scores import (
     score,
     select_protocols,
     table_lines,
+    unmatched_lines,
 )
 from .features import by_name
 from .significance import Comparison, compare, format_result
@@ -58,6 +59,7 @@ class Judgement:
             *table_lines(self.results),
             f"per cent; {one.trials} trial{'s' * (one.trials > 1)}, galleries {one.gallery_rule}, "
             f"{self.about['feature']}, cosine distance, {describe_reranking(one.reranked)}",
+            *unmatched_lines(self.results),
             *(self.comparison.lines() if self.comparison else ()),
         ]
 
