@@ -169,8 +169,9 @@ def select_protocols(data_set: DataSet, names: Sequence[str], gallery: str, spli
         query, against = (min(len(getattr(t, side)) for t in protocol.trials) for side in ("query", "gallery"))
         if not query or not against:
             raise InputError(
-                f"{data_set.name}: {protocol.name} has {query} queries and {against} gallery images in {data_set.root}, "
-                f"so that there is nothing to score; `cscl data check --dataset {data_set.name}` says what is missing"
+                f"{data_set.name}: {protocol.name} has {query} queries and {against} gallery images in "
+                f"{data_set.root}, so that there is nothing to score; "
+                f"`cscl data check --dataset {data_set.name}` says what is missing"
             )
     return chosen
 
