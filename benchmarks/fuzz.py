@@ -5,8 +5,9 @@
 Each target is a small valid file and the function that reads it. An input is that file after one to three random
 changes: bits, bytes, pieces cut out, doubled, moved, numbers made extreme, text of other encodings. A reader may
 answer or raise an error of ours (`CsclError`). Anything else is a finding, also a crash of the process, more than
-SECONDS of processor time for one input, more than MEMORY above what the valid file needs, and a write outside the target's folder.
-Findings are kept as files in WORK/findings with the traceback beside them. --page writes the figures into a page.
+SECONDS of processor time for one input, more than MEMORY above what the valid file needs, and a write outside the
+target's folder. Findings are kept as files in WORK/findings with the traceback beside them. --page writes the figures
+into a page.
 """
 
 import multiprocessing

@@ -1,7 +1,7 @@
 """A short run of benchmarks/fuzz.py: readers of other people's files refuse damaged ones with an error of ours."""
 
+import hashlib
 import importlib
-import re
 import subprocess
 import sys
 import time
@@ -50,7 +50,7 @@ def compute(file: Path) -> None:
 
 def compute_in_a_library(file: Path) -> None:
     if file.read_bytes() != b"good":
-        re.match(r"(a+)+$", "a" * 60 + "b")  # one call, within which no signal of Python is heard
+        hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)  # one call, within which no signal of Python is heard
 
 
 def test_the_load_of_the_machine_is_no_finding_and_endless_computing_is(
@@ -59,8 +59,8 @@ def test_the_load_of_the_machine_is_no_finding_and_endless_computing_is(
     assert own_target(wait).run_target("own", tmp_path, range(2), seed=0).findings == {}
     found = own_target(compute).run_target("own", tmp_path, range(1), seed=0).findings
     assert "TimeoutError: more than 1 s of processor time" in found[0]
-    monkey = own_target(compute_in_a_library).run_target("own", tmp_path, range(1), seed=0).findings
-    assert monkey == {0: "hung and was killed"} or "TimeoutError" in monkey[0]
+    found = own_target(compute_in_a_library).run_target("own", tmp_path, range(1), seed=0).findings
+    assert found == {0: "hung and was killed"}
 
 
 def test_no_reader_ends_in_a_traceback(tmp_path: Path) -> None:
