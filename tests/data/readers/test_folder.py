@@ -331,7 +331,7 @@ def test_linked_folders_are_listed_once_and_told(tmp_path: Path, plant: Callable
     assert again.images == found.images
     count, note, wrong = said(again)["folders that are links to others, whose images are taken once"]
     assert (count, wrong) == (2, False)
-    assert note == "visible/anna2 is visible/anna, infrared/ben is visible/anna"
+    assert note == "infrared/ben is visible/anna, visible/anna2 is visible/anna"
 
 
 def test_a_modality_that_is_a_link_to_the_other_has_no_images_of_its_own(
