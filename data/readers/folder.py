@@ -173,6 +173,12 @@ class Folder(DataSet):
         places = {folder: f"{folder} (below {listed(people, 2)})" for folder, people in below.items()}
         within = {folder: str(who.person) for who in self._who for folder in who.within}
         places |= {folder: f"{folder} (also below {within[folder]})" for folder in within if folder in self.people}
+        if len(self.people) == 1 and within:
+            yield Finding(
+                "folder holds everybody", 1,
+                f"{self._names[0]} is taken as one person; if its folders, {listed(sorted(within), 3)}, are the "
+                "people, say so with --pattern '*/{identity}/**'", wrong=True,
+            )  # fmt: skip
         yield Finding(
             "folder names below several people", count=len(places),
             note=f"{listed(list(places.values()), 3)}; the first folder is the person, "

@@ -17,7 +17,7 @@ from ..resize import resize_maps
 from ..schemes import PartScheme, part_scheme
 from ..words import quoted
 from .index import read_shard_table, shard_folder
-from .provenance import fingerprint, provenance_of
+from .provenance import command_of, fingerprint, provenance_of
 from .sealed import check_seal, open_sealed
 from .shard import Status, read_columns
 from .stored import stored
@@ -208,7 +208,7 @@ class MaskCache:
             except (OSError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
                 raise CacheError(
                     f"{self._folder / self._shards[shard]}: the mask of {self.names[number]} cannot be read "
-                    f"({error}); run the same `cscl parse` again to mend the cache"
+                    f"({error}); run the same `{command_of(self.made_by)}` again to mend the cache"
                 ) from error
         return result
 

@@ -351,3 +351,12 @@ def test_names_that_differ_in_case_alone_are_told(tmp_path: Path, plant: Callabl
     count, note, wrong = said(found)["images whose names differ in upper and lower case alone"]
     assert (count, wrong) == (4, False)
     assert note.startswith("infrared/anna/A.jpg and infrared/anna/a.jpg; copies of them to Windows or macOS")
+
+
+def test_one_folder_that_holds_everybody_is_doubted(tmp_path: Path, plant: Callable[..., Path]) -> None:
+    found = own(tmp_path, [f"{m}/day1/{p}/1.jpg" for m in MODALITIES for p in ("anna", "ben")], plant)
+    count, note, wrong = said(found)["folder holds everybody"]
+    assert (count, wrong) == (1, True)
+    assert note.startswith("day1 is taken as one person; if its folders, anna, ben, are the people, say so with")
+    assert list(Folder(tmp_path, "*/{identity}/**").people) == ["anna", "ben"]
+    assert "folder holds everybody" not in said(Folder(tmp_path, "*/{identity}/**"))

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from parsing import InputError, MaskCache
+from data.registry import open_data_set
+from parsing import CacheError, InputError, MaskCache
 from pipelines.masks.importing import ImportConfig, import_masks
+from pipelines.masks.verify import VerifyConfig, verify
+from pipelines.training.batches import select_with_masks
 
 MASK = np.zeros((60, 30), np.uint8)
 MASK[5:55, 5:25] = np.repeat(np.arange(1, 6, dtype=np.uint8), 10)[:, None]
@@ -102,3 +105,24 @@ def test_the_people_of_the_data_set_are_told_as_in_parsing(tmp_path: Path, capsy
     names = ["visible/anna/1.png", "infrared/anna/1.png"]
     import_masks(own(tmp_path, [name.replace("png", "jpg") for name in names], names))
     assert "note: 1 identities: anna\n" in capsys.readouterr().err
+
+
+def test_a_damaged_import_names_the_command_that_mends_it(tmp_path: Path) -> None:
+    names = ["visible/anna/1.png", "infrared/anna/1.png", "infrared/anna/2.png"]
+    config = own(tmp_path, [name.replace("png", "jpg") for name in names], names[:2])
+    import_masks(config)
+    cache = MaskCache(tmp_path / "m.h5")
+    records = open_data_set("folder", config.root).images
+    with pytest.raises(InputError, match=r"no mask of infrared/anna/2.jpg; run `cscl masks import .* a mask of each"):
+        select_with_masks(records, cache)
+    shard = tmp_path / "m.shards" / "00000.h5"
+    whole = bytearray(shard.read_bytes())
+    whole[600:650] = bytes(50)
+    shard.write_bytes(whole)
+    with pytest.raises(CacheError, match="run the same `cscl masks import` again"):
+        MaskCache(tmp_path / "m.h5")[0]
+    assert (
+        "damaged; the `cscl masks import` that made it mends it" in verify(VerifyConfig(tmp_path / "m.h5")).lines()[-1]
+    )
+    import_masks(config)
+    assert verify(VerifyConfig(tmp_path / "m.h5")).sound

@@ -151,7 +151,7 @@ def test_a_part_of_a_data_set_without_its_index_is_left_to_the_command_that_chos
     assert hashes(out) == before
     (shard_folder(out) / "00000.h5").unlink()
     out.unlink()
-    with pytest.raises(CacheError, match="run the `cscl parse` that made it again"):
+    with pytest.raises(CacheError, match="run the command that made it again"):
         verify(few)
 
 
