@@ -114,8 +114,9 @@ def import_masks(config: ImportConfig) -> ImportResult:
     out = index_file(config.out, config.dataset or config.masks.resolve().name)
     files = MaskFiles(config.masks, names, ending=IMPORTERS[kind])
     data_set = None if config.dataset is None else open_data_set(config.dataset, config.root, pattern=config.pattern)
+    without: tuple[str, ...] = ()
     if data_set is None:
-        pairs, root, without = make_records(files, config.suffix), config.root or config.masks, ()
+        pairs, root = make_records(files, config.suffix), config.root or config.masks
     else:
         for finding in data_set.findings():
             tqdm.write(f"note: {finding.line()}", file=sys.stderr)
