@@ -135,7 +135,7 @@ def test_what_it_cannot_mend_it_says(config: VerifyConfig, tmp_path: Path) -> No
     assert not (shards / "00001.h5").exists()
     for path in (config.cache, *shards.iterdir()):
         os.truncate(path, 600)
-    with pytest.raises(CacheError, match="nothing of it is whole; run the `cscl parse`"):
+    with pytest.raises(CacheError, match="nothing of it is whole; run the command that made it"):
         verify(config)
 
 
