@@ -169,7 +169,7 @@ def _condition(spectrum: Spectrum, width: int | None) -> str:
 
 def _reduced(image: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
     height = max(1, round(width * image.shape[0] / image.shape[1]))
-    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BOX))
+    return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BOX))  # torch warns of read-only arrays
 
 
 def _ignore_border(truth: NDArray[np.uint8], border: int) -> NDArray[np.uint8]:
