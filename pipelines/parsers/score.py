@@ -169,7 +169,8 @@ def _condition(spectrum: Spectrum, width: int | None) -> str:
 
 def _reduced(image: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
     height = max(1, round(width * image.shape[0] / image.shape[1]))
-    return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BOX))  # torch warns of read-only arrays
+    reduced = Image.fromarray(image).resize((width, height), Image.Resampling.BOX)
+    return np.array(reduced)  # not asarray, which is read-only: torch warns of that
 
 
 def _ignore_border(truth: NDArray[np.uint8], border: int) -> NDArray[np.uint8]:

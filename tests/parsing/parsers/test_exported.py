@@ -261,3 +261,21 @@ def test_an_onnx_file_with_a_place_of_its_weights_that_is_no_number_is_refused(t
     file.write_bytes(model.SerializeToString())
     with pytest.raises(InputError, match=r"odd\.onnx is no ONNX file: invalid literal"):
         onnx_files(file)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [b"\xff.data7890", b"n" * 300, b"../../w.data", b"", b"aaaaaaaaaa\0b"],
+    ids=["bytes", "long", "up", "none", "nul"],
+)
+def test_an_onnx_file_whose_weights_lie_nowhere_is_refused(tmp_path: Path, place: bytes) -> None:
+    onnx = pytest.importorskip("onnx", reason='needs pip install "cscl[onnx]"')
+    model = onnx.load(exported("onnx", tmp_path))
+    weights = model.graph.initializer[0]
+    weights.data_location = onnx.TensorProto.EXTERNAL
+    weights.external_data.add(key="location", value="x" * len(place))
+    file = tmp_path / "odd.onnx"
+    stored = model.SerializeToString()
+    file.write_bytes(stored.replace(b"x" * len(place), place) if place else stored)  # as no text, where it is none
+    with pytest.raises(MissingError, match=r"odd\.onnx keeps its weights in .*, which must lie beside it"):
+        onnx_files(file)
