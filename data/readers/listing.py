@@ -78,7 +78,7 @@ def list_below(root: Path, *folders: str) -> Listing:
                     if not _sort_in(entry, name, found):
                         (links if entry.is_symlink() else waiting).append(name)
         except OSError as error:
-            raise InputError(f"cannot list {root / below}: {error.strerror}") from error
+            raise InputError(f"cannot list {error.filename or root / below}: {error.strerror}") from error
     return _checked(found, str(root))
 
 

@@ -360,3 +360,10 @@ def test_one_folder_that_holds_everybody_is_doubted(tmp_path: Path, plant: Calla
     assert note.startswith("day1 is taken as one person; if its folders, anna, ben, are the people, say so with")
     assert list(Folder(tmp_path, "*/{identity}/**").people) == ["anna", "ben"]
     assert "folder holds everybody" not in said(Folder(tmp_path, "*/{identity}/**"))
+
+
+def test_a_link_that_leads_nowhere_else_is_named(tmp_path: Path, plant: Callable[..., Path]) -> None:
+    plant(tmp_path, ["visible/anna/1.jpg"], {})
+    (tmp_path / "visible/anna/loop.jpg").symlink_to("loop.jpg")
+    with pytest.raises(InputError, match=r"cannot list .*visible/anna/loop\.jpg: Too many levels"):
+        Folder(tmp_path)
