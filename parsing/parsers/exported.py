@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -97,7 +98,7 @@ class OnnxNetwork(nn.Module):
             answers = self.session.run(None, {self.input: images.numpy()})
         except Exception as error:
             raise ValueError(first_line(error)) from error
-        return [torch.from_numpy(answer)[:count] for answer in answers]
+        return [torch.from_numpy(np.atleast_1d(answer))[:count] for answer in answers]  # one may be a single number
 
 
 def onnx_files(file: Path) -> list[Path]:
