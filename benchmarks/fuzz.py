@@ -5,8 +5,9 @@
 Each target is a small valid file and the function that reads it. An input is that file after one to three random
 changes: bits, bytes, pieces cut out, doubled, moved, numbers made extreme, text of other encodings. A reader may
 answer or raise an error of ours (`CsclError`). Anything else is a finding, also a crash of the process, more than
-SECONDS for one input, more than MEMORY above what the valid file needs, and a write outside the target's folder.
-Findings are kept as files in WORK/findings with the traceback beside them. --page writes the figures into a page.
+SECONDS of processor time for one input, more than MEMORY above what the valid file needs, and a write outside the
+target's folder. Findings are kept as files in WORK/findings with the traceback beside them. --page writes the figures
+into a page.
 """
 
 import multiprocessing
@@ -32,6 +33,9 @@ from parsing.errors import CsclError
 
 tqdm.monitor_interval = 0  # no thread beside the one that forks
 SECONDS = 20
+"""Of processor time, so that the load of the machine decides nothing."""
+WAIT = 600
+"""Seconds on the clock after which an input is taken to wait for something that does not come."""
 MEMORY = 1 << 30
 CRASHED = "crashed the process"
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -133,7 +137,7 @@ def try_inputs(name: str, folder: Path, numbers: Sequence[int], seed: int, resul
                 outside.append(f"{event} {os.fsdecode(path)}")
 
     def late(*_: Any) -> None:
-        raise TimeoutError(f"more than {SECONDS} s")
+        raise TimeoutError(f"more than {SECONDS} s of processor time")
 
     target = targets()[name]
     file = target.make(folder)
@@ -141,19 +145,22 @@ def try_inputs(name: str, folder: Path, numbers: Sequence[int], seed: int, resul
     target.read(file)  # the valid file is read, and everything that is imported is
     needed = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     limit = needed + MEMORY
-    signal.signal(signal.SIGALRM, late)
+    signal.signal(signal.SIGPROF, late)
+    most = resource.getrlimit(resource.RLIMIT_CPU)[1]
     sys.addaudithook(watch)
     for number in numbers:
         outside.clear()
         file.write_bytes(change(good, np.random.default_rng((seed, number))))
         found = None
-        signal.alarm(SECONDS)
+        # a library that does not let Python's signal through is ended by the system
+        resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time()) + 2 * SECONDS, most))
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)
         try:
             target.read(file)
         except Exception as error:
             found = None if allowed(error) else traceback.format_exc()
         finally:
-            signal.alarm(0)
+            signal.setitimer(signal.ITIMER_PROF, 0)
         if found is None and outside:
             found = "wrote outside its folder: " + ", ".join(outside)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -181,8 +188,8 @@ def run_target(name: str, out: Path, numbers: Sequence[int], seed: int) -> Tried
             while child.is_alive() or not results.empty():
                 if results.empty():
                     child.join(0.02)
-                    if time.monotonic() - heard > 2 * SECONDS and len(left) < before:
-                        child.kill()  # within a library that does not let Python's alarm through
+                    if time.monotonic() - heard > WAIT and len(left) < before:
+                        child.kill()
                     continue
                 number, finding, memory = results.get()
                 tried.memory = max(tried.memory, memory)
@@ -194,7 +201,8 @@ def run_target(name: str, out: Path, numbers: Sequence[int], seed: int) -> Tried
             if left:
                 if len(left) == before and child.exitcode == 1:
                     raise click.ClickException(f"{name}: its valid file cannot be read, see above")
-                ended = {-signal.SIGKILL: "hung and was killed", -signal.SIGSEGV: CRASHED}
+                hung = "hung and was killed"
+                ended = {-signal.SIGKILL: hung, -signal.SIGXCPU: hung, -signal.SIGSEGV: CRASHED}
                 found[left.pop(0)] = ended.get(child.exitcode or 0, f"the process ended with {child.exitcode}")
                 bar.update()
     for number in [number for number, text in found.items() if text == CRASHED and tried.target.crashes]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from parsing.errors import InputError, MissingError
 from parsing.modality import Modality as Modality
+from parsing.names import same_but_for_case
 from parsing.words import list_briefly
 
 from .words import count_endings, is_text
@@ -102,6 +103,8 @@ class DataSet(ABC):
     root: Path
     others: tuple[str, ...] = ()
     """Files beside the images that are no images; they are not read."""
+    linked: tuple[str, ...] = ()
+    """Folders that are links to a folder listed already, as `visible/b is visible/a`; they are not read again."""
     strays: tuple[str, ...] = ()
     """Entries that are not named by four digits in a place where every folder should be; they are not read."""
 
@@ -151,6 +154,22 @@ class DataSet(ABC):
             if others
             else []
         )
+        if self.linked:
+            found.append(
+                Finding(
+                    "folders that are links to others, whose images are taken once",
+                    count=len(self.linked),
+                    note=list_briefly(self.linked, 3),
+                )
+            )
+        if alike := same_but_for_case(image.name for image in self.images):
+            found.append(
+                Finding(
+                    "images whose names differ in upper and lower case alone",
+                    count=sum(map(len, alike)),
+                    note=f"{' and '.join(alike[0])}; copies of them to Windows or macOS are one file",
+                )
+            )
         if self.strays:
             found.append(
                 Finding(

@@ -25,7 +25,7 @@ def replacing(path: Path, folder: Path | None = None) -> Iterator[Path]:
         folder: where the temporary file lies, on the file system of `path`; None for beside it.
 
     Raises:
-        OSError: if `path` cannot be replaced.
+        OSError: if `path` cannot be replaced; it names `path`.
     """
     if folder is None:
         temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
@@ -34,6 +34,10 @@ def replacing(path: Path, folder: Path | None = None) -> Iterator[Path]:
     try:
         yield temporary
         temporary.replace(path)
+    except OSError as error:  # the user knows the file that was to be written; a full disk names none
+        if error.filename in (None, str(temporary)) and error.filename2 is None:
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

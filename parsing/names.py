@@ -1,5 +1,7 @@
 """Names of images: paths below a data set's folder with forward slashes, never taken as more than that."""
 
+import unicodedata
+from collections.abc import Iterable
 from pathlib import PurePosixPath, PureWindowsPath
 
 _SIGNS = ("..", "\\", ":", "\0", "//", "/.")
@@ -33,3 +35,15 @@ def find_name_fault(name: str) -> str:
         return "it is not UTF-8; rename the file"
     usual = str(PurePosixPath(name))
     return "" if name == usual else f"write it as {usual!r}"
+
+
+def same_but_for_case(names: Iterable[str]) -> list[list[str]]:
+    """Return the groups of different names that are one name on a file system that ignores case, such as NTFS or APFS.
+
+    >>> same_but_for_case(["A.png", "b.png", "a.png"])
+    [['A.png', 'a.png']]
+    """
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(unicodedata.normalize("NFC", name).casefold(), []).append(name)
+    return [group for group in groups.values() if group[1:]]

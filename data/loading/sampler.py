@@ -15,6 +15,9 @@ class IdentitySampler:
     """Draws batches of `identities` people with `images` visible and `images` infrared images of each.
 
     Only people seen in both modalities take part. Raises InputError if there are too few of them.
+
+    Attributes:
+        never_drawn: identities that are seen in one modality alone, sorted.
     """
 
     def __init__(self, records: Sequence[Record], identities: int, images: int, seed: int) -> None:
@@ -22,6 +25,7 @@ class IdentitySampler:
         for number, record in enumerate(records):
             rows.setdefault(record.identity, ([], []))[record.modality == "infrared"].append(number)
         self._rows = [(np.array(v), np.array(r)) for _, (v, r) in sorted(rows.items()) if v and r]
+        self.never_drawn = tuple(identity for identity, (v, r) in sorted(rows.items()) if not (v and r))
         if len(self._rows) < identities:
             raise InputError(
                 f"a batch needs {identities} identities, but only {len(self._rows)} of {len(rows)} are seen in both "

@@ -91,8 +91,9 @@ class BUPTCampus(DataSet):
             folder = f"DATA/{person}/{kind}"
             if not (self.root / folder).is_dir():
                 continue
-            names, others = list_below(self.root, folder)
+            names, others, linked = list_below(self.root, folder)
             self.others += tuple(others)
+            self.linked += tuple(linked)
             if flat := [name for name in names if name.count("/") != 4]:
                 raise InputError(
                     f"buptcampus: {list_briefly(flat, 2)} in {self.root} lie in no camera's folder below {kind}/"

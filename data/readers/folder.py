@@ -9,7 +9,7 @@ from parsing.modality import MODALITIES
 from parsing.words import list_briefly
 
 from ..records import DataSet, Finding, Protocol, Record, Trial
-from ..words import is_text
+from ..words import count_endings, is_text
 from .listing import list_below
 from .lists import read_words
 from .naming import DISTRACTORS, by_level, by_pattern, cameras_of, recurring, reduce_name
@@ -42,21 +42,24 @@ class Folder(DataSet):
         super().__init__(root)
         self.pattern = pattern
         there = [modality for modality in MODALITIES if (self.root / modality).exists()]
-        listings = {modality: list_below(self.root, modality) for modality in there}
-        self.others = tuple(name for files in listings.values() for name in files.others)
-        found = sorted((name, modality) for modality, files in listings.items() for name in files.images)
-        if not found:
-            unread = f" ({super().findings()[0].line()})" if self.others else ""
+        names, others, linked = list_below(self.root, *there)
+        self.others, self.linked = tuple(others), tuple(linked)
+        if not names:
+            unread = f" ({len(others)} files that are no image: {count_endings(others)})" if others else ""
             raise InputError(f"folder: there are no images in {self.root}{unread}. Expected:\n{self.tree}")
-        names = [name for name, _ in found]
         self._who = [by_level(name) for name in names] if pattern is None else by_pattern(names, pattern)
         named = {who.person for who in self._who if who.person is not None}
         self._names = sorted(named.difference(DISTRACTORS))
         self.people = {person: number for number, person in enumerate(self._names, start=1)}
         """Identity numbers by the people's names."""
         self._images = tuple(
-            Record(name, identity=self.people.get(str(who.person), -1), camera=who.camera, modality=modality)
-            for (name, modality), who in zip(found, self._who, strict=True)
+            Record(
+                name,
+                identity=self.people.get(str(who.person), -1),
+                camera=who.camera,
+                modality="visible" if name.startswith("visible/") else "infrared",
+            )
+            for name, who in zip(names, self._who, strict=True)
         )
         self.test_identities = self._read_test()
 
@@ -171,6 +174,12 @@ class Folder(DataSet):
         places = {folder: f"{folder} (below {list_briefly(people, 2)})" for folder, people in below.items()}
         within = {folder: str(who.person) for who in self._who for folder in who.within}
         places |= {folder: f"{folder} (also below {within[folder]})" for folder in within if folder in self.people}
+        if len(self.people) == 1 and within:
+            yield Finding(
+                "folder holds everybody", 1,
+                f"{self._names[0]} is taken as one person; if its folders, {list_briefly(sorted(within), 3)}, are the "
+                "people, say so with --pattern '*/{identity}/**'", wrong=True,
+            )  # fmt: skip
         yield Finding(
             "folder names below several people", count=len(places),
             note=f"{list_briefly(list(places.values()), 3)}; the first folder is the person, "

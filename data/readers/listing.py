@@ -15,10 +15,14 @@ _SYSTEM_FILES = ("thumbs.db", "desktop.ini")
 
 
 class Listing(NamedTuple):
-    """File names: images, and files that Pillow does not open. Hidden and system files are in neither."""
+    """File names: images, and files that Pillow does not open. Hidden and system files are in neither.
+
+    linked: folders that were left out, as `visible/b is visible/a`: links to a folder that is listed already.
+    """
 
     images: list[str]
     others: list[str]
+    linked: list[str]
 
 
 def list_folder(folder: str) -> Listing:
@@ -27,7 +31,7 @@ def list_folder(folder: str) -> Listing:
     Raises:
         InputError: the folder cannot be listed, or a file name is not UTF-8.
     """
-    found = Listing([], [])
+    found = Listing([], [], [])
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -49,28 +53,32 @@ def find_strays(root: Path, folder: str) -> tuple[str, ...]:
     return tuple(f"{folder}/{escape_name(name)}" for name in sorted(names) if not _is_hidden(name))
 
 
-def list_below(root: Path, folder: str) -> Listing:
-    """Return sorted names, relative to `root`, of the files at any depth of `root/folder`.
+def list_below(root: Path, *folders: str) -> Listing:
+    """Return sorted names, relative to `root`, of the files at any depth of `root/folder`, for each of `folders`.
 
     Each folder is listed once: under its own name if that lies here, else under the first link to it.
 
     Raises:
         InputError: a folder cannot be listed, or a name is not UTF-8.
     """
-    found, waiting, links, seen = Listing([], []), [folder], list[str](), set()
+    found, seen = Listing([], [], []), dict[tuple[int, int], str]()
+    links = [folder for folder in folders if os.path.islink(root / folder)]
+    waiting = [folder for folder in folders if folder not in links]
     while waiting or links:
         below = waiting.pop() if waiting else links.pop(0)
         try:
             status = os.stat(root / below)
-            if (status.st_dev, status.st_ino) in seen:
+            first = seen.setdefault((status.st_dev, status.st_ino), below)
+            if first != below:
+                found.linked.append(f"{below} is {first}")
                 continue
-            seen.add((status.st_dev, status.st_ino))
             with os.scandir(root / below) as entries:
                 for entry in sorted(entries, key=lambda entry: entry.name):
-                    if not _sort_in(entry, f"{below}/{entry.name}", found):
-                        (links if entry.is_symlink() else waiting).append(f"{below}/{entry.name}")
+                    name = entry.name if below == "." else f"{below}/{entry.name}"
+                    if not _sort_in(entry, name, found):
+                        (links if entry.is_symlink() else waiting).append(name)
         except OSError as error:
-            raise InputError(f"cannot list {root / below}: {error.strerror}") from error
+            raise InputError(f"cannot list {error.filename or root / below}: {error.strerror}") from error
     return _checked(found, str(root))
 
 

@@ -137,7 +137,7 @@ class LLCM(DataSet):
             for line in lines:
                 folder, file = str(PurePosixPath(line.name).parent), PurePosixPath(line.name).name
                 if folder not in on_disk:
-                    files, others = list_folder(f"{self.root}/{folder}")
+                    files, others, _ = list_folder(f"{self.root}/{folder}")
                     self.others += tuple(f"{folder}/{other}" for other in others)
                     on_disk[folder] = frozenset(files)
                 if file not in on_disk[folder]:
@@ -160,7 +160,7 @@ class LLCM(DataSet):
         for identity in sorted(self.test_identities):
             for camera in CAMERAS[modality]:
                 folder = f"{FOLDERS[modality]}/cam{camera}/{identity:04d}"
-                files, others = list_folder(f"{self.root}/{folder}")
+                files, others, _ = list_folder(f"{self.root}/{folder}")
                 self.others += tuple(f"{folder}/{file}" for file in others)
                 if files:
                     images[identity, camera] = tuple(

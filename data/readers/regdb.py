@@ -57,16 +57,15 @@ class RegDB(DataSet):
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
-        found = {modality: list_below(self.root, folder) for folder, modality in FOLDERS.items()}
-        self.others = tuple(name for files in found.values() for name in files.others)
-        images = [
-            Record(name, identity=self._identity(name), camera=CAMERAS[modality], modality=modality)
-            for modality, files in found.items()
-            for name in files.images
-        ]
-        if not images:
+        names, others, linked = list_below(self.root, *FOLDERS)
+        self.others, self.linked = tuple(others), tuple(linked)
+        if not names:
             raise InputError(f"regdb: there are no images in {self.root}. Expected:\n{self.tree}")
-        self._images = tuple(sorted(images, key=lambda image: image.name))
+        modalities = [FOLDERS[name.partition("/")[0]] for name in names]
+        self._images = tuple(
+            Record(name, identity=self._identity(name), camera=CAMERAS[modality], modality=modality)
+            for name, modality in zip(names, modalities, strict=True)
+        )
         self._splits = {k: self._read(k) for k in range(1, SPLITS + 1) if (self.root / self._lists(k)[0]).is_file()}
 
     @property

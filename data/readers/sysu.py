@@ -157,7 +157,7 @@ class SYSU(DataSet):
             self.strays += find_strays(self.root, f"cam{camera}")
             for identity in sorted(self.listed):
                 folder = f"cam{camera}/{identity:04d}"
-                files, others = list_folder(f"{self.root}/{folder}")
+                files, others, _ = list_folder(f"{self.root}/{folder}")
                 self.others += tuple(f"{folder}/{file}" for file in others)
                 if files:
                     images[identity, camera] = tuple(

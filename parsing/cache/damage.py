@@ -82,7 +82,7 @@ def inspect_cache(index: Path, counted: Callable[[int], object] = lambda shards:
         counted(1)
     for path in present:
         if path.name not in names:
-            damage.append(Damage(path, "unfinished", "is not in the index: the `cscl parse` that wrote it was stopped"))
+            damage.append(Damage(path, "unfinished", "is not in the index: the run that wrote it was stopped"))
     damage += [Damage(path, "leftover", "was left by a run that was killed") for path in find_orphans(index)]
     return Inspection(index, damage=tuple(damage), attributes=attributes, expected=expected, whole=whole)
 

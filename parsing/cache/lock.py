@@ -78,6 +78,8 @@ def _hold(subject: Path, folder: Path, line: str) -> tuple[Path, int]:
     """Return the lock's path, and its open file with our line in it."""
     path = subject.with_name(f"{subject.name}.lock")
     try:
+        if os.path.lexists(folder) and not folder.is_dir():
+            raise InputError(f"{subject}: {folder} is a file or a link to nothing; remove it, or give another place")
         folder.mkdir(parents=True, exist_ok=True)
         probe_folder(folder, shard_name(0))
         file = _take(path, subject)

@@ -89,6 +89,11 @@ def _list(value: Any) -> list[Any]:
     return value
 
 
+def command_of(made_by: Mapping[str, Any]) -> str:
+    """Return the command that made a cache, which also completes and mends it."""
+    return "cscl masks import" if made_by["parser"].startswith("imported ") else "cscl parse"
+
+
 def fingerprint(made_by: Mapping[str, Any]) -> tuple[str, str]:
     """Return the canonical JSON of what made a cache, and its SHA-256."""
     text = json.dumps(made_by, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

@@ -17,7 +17,7 @@ from ..resize import resize_maps
 from ..schemes import PartScheme, part_scheme
 from ..words import quote_path
 from .index import read_shard_table, shard_folder
-from .provenance import fingerprint, read_provenance
+from .provenance import command_of, fingerprint, read_provenance
 from .sealed import check_seal, open_sealed
 from .shard import Status, read_columns
 from .stored import get_dataset
@@ -208,7 +208,7 @@ class MaskCache:
             except (OSError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
                 raise CacheError(
                     f"{self._folder / self._shards[shard]}: the mask of {self.names[number]} cannot be read "
-                    f"({error}); run the same `cscl parse` again to mend the cache"
+                    f"({error}); run the same `{command_of(self.made_by)}` again to mend the cache"
                 ) from error
         return result
 

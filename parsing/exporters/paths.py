@@ -20,6 +20,14 @@ def relative_path(name: str) -> PurePosixPath:
     return PurePosixPath(name)
 
 
+def how_to_keep_apart(one: str, other: str, ending: str) -> str:
+    """Return the advice for two images of which `fill` makes one path, whose files end in `ending`."""
+    if PurePosixPath(one).with_suffix("") == PurePosixPath(other).with_suffix(""):
+        kept = f"{{dir}}/{{stem}}{{suffix}}{ending}"
+        return f"they differ in their ending alone: give --path '{kept}', which keeps it"
+    return f"give --path with more of their folders, as in --path '{{dir}}/{{stem}}{ending}'"
+
+
 def fill(template: str, name: str, root: str) -> PurePosixPath:
     """Return the path that `template` makes of the image `name` of the data set in folder `root` (`FIELDS`).
 

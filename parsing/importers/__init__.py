@@ -1,8 +1,8 @@
 """Masks that others made: what their numbers and colours mean, and where in a mask its image lies."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
@@ -28,9 +28,9 @@ def mask_reader(kind: str, labels: "LabelSet") -> "Callable[[Path], LabelPng]":
     raise InputError(f"no kind of masks {kind!r}; there are {', '.join(IMPORTERS)}")
 
 
-def guess_kind(masks: Path) -> str:
-    """Return the kind of the mask files in a folder, at any depth; InputError if there are none or several."""
-    endings = {path.suffix.lower() for path in masks.rglob("*") if path.is_file()}
+def guess_kind(masks: Path, names: Iterable[str]) -> str:
+    """Return the kind of the mask files among those of a folder; InputError if there are none or several."""
+    endings = {PurePosixPath(name).suffix.lower() for name in names}
     found = [kind for kind, ending in IMPORTERS.items() if ending in endings]
     if len(found) != 1:
         there = " and ".join(found) or "neither " + " nor ".join(IMPORTERS)

@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -97,21 +98,25 @@ class OnnxNetwork(nn.Module):
             answers = self.session.run(None, {self.input: images.numpy()})
         except Exception as error:
             raise ValueError(first_line(error)) from error
-        return [torch.from_numpy(answer)[:count] for answer in answers]
+        return [torch.from_numpy(np.atleast_1d(answer))[:count] for answer in answers]  # one may be a single number
 
 
 def onnx_files(file: Path) -> list[Path]:
     """Return the file and those beside it that hold its tensors; MissingError if one is missing or lies elsewhere."""
     onnx = _needed("onnx")
     try:
-        graph = onnx.load(file, load_external_data=False).graph
-        outside = [t for t in graph.initializer if t.data_location == t.EXTERNAL]
-        names = sorted({onnx.external_data_helper.ExternalDataInfo(t).location for t in outside})
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what a damaged file says beside the places of its tensors
+            graph = onnx.load(file, load_external_data=False).graph
+            outside = [t for t in graph.initializer if t.data_location == t.EXTERNAL]
+            names = sorted({onnx.external_data_helper.ExternalDataInfo(t).location for t in outside})
     except Exception as error:  # protobuf's own errors, and those of numbers that are none
         raise InputError(f"{file} is no ONNX file: {first_line(error)}") from error
+    # a name in a file is compared with those that are there, never looked up: it may be bytes, or longer than names are
+    beside = {path.name for path in file.parent.iterdir() if path.is_file()} if names else set()
     for name in names:
-        if Path(name).name != name or not (file.parent / name).is_file():
-            raise MissingError(f"{file} keeps its weights in {name}, which must lie beside it")
+        if name not in beside:
+            raise MissingError(f"{file} keeps its weights in {name!r:.100}, which must lie beside it")
     return [file, *(file.parent / name for name in names)]
 
 

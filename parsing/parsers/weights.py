@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,9 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
         if file.suffix == ".safetensors":
             content = load_file(file)
         else:
-            content = torch.load(file, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of pickles that it refuses next
+                content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # on foreign bytes, readers of pickles raise almost anything
         raise InputError(_explain(file, error)) from error
     if isinstance(content, Mapping):

@@ -35,5 +35,4 @@ def benchmark_images(folder: Path | None, count: int) -> Iterator[tuple[Path, li
 
 
 def _names(root: Path, start: str) -> Iterator[str]:
-    names, _ = list_below(root, ".")
-    return (name.removeprefix("./") for name in names if name.removeprefix("./").startswith(start))
+    return (name for name in list_below(root, ".").images if name.startswith(start))

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from parsing.errors import InputError
+from parsing.errors import CsclError, InputError
 from parsing.words import quote_path
 
 from .ending import OrderedGroup, print_result, print_values
@@ -98,7 +98,10 @@ def score(photos: Path, name: str, device: str, as_json: bool, **options: Any) -
     spec = take_parser(name, device, options)
     from pipelines.parsers.score import score_parser
 
-    print_result(score_parser(photos, spec, **options), as_json)
+    scores = score_parser(photos, spec, **options)
+    print_result(scores, as_json)
+    if scores.undrawn:
+        raise CsclError(f"{scores.undrawn}; give --sheet FILE.png elsewhere")
 
 
 @click.command("PARSER", add_help_option=False)

@@ -20,8 +20,9 @@ from parsing.cache.reader import MaskCache
 from parsing.errors import CsclError, InputError
 from parsing.exporters import exporter
 from parsing.exporters.base import Exporter, FileOptions, SizeRule
-from parsing.exporters.paths import fill, relative_path
+from parsing.exporters.paths import fill, how_to_keep_apart, relative_path
 from parsing.files import write_file
+from parsing.names import same_but_for_case
 
 TASK = 64
 """Images a task: consecutive ones, which lie in one shard."""
@@ -110,7 +111,8 @@ def export(config: ExportConfig, cache: MaskCache | None = None) -> ExportResult
     workspace = config.out / f".cscl-{writer.name}"  # other projects list folders: nothing half-written among the masks
     try:
         workspace.mkdir(exist_ok=True)
-        record.write_text(json.dumps(made_by, indent=1) + "\n", encoding="utf-8")
+        _check_case(config.out, workspace, files)
+        write_file(record, (json.dumps(made_by, indent=1) + "\n").encode(), folder=workspace, sync=False)
         _write_all(config, writer=writer, workspace=workspace, todo=todo, targets=targets)
         for place, content in beside.items():
             (config.out / place).parent.mkdir(parents=True, exist_ok=True)
@@ -154,21 +156,13 @@ def _find_targets(cache: MaskCache, template: str, out: Path) -> dict[int, PureP
         if target in taken:
             raise InputError(
                 f"{taken[target]} and {name} would both be {target}; "
-                f"{_say_how_to_keep_apart(name, taken[target], target)}"
+                f"{how_to_keep_apart(name, taken[target], target.suffix)}"
             )
         taken[target] = name
         if why := refused(target):
             raise InputError(why)
         targets[number] = target
     return targets
-
-
-def _say_how_to_keep_apart(one: str, other: str, target: PurePosixPath) -> str:
-    """Return the advice for two images that would be one file."""
-    if PurePosixPath(one).with_suffix("") == PurePosixPath(other).with_suffix(""):
-        kept = f"{{dir}}/{{stem}}{{suffix}}{target.suffix}"
-        return f"they differ in their ending alone: give --path '{kept}', which keeps it"
-    return f"give --path with more of their folders, as in --path '{{dir}}/{{stem}}{target.suffix}'"
 
 
 def _make_guard(cache: MaskCache, out: Path) -> Callable[[PurePosixPath], str]:
@@ -229,6 +223,17 @@ def _make_room(
     if there is not None:
         raise InputError(
             f"{config.out / there} is there already and not of this export; give another -o, or --overwrite"
+        )
+
+
+def _check_case(out: Path, workspace: Path, files: Iterable[PurePosixPath]) -> None:
+    """Raise InputError if files would replace each other because the file system of `out` ignores case."""
+    alike = same_but_for_case(map(str, files))
+    if alike and workspace.with_name(workspace.name.upper()).is_dir():
+        workspace.rmdir()
+        raise InputError(
+            f"{out} ignores upper and lower case, so that {' and '.join(alike[0])} would be one file (as {len(alike)} "
+            "names or groups of names in all); give another -o, or rename the images"
         )
 
 

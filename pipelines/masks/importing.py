@@ -2,18 +2,17 @@
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from data.readers.listing import list_below
-from data.readers.naming import camera_of
-from data.records import Modality, Record
 from data.registry import open_data_set
 from parsing.cache.builder import ShardBuilder, plan_shards
 from parsing.cache.existing import make_room
@@ -23,7 +22,6 @@ from parsing.cache.provenance import Provenance, cache_attributes
 from parsing.cache.reader import MaskCache
 from parsing.cache.shard import Status, StoredFile
 from parsing.errors import InputError, MissingError
-from parsing.exporters.paths import fill
 from parsing.importers import IMPORTERS, guess_kind, mask_reader
 from parsing.importers.label_png import LabelPng
 from parsing.importers.label_values import BY_NUMBER, Reading, parse_values, understand
@@ -32,11 +30,10 @@ from parsing.importers.placing import Fit
 from parsing.labels import label_set
 
 from ..parse.config import check_size, index_file
+from .import_files import MaskFiles, Pair, make_records, notes_on_files, select_images
 from .import_rules import Rules
 from .import_survey import Seen, check_classes, check_shapes, first_of_keys, hash_masks, look
 
-TEMPLATES = ("{dir}/{stem}", "{stem}")
-"""Where the mask of an image is looked for, without its ending: in the data set's own folders, or all in one."""
 WITHOUT_DATA_SET = "images"
 """What a cache that was imported without a data set names as its own."""
 
@@ -80,6 +77,10 @@ class ImportConfig:
         check_size(self.size)
         if not self.masks.is_dir():
             raise MissingError(f"no folder of masks {self.masks}")
+        if self.dataset is None and self.pattern is not None:
+            raise InputError(f"--pattern {self.pattern} is for --dataset folder; give --dataset and --root")
+        if self.dataset is None and self.path is not None:
+            raise InputError("--path says where the mask of an image lies; give the images with --dataset and --root")
 
 
 @dataclass(frozen=True)
@@ -93,12 +94,6 @@ class ImportResult:
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class _Pair:
-    record: Record
-    mask: Path
-
-
 def import_masks(config: ImportConfig) -> ImportResult:
     """Write a cache of the images that have a mask; finished shards of the same masks are kept.
 
@@ -107,20 +102,33 @@ def import_masks(config: ImportConfig) -> ImportResult:
     Raises:
         InputError: if no mask shows a person, or masks do not fit their images.
     """
+    images, others, linked = list_below(config.masks, ".")
+    names = (*images, *others)
     if config.kind is None:
-        config = replace(config, kind=guess_kind(config.masks))
+        config = replace(config, kind=guess_kind(config.masks, names))
     if config.fit == "same" and _is_own_export(config.masks):
         config = replace(config, fit="stretch")
     labels, kind = label_set(config.labels), str(config.kind)
     read = mask_reader(kind, labels)
     values = parse_values(config.values, labels)
     out = index_file(config.out, config.dataset or config.masks.resolve().name)
-    pairs, without, root = _select_images(config, config.dataset) if config.dataset else _make_records(config)
+    files = MaskFiles(config.masks, names, ending=IMPORTERS[kind])
+    data_set = None if config.dataset is None else open_data_set(config.dataset, config.root, pattern=config.pattern)
+    without: tuple[str, ...] = ()
+    if data_set is None:
+        pairs, root = make_records(files, config.suffix), config.root or config.masks
+    else:
+        for finding in data_set.findings():
+            tqdm.write(f"note: {finding.line()}", file=sys.stderr)
+        pairs, root = select_images(data_set, files, config.path), data_set.root
+        having = {pair.record.name for pair in pairs}
+        without = tuple(image.name for image in data_set.images if image.name not in having)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         seen = _survey(config, pairs=pairs, root=root, pool=pool, read=read)
         given = None if values is not None or config.numbers else find_labelmap(config.masks, labels)
         reading = understand(first_of_keys(seen), labels=labels, values=values, numbers=config.numbers, given=given)
-        notes = [*reading.notes, *check_classes(seen, reading, labels)]
+        notes = [*notes_on_files(files, pairs=pairs, linked=linked, data_set=data_set), *reading.notes]
+        notes += check_classes(seen, reading, labels)
         notes += check_shapes(seen, fit=config.fit, as_stored=config.as_stored, images=config.dataset is not None)
         rules = Rules(labels, reading=reading, size=config.size, fit=config.fit, as_stored=config.as_stored, read=read)
         provenance = Provenance(
@@ -162,7 +170,7 @@ def _is_own_export(masks: Path) -> bool:
 
 def _survey(
     config: ImportConfig,
-    pairs: list[_Pair],
+    pairs: list[Pair],
     root: Path,
     pool: ThreadPoolExecutor,
     read: Callable[[Path], LabelPng],
@@ -192,7 +200,7 @@ def _describe_preprocessing(
 
 def _write_all(
     out: Path,
-    pairs: list[_Pair],
+    pairs: list[Pair],
     seen: list[Seen],
     rules: Rules,
     attributes: dict[str, Any],
@@ -223,49 +231,3 @@ def _write_all(
             bar.update(len(images))
         finish_cache(out, shards)
     return cut
-
-
-def _select_images(config: ImportConfig, name: str) -> tuple[list[_Pair], tuple[str, ...], Path]:
-    """Return the images of the data set with a mask, those without, and its folder."""
-    data_set = open_data_set(name, config.root, pattern=config.pattern)
-    templates = (config.path,) if config.path else tuple(t + IMPORTERS[str(config.kind)] for t in TEMPLATES)
-    best: list[_Pair] = []
-    for template in templates:
-        places = [fill(template, r.name, data_set.root.name) for r in data_set.images]
-        found = [
-            _Pair(r, config.masks / place)
-            for r, place in zip(data_set.images, places, strict=True)
-            if (config.masks / place).is_file()
-        ]
-        if len({pair.mask for pair in found}) < len(found):
-            raise InputError(
-                f"{config.masks}: several images of {name} share a mask when it is looked for as {template}; "
-                "say where each lies with --path, as in --path '{dir}/{stem}.png'"
-            )
-        best = max(best, found, key=len)
-        if best:
-            break
-    if not best:
-        example = " or ".join(str(config.masks / fill(t, data_set.images[0].name, "")) for t in templates)
-        raise InputError(f"no image of {name} has a mask in {config.masks}; looked for {example}; give --path")
-    having = {pair.record.name for pair in best}
-    return best, tuple(r.name for r in data_set.images if r.name not in having), data_set.root
-
-
-def _make_records(config: ImportConfig) -> tuple[list[_Pair], tuple[str, ...], Path]:
-    """Return one image per mask, with its name; modality from a folder `infrared`, camera from folder or file name."""
-    if config.pattern is not None:
-        raise InputError(f"--pattern {config.pattern} is for --dataset folder; give --dataset and --root")
-    if config.path is not None:
-        raise InputError("--path says where the mask of an image lies; give the images with --dataset and --root")
-    ending = IMPORTERS[str(config.kind)]
-    listing = list_below(config.masks, ".")
-    masks = sorted(n.removeprefix("./") for names in listing for n in names if n.lower().endswith(ending))
-    if not masks:
-        raise InputError(f"{config.masks} holds no {ending} file")
-    pairs = []
-    for mask in masks:
-        name = str(PurePosixPath(mask).with_suffix(config.suffix))
-        modality: Modality = "infrared" if "infrared" in PurePosixPath(mask).parts[:-1] else "visible"
-        pairs.append(_Pair(Record(name, identity=-1, camera=camera_of(name), modality=modality), config.masks / mask))
-    return pairs, (), config.root or config.masks

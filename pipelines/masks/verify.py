@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from parsing.cache.builder import plan_shards
 from parsing.cache.damage import Damage, Inspection, inspect_cache
 from parsing.cache.index import build_index, find_orphans, list_shards, shard_folder
 from parsing.cache.lock import hold_lock
+from parsing.cache.provenance import command_of
 from parsing.cache.reader import MaskCache
 from parsing.cache.shard import Status, read_stored
 from parsing.errors import CacheError
@@ -43,6 +44,7 @@ class VerifyReport:
     Attributes:
         unmasked: images that are recorded without a mask.
         readable: those of them that can be read now.
+        advice: how to mend it.
     """
 
     path: Path
@@ -52,6 +54,7 @@ class VerifyReport:
     unmasked: tuple[str, ...]
     readable: tuple[str, ...]
     repaired: tuple[Damage, ...] = ()
+    advice: str = "--repair mends it"
 
     @property
     def sound(self) -> bool:
@@ -74,7 +77,7 @@ class VerifyReport:
             )
         if others := [name for name in self.unmasked if name not in self.readable]:
             lines.append(f"note: {len(others)} images are recorded without a mask: {list_briefly(others, 10)}")
-        state = "whole" if self.sound else "damaged; --repair mends it"
+        state = "whole" if self.sound else f"damaged; {self.advice}"
         return [*lines, f"{self.path}: {self.images} masks in {self.shards} whole shards, {state}"]
 
 
@@ -101,6 +104,7 @@ def verify(config: VerifyConfig) -> VerifyReport:
         unmasked=mended.unmasked,
         readable=mended.readable,
         repaired=gone,
+        advice=mended.advice,
     )
 
 
@@ -115,9 +119,20 @@ def _look(config: VerifyConfig) -> tuple[Inspection, VerifyReport]:
     candidates = [n for c in whole for n in c.names[c.status == Status.UNREADABLE]]
     readable = tuple(n for n in candidates if _can_be_read(_root(config, found) / n))
     images = sum(len(c) for c in whole)
-    return found, VerifyReport(
+    report = VerifyReport(
         config.cache, shards=len(found.whole), images=images, damage=damage, unmasked=unmasked, readable=readable
     )
+    return found, replace(report, advice=_advise(found)) if any(d.kind == "shard" for d in damage) else report
+
+
+def _advise(found: Inspection) -> str:
+    """Return how lost masks come back: imported ones cannot be parsed again."""
+    try:
+        made_by = json.loads((found.attributes or {})["made_by"])
+        command = command_of(made_by) if spec_from_cache(made_by, None, "cpu") is None else ""
+    except (KeyError, TypeError, ValueError, AttributeError):  # not as this project writes it; the damage says so
+        command = ""
+    return f"the `{command}` that made it mends it" if command else "--repair mends it"
 
 
 def _unreadable_index(index: Path) -> Iterator[Damage]:
@@ -147,14 +162,13 @@ def _fatal(found: Inspection) -> bool:
 def _parse_again(config: VerifyConfig, found: Inspection, readable: Sequence[str]) -> None:
     """Parse the shards that are damaged, and those with images that had no mask and may have one now."""
     if found.attributes is None:
-        raise CacheError(f"{config.cache}: nothing of it is whole; run the `cscl parse` that made it again")
+        raise CacheError(f"{config.cache}: nothing of it is whole; run the command that made it again")
     made_by = json.loads(found.attributes["made_by"])
     parser = spec_from_cache(made_by, config.weights, config.device)
     if parser is None:
-        command = "masks import" if made_by["parser"].startswith("imported") else "parse"
         raise CacheError(
             f"{config.cache} was made by {made_by['parser']}, whose files it does not know; "
-            f"run the `cscl {command}` that made it again, which mends it"
+            f"run the `{command_of(made_by)}` that made it again, which mends it"
         )
     root = find_images(config.cache, _root(config, found), config.root)
     wanted = frozenset(readable)
@@ -189,6 +203,6 @@ def _list_images(config: VerifyConfig, found: Inspection, root: Path) -> list[st
         if names.get(file) != stored.columns.names.tolist():
             raise CacheError(
                 f"{config.cache}: its index and some shards are lost, and the others do not hold the images of {root} "
-                "as they are; run the `cscl parse` that made it again"
+                "as they are; run the command that made it again"
             )
     return [record.name for record in records]

@@ -7,6 +7,8 @@ ours must be those of the run, wherever it found them.
 import os
 from multiprocessing import forkserver, get_context
 
+from parsing.stopping import interrupts_blocked
+
 ENVIRONMENT = {
     # memory is kept, not given back and asked for again with every tensor: dask's own setting halves the speed
     "MALLOC_TRIM_THRESHOLD_": "100000000000",
@@ -30,7 +32,8 @@ def preload_workers() -> None:
     os.environ.update({**ENVIRONMENT, **{k: v for k, v in ONE_THREAD.items() if k not in before}, **SAFE})
     try:
         get_context("forkserver").set_forkserver_preload(list(PRELOADED))
-        forkserver.ensure_running()
+        with interrupts_blocked():  # a Ctrl-C while it imports would be a traceback of its own
+            forkserver.ensure_running()
         _started = True
     finally:
         os.environ.clear()

@@ -142,7 +142,7 @@ def compare_parsers(
     check_size(size)
     if not images.is_dir():
         raise MissingError(f"--images {images}: there is no such folder")
-    names, others = list_below(images, ".")
+    names, others, _ = list_below(images, ".")
     if not names:
         raise InputError(f"--images {images}: there is no image in this folder")
     if limit is not None and limit < len(names):
@@ -175,7 +175,7 @@ def compare_parsers(
             for name, one, other in zip(batch, *answers, strict=True):
                 found = confusion(one, other, len(classes))
                 pixels += found
-                each.append((float(np.nanmean(iou(found))), name.removeprefix("./")))
+                each.append((float(np.nanmean(iou(found))), name))
     if not each:
         raise InputError(f"--images {images}: none of {len(names)} images can be read")
     sides = [
@@ -203,7 +203,7 @@ def compare_parsers(
         classes=classes,
         iou=tuple(iou(pixels).tolist()),
         worst=tuple((name, value) for value, name in sorted(each)[:worst]),
-        others=tuple(name.removeprefix("./") for name in others),
+        others=tuple(others),
     )
 
 

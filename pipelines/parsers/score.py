@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from data.photographs.crops import SPECTRA, Spectrum, cut_plain_crop, load
 from data.photographs.library import Photos
-from parsing.errors import InputError
+from parsing.errors import InputError, first_line
 from parsing.labels import IGNORED, label_set
 from parsing.parsers.labelling import label_images, stack_images
 from parsing.parsers.registry import ParserSpec, find_parser
@@ -33,6 +33,7 @@ class ParserScores:
         images: number of crops.
         size: their (height, width).
         rho: Spearman's rank correlation of confidence and mIoU, by condition.
+        undrawn: reason why there is no sheet; empty if it was drawn or not asked for.
     """
 
     parser: str
@@ -45,6 +46,7 @@ class ParserScores:
     iou: dict[str, tuple[float, ...]]
     foreground: dict[str, float]
     rho: dict[str, float]
+    undrawn: str = ""
 
     def mean(self, condition: str) -> float:
         """Return the mIoU over all classes, including background."""
@@ -53,7 +55,8 @@ class ParserScores:
     def to_json(self) -> dict[str, Any]:
         """Return all values for `--json`."""
         values = {s: dict(zip(self.classes, v, strict=True)) for s, v in self.iou.items()}
-        return {**self.__dict__, "mIoU": {s: self.mean(s) for s in self.iou}, "iou": values}
+        scores = {name: value for name, value in self.__dict__.items() if name != "undrawn"}
+        return {**scores, "mIoU": {s: self.mean(s) for s in self.iou}, "iou": values}
 
     def lines(self) -> list[str]:
         """Return the table as lines of text."""
@@ -139,8 +142,12 @@ def score_parser(
         raise InputError(f"{photos}: no photograph of {subset} shows a person")
     if not tallies[SPECTRA[0]].pixels.any():
         raise InputError(f"--border {border}: no pixel of crops of {size[0]}x{size[1]} is left")
+    undrawn = ""
     if sheet is not None:
-        _draw(answered, sheet, classes)
+        try:
+            _draw(answered, sheet, classes)
+        except OSError as error:  # the scores must not be lost with their picture
+            undrawn = f"{sheet} cannot be written: {error.strerror or first_line(error)}"
     return ParserScores(
         parser.name,
         weights=parser.weights_hash,
@@ -152,6 +159,7 @@ def score_parser(
         iou={c: tuple(iou(t.pixels).tolist()) for c, t in tallies.items()},
         foreground={c: float(t.pixels[1:, 1:].sum() / (t.pixels.sum() - t.pixels[0, 0])) for c, t in tallies.items()},
         rho={c: t.rho for c, t in tallies.items()},
+        undrawn=undrawn,
     )
 
 
@@ -161,7 +169,8 @@ def _condition(spectrum: Spectrum, width: int | None) -> str:
 
 def _reduce_image(image: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
     height = max(1, round(width * image.shape[0] / image.shape[1]))
-    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BOX))
+    reduced = Image.fromarray(image).resize((width, height), Image.Resampling.BOX)
+    return np.array(reduced)  # not asarray, which is read-only: torch warns of that
 
 
 def _ignore_border(truth: NDArray[np.uint8], border: int) -> NDArray[np.uint8]:

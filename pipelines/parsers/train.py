@@ -18,6 +18,7 @@ from tqdm import tqdm
 from data.photographs.crops import PersonCrops, load
 from data.photographs.library import Photos
 from parsing.errors import CsclError, InputError
+from parsing.files import probe_folder, write_file
 from parsing.parsers.sources import BUILT_IN
 from parsing.parsers.street import load_street, save_street
 from parsing.parsers.street_network import StreetNetwork
@@ -76,7 +77,11 @@ def train_parser(
         both = PersonCrops([*annotated, *more], (height, width), recipe.seed)
         trainer.fit(both, recipe.self_epochs, recipe.learning_rate / 2)
     summary = {"recipe": asdict(recipe), "photos": len(annotated), "pseudo_labelled": used, "log": trainer.log}
-    out.with_suffix(".json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    log = out.with_suffix(".json")
+    try:
+        write_file(log, (json.dumps(summary, indent=1) + "\n").encode())
+    except OSError as error:
+        raise CsclError(f"{out}: trained, but {log} could not be written: {error.strerror or error}") from error
     return out
 
 
@@ -85,6 +90,7 @@ def _check_writable(out: Path) -> None:
         raise InputError(f"{out} is a folder; give the file to write the weights to, as {out / 'street.safetensors'}")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
+        probe_folder(out.parent, out.name)
     except OSError as error:
         raise InputError(f"the weights cannot be written to {out}: {error.strerror}; give another file") from error
 

@@ -33,6 +33,7 @@ from ..runs.scores import (
     list_needed_records,
     score,
     select_protocols,
+    unmatched_lines,
 )
 from .part_table import PartTable, average_parts, measure_parts
 from .report import draw_figures, list_part_names
@@ -93,6 +94,7 @@ class Evaluation:
             f"{self.about['feature']}, cosine distance, {'flip averaged' if self.about['flip'] else 'no flip'}, "
             + describe_reranking(one.reranked),
             f"weights {_format_value(self.about['checkpoint'], 12)}, masks {_format_value(self.about['masks'], 12)}",
+            *unmatched_lines(self.results),
             *(self.parts.lines() if self.parts else ()),
             *(self.comparison.lines() if self.comparison else ()),
         ]

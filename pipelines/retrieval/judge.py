@@ -23,6 +23,7 @@ from ..runs.scores import (
     list_needed_records,
     score,
     select_protocols,
+    unmatched_lines,
 )
 from .features import by_name
 from .significance import Comparison, compare, format_result
@@ -58,6 +59,7 @@ class Judgement:
             *format_table(self.results),
             f"per cent; {one.trials} trial{'s' * (one.trials > 1)}, galleries {one.gallery_rule}, "
             f"{self.about['feature']}, cosine distance, {describe_reranking(one.reranked)}",
+            *unmatched_lines(self.results),
             *(self.comparison.lines() if self.comparison else ()),
         ]
 

@@ -18,6 +18,7 @@ from data.records import Modality, Record
 from data.words import count_endings
 from parsing.errors import InputError, MissingError, first_line
 from parsing.images import UnreadableImageError, read_image
+from parsing.words import list_briefly
 
 from ..devices import find_device
 from ..pages.sheets import RankedImage, RankedRow, draw_ranked_gallery
@@ -78,6 +79,7 @@ class SearchResult:
         rankings: path of each query and its nearest gallery images.
         unreadable: reason for each image that could not be read and was left out.
         others: files in the folders that are no images.
+        linked: folders that are links to others, whose images are searched once.
         undrawn: reason why there is no picture; empty if there is one.
     """
 
@@ -88,6 +90,7 @@ class SearchResult:
     rankings: tuple[tuple[str, tuple[Match, ...]], ...]
     unreadable: tuple[str, ...]
     others: tuple[str, ...] = ()
+    linked: tuple[str, ...] = ()
     undrawn: str = ""
 
     def to_json(self) -> dict[str, Any]:
@@ -103,6 +106,7 @@ class SearchResult:
             ],
             "unreadable": list(self.unreadable),
             "others": list(self.others),
+            "linked": list(self.linked),
         }
 
     def lines(self) -> list[str]:
@@ -113,6 +117,11 @@ class SearchResult:
             shown += [f"{place:4d}  {m.similarity:6.3f}  {m.image}" for place, m in enumerate(matches, 1)]
         if self.others:
             shown.append(f"note: {len(self.others)} files are no image: {count_endings(self.others)}")
+        if self.linked:
+            shown.append(
+                f"note: {len(self.linked)} folders are links to others, whose images are searched once: "
+                f"{list_briefly(self.linked, 3)}"
+            )
         if self.undrawn:
             return shown
         left = len(self.rankings) - SHOWN
@@ -135,14 +144,15 @@ def search(config: SearchConfig) -> SearchResult:
     other: Modality = "visible" if config.query_modality == "infrared" else "infrared"
     gallery_modality = config.gallery_modality or other
     others: list[str] = []
+    linked: list[str] = []
     queries = [
         r
         for path in config.queries
-        for r in _list_records(path, modality=config.query_modality, option="--query", others=others)
+        for r in _list_records(path, modality=config.query_modality, option="--query", others=others, linked=linked)
     ]
     if not config.gallery.is_dir():
         raise MissingError(f"--gallery {config.gallery}: there is no such folder")
-    gallery = _list_records(config.gallery, modality=gallery_modality, option="--gallery", others=others)
+    gallery = _list_records(config.gallery, modality=gallery_modality, option="--gallery", others=others, linked=linked)
     unreadable: dict[str, str] = {}
     queries, query_features = _embed(embedder, records=queries, config=config, unreadable=unreadable)
     gallery, gallery_features = _embed(embedder, records=gallery, config=config, unreadable=unreadable)
@@ -178,18 +188,20 @@ def search(config: SearchConfig) -> SearchResult:
         rankings=tuple(rankings),
         unreadable=tuple(unreadable.values()),
         others=tuple(others),
+        linked=tuple(linked),
         undrawn=undrawn,
     )
 
 
-def _list_records(path: Path, modality: Modality, option: str, others: list[str]) -> list[Record]:
+def _list_records(path: Path, modality: Modality, option: str, others: list[str], linked: list[str]) -> list[Record]:
     """Return records of unknown identity for an image, or for all images below a folder in the order of their names.
 
-    Files in the folder that are no images are appended to `others`.
+    Files in the folder that are no images are appended to `others`, links to folders listed already to `linked`.
     """
     if path.is_dir():
-        names, beside = list_below(path, ".")
+        names, beside, below = list_below(path, ".")
         others += [str(path / name) for name in beside]
+        linked += [f"{path}: {link}" for link in below]
         if not names:
             unread = f", but {len(beside)} files that are none: {count_endings(beside)}" if beside else ""
             raise InputError(f"{option} {path}: there is no image in this folder{unread}")

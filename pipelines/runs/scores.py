@@ -50,6 +50,7 @@ class Result:
         seeds: seed of the gallery per trial; empty if galleries are not drawn at random.
         runs: number of runs over which the scores are averaged.
         curve: Rank-1 to Rank-20.
+        unmatched: number of queries without a match in any gallery; they are left out of all means.
         per_query: scores of each query.
     """
 
@@ -69,6 +70,7 @@ class Result:
     seeds: tuple[int, ...] = ()
     runs: int = 1
     curve: tuple[float, ...] = ()
+    unmatched: int = 0
     per_query: PerQuery | None = field(default=None, repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
@@ -85,7 +87,7 @@ def score(protocol: Protocol, features: Mapping[str, NDArray[np.float64]], reran
         rerank: whether to use re-ranked distances (`k_reciprocal`) instead of cosine distances.
 
     Raises:
-        InputError: if there are too few images to re-rank.
+        InputError: if there are too few images to re-rank, or no query has a match in a gallery.
     """
     rows, chances, each = [], [], []
     for trial in protocol.trials:
@@ -102,6 +104,12 @@ def score(protocol: Protocol, features: Mapping[str, NDArray[np.float64]], reran
         rows.append([*(scores.rank(k) for k in RANKS), scores.mAP, scores.mINP])
         luck = chance(ids[0], ids[1], skip)
         chances.append((luck.rank1, luck.mAP))
+    per_query = _collect_per_query(protocol.trials, each)
+    if not per_query.names:
+        raise InputError(
+            f"{protocol.name}: no gallery shows a person of its {len(protocol.trials[0].query)} queries, so that there "
+            "is nothing to score; test people who are seen in both modalities"
+        )
     mean, deviation = np.mean(rows, 0), np.std(rows, 0)
     luck_mean = np.mean(chances, 0)
     first = protocol.trials[0]
@@ -121,7 +129,8 @@ def score(protocol: Protocol, features: Mapping[str, NDArray[np.float64]], reran
         reranked=rerank,
         seeds=tuple(range(len(protocol.trials))) if protocol.gallery_rule == "seeded" else (),
         curve=tuple(float(np.mean([s.rank(k) for s in each])) for k in range(1, CURVE + 1)),
-        per_query=_collect_per_query(protocol.trials, each),
+        unmatched=len({q.name for trial in protocol.trials for q in trial.query}) - len(per_query.names),
+        per_query=per_query,
     )
 
 
@@ -145,13 +154,26 @@ def mean_by_query(names: NDArray[Any], identities: NDArray[np.int64], values: ND
 
 
 def select_protocols(data_set: DataSet, names: Sequence[str], gallery: str, split: int) -> list[Protocol]:
-    """Return the protocols of a data set that `names` has, all if it is empty; InputError for an unknown one."""
+    """Return the protocols of a data set that `names` has, all if it is empty.
+
+    Raises:
+        InputError: if a name is unknown, or a protocol has no query or no gallery.
+    """
     offered = data_set.protocols(gallery, split)
     known = [p.name for p in offered]
     for name in names:
         if name not in known:
             raise InputError(f"--protocol {name}: {data_set.name} has {', '.join(known)}")
-    return [p for p in offered if not names or p.name in names]
+    chosen = [p for p in offered if not names or p.name in names]
+    for protocol in chosen:
+        query, against = (min(len(getattr(t, side)) for t in protocol.trials) for side in ("query", "gallery"))
+        if not query or not against:
+            raise InputError(
+                f"{data_set.name}: {protocol.name} has {query} queries and {against} gallery images in "
+                f"{data_set.root}, so that there is nothing to score; "
+                f"`cscl data check --dataset {data_set.name}` says what is missing"
+            )
+    return chosen
 
 
 def list_needed_records(protocols: Sequence[Protocol]) -> dict[str, Record]:
@@ -179,6 +201,15 @@ def format_table(results: Sequence[Result]) -> list[str]:
         for r in results
     ]
     return [head, *rows]
+
+
+def unmatched_lines(results: Sequence[Result]) -> list[str]:
+    """Return a line per protocol whose queries do not all have a match."""
+    return [
+        f"note: {r.unmatched} of the {r.queries} queries of {r.protocol} are left out: no gallery shows their person"
+        for r in results
+        if r.unmatched
+    ]
 
 
 def average_results(results: Sequence[Result]) -> Result:

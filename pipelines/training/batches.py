@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 from data.loading.sampler import IdentitySampler
 from data.loading.transforms import JointTransform
 from data.records import Record
+from parsing.cache.provenance import command_of
 from parsing.cache.reader import MaskCache
 from parsing.errors import InputError
 from parsing.modality import MODALITIES
@@ -124,9 +125,11 @@ def select_with_masks(records: Sequence[Record], cache: MaskCache) -> tuple[Reco
     """
     lacking = [r.name for r in records if r.name not in cache]
     if lacking:
+        command = f"{command_of(cache.made_by)} --dataset {cache.data_set} --out {quote_path(cache.path)}"
         raise InputError(
             f"{cache.path} has no mask of {lacking[0]}" + (f" and {len(lacking) - 1} more" if lacking[1:] else "")
-            + f"; run `cscl parse --dataset {cache.data_set} --out {quote_path(cache.path)}` again to complete it"
+            + f"; run `{command}` again to complete it"
+            + (", with a mask of each" if "import" in command_of(cache.made_by) else "")
         )  # fmt: skip
     return tuple(r for r in records if cache.has_mask[cache.number(r.name)])
 

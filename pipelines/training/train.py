@@ -20,6 +20,7 @@ from parsing.cache.lock import hold_lock
 from parsing.cache.reader import MaskCache
 from parsing.errors import InputError
 from parsing.schemes import part_scheme
+from parsing.words import list_briefly
 
 from ..image_sizes import find_other_image
 from ..images import find_images
@@ -75,6 +76,13 @@ def _train(config: TrainConfig, fabric: Fabric, cache: MaskCache | None) -> None
     if (untested := data_set.untested()) and fabric.is_global_zero:
         tqdm.write(f"note: {untested}", file=sys.stderr)
     sampler = IdentitySampler(records, identities=recipe.train.identities, images=recipe.train.images, seed=recipe.seed)
+    if sampler.never_drawn and fabric.is_global_zero:
+        names = [data_set.person(identity) for identity in sampler.never_drawn]
+        tqdm.write(
+            f"note: {len(names)} of the {len({r.identity for r in records})} people are seen in one modality alone "
+            f"and are not trained on: {list_briefly(names)}",
+            file=sys.stderr,
+        )
     scheme = part_scheme(recipe.data.scheme)
     flipped = scheme.flipped(cache.labels)
     identities = len({r.identity for r in records})

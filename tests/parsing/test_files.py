@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from support.limits import largest_file
 
 from parsing.files import find_leftovers, probe_folder, replacing, write_file
 
@@ -48,3 +49,13 @@ def test_what_a_killed_writer_leaves_is_found(tmp_path: Path) -> None:
         temporary.touch()
         assert find_leftovers(tmp_path, re.compile(r"a\.txt")) == [temporary]
         assert find_leftovers(tmp_path, re.compile(r"b\.txt")) == []
+
+
+def test_an_error_names_the_file_that_was_to_be_written(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="large") as full, largest_file(10):
+        write_file(tmp_path / "a.txt", b"more than ten bytes")
+    assert full.value.filename == str(tmp_path / "a.txt")
+    with pytest.raises(FileNotFoundError) as missing:
+        write_file(tmp_path / "none" / "a.txt", b"")
+    assert missing.value.filename == str(tmp_path / "none" / "a.txt")
+    assert list(tmp_path.iterdir()) == []

@@ -96,3 +96,8 @@ def test_an_epoch_shows_each_image_of_the_larger_modality_about_once() -> None:
     visible = sum(r.modality == "visible" for r in RECORDS)
     assert IdentitySampler(RECORDS, 3, 2, seed=0).steps == visible // 6
     assert IdentitySampler(RECORDS, 11, 50, seed=0).steps == 1
+
+
+def test_people_of_one_modality_are_named_and_never_drawn() -> None:
+    sampler = IdentitySampler(people({1: (2, 2), 2: (3, 0), 3: (1, 1), 4: (0, 5)}), identities=2, images=1, seed=0)
+    assert sampler.never_drawn == (2, 4)

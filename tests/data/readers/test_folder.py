@@ -321,3 +321,49 @@ def test_sets_of_one_modality_are_read_with_their_own_names(
     for use in (own.train, own.protocols):
         with pytest.raises(InputError, match=f"has no {other} images: masks can be made"):
             use()
+
+
+def test_linked_folders_are_listed_once_and_told(tmp_path: Path, plant: Callable[..., Path]) -> None:
+    found = own(tmp_path, ["visible/anna/1.jpg", "infrared/anna/1.jpg"], plant)
+    (tmp_path / "visible/anna2").symlink_to(tmp_path / "visible/anna")
+    (tmp_path / "infrared/ben").symlink_to(tmp_path / "visible/anna")  # one picture, told to be of two cameras
+    again = Folder(tmp_path)
+    assert again.images == found.images
+    count, note, wrong = said(again)["folders that are links to others, whose images are taken once"]
+    assert (count, wrong) == (2, False)
+    assert note == "infrared/ben is visible/anna, visible/anna2 is visible/anna"
+
+
+def test_a_modality_that_is_a_link_to_the_other_has_no_images_of_its_own(
+    tmp_path: Path, plant: Callable[..., Path]
+) -> None:
+    plant(tmp_path, ["visible/anna/1.jpg", "visible/ben/1.jpg"], {})
+    (tmp_path / "infrared").symlink_to(tmp_path / "visible")
+    found = Folder(tmp_path)
+    assert {image.modality for image in found.images} == {"visible"}
+    assert "infrared is visible" in said(found)["folders that are links to others, whose images are taken once"][1]
+    with pytest.raises(InputError, match="has no infrared images"):
+        found.train()
+
+
+def test_names_that_differ_in_case_alone_are_told(tmp_path: Path, plant: Callable[..., Path]) -> None:
+    found = own(tmp_path, [f"{m}/anna/{n}.jpg" for m in MODALITIES for n in ("A", "a", "b")], plant)
+    count, note, wrong = said(found)["images whose names differ in upper and lower case alone"]
+    assert (count, wrong) == (4, False)
+    assert note.startswith("infrared/anna/A.jpg and infrared/anna/a.jpg; copies of them to Windows or macOS")
+
+
+def test_one_folder_that_holds_everybody_is_doubted(tmp_path: Path, plant: Callable[..., Path]) -> None:
+    found = own(tmp_path, [f"{m}/day1/{p}/1.jpg" for m in MODALITIES for p in ("anna", "ben")], plant)
+    count, note, wrong = said(found)["folder holds everybody"]
+    assert (count, wrong) == (1, True)
+    assert note.startswith("day1 is taken as one person; if its folders, anna, ben, are the people, say so with")
+    assert list(Folder(tmp_path, "*/{identity}/**").people) == ["anna", "ben"]
+    assert "folder holds everybody" not in said(Folder(tmp_path, "*/{identity}/**"))
+
+
+def test_a_link_that_leads_nowhere_else_is_named(tmp_path: Path, plant: Callable[..., Path]) -> None:
+    plant(tmp_path, ["visible/anna/1.jpg"], {})
+    (tmp_path / "visible/anna/loop.jpg").symlink_to("loop.jpg")
+    with pytest.raises(InputError, match=r"cannot list .*visible/anna/loop\.jpg: Too many levels"):
+        Folder(tmp_path)

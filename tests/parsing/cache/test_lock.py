@@ -151,3 +151,18 @@ def test_a_place_that_cannot_be_written_and_a_full_disk_are_one_line(
         pass
     assert not isinstance(caught.value, InputError)
     assert names(tmp_path) == ["file", "masks.shards"]
+
+
+@pytest.mark.parametrize("link", [True, False])
+def test_what_lies_in_the_place_of_the_shards_is_named(tmp_path: Path, link: bool) -> None:
+    shards = tmp_path / "masks.shards"
+    if link:
+        shards.symlink_to(tmp_path / "unmounted")
+    else:
+        shards.touch()
+    with (
+        pytest.raises(InputError, match=r"masks\.shards is a file or a link to nothing"),
+        hold_lock(tmp_path / "masks.h5", "a test"),
+    ):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["masks.shards"]

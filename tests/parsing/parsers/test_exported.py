@@ -210,8 +210,13 @@ def test_an_answer_without_scores_is_refused(tmp_path: Path, what: str, said: st
         variant(what, tmp_path)
 
 
-def onnx_variant(folder: Path, half: bool = False, batch: int | str = "n", last: bool = False) -> Path:
-    """`Halving` in ONNX with another type, batch or layout of its input, and a second output before the logits."""
+def onnx_variant(
+    folder: Path, half: bool = False, batch: int | str = "n", last: bool = False, number_beside: bool = False
+) -> Path:
+    """`Halving` in ONNX with another type, batch or layout of its input, and a second output before the logits.
+
+    number_beside: and with a third one that is a single number for the whole batch.
+    """
     onnx = pytest.importorskip("onnx", reason='needs pip install "cscl[onnx]"')
     pytest.importorskip("onnxruntime", reason='needs pip install "cscl[onnx]"')
     from onnx import TensorProto, helper, numpy_helper
@@ -223,6 +228,7 @@ def onnx_variant(folder: Path, half: bool = False, batch: int | str = "n", last:
         *([helper.make_node("Transpose", ["image"], ["planes"], perm=[0, 3, 1, 2])] if last else []),
         helper.make_node("Conv", ["planes" if last else "image", "w", "b"], ["logits"], strides=[2, 2], pads=[1] * 4),
         helper.make_node("ReduceMax", ["logits"], ["best"], axes=[1], keepdims=1),
+        *([helper.make_node("ReduceMean", ["logits"], ["loss"], keepdims=0)] if number_beside else []),
     ]
     number = TensorProto.FLOAT16 if half else TensorProto.FLOAT
     shape = [batch, *SIZE, 3] if last else [batch, 3, *SIZE]
@@ -230,6 +236,8 @@ def onnx_variant(folder: Path, half: bool = False, batch: int | str = "n", last:
         helper.make_tensor_value_info(name, number, [batch, channels, SIZE[0] // 2, SIZE[1] // 2])
         for name, channels in (("best", 1), ("logits", 7))
     ]
+    if number_beside:
+        answers.append(helper.make_tensor_value_info("loss", number, []))
     given = helper.make_tensor_value_info("image", number, shape)
     graph = helper.make_graph(nodes, "halving", [given], answers, weights)
     onnx.save(
@@ -238,7 +246,9 @@ def onnx_variant(folder: Path, half: bool = False, batch: int | str = "n", last:
     return folder / "variant.onnx"
 
 
-@pytest.mark.parametrize("form", [{"half": True}, {"batch": 4}, {"last": True}, {"half": True, "batch": 1}])
+@pytest.mark.parametrize(
+    "form", [{"half": True}, {"batch": 4}, {"last": True}, {"half": True, "batch": 1}, {"number_beside": True}]
+)
 def test_an_onnx_file_is_given_what_it_declares(tmp_path: Path, form: dict[str, Any]) -> None:
     file = onnx_variant(tmp_path, **form)
     parser = ExportedParser(
@@ -260,4 +270,22 @@ def test_an_onnx_file_with_a_place_of_its_weights_that_is_no_number_is_refused(t
     file = tmp_path / "odd.onnx"
     file.write_bytes(model.SerializeToString())
     with pytest.raises(InputError, match=r"odd\.onnx is no ONNX file: invalid literal"):
+        onnx_files(file)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [b"\xff.data7890", b"n" * 300, b"../../w.data", b"", b"aaaaaaaaaa\0b"],
+    ids=["bytes", "long", "up", "none", "nul"],
+)
+def test_an_onnx_file_whose_weights_lie_nowhere_is_refused(tmp_path: Path, place: bytes) -> None:
+    onnx = pytest.importorskip("onnx", reason='needs pip install "cscl[onnx]"')
+    model = onnx.load(exported("onnx", tmp_path))
+    weights = model.graph.initializer[0]
+    weights.data_location = onnx.TensorProto.EXTERNAL
+    weights.external_data.add(key="location", value="x" * len(place))
+    file = tmp_path / "odd.onnx"
+    stored = model.SerializeToString()
+    file.write_bytes(stored.replace(b"x" * len(place), place) if place else stored)  # as no text, where it is none
+    with pytest.raises(MissingError, match=r"odd\.onnx keeps its weights in .*, which must lie beside it"):
         onnx_files(file)

@@ -104,10 +104,11 @@ def test_every_command_prints_json_and_explains_its_options(path: str, command: 
 
 
 def started_by(group: int) -> bool:
-    """Whether a process of this process group is a worker that a spawn started."""
+    """Whether a process of this process group is a worker, or the one from which workers are forked."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            if os.getpgid(int(folder.name)) == group and b"spawn_main" in (folder / "cmdline").read_bytes():
+            command = (folder / "cmdline").read_bytes() if os.getpgid(int(folder.name)) == group else b""
+            if b"spawn_main" in command or b"forkserver" in command:
                 return True
         except (OSError, ValueError):
             continue
@@ -117,7 +118,7 @@ def started_by(group: int) -> bool:
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks for the workers in /proc")
 @pytest.mark.parametrize(
     "command",
-    [("data", "make", "pedestrians"), pytest.param(("parse",), marks=pytest.mark.slow)],
+    [("data", "make", "pedestrians"), ("parse",)],
     ids=["make", "parse"],
 )
 def test_ctrl_c_while_workers_start_is_one_line(command: tuple[str, ...], tiny_figures: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from support.limits import largest_file
 
 from cli import main
 from parsing import CsclError, InputError, MaskCache
@@ -228,3 +229,20 @@ def test_a_size_that_the_cache_does_not_know_is_asked_for(
     cache = make_cache("lip", ["d/a.jpg"], path=tmp_path / "own" / "masks.h5", source=(0, 0))
     with pytest.raises(InputError, match=r"how large the image d/a\.jpg is; give --size HxW"):
         export(replace(config, file=cache.path, to="scnet"))
+
+
+def test_a_disk_that_is_full_at_the_record_leaves_a_place_where_the_same_command_works(config: ExportConfig) -> None:
+    with pytest.raises(CsclError, match=r"out cannot be written: File too large"), largest_file(100):
+        export(config)
+    assert export(config).written == 8
+
+
+def test_files_that_differ_in_case_alone_are_refused_if_the_place_ignores_case(
+    config: ExportConfig, make_cache: MakeCache, tmp_path: Path
+) -> None:
+    cache = make_cache("lip", ["d/A.jpg", "d/a.jpg", "d/b.jpg"], path=tmp_path / "twins" / "masks.h5")
+    assert export(replace(config, file=cache.path)).written == 3
+    (tmp_path / "ignores" / ".CSCL-PNG").mkdir(parents=True)  # as such a place shows the folder .cscl-png
+    with pytest.raises(InputError, match=r"ignores upper and lower case, so that d/A.png and d/a.png would be one"):
+        export(replace(config, file=cache.path, out=tmp_path / "ignores"))
+    assert not list((tmp_path / "ignores").rglob("*.png"))

@@ -135,7 +135,7 @@ def test_what_it_cannot_mend_it_says(config: VerifyConfig, tmp_path: Path) -> No
     assert not (shards / "00001.h5").exists()
     for path in (config.cache, *shards.iterdir()):
         os.truncate(path, 600)
-    with pytest.raises(CacheError, match="nothing of it is whole; run the `cscl parse`"):
+    with pytest.raises(CacheError, match="nothing of it is whole; run the command that made it"):
         verify(config)
 
 
@@ -151,7 +151,7 @@ def test_a_part_of_a_data_set_without_its_index_is_left_to_the_command_that_chos
     assert hashes(out) == before
     (shard_folder(out) / "00000.h5").unlink()
     out.unlink()
-    with pytest.raises(CacheError, match="run the `cscl parse` that made it again"):
+    with pytest.raises(CacheError, match="run the command that made it again"):
         verify(few)
 
 

@@ -1,6 +1,9 @@
 """Charts: a panel for each logged quantity, wrong lines of a file are named, CMC curves of any length."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,8 @@ import matplotlib.axes
 import numpy as np
 import pytest
 from PIL import Image
+from support.limits import NEVER_WRITTEN
+from support.places import ROOT
 
 from parsing.errors import InputError, MissingError
 from pipelines.pages.charts import cmc_curve, curves, embedding_map
@@ -128,3 +133,12 @@ def test_a_map_of_embeddings_shows_people_in_their_modalities_and_is_the_same_ag
     with pytest.raises(InputError, match="at least 3 images, got 2"):
         embedding_map(embeddings[:2], identities=identities[:2], infrared=infrared[:2], out_png=tmp_path / "c.png")
     embedding_map(np.ones((4, 6)), identities=np.full(4, -1), infrared=np.zeros(4, bool), out_png=tmp_path / "d.png")
+
+
+def test_a_home_that_cannot_be_written_is_no_warning() -> None:
+    environment = {name: value for name, value in os.environ.items() if name not in ("MPLCONFIGDIR", "XDG_CONFIG_HOME")}
+    done = subprocess.run(
+        [sys.executable, "-c", "import pipelines.pages.charts"], capture_output=True, text=True, check=True,
+        env={**environment, "HOME": str(NEVER_WRITTEN / "home"), "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.stderr == ""

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from support.limits import NEVER_WRITTEN
 
 from cli import main
 from data.photographs.crops import SPECTRA, cut_plain_crop, load
@@ -108,3 +109,12 @@ def test_a_tally_counts_pixels_together_and_images_apart() -> None:
     alike = Tally(3)
     alike.add(truth, truth, 0.9)
     assert np.isnan(alike.rho)
+
+
+@pytest.mark.skipif(not NEVER_WRITTEN.is_dir(), reason="needs a folder that nobody can write to")
+def test_scores_are_printed_though_the_sheet_cannot_be_written(photos: Path) -> None:
+    asked = ["parser", "score", "--photos", str(photos), "--sheet", str(NEVER_WRITTEN / "sheet.png")]
+    done = CliRunner().invoke(main, asked)
+    assert done.exit_code == 1
+    assert "near-infrared" in done.stdout
+    assert done.stderr.splitlines()[-1].startswith("cscl: /proc/sheet.png cannot be written: ")

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from support.limits import NEVER_WRITTEN
 from torch import nn
 
 from data.photographs.library import Photos
@@ -178,6 +179,9 @@ def test_what_cannot_be_used_is_refused_by_name(photos: Path, tmp_path: Path) ->
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written"):
         start(out=tmp_path / "file" / "a.safetensors")
+    if NEVER_WRITTEN.is_dir():
+        with pytest.raises(InputError, match=r"cannot be written to /proc/a\.safetensors"):
+            start(out=NEVER_WRITTEN / "a.safetensors")
     with pytest.raises(InputError, match="--device warp"):
         start(device="warp")
     with pytest.raises(InputError, match="cannot build"):
@@ -197,3 +201,12 @@ def test_photographs_without_people_are_refused(tmp_path: Path) -> None:
         Image.new("L", (64, 96)).save(file)
     with pytest.raises(InputError, match="none of the 2 training photographs shows a person"):
         train_parser(root, tmp_path / "a.safetensors", RECIPE, device="cpu", workers=0)
+
+
+def test_a_log_that_cannot_be_written_leaves_the_weights(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a.safetensors"
+    out.with_suffix(".json").mkdir()
+    short = replace(RECIPE, epochs=1, self_epochs=0)
+    with pytest.raises(CsclError, match=r"a\.safetensors: trained, but .*a\.json could not be written"):
+        train_parser(photos, out, short, device="cpu", workers=0)
+    load_street(out)

@@ -1,6 +1,7 @@
 """`cscl score`: features of anybody's method get the figures that `cscl evaluate` gives them."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -137,3 +138,13 @@ def test_splits_reranking_and_missing_files_are_checked(figures: Path, images: l
         score_features(drawn(images), "sysu", root=figures, protocols=["all-double"])
     with pytest.raises(MissingError, match="no features"):
         read_features([tmp_path / "none.npz"])
+
+
+def test_a_data_set_without_a_query_is_refused_by_what_is_missing(figures: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(figures, tmp_path / "SYSU-MM01")
+    for identity in (root / "exp/test_id.txt").read_text().strip().split(","):
+        for camera in (3, 6):
+            shutil.rmtree(root / f"cam{camera}/{int(identity):04d}", ignore_errors=True)
+    names = [image.name for image in open_data_set("sysu", root).images]
+    with pytest.raises(InputError, match=r"sysu: all-single has 0 queries and .* `cscl data check --dataset sysu`"):
+        score_features(drawn(names), "sysu", root=root, names=names)

@@ -148,3 +148,14 @@ def test_a_ranking_is_printed_even_if_its_picture_cannot_be_written(
     assert "taken.png: picture" not in result.stdout
     last = result.stderr.splitlines()[-1]
     assert last == f"cscl: {taken} cannot be written: Is a directory; give --out FILE.png elsewhere"
+
+
+def test_a_linked_folder_is_searched_once_and_told(
+    run_copy: Path, gallery: Path, queries: list[Path], tmp_path: Path
+) -> None:
+    (gallery / "again").symlink_to(gallery / "sub")
+    result = cscl("--run", run_copy, "--query", queries[0], "--gallery", gallery, "--device", "cpu")
+    assert "8 visible images searched" in result.stdout
+    assert f"note: 1 folders are links to others, whose images are searched once: {gallery}: again is sub\n" in (
+        result.stdout
+    )

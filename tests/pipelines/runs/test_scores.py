@@ -16,7 +16,7 @@ from data.readers.regdb import RegDB
 from data.readers.sysu import SYSU
 from data.records import DataSet, Modality, Protocol, Record, Trial
 from parsing.errors import InputError
-from pipelines.runs.scores import average_results, score, stack_features
+from pipelines.runs.scores import average_results, score, stack_features, unmatched_lines
 
 ORACLE = ORACLES / "evaluation.npz"
 
@@ -200,3 +200,15 @@ def test_runs_are_averaged_and_deviate_from_each_other() -> None:
     assert mean.rank1_deviation == pytest.approx(abs(first.cmc[1] - other.cmc[1]) / 2)
     assert (mean.runs, mean.seeds) == (2, ())
     assert average_results([first, first]) == replace(first, runs=2, rank1_deviation=0, map_deviation=0)
+
+
+def test_queries_without_a_match_are_counted_and_none_with_one_is_refused() -> None:
+    gallery = images("visible", [(1, 1), (2, 2)])
+    features = at_angles(QUERY, [0, 10, 20, 90]) | at_angles(gallery, [3, 21])
+    protocol = Protocol("p", trials=(Trial(QUERY, gallery),), skip=DataSet.skip, deduplicated=False, gallery_rule="all")
+    result = score(protocol, features)
+    assert (result.queries, result.unmatched, result.cmc[1]) == (4, 1, 1)
+    assert unmatched_lines([result]) == ["note: 1 of the 4 queries of p are left out: no gallery shows their person"]
+    assert unmatched_lines([score(replace(protocol, trials=(Trial(QUERY[:3], gallery),)), features)]) == []
+    with pytest.raises(InputError, match=r"p: no gallery shows a person of its 1 queries"):
+        score(replace(protocol, trials=(Trial(QUERY[3:], gallery),)), features)

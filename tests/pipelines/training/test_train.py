@@ -336,3 +336,29 @@ def test_the_pattern_of_a_cache_is_kept_by_its_runs(own: ParseConfig, tiny_recip
     report = masks_info(MaskCache(masks.index))
     assert report.pattern == "*/{identity}/*"
     assert "people by --pattern */{identity}/*" in report.lines()[1]
+
+
+def test_people_of_one_modality_are_told_and_left_out_of_the_scores(
+    own: ParseConfig, tiny_recipe: MakeRecipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert own.root is not None
+    for name in ("p2", "p4"):
+        shutil.rmtree(own.root / "visible/day0" / name)
+    (own.root / "test_id.txt").write_text("p3\np4\n")
+    parse(own)
+    run = start(
+        own.index,
+        tmp_path / "run",
+        tiny_recipe("train.epochs=1", "train.steps=1", "train.identities=1", "data.min_confidence=0"),
+    )
+    said = capsys.readouterr().err
+    assert "note: 1 of the 2 people are seen in one modality alone and are not trained on: p2\n" in said
+    result = evaluate(run, device="cpu")
+    (one,) = result.results
+    assert 0 < one.unmatched < one.queries
+    assert f"note: {one.unmatched} of the {one.queries} queries of infrared-to-visible are left out" in str(
+        result.lines()
+    )
+    (own.root / "test_id.txt").write_text("p4\n")
+    with pytest.raises(InputError, match="infrared and 0 visible"):
+        evaluate(run, device="cpu")
