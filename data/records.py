@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from parsing.errors import InputError, MissingError
 from parsing.modality import Modality as Modality
 from parsing.names import same_but_for_case
-from parsing.words import listed
+from parsing.words import list_briefly
 
-from .words import endings, is_text
+from .words import count_endings, is_text
 
 Infrared = Literal["near", "thermal"]
 """Kinds of infrared cameras: near-infrared ones see reflected light, thermal ones heat."""
@@ -150,14 +150,16 @@ class DataSet(ABC):
         """Return what a user should know about this folder beside its counts."""
         others = sorted(self.others)
         found = (
-            [Finding("files that are no image", count=len(others), note=endings(others), wrong=True)] if others else []
+            [Finding("files that are no image", count=len(others), note=count_endings(others), wrong=True)]
+            if others
+            else []
         )
         if self.linked:
             found.append(
                 Finding(
                     "folders that are links to others, whose images are taken once",
                     count=len(self.linked),
-                    note=listed(self.linked, 3),
+                    note=list_briefly(self.linked, 3),
                 )
             )
         if alike := same_but_for_case(image.name for image in self.images):
@@ -173,7 +175,7 @@ class DataSet(ABC):
                 Finding(
                     "folders or files not named by four digits, as 0001",
                     count=len(self.strays),
-                    note=listed(self.strays),
+                    note=list_briefly(self.strays),
                     wrong=True,
                 )
             )

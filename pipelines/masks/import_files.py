@@ -10,7 +10,7 @@ from data.records import DataSet, Modality, Record
 from parsing.errors import InputError
 from parsing.exporters.paths import fill, how_to_keep_apart
 from parsing.names import same_but_for_case
-from parsing.words import listed
+from parsing.words import list_briefly
 
 TEMPLATES = ("{dir}/{stem}", "{stem}")
 """Where the mask of an image is looked for, without its ending: in the data set's own folders, or all in one."""
@@ -132,7 +132,7 @@ def notes_on_files(
             yield f"{len(unused)} {files.ending} files are the mask of no image of {data_set.name}, such as {unused[0]}"
         return
     if linked:
-        yield f"{len(linked)} folders are links to others, whose masks are taken once: {listed(linked, 3)}"
+        yield f"{len(linked)} folders are links to others, whose masks are taken once: {list_briefly(linked, 3)}"
     if alike := same_but_for_case(pair.record.name for pair in pairs):
         yield (
             f"{sum(map(len, alike))} names differ in upper and lower case alone: {' and '.join(alike[0])}; copies of "

@@ -15,7 +15,7 @@ from parsing.cache.provenance import command_of
 from parsing.cache.reader import MaskCache
 from parsing.errors import InputError
 from parsing.modality import MODALITIES
-from parsing.words import quoted
+from parsing.words import quote_path
 
 from ..recipes.reading import Recipe
 
@@ -125,7 +125,7 @@ def select_with_masks(records: Sequence[Record], cache: MaskCache) -> tuple[Reco
     """
     lacking = [r.name for r in records if r.name not in cache]
     if lacking:
-        command = f"{command_of(cache.made_by)} --dataset {cache.data_set} --out {quoted(cache.path)}"
+        command = f"{command_of(cache.made_by)} --dataset {cache.data_set} --out {quote_path(cache.path)}"
         raise InputError(
             f"{cache.path} has no mask of {lacking[0]}" + (f" and {len(lacking) - 1} more" if lacking[1:] else "")
             + f"; run `{command}` again to complete it"

@@ -16,11 +16,11 @@ from data.loading.images import load_images
 from data.loading.sampler import IdentitySampler
 from data.records import Record
 from data.registry import DATA_SETS, open_data_set
-from parsing.cache.lock import writing_to
+from parsing.cache.lock import hold_lock
 from parsing.cache.reader import MaskCache
 from parsing.errors import InputError
 from parsing.schemes import part_scheme
-from parsing.words import listed
+from parsing.words import list_briefly
 
 from ..image_sizes import find_other_image
 from ..images import find_images
@@ -52,7 +52,7 @@ def train(config: TrainConfig, cache: MaskCache | None = None) -> Path:
     """
     fabric = make_fabric(config.device, config.precision)
     run = config.run
-    with writing_to(run, "cscl train", folder=run.parent) if fabric.is_global_zero else nullcontext():
+    with hold_lock(run, "cscl train", folder=run.parent) if fabric.is_global_zero else nullcontext():
         _train(config, fabric, cache)
     return run
 
@@ -80,7 +80,7 @@ def _train(config: TrainConfig, fabric: Fabric, cache: MaskCache | None) -> None
         names = [data_set.person(identity) for identity in sampler.never_drawn]
         tqdm.write(
             f"note: {len(names)} of the {len({r.identity for r in records})} people are seen in one modality alone "
-            f"and are not trained on: {listed(names)}",
+            f"and are not trained on: {list_briefly(names)}",
             file=sys.stderr,
         )
     scheme = part_scheme(recipe.data.scheme)
