@@ -17,8 +17,13 @@ from data.readers.sysu import SYSU
 from data.registry import open_data_set
 from parsing import MaskCache, label_set, part_scheme
 from parsing.cache.index import shard_folder
+from parsing.coco import encode_mask
 from parsing.images import orientation, read_image
+from parsing.importers.class_scores import read_class_scores
+from parsing.importers.coco_file import read_coco
 from parsing.importers.label_values import read_labels
+from parsing.importers.pose_fields import read_pose_fields
+from parsing.importers.shape_picture import read_shape_picture
 from parsing.parsers.exported import onnx_files
 from parsing.parsers.street import load_street
 from parsing.parsers.weights import read_tensors
@@ -56,6 +61,41 @@ def label_png(path: Path, palette: bool) -> Path:
         image.putpalette([v for n in range(7) for v in (n * 30, 255 - n * 30, n)])
     image.save(path)
     return path
+
+
+def npy(shape: tuple[int, ...]) -> Callable[[Path], Path]:
+    """A .npy file of random float32 in [0, 1]."""
+
+    def make(folder: Path) -> Path:
+        path = folder / "a.npy"
+        np.save(path, RNG.random(shape, dtype=np.float32))
+        return path
+
+    return make
+
+
+def coco(folder: Path) -> Path:
+    """A COCO file with run lengths, compressed and not, and a polygon."""
+    height, width = SIZE
+    mask = np.zeros(SIZE, bool)
+    mask[9:30, 5:9] = True
+    segmentations: list[Any] = [
+        encode_mask(mask)["segmentation"],
+        {"size": list(SIZE), "counts": [100, 50, height * width - 150]},
+        [[1, 1, 20, 2.5, 8, 40.5], [3, 3, 9, 3, 9, 9]],
+    ]
+    rows = [
+        {"id": n, "image_id": 1, "category_id": 1 + n, "segmentation": one, "iscrowd": n // 2}
+        for n, one in enumerate(segmentations)
+    ]
+    image = {"id": 1, "file_name": "d/a.jpg", "height": height, "width": width}
+    names = [{"id": n, "name": name} for n, name in enumerate(label_set("person7").classes)]
+    return text("a.json", json.dumps({"images": [image], "annotations": rows, "categories": names}))(folder)
+
+
+def read_coco_masks(file: Path) -> None:
+    for mask in read_coco(file, label_set("person7")).values():
+        mask.read()
 
 
 def cache(folder: Path) -> Path:
@@ -237,6 +277,13 @@ TARGETS: dict[str, tuple[Callable[[Path], Path], Callable[[Path], Any]]] = {
     "bmp": (lambda d: picture(d / "a.bmp"), images),
     "label-png": (lambda d: label_png(d / "a.png", palette=False), lambda f: read_labels(f, label_set("pascal"))),
     "palette-png": (lambda d: label_png(d / "a.png", palette=True), lambda f: read_labels(f, label_set("pascal"))),
+    "class-scores": (npy((9, 5, 7)), lambda f: read_class_scores(f, label_set("pascal"))),
+    "pose-fields": (npy((36, 9, 5)), lambda f: read_pose_fields(f, label_set("person7"))),
+    "shape-picture": (
+        lambda d: label_png(d / "a.png", palette=False),
+        lambda f: read_shape_picture(f, label_set("person")),
+    ),
+    "coco": (coco, read_coco_masks),
     "label-set": (text("own.toml", LABELS), lambda f: label_set(str(f))),
     "part-scheme": (text("own.toml", SCHEME), lambda f: part_scheme(str(f)).table(label_set("pascal"))),
     "recipe": (lambda d: text("r.toml", read_recipe(Path("agw")).to_toml())(d), read_recipe),

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..cache.reader import MaskCache
-from ..coco import IGNORED_CATEGORY, encode_mask, need_pycocotools
+from ..coco import IGNORED_CATEGORY, encode_mask
 from ..labels import IGNORED
-from .base import FileOptions, JointExporter
+from .base import JointExporter
 
 _FILE = PurePosixPath("annotations.json")
 
@@ -25,10 +24,6 @@ class CocoExporter(JointExporter):
     reader = "pycocotools, and tools that import COCO"
     path = str(_FILE)
     default_size = "source"
-
-    def __init__(self, cache: MaskCache, options: FileOptions) -> None:
-        super().__init__(cache, options)
-        need_pycocotools("--to coco")
 
     def files(self) -> dict[PurePosixPath, tuple[int, ...]]:
         return {_FILE: self.numbers()}

@@ -120,6 +120,8 @@ def export(config: ExportConfig, cache: MaskCache | None = None) -> ExportResult
             (config.out / place).parent.mkdir(parents=True, exist_ok=True)
             write_file(config.out / place, content, folder=workspace, sync=False)
         shutil.rmtree(workspace)
+    except CsclError:
+        raise
     except OSError as error:
         raise CsclError(f"{config.out} cannot be written: {error.strerror or error}") from error
     unreadable = tuple(n for n, there in zip(cache.names, cache.has_mask, strict=True) if not there)

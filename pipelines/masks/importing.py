@@ -2,19 +2,14 @@
 
 import json
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from data.readers.listing import list_below
-from data.readers.naming import camera_of
-from data.records import Modality, Record
-from data.registry import open_data_set
 from parsing.cache.builder import ShardBuilder, plan_shards
 from parsing.cache.existing import make_room
 from parsing.cache.index import finish_cache, shard_folder
@@ -22,21 +17,18 @@ from parsing.cache.lock import writing_to
 from parsing.cache.provenance import Provenance, cache_attributes
 from parsing.cache.reader import MaskCache
 from parsing.cache.shard import Status, StoredFile
-from parsing.errors import InputError, MissingError
-from parsing.exporters.paths import fill
-from parsing.importers import IMPORTERS, guess_kind, mask_reader
-from parsing.importers.label_png import LabelPng
+from parsing.errors import MissingError
+from parsing.importers import STRETCHED, guess_kind
 from parsing.importers.label_values import BY_NUMBER, Reading, parse_values, understand
 from parsing.importers.labelmap import find_labelmap
 from parsing.importers.placing import Fit
 from parsing.labels import label_set
 
 from ..parse.config import check_size, index_file
+from .import_pairs import Pair, find_pairs
 from .import_rules import Rules
 from .import_survey import Seen, check_classes, check_shapes, combined_hash, first_of_keys, look
 
-TEMPLATES = ("{dir}/{stem}", "{stem}")
-"""Where the mask of an image is looked for, without its ending: in the data set's own folders, or all in one."""
 WITHOUT_DATA_SET = "images"
 """What a cache that was imported without a data set names as its own."""
 
@@ -46,14 +38,14 @@ class ImportConfig:
     """The arguments of an import.
 
     Attributes:
-        masks: folder of files of `kind` with classes of `labels`.
+        masks: folder of files of `kind` with classes of `labels`, or the file of a kind that has one for all images.
         labels: label set of their classes.
         kind: a key of `parsing.importers.IMPORTERS`; None takes the one that is there.
         dataset, root: data set to whose images they belong; None makes images of the masks themselves, named as the
             masks with `suffix` as their ending.
         pattern: place of identity and camera in the paths of `folder` (data/readers/naming.py); the cache records it.
-        path: template of a mask's path below `masks` (`parsing.exporters.paths`); None tries `TEMPLATES`.
-        values: classes of numbers, as `255=person` (`label_values.parse_values`).
+        path: template of a mask's path below `masks` (`parsing.exporters.paths`); None tries `import_pairs.TEMPLATES`.
+        values: classes of numbers, as `255=person` (`label_values.parse_values`); of categories for `coco`.
         numbers: whether to use the numbers of coloured masks instead of their colours.
         fit: how the image lies in its mask.
         as_stored: whether masks were drawn on the pixels before their EXIF orientation was applied.
@@ -78,7 +70,7 @@ class ImportConfig:
 
     def __post_init__(self) -> None:
         check_size(self.size)
-        if not self.masks.is_dir():
+        if not self.masks.exists():
             raise MissingError(f"no folder of masks {self.masks}")
 
 
@@ -93,12 +85,6 @@ class ImportResult:
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class _Pair:
-    record: Record
-    mask: Path
-
-
 def import_masks(config: ImportConfig) -> ImportResult:
     """Write a cache of the images that have a mask; finished shards of the same masks are kept.
 
@@ -109,20 +95,23 @@ def import_masks(config: ImportConfig) -> ImportResult:
     """
     if config.kind is None:
         config = replace(config, kind=guess_kind(config.masks))
-    if config.fit == "same" and _is_own_export(config.masks):
+    kind = str(config.kind)
+    if config.fit == "same" and (kind in STRETCHED or _is_own_export(config.masks, kind)):
         config = replace(config, fit="stretch")
-    labels, kind = label_set(config.labels), str(config.kind)
-    read = mask_reader(kind, labels)
+    labels = label_set(config.labels)
     values = parse_values(config.values, labels)
-    out = index_file(config.out, config.dataset or config.masks.resolve().name)
-    pairs, without, root = _select_images(config, config.dataset) if config.dataset else _make_records(config)
+    out = index_file(config.out, config.dataset or config.masks.resolve().stem)
+    pairs, without, root = find_pairs(config, kind=kind, labels=labels, values=values)
+    if kind == "coco":
+        values = None  # of categories, which are classes by now
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        seen = _survey(config, pairs=pairs, root=root, pool=pool, read=read)
-        given = None if values is not None or config.numbers else find_labelmap(config.masks, labels)
+        seen = _survey(config, pairs=pairs, root=root, pool=pool)
+        painted = kind == "png" and values is None and not config.numbers
+        given = find_labelmap(config.masks, labels) if painted else None
         reading = understand(first_of_keys(seen), labels=labels, values=values, numbers=config.numbers, given=given)
         notes = [*reading.notes, *check_classes(seen, reading, labels)]
         notes += check_shapes(seen, fit=config.fit, as_stored=config.as_stored, images=config.dataset is not None)
-        rules = Rules(labels, reading=reading, size=config.size, fit=config.fit, as_stored=config.as_stored, read=read)
+        rules = Rules(labels, reading=reading, size=config.size, fit=config.fit, as_stored=config.as_stored)
         provenance = Provenance(
             parser=f"imported {kind}",
             weights=combined_hash(seen),
@@ -151,25 +140,19 @@ def import_masks(config: ImportConfig) -> ImportResult:
     return ImportResult(out, masks=len(cache), empty=empty, without=without, notes=tuple(notes))
 
 
-def _is_own_export(masks: Path) -> bool:
-    """Return whether the folder was written by `cscl masks export` at one size, which stretches all masks."""
+def _is_own_export(masks: Path, kind: str) -> bool:
+    """Return whether the masks were written by `cscl masks export` at one size, which stretches all of them."""
+    folder = masks.parent if masks.is_file() else masks
     try:
-        said = json.loads((masks / "cscl-png.json").read_text(encoding="utf-8"))
+        said = json.loads((folder / f"cscl-{kind}.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(said, dict) and said.get("exporter") == "png" and said.get("size") != "source"
+    return isinstance(said, dict) and said.get("exporter") == kind and said.get("size") != "source"
 
 
-def _survey(
-    config: ImportConfig,
-    pairs: list[_Pair],
-    root: Path,
-    pool: ThreadPoolExecutor,
-    read: Callable[[Path], LabelPng],
-) -> list[Seen]:
+def _survey(config: ImportConfig, pairs: list[Pair], root: Path, pool: ThreadPoolExecutor) -> list[Seen]:
     found = pool.map(
-        lambda p: look(p.record.name, path=p.mask, image=root / p.record.name, as_stored=config.as_stored, read=read),
-        pairs,
+        lambda p: look(p.record.name, p.mask, image=root / p.record.name, as_stored=config.as_stored), pairs
     )
     return list(tqdm(found, total=len(pairs), unit="mask", desc="look at masks"))
 
@@ -192,7 +175,7 @@ def _describe_preprocessing(
 
 def _write_all(
     out: Path,
-    pairs: list[_Pair],
+    pairs: list[Pair],
     seen: list[Seen],
     rules: Rules,
     attributes: dict[str, Any],
@@ -223,49 +206,3 @@ def _write_all(
             bar.update(len(images))
         finish_cache(out, shards)
     return cut
-
-
-def _select_images(config: ImportConfig, name: str) -> tuple[list[_Pair], tuple[str, ...], Path]:
-    """Return the images of the data set with a mask, those without, and its folder."""
-    data_set = open_data_set(name, config.root, pattern=config.pattern)
-    templates = (config.path,) if config.path else tuple(t + IMPORTERS[str(config.kind)] for t in TEMPLATES)
-    best: list[_Pair] = []
-    for template in templates:
-        places = [fill(template, r.name, data_set.root.name) for r in data_set.images]
-        found = [
-            _Pair(r, config.masks / place)
-            for r, place in zip(data_set.images, places, strict=True)
-            if (config.masks / place).is_file()
-        ]
-        if len({pair.mask for pair in found}) < len(found):
-            raise InputError(
-                f"{config.masks}: several images of {name} share a mask when it is looked for as {template}; "
-                "say where each lies with --path, as in --path '{dir}/{stem}.png'"
-            )
-        best = max(best, found, key=len)
-        if best:
-            break
-    if not best:
-        example = " or ".join(str(config.masks / fill(t, data_set.images[0].name, "")) for t in templates)
-        raise InputError(f"no image of {name} has a mask in {config.masks}; looked for {example}; give --path")
-    having = {pair.record.name for pair in best}
-    return best, tuple(r.name for r in data_set.images if r.name not in having), data_set.root
-
-
-def _make_records(config: ImportConfig) -> tuple[list[_Pair], tuple[str, ...], Path]:
-    """Return one image per mask, with its name; modality from a folder `infrared`, camera from folder or file name."""
-    if config.pattern is not None:
-        raise InputError(f"--pattern {config.pattern} is for --dataset folder; give --dataset and --root")
-    if config.path is not None:
-        raise InputError("--path says where the mask of an image lies; give the images with --dataset and --root")
-    ending = IMPORTERS[str(config.kind)]
-    listing = list_below(config.masks, ".")
-    masks = sorted(n.removeprefix("./") for names in listing for n in names if n.lower().endswith(ending))
-    if not masks:
-        raise InputError(f"{config.masks} holds no {ending} file")
-    pairs = []
-    for mask in masks:
-        name = str(PurePosixPath(mask).with_suffix(config.suffix))
-        modality: Modality = "infrared" if "infrared" in PurePosixPath(mask).parts[:-1] else "visible"
-        pairs.append(_Pair(Record(name, identity=-1, camera=camera_of(name), modality=modality), config.masks / mask))
-    return pairs, (), config.root or config.masks
