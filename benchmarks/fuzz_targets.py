@@ -33,6 +33,7 @@ from pipelines.masks.info import info as masks_info
 from pipelines.masks.verify import VerifyConfig, verify
 from pipelines.parsers.recipe import read_parser_recipe
 from pipelines.recipes.reading import read_recipe
+from pipelines.retrieval.features import read_features
 from pipelines.retrieval.significance import read_result
 from pipelines.runs.folder import load_model, read_state, save_model
 from pipelines.runs.provenance import RunInfo, read_run
@@ -91,6 +92,12 @@ def coco(folder: Path) -> Path:
     image = {"id": 1, "file_name": "d/a.jpg", "height": height, "width": width}
     names = [{"id": n, "name": name} for n, name in enumerate(label_set("person7").classes)]
     return text("a.json", json.dumps({"images": [image], "annotations": rows, "categories": names}))(folder)
+
+
+def features(folder: Path) -> Path:
+    path = folder / "a.npz"
+    np.savez(path, names=["a.jpg", "b.jpg"], features=RNG.random((2, 5)))
+    return path
 
 
 def read_coco_masks(file: Path) -> None:
@@ -284,6 +291,7 @@ TARGETS: dict[str, tuple[Callable[[Path], Path], Callable[[Path], Any]]] = {
         lambda f: read_shape_picture(f, label_set("person")),
     ),
     "coco": (coco, read_coco_masks),
+    "features": (features, lambda f: read_features([f])),
     "label-set": (text("own.toml", LABELS), lambda f: label_set(str(f))),
     "part-scheme": (text("own.toml", SCHEME), lambda f: part_scheme(str(f)).table(label_set("pascal"))),
     "recipe": (lambda d: text("r.toml", read_recipe(Path("agw")).to_toml())(d), read_recipe),

@@ -9,10 +9,12 @@ import numpy as np
 from ..cache.reader import MaskCache
 from ..errors import InputError
 from ..labels import IGNORED
-from ..modality import MODALITIES
+from ..modality import Modality
 from .base import FileOptions, JointExporter, npy_header
 
 _ARRAY, _NAMES = PurePosixPath("masks.npy"), PurePosixPath("masks.json")
+_SHORT: dict[str, Modality] = {"rgb": "visible", "ir": "infrared"}
+"""What AGW calls a modality in the names of its files."""
 
 
 class ArrayExporter(JointExporter):
@@ -62,28 +64,25 @@ class AgwExporter(ArrayExporter):
 
     def __init__(self, cache: MaskCache, options: FileOptions) -> None:
         super().__init__(cache, options)
-        absent = [name for name in options.training or () if name not in cache]
+        training = options.training or {}
+        absent = [name for names in training.values() for name in names if name not in cache]
         if absent:
             raise InputError(
                 f"agw: {len(absent)} training images are not in the cache, the first is {absent[0]}; rows would not be "
                 "those of the images"
             )
-        self._training = [cache.number(name) for name in options.training or ()]
+        self._training = {
+            PurePosixPath(f"train_{short}_resized_mask.npy"): tuple(map(cache.number, training.get(modality, ())))
+            for short, modality in _SHORT.items()
+        }
 
     def files(self) -> dict[PurePosixPath, tuple[int, ...]]:
-        cache = self.cache
-        ordered = sorted(self._training, key=lambda n: (cache.identity[n], cache.camera[n], cache.names[n]))
-        return {
-            PurePosixPath(f"train_{short}_resized_mask.npy"): tuple(
-                n for n in ordered if MODALITIES[cache.modality[n]] == modality
-            )
-            for short, modality in (("rgb", "visible"), ("ir", "infrared"))
-        }
+        return self._training
 
     def stream(self, target: PurePosixPath) -> Iterator[bytes]:
         return self.rows(self.files()[target])
 
     def notes(self) -> list[str]:
-        without = sum(not self.cache.has_mask[n] for n in self._training)
+        without = sum(not self.cache.has_mask[n] for numbers in self._training.values() for n in numbers)
         said = [f"{without} training images have no mask: their rows are 255"] if without else []
         return [*super().notes(), *said]

@@ -2,7 +2,7 @@
 
 import io
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import ClassVar, Literal
@@ -15,6 +15,7 @@ from ..cache.reader import MaskCache
 from ..errors import InputError
 from ..importers.palettes import voc_colours
 from ..labels import IGNORED
+from ..modality import Modality
 from ..resize import Size, resize_labels
 from ..schemes import PartScheme, part_scheme
 
@@ -27,13 +28,13 @@ class FileOptions:
 
     size: (height, width), `masks` for that of the cache, `source` for that of each image, None for the exporter's
     own. palette: with colours. scheme: parts of this scheme instead of the parser's classes. training: names of the
-    data set's training images, for an exporter that `needs_training`.
+    data set's training images by modality, sorted by person, camera and name, for an exporter that `needs_training`.
     """
 
     size: SizeRule | None = None
     palette: bool = False
     scheme: str | None = None
-    training: tuple[str, ...] | None = None
+    training: Mapping[Modality, tuple[str, ...]] | None = None
 
 
 class AnyExporter(ABC):

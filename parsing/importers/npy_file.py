@@ -1,12 +1,26 @@
 """A .npy file of numbers that somebody else wrote."""
 
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError, MissingError
+from ..errors import InputError, MissingError, first_line
+
+UNREADABLE = (
+    OSError,
+    ValueError,
+    EOFError,
+    SyntaxError,
+    TokenError,
+    TypeError,
+    KeyError,
+    OverflowError,
+    RecursionError,
+)
+"""What numpy raises on files that are damaged or no .npy; the header is Python's text for a dictionary."""
 
 
 def read_npy(path: Path) -> NDArray[Any]:
@@ -20,8 +34,8 @@ def read_npy(path: Path) -> NDArray[Any]:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise MissingError(f"no mask {path}") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path} is no readable .npy file of numbers: {error}") from error
+    except UNREADABLE as error:
+        raise InputError(f"{path} is no readable .npy file of numbers: {first_line(error)}") from error
     if not isinstance(array, np.ndarray):
         raise InputError(f"{path} is an archive of arrays; give .npy files, one array each")
     return array

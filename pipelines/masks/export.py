@@ -24,6 +24,7 @@ from parsing.exporters import exporter
 from parsing.exporters.base import AnyExporter, Exporter, FileOptions, JointExporter, SizeRule
 from parsing.exporters.paths import fill
 from parsing.files import replacing, write_file
+from parsing.modality import MODALITIES, Modality
 
 from .export_room import make_guard, make_room
 
@@ -163,15 +164,16 @@ def _plan(config: ExportConfig, cache: MaskCache, writer: AnyExporter) -> _Plan:
     return _Plan(template, files=files, beside=writer.beside(files), write=write)
 
 
-def _find_training(cache: MaskCache, to: str) -> tuple[str, ...]:
-    """Return the names of the training images of the cache's data set, in its folder."""
+def _find_training(cache: MaskCache, to: str) -> dict[Modality, tuple[str, ...]]:
+    """Return the training images of the cache's data set by modality, sorted by person, camera and name."""
     data_set = open_data_set(cache.data_set, cache.root, pattern=cache.pattern)
     if data_set.split_count > 1:
         raise InputError(
             f"--to {to}: {data_set.name} has {data_set.split_count} splits, whose images are read by lists of names; "
             "--to array has the masks of all images, with their names"
         )
-    return tuple(image.name for image in data_set.train())
+    images = sorted(data_set.train(), key=lambda image: (image.identity, image.camera, image.name))
+    return {modality: tuple(i.name for i in images if i.modality == modality) for modality in MODALITIES}
 
 
 def _find_joint_files(config: ExportConfig, writer: JointExporter, cache: MaskCache) -> tuple[PurePosixPath, ...]:

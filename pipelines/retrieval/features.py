@@ -1,6 +1,7 @@
 """Features that anybody's method has computed, read from .npz and .npy files and given to the images of a data set."""
 
 import zipfile
+import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -9,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from data.records import DataSet
-from parsing.errors import InputError, MissingError
+from parsing.errors import InputError, MissingError, first_line
+from parsing.importers.npy_file import UNREADABLE
 from parsing.words import listed
 
 Floats = NDArray[np.float64]
@@ -115,9 +117,10 @@ def _arrays(file: Path) -> tuple[list[str] | None, NDArray[Any]]:
         if isinstance(loaded, np.ndarray):
             return None, loaded
         with loaded:
-            arrays = {key: loaded[key] for key in loaded.files if key in (*ROWS, *NAMES)}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(f"{file} is no .npz or .npy of numbers and text: {error}") from error
+            found = {key: loaded[key] for key in loaded.files if key in (*ROWS, *NAMES)}
+            arrays = {key: array for key, array in found.items() if isinstance(array, np.ndarray)}
+    except (*UNREADABLE, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, MemoryError) as error:
+        raise InputError(f"{file} is no .npz or .npy of numbers and text: {first_line(error)}") from error
     rows: NDArray[Any] | None = next((arrays[key] for key in ROWS if key in arrays), None)
     if rows is None:
         raise InputError(f"{file} has no array {' or '.join(ROWS)}; write {_EXAMPLE}")

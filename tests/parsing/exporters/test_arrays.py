@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -52,34 +53,20 @@ def agw_files(root: Path, cameras: list[int]) -> list[str]:
 def test_rows_are_those_of_agws_arrays(
     tiny_figures: Path, make_cache: Callable[..., MaskCache], exported: Exported, tmp_path: Path
 ) -> None:
-    images = open_data_set("sysu", tiny_figures).images
-    made = make_cache("lip", [image.name for image in images], path=tmp_path / "figures" / "masks.h5")
-    with pytest.raises(Exception, match="sysu"):  # the cache's own folder of images is empty
-        exported(made, "agw")
-    cache = true_columns(made, tiny_figures)
+    root = shutil.copytree(tiny_figures, tmp_path / "figures" / "SYSU-MM01")
+    names = [image.name for image in open_data_set("sysu", root).images]
+    unreadable = agw_files(root, [3])[1]
+    status = [Status.UNREADABLE if name == unreadable else Status.OK for name in names]
+    cache = make_cache("lip", names, status=status, path=root.with_name("masks.h5"))
     out = exported(cache, "agw")
     for short, cameras in (("rgb", [1, 2, 4, 5]), ("ir", [3, 6])):
         masks = np.load(out / f"train_{short}_resized_mask.npy")
-        files = agw_files(tiny_figures, cameras)
+        files = agw_files(root, cameras)
         assert masks.shape == (len(files), 288, 144)
         assert len(files) > 2
         for row, file in zip(masks, files, strict=True):
-            expected = np.full((288, 144), 255) if file == UNREADABLE else resize_labels(made[file], (288, 144))
+            expected = np.full((288, 144), 255) if file == unreadable else resize_labels(cache[file], (288, 144))
             assert np.array_equal(row, expected)
-
-
-UNREADABLE = "cam3/0001/0001.jpg"
-
-
-def true_columns(cache: MaskCache, root: Path) -> MaskCache:
-    """The same masks with the people, cameras and folder that the data set has, one of them unreadable."""
-    from parsing import CacheWriter
-
-    out = cache.path.with_name("true.h5")
-    with CacheWriter(
-        out, labels="lip", size=cache.size, parser="t", weights="0" * 64, data_set="sysu", root=root, licence="MIT"
-    ) as writer:
-        for image in open_data_set("sysu", root).images:
-            mask = None if image.name == UNREADABLE else cache[image.name]
-            writer.add(image.name, mask, identity=image.identity, camera=image.camera, modality=image.modality)
-    return MaskCache(out)
+    part = make_cache("lip", names[:3], path=root.with_name("part.h5"))
+    with pytest.raises(InputError, match=r"agw: [0-9]+ training images are not in the cache, the first is cam"):
+        exported(part, "agw", tmp_path / "part")
