@@ -104,6 +104,8 @@ class Exporter(AnyExporter):
 
     full_path: ClassVar[str | None] = None
     """`path` with all of an image's folders, for data sets that repeat file names; None if `path` has them."""
+    holes: ClassVar[bool] = False
+    """Whether the files are mostly zeros, which need no place on the disk (`parsing.files.write_file`)."""
 
     @abstractmethod
     def encode(self, number: int, target: PurePosixPath) -> bytes:

@@ -258,7 +258,8 @@ def _write_all(
         for number in numbers:
             place = config.out / targets[number]
             place.parent.mkdir(parents=True, exist_ok=True)
-            write_file(place, own.writer.encode(number, targets[number]), folder=workspace, sync=False)
+            content = own.writer.encode(number, targets[number])
+            write_file(place, content, folder=workspace, sync=False, holes=writer.holes)
         return len(numbers)
 
     tasks = [left[start : start + TASK] for start in range(0, len(left), TASK)]

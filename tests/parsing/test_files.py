@@ -48,3 +48,13 @@ def test_what_a_killed_writer_leaves_is_found(tmp_path: Path) -> None:
         temporary.touch()
         assert leftovers(tmp_path, re.compile(r"a\.txt")) == [temporary]
         assert leftovers(tmp_path, re.compile(r"b\.txt")) == []
+
+
+def test_blocks_of_zeros_are_left_out_and_read_as_zeros(tmp_path: Path) -> None:
+    zeros, ones = bytes(300_000), b"\1" * 5000
+    pieces = [ones + zeros + ones, zeros, b"\0" * 4095 + b"\1", bytes(100)]
+    write_file(tmp_path / "holes", *pieces, holes=True)
+    write_file(tmp_path / "plain", *pieces)
+    assert (tmp_path / "holes").read_bytes() == b"".join(pieces)
+    taken = [(tmp_path / name).stat().st_blocks for name in ("holes", "plain")]
+    assert taken[0] < taken[1] / 5
