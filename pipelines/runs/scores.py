@@ -41,7 +41,7 @@ class Result:
         protocol: its name.
         gallery_rule: rule by which galleries are drawn.
         trials: number of trials.
-        queries, gallery: number of images in the first trial.
+        queries, gallery: number of images or tracklets in the first trial.
         cmc: Rank-k by k, for RANKS.
         mAP, mINP: means.
         rank1_deviation, map_deviation: standard deviations over the trials; over the runs if there are several.
@@ -156,7 +156,8 @@ def select_protocols(data_set: DataSet, names: Sequence[str], gallery: str, spli
 
 def list_needed_records(protocols: Sequence[Protocol]) -> dict[str, Record]:
     """Return every image that the protocols rank, by name, in the order in which they are met first."""
-    return {r.name: r for p in protocols for t in p.trials for r in (*t.query, *t.gallery)}
+    ranked = (record for p in protocols for t in p.trials for record in (*t.query, *t.gallery))
+    return {image.name: image for record in ranked for image in record.images}
 
 
 RERANKING = {"k1": K1, "k2": K2, "lambda": WEIGHT}
@@ -229,5 +230,20 @@ def _compute_all_distances(
 
 
 def stack_features(records: Sequence[Record], features: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Return the features (N, D) of the records."""
-    return np.stack([features[r.name] for r in records])
+    """Return the features (N, D) of the records; of a tracklet the mean of its images', scaled to length 1.
+
+    Raises:
+        InputError: if the images of a tracklet cancel each other.
+    """
+    return np.stack([_mean_feature(record, features) for record in records])
+
+
+def _mean_feature(record: Record, features: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+    images = record.images
+    if len(images) == 1:
+        return features[images[0].name]
+    mean = np.mean([features[image.name] for image in images], axis=0)
+    length = np.linalg.norm(mean)
+    if not length:
+        raise InputError(f"the features of {record.name} have the mean 0; a cosine has no answer")
+    return np.asarray(mean / length)
