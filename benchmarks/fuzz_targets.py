@@ -202,6 +202,36 @@ def read_data_set(name: str, up: int) -> Callable[[Path], None]:
     return read
 
 
+def video(kind: str, changed: str) -> Callable[[Path], Path]:
+    """A data set of video with one training person, and a test person in both modalities; its list is changed."""
+
+    def make(folder: Path) -> Path:
+        root = folder / kind
+        words = [f"0503M{m}D1T1F{n}.jpg" for m in (1, 2) for n in range(12)]
+        files = [f"0503/{'ir' if m == 1 else 'rgb'}/D1/{n}.jpg" for m in (1, 2) for n in range(12)]
+        lists = {
+            "hitsz": {
+                "train_name.txt": "0001M2D1T1F1.jpg", "test_name.txt": "\n".join(words),
+                "track_test_info.txt": "1 1 12 503 1\n2 13 24 503 2\n", "query_IDX.txt": "1",
+            },
+            "buptcampus": {
+                "train.txt": "1 RGB/IR CQ1 1\n", "train_auxiliary.txt": "2 RGB/IR CQ1 1\n",
+                "query.txt": "30 RGB CQ1 1\n30 IR CQ1 1\n", "gallery.txt": "30 IR TSG2 1\n",
+            },
+        }[kind]  # fmt: skip
+        if kind == "buptcampus":
+            places = [(p, k, c) for p in (1, 2, 30) for k in ("RGB", "IR") for c in ("CQ1", "TSG2")]
+            files = [f"DATA/{p}/{k}/{c}/{p}_{k}_{c}_1_7.jpg" for p, k, c in places]
+        for file in (*files, "0001/rgb/D1/1.jpg"):
+            (root / file).parent.mkdir(parents=True, exist_ok=True)
+            (root / file).touch()
+        for name, content in lists.items():
+            (root / name).write_text(content)
+        return root / changed
+
+    return make
+
+
 def folder_set(folder: Path) -> Path:
     for modality in ("visible", "infrared"):
         for person in ("1", "2", "3"):
@@ -308,6 +338,8 @@ TARGETS: dict[str, tuple[Callable[[Path], Path], Callable[[Path], Any]]] = {
     "regdb-list": (data_set("regdb", "idx/train_visible_1.txt"), read_data_set("regdb", 1)),
     "llcm-list": (data_set("llcm", "idx/train_vis.txt"), read_data_set("llcm", 1)),
     "folder-list": (folder_set, read_data_set("folder", 0)),
+    "hitsz-list": (video("hitsz", "track_test_info.txt"), read_data_set("hitsz", 0)),
+    "buptcampus-list": (video("buptcampus", "query.txt"), read_data_set("buptcampus", 0)),
     "permutations": (permutations, lambda f: SYSU(f.parents[1], f).protocols("official")),
     "photos": (photos, read_photos),
 }

@@ -2,7 +2,7 @@
 
 import zipfile
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -53,14 +53,14 @@ _EXAMPLE = 'np.savez("features.npz", names=paths, features=features)'
 
 
 def by_name(
-    rows: ArrayLike, data_set: DataSet, needed: Iterable[str], names: Sequence[str] | None = None
+    rows: ArrayLike, data_set: DataSet, needed: Collection[str], names: Sequence[str] | None = None
 ) -> dict[str, Floats]:
     """Return rows (N, D), scaled to length 1, by the names of the data set's images; others are left out.
 
     Args:
         rows: features of one network.
         data_set: the images' data set.
-        needed: names of the images that must have a feature.
+        needed: names of the images or tracklets that must have a feature.
         names: (N) paths, absolute or below some folder; None for one row per image of the data set, or per needed one,
             in the sorted order of their paths.
 
@@ -89,7 +89,7 @@ def by_name(
         return dict(zip(order, unit, strict=True))
     if len(names) != len(unit):
         raise InputError(f"there are {len(names)} names for {len(unit)} features")
-    known, found = frozenset(images), dict[str, Floats]()
+    known, found = frozenset(images).union(needed), dict[str, Floats]()
     for given, row in zip(names, unit, strict=True):
         name = _known_name(given, known)
         if name in found and not np.array_equal(found[name], row):
@@ -99,6 +99,12 @@ def by_name(
     if missing := sorted(set(needed).difference(found)):
         raise InputError(f"{len(missing)} images of the protocols have no feature: {listed(missing, 3)}")
     return found
+
+
+def names_all(names: Sequence[str], needed: Collection[str]) -> bool:
+    """Return whether paths, absolute or below some folder, name each of the `needed` ones."""
+    known = frozenset(needed)
+    return len({_known_name(name, known) for name in names} - {None}) == len(known)
 
 
 def _known_name(name: str, known: frozenset[str]) -> str | None:

@@ -156,8 +156,12 @@ def select_protocols(data_set: DataSet, names: Sequence[str], gallery: str, spli
 
 def list_needed_records(protocols: Sequence[Protocol]) -> dict[str, Record]:
     """Return every image that the protocols rank, by name, in the order in which they are met first."""
-    ranked = (record for p in protocols for t in p.trials for record in (*t.query, *t.gallery))
-    return {image.name: image for record in ranked for image in record.images}
+    return {image.name: image for record in list_ranked_records(protocols).values() for image in record.images}
+
+
+def list_ranked_records(protocols: Sequence[Protocol]) -> dict[str, Record]:
+    """Return every image or tracklet that the protocols rank, by name, in the order in which they are met first."""
+    return {record.name: record for p in protocols for t in p.trials for record in (*t.query, *t.gallery)}
 
 
 RERANKING = {"k1": K1, "k2": K2, "lambda": WEIGHT}
@@ -230,7 +234,9 @@ def _compute_all_distances(
 
 
 def stack_features(records: Sequence[Record], features: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Return the features (N, D) of the records; of a tracklet the mean of its images', scaled to length 1.
+    """Return the features (N, D) of the records.
+
+    A tracklet has its own, or else the mean of its images', scaled to length 1.
 
     Raises:
         InputError: if the images of a tracklet cancel each other.
@@ -239,10 +245,9 @@ def stack_features(records: Sequence[Record], features: Mapping[str, NDArray[np.
 
 
 def _mean_feature(record: Record, features: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
-    images = record.images
-    if len(images) == 1:
-        return features[images[0].name]
-    mean = np.mean([features[image.name] for image in images], axis=0)
+    if record.name in features:
+        return features[record.name]
+    mean = np.mean([features[image.name] for image in record.images], axis=0)
     length = np.linalg.norm(mean)
     if not length:
         raise InputError(f"the features of {record.name} have the mean 0; a cosine has no answer")
