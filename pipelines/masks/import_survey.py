@@ -99,10 +99,7 @@ def check_classes(seen: Sequence[Seen], reading: Reading, labels: LabelSet) -> t
 def _which(number: int, labels: LabelSet) -> str:
     if len(labels) == 2:
         return f"as --values {number}={labels.classes[1]}"
-    return (
-        f"as --values {number}=CLASS; for masks of whole people give as --labels a TOML file with name and "
-        f'classes = ["background", "person"], and --values {number}=person'
-    )
+    return f"as --values {number}=CLASS; masks of whole people take --labels person --values {number}=person"
 
 
 def check_shapes(seen: Sequence[Seen], fit: Fit, as_stored: bool, images: bool) -> tuple[str, ...]:

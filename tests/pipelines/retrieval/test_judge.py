@@ -1,6 +1,7 @@
 """`cscl score`: features of anybody's method get the figures that `cscl evaluate` gives them."""
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -176,3 +177,10 @@ def test_tracklets_are_scored_by_features_of_frames_or_of_their_own(video: Path)
     assert figures_of(flipped) != pytest.approx(figures_of(by_frame))
     with pytest.raises(InputError, match="of the protocols have no feature"):
         score_features(own[1:], data_set, names=[track.name for track in tracks[1:]])
+
+
+def test_a_file_whose_arrays_are_none_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as file:
+        file.writestr("features", "no array")
+    with pytest.raises(InputError, match="has no array features"):
+        read_features([tmp_path / "a.npz"])
