@@ -12,7 +12,7 @@ import numpy as np
 from ..coco import IGNORED_CATEGORY, decode_segmentation
 from ..errors import InputError, MissingError
 from ..labels import IGNORED, LabelSet
-from ..names import odd_name
+from ..names import find_name_fault
 from ..resize import MOST_PIXELS, Size
 from .label_png import Key, LabelPng
 
@@ -78,7 +78,7 @@ def read_coco(path: Path, labels: LabelSet, values: Mapping[int, int] | None = N
     masks: dict[int | str, tuple[str, Size]] = {}
     for number, row in enumerate(content["images"]):
         name, height, width = (row.get(key, 0) for key in ("file_name", "height", "width"))
-        if not isinstance(name, str) or odd_name(name):
+        if not isinstance(name, str) or find_name_fault(name):
             raise InputError(f"{path}: image {number} has the file_name {name!r}: {_why(name)}")
         if not _is_size(height, width):
             raise InputError(f"{path}: {name} is {height!r} x {width!r} (height x width), no size of an image")
@@ -158,4 +158,4 @@ def _plain(name: str) -> str:
 
 
 def _why(name: object) -> str:
-    return odd_name(name) if isinstance(name, str) else "expected a text"
+    return find_name_fault(name) if isinstance(name, str) else "expected a text"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from parsing.images import MIRRORED, turned
+from parsing.images import MIRRORED, turn_array
 from parsing.importers.label_values import Reading
 from parsing.importers.placing import Fit, image_box
 from parsing.labels import IGNORED, LabelSet
@@ -28,7 +28,7 @@ class Rules:
         """Return classes (H, W), and whether a part of a person lay in the padding that was cut off."""
         found = self.reading.of(seen.source.read())
         if self.as_stored and seen.turn > 1:
-            found = turned(found, seen.turn)
+            found = turn_array(found, seen.turn)
             if seen.turn in MIRRORED:
                 swap = np.arange(256, dtype=np.uint8)
                 swap[: len(self.labels)] = self.labels.flipped

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from parsing.cache.builder import ShardBuilder, plan_shards
 from parsing.cache.existing import make_room
 from parsing.cache.index import finish_cache, shard_folder
-from parsing.cache.lock import writing_to
+from parsing.cache.lock import hold_lock
 from parsing.cache.provenance import Provenance, cache_attributes
 from parsing.cache.reader import MaskCache
 from parsing.cache.shard import Status, StoredFile
@@ -27,7 +27,7 @@ from parsing.labels import label_set
 from ..parse.config import check_size, index_file
 from .import_pairs import Pair, find_pairs
 from .import_rules import Rules
-from .import_survey import Seen, check_classes, check_shapes, combined_hash, first_of_keys, look
+from .import_survey import Seen, check_classes, check_shapes, first_of_keys, hash_masks, look
 
 WITHOUT_DATA_SET = "images"
 """What a cache that was imported without a data set names as its own."""
@@ -114,7 +114,7 @@ def import_masks(config: ImportConfig) -> ImportResult:
         rules = Rules(labels, reading=reading, size=config.size, fit=config.fit, as_stored=config.as_stored)
         provenance = Provenance(
             parser=f"imported {kind}",
-            weights=combined_hash(seen),
+            weights=hash_masks(seen),
             labels=labels,
             size=config.size,
             preprocessing=_describe_preprocessing(config, seen=seen, reading=reading, values=values),
@@ -187,7 +187,7 @@ def _write_all(
     cut: list[str] = []
     shards: list[StoredFile] = []
     with (
-        writing_to(out, "cscl masks import"),
+        hold_lock(out, "cscl masks import"),
         tqdm(total=len(pairs), unit="mask", desc="import") as bar,
     ):
         records = [pair.record for pair in pairs]

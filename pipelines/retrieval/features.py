@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from data.records import DataSet
 from parsing.errors import InputError, MissingError, first_line
 from parsing.importers.npy_file import UNREADABLE
-from parsing.words import listed
+from parsing.words import list_briefly
 
 Floats = NDArray[np.float64]
 ROWS = ("features", "embeddings", "feats", "feat")
@@ -97,7 +97,7 @@ def by_name(
         if name is not None:
             found[name] = row
     if missing := sorted(set(needed).difference(found)):
-        raise InputError(f"{len(missing)} images of the protocols have no feature: {listed(missing, 3)}")
+        raise InputError(f"{len(missing)} images of the protocols have no feature: {list_briefly(missing, 3)}")
     return found
 
 
