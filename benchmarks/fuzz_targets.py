@@ -17,8 +17,13 @@ from data.readers.sysu import SYSU
 from data.registry import open_data_set
 from parsing import MaskCache, label_set, part_scheme
 from parsing.cache.index import shard_folder
+from parsing.coco import encode_mask
 from parsing.images import orientation, read_image
+from parsing.importers.class_scores import read_class_scores
+from parsing.importers.coco_file import read_coco
 from parsing.importers.label_values import read_labels
+from parsing.importers.pose_fields import read_pose_fields
+from parsing.importers.shape_picture import read_shape_picture
 from parsing.parsers.exported import onnx_files
 from parsing.parsers.street import load_street
 from parsing.parsers.weights import read_tensors
@@ -28,6 +33,7 @@ from pipelines.masks.info import info as masks_info
 from pipelines.masks.verify import VerifyConfig, verify
 from pipelines.parsers.recipe import read_parser_recipe
 from pipelines.recipes.reading import read_recipe
+from pipelines.retrieval.features import read_features
 from pipelines.retrieval.significance import read_result
 from pipelines.runs.folder import load_model, read_state, save_model
 from pipelines.runs.provenance import RunInfo, read_run
@@ -56,6 +62,47 @@ def label_png(path: Path, palette: bool) -> Path:
         image.putpalette([v for n in range(7) for v in (n * 30, 255 - n * 30, n)])
     image.save(path)
     return path
+
+
+def npy(shape: tuple[int, ...]) -> Callable[[Path], Path]:
+    """A .npy file of random float32 in [0, 1]."""
+
+    def make(folder: Path) -> Path:
+        path = folder / "a.npy"
+        np.save(path, RNG.random(shape, dtype=np.float32))
+        return path
+
+    return make
+
+
+def coco(folder: Path) -> Path:
+    """A COCO file with run lengths, compressed and not, and a polygon."""
+    height, width = SIZE
+    mask = np.zeros(SIZE, bool)
+    mask[9:30, 5:9] = True
+    segmentations: list[Any] = [
+        encode_mask(mask)["segmentation"],
+        {"size": list(SIZE), "counts": [100, 50, height * width - 150]},
+        [[1, 1, 20, 2.5, 8, 40.5], [3, 3, 9, 3, 9, 9]],
+    ]
+    rows = [
+        {"id": n, "image_id": 1, "category_id": 1 + n, "segmentation": one, "iscrowd": n // 2}
+        for n, one in enumerate(segmentations)
+    ]
+    image = {"id": 1, "file_name": "d/a.jpg", "height": height, "width": width}
+    names = [{"id": n, "name": name} for n, name in enumerate(label_set("person7").classes)]
+    return text("a.json", json.dumps({"images": [image], "annotations": rows, "categories": names}))(folder)
+
+
+def features(folder: Path) -> Path:
+    path = folder / "a.npz"
+    np.savez(path, names=["a.jpg", "b.jpg"], features=RNG.random((2, 5)))
+    return path
+
+
+def read_coco_masks(file: Path) -> None:
+    for mask in read_coco(file, label_set("person7")).values():
+        mask.read()
 
 
 def cache(folder: Path) -> Path:
@@ -155,6 +202,36 @@ def read_data_set(name: str, up: int) -> Callable[[Path], None]:
     return read
 
 
+def video(kind: str, changed: str) -> Callable[[Path], Path]:
+    """A data set of video with one training person, and a test person in both modalities; its list is changed."""
+
+    def make(folder: Path) -> Path:
+        root = folder / kind
+        words = [f"0503M{m}D1T1F{n}.jpg" for m in (1, 2) for n in range(12)]
+        files = [f"0503/{'ir' if m == 1 else 'rgb'}/D1/{n}.jpg" for m in (1, 2) for n in range(12)]
+        lists = {
+            "hitsz": {
+                "train_name.txt": "0001M2D1T1F1.jpg", "test_name.txt": "\n".join(words),
+                "track_test_info.txt": "1 1 12 503 1\n2 13 24 503 2\n", "query_IDX.txt": "1",
+            },
+            "buptcampus": {
+                "train.txt": "1 RGB/IR CQ1 1\n", "train_auxiliary.txt": "2 RGB/IR CQ1 1\n",
+                "query.txt": "30 RGB CQ1 1\n30 IR CQ1 1\n", "gallery.txt": "30 IR TSG2 1\n",
+            },
+        }[kind]  # fmt: skip
+        if kind == "buptcampus":
+            places = [(p, k, c) for p in (1, 2, 30) for k in ("RGB", "IR") for c in ("CQ1", "TSG2")]
+            files = [f"DATA/{p}/{k}/{c}/{p}_{k}_{c}_1_7.jpg" for p, k, c in places]
+        for file in (*files, "0001/rgb/D1/1.jpg"):
+            (root / file).parent.mkdir(parents=True, exist_ok=True)
+            (root / file).touch()
+        for name, content in lists.items():
+            (root / name).write_text(content)
+        return root / changed
+
+    return make
+
+
 def folder_set(folder: Path) -> Path:
     for modality in ("visible", "infrared"):
         for person in ("1", "2", "3"):
@@ -237,6 +314,14 @@ TARGETS: dict[str, tuple[Callable[[Path], Path], Callable[[Path], Any]]] = {
     "bmp": (lambda d: picture(d / "a.bmp"), images),
     "label-png": (lambda d: label_png(d / "a.png", palette=False), lambda f: read_labels(f, label_set("pascal"))),
     "palette-png": (lambda d: label_png(d / "a.png", palette=True), lambda f: read_labels(f, label_set("pascal"))),
+    "class-scores": (npy((9, 5, 7)), lambda f: read_class_scores(f, label_set("pascal"))),
+    "pose-fields": (npy((36, 9, 5)), lambda f: read_pose_fields(f, label_set("person7"))),
+    "shape-picture": (
+        lambda d: label_png(d / "a.png", palette=False),
+        lambda f: read_shape_picture(f, label_set("person")),
+    ),
+    "coco": (coco, read_coco_masks),
+    "features": (features, lambda f: read_features([f])),
     "label-set": (text("own.toml", LABELS), lambda f: label_set(str(f))),
     "part-scheme": (text("own.toml", SCHEME), lambda f: part_scheme(str(f)).table(label_set("pascal"))),
     "recipe": (lambda d: text("r.toml", read_recipe(Path("agw")).to_toml())(d), read_recipe),
@@ -253,6 +338,8 @@ TARGETS: dict[str, tuple[Callable[[Path], Path], Callable[[Path], Any]]] = {
     "regdb-list": (data_set("regdb", "idx/train_visible_1.txt"), read_data_set("regdb", 1)),
     "llcm-list": (data_set("llcm", "idx/train_vis.txt"), read_data_set("llcm", 1)),
     "folder-list": (folder_set, read_data_set("folder", 0)),
+    "hitsz-list": (video("hitsz", "track_test_info.txt"), read_data_set("hitsz", 0)),
+    "buptcampus-list": (video("buptcampus", "query.txt"), read_data_set("buptcampus", 0)),
     "permutations": (permutations, lambda f: SYSU(f.parents[1], f).protocols("official")),
     "photos": (photos, read_photos),
 }

@@ -34,10 +34,31 @@ class Record:
     camera: int
     modality: Modality
 
+    @property
+    def images(self) -> tuple["Record", ...]:
+        """The images whose mean feature stands for this record in a ranking: itself."""
+        return (self,)
+
+
+@dataclass(frozen=True, slots=True)
+class Tracklet(Record):
+    """A person's images on one way past a camera, ranked as one by their mean feature.
+
+    name: of the tracklet, which is no image's. sampled: those of its images that count, in their order; an image that
+    occurs twice counts twice.
+    """
+
+    sampled: tuple[Record, ...]
+
+    @property
+    def images(self) -> tuple[Record, ...]:
+        """The sampled images."""
+        return self.sampled
+
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """Query and gallery of one trial; the order of the gallery breaks ties."""
+    """Query and gallery of one trial, images or tracklets; the order of the gallery breaks ties."""
 
     query: tuple[Record, ...]
     gallery: tuple[Record, ...]
@@ -75,6 +96,14 @@ class Finding:
     def line(self) -> str:
         """Return the remark in one line."""
         return f"{self.count:,} {self.what}" + (f": {self.note}" if self.note else "")
+
+
+def same_person_and_camera(trial: Trial) -> NDArray[np.bool_]:
+    """Return (Nq, Ng), true if query and gallery are of one person in one camera: what LLCM and HITSZ-VCM skip."""
+    sides = (trial.query, trial.gallery)
+    cameras, people = ([np.array([getattr(r, of) for r in side]) for side in sides] for of in ("camera", "identity"))
+    hidden: NDArray[np.bool_] = (cameras[0][:, None] == cameras[1]) & (people[0][:, None] == people[1])
+    return hidden
 
 
 class DataSet(ABC):

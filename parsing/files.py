@@ -8,10 +8,13 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.part")
 """What follows the name of a file while it is written; different in each process, so that two writers do not meet."""
+
+_BLOCK = 4096
+"""Bytes that a file system stores or leaves out together."""
 
 
 @contextmanager
@@ -42,7 +45,7 @@ def replacing(path: Path, folder: Path | None = None) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_file(path: Path, *content: bytes, folder: Path | None = None, sync: bool = True) -> None:
+def write_file(path: Path, *content: bytes, folder: Path | None = None, sync: bool = True, holes: bool = False) -> None:
     """Write the bytes of `content`, one after the other, as the file `path`, by way of `replacing`.
 
     Args:
@@ -51,16 +54,31 @@ def write_file(path: Path, *content: bytes, folder: Path | None = None, sync: bo
         folder: as for `replacing`.
         sync: wait until the disk has the bytes, so that a power cut leaves no empty file under the new name. False
             is faster, and enough if the file can be made again.
+        holes: skip blocks of zeros, which take no place on most file systems and are read as zeros all the same.
 
     Raises:
         OSError: if the disk is full or the place cannot be written to; `path` is then as it was.
     """
     with replacing(path, folder) as temporary, open(temporary, "xb") as file:
         for piece in content:
-            file.write(piece)
+            if holes:
+                _write_with_holes(file, piece)
+            else:
+                file.write(piece)
         if sync:
             file.flush()
             os.fsync(file.fileno())
+
+
+def _write_with_holes(file: BinaryIO, content: bytes) -> None:
+    """Write bytes at the end of a file, without those blocks that are zeros."""
+    for start in range(0, len(content), _BLOCK):
+        block = content[start : start + _BLOCK]
+        if block.count(0) < len(block):
+            file.write(block)
+        else:
+            file.seek(len(block), os.SEEK_CUR)
+    file.truncate(file.tell())
 
 
 def probe_folder(folder: Path, name: str) -> None:

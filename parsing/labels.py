@@ -94,6 +94,7 @@ LABEL_SETS: dict[str, LabelSet] = {
             "background face hair top dress skirt pants belt bag hat scarf glasses arms hands legs feet torso jewelry",
         ),
         _named("person7", "background head upper arms lower legs feet bag"),
+        _named("person", "background person"),
     )
 }
 

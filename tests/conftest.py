@@ -84,12 +84,13 @@ def make_cache(tmp_path: Path) -> Callable[..., MaskCache]:
         size: tuple[int, int] = (48, 24),
         status: Sequence[int] | None = None,
         path: Path | None = None,
-        source: tuple[int, int] = (100, 40),
+        source: tuple[int, int] | Sequence[tuple[int, int]] = (100, 40),
     ) -> MaskCache:
         path = path or tmp_path / "data" / "masks.h5"
         found = label_set(labels)
         masks = bars(len(names), *size, len(found)) if masks is None else masks
         chances = shares(masks, len(found)) if probs else None
+        sources = np.broadcast_to(np.array(source), (len(names), 2)).tolist()
         provenance = Provenance("test", weights="0" * 64, labels=found, size=size, probs=probs)
         root = path.parent / "SYSU-MM01"
         attributes = cache_attributes(path, provenance, data_set="sysu", root=root, licence="MIT")
@@ -101,7 +102,7 @@ def make_cache(tmp_path: Path) -> Callable[..., MaskCache]:
             shard = ShardBuilder(images, size, provenance.probs_shape)
             trust = np.full(len(images), 0.9, np.float32)
             small = None if chances is None else chances[rows]
-            shard.put(range(len(images)), masks[rows], [source] * len(images), trust, small)
+            shard.put(range(len(images)), masks[rows], sources[rows], trust, small)
             if status is not None:
                 shard.status[:] = status[rows]
             written.append(shard.write(shard_folder(path) / shard_name(len(written)), attributes))

@@ -17,7 +17,7 @@ class IndexLine(NamedTuple):
 
 def read_words(path: Path) -> list[str]:
     """Return the words of a list, separated by commas or lines, in the list's order."""
-    return [word.strip() for line in _lines(path) for word in line.split(",") if word.strip()]
+    return [word.strip() for line in read_lines(path) for word in line.split(",") if word.strip()]
 
 
 def read_ids(path: Path) -> list[int]:
@@ -41,7 +41,7 @@ def read_index(root: Path, lists: Iterable[str]) -> list[list[IndexLine]]:
     identity_of: dict[int, int] = {}
     for list_name in lists:
         lines: dict[str, IndexLine] = {}
-        for number, text in enumerate(_lines(root / list_name), start=1):
+        for number, text in enumerate(read_lines(root / list_name), start=1):
             if not text.strip():
                 continue
             where = f"{root / list_name}, line {number}"
@@ -79,7 +79,7 @@ def name_inside(name: str, where: str) -> str:
     return str(path)
 
 
-def _lines(path: Path) -> list[str]:
+def read_lines(path: Path) -> list[str]:
     try:
         return path.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError as error:

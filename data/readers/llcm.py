@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from parsing.errors import InputError
 
-from ..records import DataSet, Modality, Protocol, Record, Trial
+from ..records import DataSet, Modality, Protocol, Record, Trial, same_person_and_camera
 from . import galleries
 from .galleries import TRIALS
 from .listing import find_strays, list_folder
@@ -66,12 +66,7 @@ class LLCM(DataSet):
     @staticmethod
     def skip(trial: Trial) -> NDArray[np.bool_]:
         """Return (Nq, Ng): queries do not see the gallery images of their own person in their own camera."""
-        sides = (trial.query, trial.gallery)
-        cameras, people = (
-            [np.array([getattr(r, of) for r in side]) for side in sides] for of in ("camera", "identity")
-        )
-        hidden: NDArray[np.bool_] = (cameras[0][:, None] == cameras[1]) & (people[0][:, None] == people[1])
-        return hidden
+        return same_person_and_camera(trial)
 
     @property
     def images(self) -> tuple[Record, ...]:

@@ -1,8 +1,8 @@
-"""What an exporter is: the mask of one image as the bytes of a file that another project's loader reads."""
+"""What an exporter is: masks as the bytes of files that another project's loader reads."""
 
 import io
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import ClassVar, Literal
@@ -15,8 +15,9 @@ from ..cache.reader import MaskCache
 from ..errors import InputError
 from ..importers.palettes import voc_colours
 from ..labels import IGNORED
+from ..modality import Modality
 from ..resize import Size, resize_labels
-from ..schemes import PartScheme
+from ..schemes import PartScheme, part_scheme
 
 SizeRule = Size | Literal["masks", "source"]
 
@@ -26,29 +27,31 @@ class FileOptions:
     """How the files are to be.
 
     size: (height, width), `masks` for that of the cache, `source` for that of each image, None for the exporter's
-    own. palette: with colours. scheme: parts of this scheme instead of the parser's classes.
+    own. palette: with colours. scheme: parts of this scheme instead of the parser's classes. training: names of the
+    data set's training images by modality, sorted by person, camera and name, for an exporter that `needs_training`.
     """
 
     size: SizeRule | None = None
     palette: bool = False
     scheme: str | None = None
+    training: Mapping[Modality, tuple[str, ...]] | None = None
 
 
-class Exporter(ABC):
-    """Makes files of the masks of `cache`; a subclass has their paths and writes `encode`."""
+class AnyExporter(ABC):
+    """Makes files of the masks of `cache`: one per image (`Exporter`), or of many images each (`JointExporter`)."""
 
     name: ClassVar[str]
     reader: ClassVar[str]
     """Who reads the files."""
     path: ClassVar[str]
-    """Where the mask of an image goes, as `paths.fill` takes it."""
-    full_path: ClassVar[str | None] = None
-    """The same with all of an image's folders, for data sets that repeat file names; None if `path` has them."""
+    """Where the files go below the folder of the export."""
     default_size: ClassVar[SizeRule] = "masks"
     soft: ClassVar[bool] = False
     """Whether probabilities make the files better."""
     takes: ClassVar[frozenset[str]] = frozenset()
     """Options beside the size: `palette`, `scheme`."""
+    needs_training: ClassVar[bool] = False
+    """Whether the files are of the data set's training images alone."""
 
     def __init__(self, cache: MaskCache, options: FileOptions) -> None:
         for option, given in (("palette", options.palette), ("scheme", options.scheme is not None)):
@@ -56,14 +59,9 @@ class Exporter(ABC):
                 raise InputError(f"--{option}: {self.name} files have their own, leave it out")
         self.cache = cache
         self.size: SizeRule = options.size or self.default_size
-
-    @abstractmethod
-    def encode(self, number: int, target: PurePosixPath) -> bytes:
-        """Return the content of file `target` for image `number` of the cache."""
-
-    def beside(self, targets: Sequence[PurePosixPath]) -> dict[PurePosixPath, bytes]:
-        """Return the content of files that go with all masks `targets`, such as a list of them, by path."""
-        return {}
+        self.parts = None if options.scheme is None else part_scheme(options.scheme)
+        if self.parts is not None:
+            self.parts.table(cache.labels)  # a scheme that does not know the label set is refused before any file
 
     def notes(self) -> list[str]:
         """Return what the user should know of these files."""
@@ -86,13 +84,54 @@ class Exporter(ABC):
         return self.size
 
     def labels(self, number: int, scheme: PartScheme | None = None) -> NDArray[np.uint8]:
-        """Return classes, or parts of `scheme`, at the file's size."""
+        """Return classes, or parts of `scheme` or of the scheme that the user chose, at the file's size."""
+        scheme = scheme or self.parts
         found = self.cache[number] if scheme is None else self.cache.part_labels(number, scheme)
         return resize_labels(found, self.size_of(number))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the values of `labels`, background first."""
+        return self.cache.labels.classes if self.parts is None else ("background", *self.parts.parts)
 
     def maps(self, number: int, scheme: PartScheme) -> NDArray[np.float32]:
         """Return parts (Q, H, W) in [0, 1] at the file's size, soft if the cache has probabilities."""
         return self.cache.parts(number, scheme, size=self.size_of(number))
+
+
+class Exporter(AnyExporter):
+    """One file per image; a subclass has their `path`, a template that `paths.fill` takes, and writes `encode`."""
+
+    full_path: ClassVar[str | None] = None
+    """`path` with all of an image's folders, for data sets that repeat file names; None if `path` has them."""
+    holes: ClassVar[bool] = False
+    """Whether the files are mostly zeros, which need no place on the disk (`parsing.files.write_file`)."""
+
+    @abstractmethod
+    def encode(self, number: int, target: PurePosixPath) -> bytes:
+        """Return the content of file `target` for image `number` of the cache."""
+
+    def beside(self, targets: Sequence[PurePosixPath]) -> dict[PurePosixPath, bytes]:
+        """Return the content of files that go with all masks `targets`, such as a list of them, by path."""
+        return {}
+
+
+class JointExporter(AnyExporter):
+    """Files that hold the masks of many images each; a subclass writes `files` and `stream`."""
+
+    takes = frozenset({"scheme"})
+
+    def numbers(self) -> tuple[int, ...]:
+        """Return the numbers of the images that have a mask."""
+        return tuple(np.flatnonzero(self.cache.has_mask).tolist())
+
+    @abstractmethod
+    def files(self) -> dict[PurePosixPath, tuple[int, ...]]:
+        """Return the numbers of the images of each file, in their order."""
+
+    @abstractmethod
+    def stream(self, target: PurePosixPath) -> Iterator[bytes]:
+        """Yield the content of one of the `files`, in pieces; the same cache makes the same bytes."""
 
 
 class PartIdExporter(Exporter):
@@ -133,4 +172,12 @@ def npy(array: NDArray[np.float32]) -> bytes:
     """Return an array as the bytes of a .npy file."""
     file = io.BytesIO()
     np.save(file, np.ascontiguousarray(array), allow_pickle=False)
+    return file.getvalue()
+
+
+def npy_header(shape: tuple[int, ...]) -> bytes:
+    """Return how the .npy file of a uint8 array of this shape begins; the array's bytes follow."""
+    file = io.BytesIO()
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
     return file.getvalue()

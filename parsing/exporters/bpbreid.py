@@ -57,6 +57,7 @@ class BpbreidExporter(Exporter):
     path = "masks/pifpaf_maskrcnn_filtering/{1}/{stem}.npy"
     full_path = "masks/pifpaf_maskrcnn_filtering/{dir}/{stem}.npy"
     soft = True
+    holes = True  # 23 of the channels are empty, and the loader takes neither fewer nor a compressed file
 
     def __init__(self, cache: MaskCache, options: FileOptions) -> None:
         height, width = cache.size

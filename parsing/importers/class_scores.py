@@ -1,15 +1,14 @@
 """Scores of classes as a .npy file, such as the logits that SCHP's extractor writes with `--logits`."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..errors import InputError, MissingError
+from ..errors import InputError
 from ..labels import LabelSet
 from ..resize import MOST_PIXELS
 from .label_png import Key, LabelPng
+from .npy_file import read_npy
 
 
 def read_class_scores(path: Path, labels: LabelSet) -> LabelPng:
@@ -23,7 +22,7 @@ def read_class_scores(path: Path, labels: LabelSet) -> LabelPng:
         MissingError: if there is no such file.
         InputError: if it holds anything else, or scores that are not finite.
     """
-    scores = _read(path)
+    scores = read_npy(path)
     classes = len(labels)
     if scores.ndim != 3 or scores.dtype.kind != "f" or classes not in (scores.shape[-1], scores.shape[0]):
         raise InputError(
@@ -38,15 +37,3 @@ def read_class_scores(path: Path, labels: LabelSet) -> LabelPng:
     found, pixels = np.unique(scores.argmax(axis), return_inverse=True)
     height, width = (scores.shape[0], scores.shape[1]) if axis == 2 else scores.shape[1:]
     return LabelPng(pixels.reshape(height, width), tuple(Key(int(n), None) for n in found))
-
-
-def _read(path: Path) -> NDArray[Any]:
-    try:
-        scores = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise MissingError(f"no mask {path}") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path} is no readable .npy file of numbers: {error}") from error
-    if not isinstance(scores, np.ndarray):
-        raise InputError(f"{path} is an archive of arrays; give .npy files, one array each")
-    return scores

@@ -39,7 +39,7 @@ def read_labels(path: Path, labels: LabelSet) -> tuple[NDArray[np.uint8], tuple[
 
 
 def understand(
-    where: Mapping[Key, Path],
+    where: Mapping[Key, object],
     labels: LabelSet,
     values: Mapping[int, int] | None = None,
     numbers: bool = False,
@@ -51,7 +51,7 @@ def understand(
     instead: an editor may have changed the order.
 
     Args:
-        where: the first file of each key that occurs.
+        where: what messages call the first mask of each key that occurs: usually its path.
         labels: the label set of the masks.
         values: the classes of numbers that are other ones; with it, colours decide nothing.
         numbers: colours decide nothing.
@@ -91,7 +91,7 @@ def _rgb(key: Key) -> Colour:
     return key.colour or (0, 0, 0)
 
 
-def _class(key: Key, path: Path, palette: Palette | None, labels: LabelSet, values: Mapping[int, int]) -> int:
+def _class(key: Key, path: object, palette: Palette | None, labels: LabelSet, values: Mapping[int, int]) -> int:
     if palette is not None and key.colour is not None:
         if key.colour not in palette.classes:
             raise InputError(
@@ -116,7 +116,7 @@ def _class(key: Key, path: Path, palette: Palette | None, labels: LabelSet, valu
     return found
 
 
-def _colour_notes(coloured: Mapping[Key, Path], classes: Mapping[Key, int], palette: Palette) -> tuple[str, ...]:
+def _colour_notes(coloured: Mapping[Key, object], classes: Mapping[Key, int], palette: Palette) -> tuple[str, ...]:
     """Return a note of what reading by colour changed."""
     for key, path in coloured.items():
         if key.number is not None and key.number != classes[key]:
@@ -130,9 +130,9 @@ def _colour_notes(coloured: Mapping[Key, Path], classes: Mapping[Key, int], pale
     return ()
 
 
-def _doubts(coloured: Mapping[Key, Path], labels: LabelSet) -> tuple[str, ...]:
+def _doubts(coloured: Mapping[Key, object], labels: LabelSet) -> tuple[str, ...]:
     """Return a note of unknown palettes; InputError if two files have another colour for the same number."""
-    first: dict[int, tuple[Colour, Path]] = {}
+    first: dict[int, tuple[Colour, object]] = {}
     for key, path in coloured.items():
         if key.number is None:
             continue

@@ -12,12 +12,18 @@ from .options import FileSize, Place, json_option, open_cache
 
 @click.command("export")
 @click.argument("file", type=Place)
-@click.option("--to", required=True, help="png, sgiel, bpbreid, kpr, eanet, isp, scnet, pixel-sampling or cvat.")
+@click.option(
+    "--to",
+    required=True,
+    help="png, sgiel, bpbreid, kpr, eanet, isp, scnet, pixel-sampling, cvat, coco, array, agw or webdataset.",
+)
 @click.option("-o", "--out", type=Place, required=True, help="Folder to write to.")
 @click.option("--path", help="Path of each file below it, as in 'masks/{1}/{stem}.npy'.  [default: the exporter's]")
 @click.option("--size", type=FileSize(), help="Size of the files: given, that of the masks, or of each image.")
 @click.option("--palette", is_flag=True, help="png: with colours.")
-@click.option("--scheme", help="png: parts of this scheme instead of the parser's classes.")
+@click.option(
+    "--scheme", help="png, coco, array, agw, webdataset: parts of this scheme instead of the parser's classes."
+)
 @click.option("--workers", type=click.IntRange(1), help="Threads.  [default: one per core]")
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
 @json_option

@@ -12,15 +12,15 @@ from .options import DATA_SETS, Place, json_option, out_cache_option, pattern_op
 
 
 @click.command("import")
-@click.argument("folder", metavar="DIR", type=Place)
-@click.option("--from", "kind", type=click.Choice(tuple(IMPORTERS)), help="Kind of files.  [default: by their names]")
-@click.option("--labels", required=True, help="Label set of their values: lip, atr, pascal, cihp ...")
+@click.argument("folder", metavar="MASKS", type=Place)
+@click.option("--from", "kind", type=click.Choice(tuple(IMPORTERS)), help="Kind of files.  [default: by the files]")
+@click.option("--labels", required=True, help="Label set of their values: lip, atr, pascal, cihp, person7, person ...")
 @click.option("--dataset", type=DATA_SETS, help="The images they belong to.  [default: one image per mask]")
 @click.option("--root", type=Place, help="The images' folder.")
 @out_cache_option
 @size_option
 @click.option(
-    "--path", help="Path of an image's mask below DIR.  [default: '{dir}/{stem}', then '{stem}', and the ending]"
+    "--path", help="Path of an image's mask below MASKS.  [default: '{dir}/{stem}', then '{stem}', and the ending]"
 )
 @pattern_option
 @click.option("--suffix", default=".jpg", help="Without --dataset: ending of the images' names.")
@@ -38,8 +38,9 @@ from .options import DATA_SETS, Place, json_option, out_cache_option, pattern_op
 def import_masks(folder: Path, kind: str | None, fit: Any, as_json: bool, **options: Any) -> None:
     """Make a cache of existing masks.
 
-    The masks are PNGs whose values are class numbers, or that are painted in a known palette; or .npy files of
-    scores, one per class, such as the logits that SCHP's extractor writes with --logits.
+    MASKS is a folder of PNGs whose values are class numbers, or that are painted in a known palette; of .npy files
+    with a score per class (SCHP's --logits) or with BPBreID's and KPR's 36 channels; or of SGIEL's shape pictures. Or
+    it is a JSON of COCO. docs/reuse.md says what each loses.
     """
     from pipelines.masks.importing import ImportConfig
     from pipelines.masks.importing import import_masks as run

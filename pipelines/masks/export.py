@@ -6,23 +6,27 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
+from data.registry import open_data_set
 from parsing.cache.index import read_shard_table
 from parsing.cache.reader import MaskCache
 from parsing.errors import CsclError, InputError
 from parsing.exporters import exporter
-from parsing.exporters.base import Exporter, FileOptions, SizeRule
-from parsing.exporters.paths import fill, how_to_keep_apart, relative_path
-from parsing.files import write_file
-from parsing.names import same_but_for_case
+from parsing.exporters.base import AnyExporter, Exporter, FileOptions, JointExporter, SizeRule
+from parsing.exporters.paths import fill, how_to_keep_apart
+from parsing.files import replacing, write_file
+from parsing.modality import MODALITIES, Modality
+
+from .export_room import check_case, make_guard, make_room
 
 TASK = 64
 """Images a task: consecutive ones, which lie in one shard."""
@@ -99,41 +103,88 @@ def export(config: ExportConfig, cache: MaskCache | None = None) -> ExportResult
     """
     began = time.monotonic()
     cache = MaskCache(config.file) if cache is None else cache
-    writer = exporter(config.to)(cache, FileOptions(config.size, config.palette, config.scheme))
-    template = config.path or _choose_path(cache, writer)
-    targets = _find_targets(cache, template, config.out)
-    beside = writer.beside(list(targets.values()))
-    files = [*targets.values(), *beside]
-    made_by = _describe(config, cache=cache, writer=writer, template=template) | {"files": sorted(map(str, files))}
+    kind = exporter(config.to)
+    training = _find_training(cache, kind.name) if kind.needs_training else None
+    writer = kind(cache, FileOptions(config.size, config.palette, config.scheme, training))
+    plan = _plan(config, cache=cache, writer=writer)
+    files = [*plan.files, *plan.beside]
+    made_by = _describe(config, cache=cache, writer=writer, template=plan.template) | {"files": sorted(map(str, files))}
     record = config.out / f"cscl-{writer.name}.json"
-    _make_room(config, cache=cache, record=record, made_by=made_by, files=files)
-    todo = [number for number, target in targets.items() if not (config.out / target).is_file()]
+    make_room(config.out, cache=cache, record=record, made_by=made_by, files=files, overwrite=config.overwrite)
+    todo = [file for file in plan.files if not (config.out / file).is_file()]
     workspace = config.out / f".cscl-{writer.name}"  # other projects list folders: nothing half-written among the masks
     try:
         workspace.mkdir(exist_ok=True)
-        _check_case(config.out, workspace, files)
+        check_case(config.out, workspace, files)
         write_file(record, (json.dumps(made_by, indent=1) + "\n").encode(), folder=workspace, sync=False)
-        _write_all(config, writer=writer, workspace=workspace, todo=todo, targets=targets)
-        for place, content in beside.items():
+        plan.write(workspace, todo)
+        for place, content in plan.beside.items():
             (config.out / place).parent.mkdir(parents=True, exist_ok=True)
             write_file(config.out / place, content, folder=workspace, sync=False)
         shutil.rmtree(workspace)
+    except CsclError:
+        raise
     except OSError as error:
         raise CsclError(f"{config.out} cannot be written: {error.strerror or error}") from error
     unreadable = tuple(n for n, there in zip(cache.names, cache.has_mask, strict=True) if not there)
     notes = writer.notes()
-    if template == writer.full_path != config.path:
+    if isinstance(writer, Exporter) and plan.template == writer.full_path != config.path:
         notes.append(
-            f"file names repeat between folders: all folders kept, as {template}; have your data set open these"
+            f"file names repeat between folders: all folders kept, as {plan.template}; have your data set open these"
         )
     return ExportResult(
         config.out,
         written=len(todo),
-        kept=len(targets) - len(todo),
+        kept=len(plan.files) - len(todo),
         unreadable=unreadable,
         notes=tuple(notes),
         seconds=time.monotonic() - began,
     )
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Files to write with masks, files to write beside them, and how: `write` takes a folder to work in and files."""
+
+    template: str
+    files: tuple[PurePosixPath, ...]
+    beside: dict[PurePosixPath, bytes]
+    write: Callable[[Path, Sequence[PurePosixPath]], None]
+
+
+def _plan(config: ExportConfig, cache: MaskCache, writer: AnyExporter) -> _Plan:
+    if isinstance(writer, JointExporter):
+        files = _find_joint_files(config, writer, cache)
+        return _Plan(writer.path, files=files, beside={}, write=partial(_write_joint, config, writer))
+    if not isinstance(writer, Exporter):
+        raise TypeError(f"{type(writer).__name__} is neither an Exporter nor a JointExporter")
+    template = config.path or _choose_path(cache, writer)
+    targets = _find_targets(cache, template, config.out)
+    files = tuple(targets.values())
+    write = partial(_write_all, config, writer, targets)
+    return _Plan(template, files=files, beside=writer.beside(files), write=write)
+
+
+def _find_training(cache: MaskCache, to: str) -> dict[Modality, tuple[str, ...]]:
+    """Return the training images of the cache's data set by modality, sorted by person, camera and name."""
+    data_set = open_data_set(cache.data_set, cache.root, pattern=cache.pattern)
+    if data_set.split_count > 1:
+        raise InputError(
+            f"--to {to}: {data_set.name} has {data_set.split_count} splits, whose images are read by lists of names; "
+            "--to array has the masks of all images, with their names"
+        )
+    images = sorted(data_set.train(), key=lambda image: (image.identity, image.camera, image.name))
+    return {modality: tuple(i.name for i in images if i.modality == modality) for modality in MODALITIES}
+
+
+def _find_joint_files(config: ExportConfig, writer: JointExporter, cache: MaskCache) -> tuple[PurePosixPath, ...]:
+    """Return the files of many images each."""
+    if config.path is not None:
+        raise InputError(f"--path: {writer.name} files hold many images each and have their own names, leave it out")
+    files, refused = tuple(writer.files()), make_guard(cache, config.out)
+    if why := next(filter(None, map(refused, files)), ""):
+        raise InputError(why)
+    return files
 
 
 def _choose_path(cache: MaskCache, writer: Exporter) -> str:
@@ -147,7 +198,7 @@ def _choose_path(cache: MaskCache, writer: Exporter) -> str:
 
 def _find_targets(cache: MaskCache, template: str, out: Path) -> dict[int, PurePosixPath]:
     """Return the path below `out` for the mask of each image that has one."""
-    refused = _make_guard(cache, out)
+    refused = make_guard(cache, out)
     targets: dict[int, PurePosixPath] = {}
     taken: dict[PurePosixPath, str] = {}
     for number in np.flatnonzero(cache.has_mask).tolist():
@@ -165,26 +216,7 @@ def _find_targets(cache: MaskCache, template: str, out: Path) -> dict[int, PureP
     return targets
 
 
-def _make_guard(cache: MaskCache, out: Path) -> Callable[[PurePosixPath], str]:
-    """Return a function that says why a file below `out` must not be changed, or nothing if it may."""
-    inside = out.resolve()
-    images, root = frozenset(cache.names), cache.root.resolve()
-    safe: set[PurePosixPath] = set()
-
-    def refused(target: PurePosixPath) -> str:
-        if target.parent not in safe:
-            if not (inside / target.parent).resolve().is_relative_to(inside):
-                return f"{out / target.parent} leads out of {out} by a link; remove it or give another -o"
-            safe.add(target.parent)
-        place = inside / target
-        if place.is_relative_to(root) and place.relative_to(root).as_posix() in images:
-            return f"{out / target} is an image of the data set; give a folder for the masks with -o"
-        return ""
-
-    return refused
-
-
-def _describe(config: ExportConfig, cache: MaskCache, writer: Exporter, template: str) -> dict[str, Any]:
+def _describe(config: ExportConfig, cache: MaskCache, writer: AnyExporter, template: str) -> dict[str, Any]:
     """Return everything that decides the content of the files; it is stored beside them."""
     return {
         "exporter": writer.name,
@@ -200,74 +232,17 @@ def _describe(config: ExportConfig, cache: MaskCache, writer: Exporter, template
     }
 
 
-def _make_room(
-    config: ExportConfig, cache: MaskCache, record: Path, made_by: dict[str, Any], files: Sequence[PurePosixPath]
-) -> None:
-    """Raise InputError if `out` holds files of something else, or remove them if the user asked for it."""
-    try:
-        config.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"masks cannot be written to {config.out}: {error.strerror}") from error
-    found = _read_record(record)
-    if config.overwrite:
-        _remove(config.out, [*_list_files(found), *files], _make_guard(cache, config.out))
-        return
-    if record.is_file():
-        if found != json.loads(json.dumps(made_by)):
-            raise InputError(
-                f"{config.out} holds {config.to} files of another cache or with other options ({record.name}); "
-                "give another -o, or --overwrite to replace them"
-            )
-        return
-    there = next((t for t in files if os.path.lexists(config.out / t)), None)
-    if there is not None:
-        raise InputError(
-            f"{config.out / there} is there already and not of this export; give another -o, or --overwrite"
-        )
-
-
-def _check_case(out: Path, workspace: Path, files: Iterable[PurePosixPath]) -> None:
-    """Raise InputError if files would replace each other because the file system of `out` ignores case."""
-    alike = same_but_for_case(map(str, files))
-    if alike and workspace.with_name(workspace.name.upper()).is_dir():
-        workspace.rmdir()
-        raise InputError(
-            f"{out} ignores upper and lower case, so that {' and '.join(alike[0])} would be one file (as {len(alike)} "
-            "names or groups of names in all); give another -o, or rename the images"
-        )
-
-
-def _read_record(record: Path) -> Any:
-    """Return the record that an earlier export left; None if there is none that can be read."""
-    try:
-        return json.loads(record.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None
-
-
-def _list_files(found: Any) -> list[PurePosixPath]:
-    """Return the files that an earlier export recorded; raise InputError if a path leads out of `out`."""
-    files = found.get("files") if isinstance(found, dict) else None
-    return [relative_path(str(name)) for name in files] if isinstance(files, list) else []
-
-
-def _remove(out: Path, files: Iterable[PurePosixPath], refused: Callable[[PurePosixPath], str]) -> None:
-    """Remove an older export before the first new file: what a stopped one leaves is then all of its own."""
-    folders: set[Path] = set()
-    for file in files:
-        if not refused(file):
-            (out / file).unlink(missing_ok=True)
-            folders.update((out / file).parents[: len(file.parts) - 1])
-    for folder in sorted(folders, key=lambda f: len(f.parts), reverse=True):
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
-
-
 def _write_all(
-    config: ExportConfig, writer: Exporter, workspace: Path, todo: list[int], targets: dict[int, PurePosixPath]
+    config: ExportConfig,
+    writer: Exporter,
+    targets: dict[int, PurePosixPath],
+    workspace: Path,
+    todo: Sequence[PurePosixPath],
 ) -> None:
     """Encode and write in threads, each with its own open shards; h5py, PNG and numpy release the GIL."""
     own = threading.local()
+    wanted = set(todo)
+    left = [number for number, target in targets.items() if target in wanted]
 
     def task(numbers: list[int]) -> int:
         if not hasattr(own, "writer"):
@@ -276,12 +251,13 @@ def _write_all(
         for number in numbers:
             place = config.out / targets[number]
             place.parent.mkdir(parents=True, exist_ok=True)
-            write_file(place, own.writer.encode(number, targets[number]), folder=workspace, sync=False)
+            content = own.writer.encode(number, targets[number])
+            write_file(place, content, folder=workspace, sync=False, holes=writer.holes)
         return len(numbers)
 
-    tasks = [todo[start : start + TASK] for start in range(0, len(todo), TASK)]
+    tasks = [left[start : start + TASK] for start in range(0, len(left), TASK)]
     bar = tqdm(
-        total=len(targets), initial=len(targets) - len(todo), unit="image", desc=f"export {writer.name}",
+        total=len(targets), initial=len(targets) - len(left), unit="image", desc=f"export {writer.name}",
     )  # fmt: skip
     with bar, ThreadPoolExecutor(config.workers or os.cpu_count() or 1) as pool:
         futures = [pool.submit(task, numbers) for numbers in tasks]
@@ -291,3 +267,14 @@ def _write_all(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _write_joint(config: ExportConfig, writer: JointExporter, workspace: Path, todo: Sequence[PurePosixPath]) -> None:
+    """Write files of many images one after the other, each as it is made."""
+    with tqdm(unit="B", unit_scale=True, desc=f"export {writer.name}") as bar:
+        for target in todo:
+            place = config.out / target
+            with replacing(place, workspace) as temporary, open(temporary, "xb") as file:
+                for piece in writer.stream(target):
+                    file.write(piece)
+                    bar.update(len(piece))

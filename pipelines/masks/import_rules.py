@@ -1,14 +1,11 @@
 """Convert the masks of an import to labels of the cache: classes, upright, without padding, at one size."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from parsing.images import MIRRORED, turn_array
-from parsing.importers.label_png import LabelPng
 from parsing.importers.label_values import Reading
 from parsing.importers.placing import Fit, image_box
 from parsing.labels import IGNORED, LabelSet
@@ -26,11 +23,10 @@ class Rules:
     size: tuple[int, int]
     fit: Fit
     as_stored: bool
-    read: Callable[[Path], LabelPng]
 
     def labels_of(self, seen: Seen) -> tuple[NDArray[np.uint8], bool]:
         """Return classes (H, W), and whether a part of a person lay in the padding that was cut off."""
-        found = self.reading.of(self.read(seen.path))
+        found = self.reading.of(seen.source.read())
         if self.as_stored and seen.turn > 1:
             found = turn_array(found, seen.turn)
             if seen.turn in MIRRORED:

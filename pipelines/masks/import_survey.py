@@ -1,16 +1,16 @@
 """Survey all masks and images of an import before anything is written: their classes, and whether they fit."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from parsing.errors import InputError
-from parsing.files import file_hash
 from parsing.images import UnreadableImageError, orientation, upright_size
-from parsing.importers.label_png import Key, LabelPng
+from parsing.importers.label_png import Key
 from parsing.importers.label_values import Reading
 from parsing.importers.placing import Fit, same_aspect
+from parsing.importers.source import MaskSource
 from parsing.labels import IGNORED, LabelSet
 from parsing.resize import Size
 
@@ -20,14 +20,14 @@ class Seen:
     """One mask and its image.
 
     Attributes:
-        hash: of the mask's file.
+        hash: of the mask's file or entry.
         mask: (height, width) of the mask as it is used.
         stored: (height, width) of the image's file; of the mask without a readable image.
         turn: EXIF orientation of the image, 1 to 8.
     """
 
     name: str
-    path: Path
+    source: MaskSource
     hash: str
     keys: tuple[Key, ...]
     mask: Size
@@ -41,9 +41,9 @@ class Seen:
         return upright_size(self.stored, self.turn)
 
 
-def look(name: str, path: Path, image: Path, as_stored: bool, read: Callable[[Path], LabelPng]) -> Seen:
+def look(name: str, source: MaskSource, image: Path, as_stored: bool) -> Seen:
     """Read a mask, and of its image the head. as_stored: the mask was drawn on the pixels before EXIF turns them."""
-    png = read(path)
+    png = source.read()
     readable = True
     try:
         stored, turn = orientation(image)
@@ -51,16 +51,16 @@ def look(name: str, path: Path, image: Path, as_stored: bool, read: Callable[[Pa
         stored, turn, readable = png.size, 1, False
     mask = upright_size(png.size, turn) if as_stored else png.size
     return Seen(
-        name, path=path, hash=file_hash(path), keys=png.keys, mask=mask, stored=stored, turn=turn, readable=readable
+        name, source=source, hash=source.digest(), keys=png.keys, mask=mask, stored=stored, turn=turn, readable=readable
     )
 
 
-def first_of_keys(seen: Iterable[Seen]) -> dict[Key, Path]:
-    """Every key that occurs and the first file that has it."""
-    where: dict[Key, Path] = {}
+def first_of_keys(seen: Iterable[Seen]) -> dict[Key, MaskSource]:
+    """Every key that occurs and the first mask that has it."""
+    where: dict[Key, MaskSource] = {}
     for one in seen:
         for key in one.keys:
-            where.setdefault(key, one.path)
+            where.setdefault(key, one.source)
     return where
 
 
@@ -77,13 +77,13 @@ def check_classes(seen: Sequence[Seen], reading: Reading, labels: LabelSet) -> t
     found = set(reading.classes.values()) - {0}
     if not found:
         raise InputError(
-            f"all {len(seen)} masks are background alone (the first is {seen[0].path}): nobody would be in the cache; "
-            "see that the folder is the right one, or say what the numbers are with --values NUMBER=CLASS"
+            f"all {len(seen)} masks are background alone (the first is {seen[0].source}): nobody would be in the "
+            "cache; see that the folder is the right one, or say what the numbers are with --values NUMBER=CLASS"
         )
     if found == {IGNORED}:
         number = next((k.number for k, c in reading.classes.items() if c == IGNORED), None)
         example = IGNORED if number is None else number
-        first = next(one.path for one in seen if any(reading.classes[key] == IGNORED for key in one.keys))
+        first = next(one.source for one in seen if any(reading.classes[key] == IGNORED for key in one.keys))
         raise InputError(
             f"{example} is the only value but 0 in the {len(seen)} masks (the first is {first}), and it means ignored: "
             f"nobody would be in the cache; say which class it is, {_which(example, labels)}"
@@ -99,10 +99,7 @@ def check_classes(seen: Sequence[Seen], reading: Reading, labels: LabelSet) -> t
 def _which(number: int, labels: LabelSet) -> str:
     if len(labels) == 2:
         return f"as --values {number}={labels.classes[1]}"
-    return (
-        f"as --values {number}=CLASS; for masks of whole people give as --labels a TOML file with name and "
-        f'classes = ["background", "person"], and --values {number}=person'
-    )
+    return f"as --values {number}=CLASS; masks of whole people take --labels person --values {number}=person"
 
 
 def check_shapes(seen: Sequence[Seen], fit: Fit, as_stored: bool, images: bool) -> tuple[str, ...]:

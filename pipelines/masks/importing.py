@@ -2,8 +2,6 @@
 
 import json
 import os
-import sys
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,8 +10,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from data.readers.listing import list_below
-from data.registry import open_data_set
+from data.readers.listing import Listing, list_below
 from parsing.cache.builder import ShardBuilder, plan_shards
 from parsing.cache.existing import make_room
 from parsing.cache.index import finish_cache, shard_folder
@@ -22,15 +19,14 @@ from parsing.cache.provenance import Provenance, cache_attributes
 from parsing.cache.reader import MaskCache
 from parsing.cache.shard import Status, StoredFile
 from parsing.errors import InputError, MissingError
-from parsing.importers import IMPORTERS, guess_kind, mask_reader
-from parsing.importers.label_png import LabelPng
+from parsing.importers import STRETCHED, guess_kind
 from parsing.importers.label_values import BY_NUMBER, Reading, parse_values, understand
 from parsing.importers.labelmap import find_labelmap
 from parsing.importers.placing import Fit
 from parsing.labels import label_set
 
 from ..parse.config import check_size, index_file
-from .import_files import MaskFiles, Pair, make_records, notes_on_files, select_images
+from .import_pairs import Pair, find_pairs
 from .import_rules import Rules
 from .import_survey import Seen, check_classes, check_shapes, first_of_keys, hash_masks, look
 
@@ -43,14 +39,14 @@ class ImportConfig:
     """The arguments of an import.
 
     Attributes:
-        masks: folder of files of `kind` with classes of `labels`.
+        masks: folder of files of `kind` with classes of `labels`, or the file of a kind that has one for all images.
         labels: label set of their classes.
         kind: a key of `parsing.importers.IMPORTERS`; None takes the one that is there.
         dataset, root: data set to whose images they belong; None makes images of the masks themselves, named as the
             masks with `suffix` as their ending.
         pattern: place of identity and camera in the paths of `folder` (data/readers/naming.py); the cache records it.
-        path: template of a mask's path below `masks` (`parsing.exporters.paths`); None tries `TEMPLATES`.
-        values: classes of numbers, as `255=person` (`label_values.parse_values`).
+        path: template of a mask's path below `masks` (`parsing.exporters.paths`); None tries `import_pairs.TEMPLATES`.
+        values: classes of numbers, as `255=person` (`label_values.parse_values`); of categories for `coco`.
         numbers: whether to use the numbers of coloured masks instead of their colours.
         fit: how the image lies in its mask.
         as_stored: whether masks were drawn on the pixels before their EXIF orientation was applied.
@@ -75,7 +71,7 @@ class ImportConfig:
 
     def __post_init__(self) -> None:
         check_size(self.size)
-        if not self.masks.is_dir():
+        if not self.masks.exists():
             raise MissingError(f"no folder of masks {self.masks}")
         if self.dataset is None and self.pattern is not None:
             raise InputError(f"--pattern {self.pattern} is for --dataset folder; give --dataset and --root")
@@ -102,35 +98,27 @@ def import_masks(config: ImportConfig) -> ImportResult:
     Raises:
         InputError: if no mask shows a person, or masks do not fit their images.
     """
-    images, others, linked = list_below(config.masks, ".")
-    names = (*images, *others)
+    listing = Listing([], [], []) if config.masks.is_file() else list_below(config.masks, ".")
     if config.kind is None:
-        config = replace(config, kind=guess_kind(config.masks, names))
-    if config.fit == "same" and _is_own_export(config.masks):
+        config = replace(config, kind=guess_kind(config.masks, (*listing.images, *listing.others)))
+    kind = str(config.kind)
+    if config.fit == "same" and (kind in STRETCHED or _is_own_export(config.masks, kind)):
         config = replace(config, fit="stretch")
-    labels, kind = label_set(config.labels), str(config.kind)
-    read = mask_reader(kind, labels)
+    labels = label_set(config.labels)
     values = parse_values(config.values, labels)
-    out = index_file(config.out, config.dataset or config.masks.resolve().name)
-    files = MaskFiles(config.masks, names, ending=IMPORTERS[kind])
-    data_set = None if config.dataset is None else open_data_set(config.dataset, config.root, pattern=config.pattern)
-    without: tuple[str, ...] = ()
-    if data_set is None:
-        pairs, root = make_records(files, config.suffix), config.root or config.masks
-    else:
-        for finding in data_set.findings():
-            tqdm.write(f"note: {finding.line()}", file=sys.stderr)
-        pairs, root = select_images(data_set, files, config.path), data_set.root
-        having = {pair.record.name for pair in pairs}
-        without = tuple(image.name for image in data_set.images if image.name not in having)
+    out = index_file(config.out, config.dataset or config.masks.resolve().stem)
+    found = find_pairs(config, kind=kind, listing=listing, labels=labels, values=values)
+    pairs, root = found.pairs, found.root
+    if kind == "coco":
+        values = None  # of categories, which are classes by now
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        seen = _survey(config, pairs=pairs, root=root, pool=pool, read=read)
-        given = None if values is not None or config.numbers else find_labelmap(config.masks, labels)
+        seen = _survey(config, pairs=pairs, root=root, pool=pool)
+        painted = kind == "png" and values is None and not config.numbers
+        given = find_labelmap(config.masks, labels) if painted else None
         reading = understand(first_of_keys(seen), labels=labels, values=values, numbers=config.numbers, given=given)
-        notes = [*notes_on_files(files, pairs=pairs, linked=linked, data_set=data_set), *reading.notes]
-        notes += check_classes(seen, reading, labels)
+        notes = [*found.notes, *reading.notes, *check_classes(seen, reading, labels)]
         notes += check_shapes(seen, fit=config.fit, as_stored=config.as_stored, images=config.dataset is not None)
-        rules = Rules(labels, reading=reading, size=config.size, fit=config.fit, as_stored=config.as_stored, read=read)
+        rules = Rules(labels, reading=reading, size=config.size, fit=config.fit, as_stored=config.as_stored)
         provenance = Provenance(
             parser=f"imported {kind}",
             weights=hash_masks(seen),
@@ -156,28 +144,22 @@ def import_masks(config: ImportConfig) -> ImportResult:
         )
     cache = MaskCache(out)
     empty = tuple(cache.names[n] for n in np.flatnonzero(cache.status == Status.EMPTY))
-    return ImportResult(out, masks=len(cache), empty=empty, without=without, notes=tuple(notes))
+    return ImportResult(out, masks=len(cache), empty=empty, without=found.without, notes=tuple(notes))
 
 
-def _is_own_export(masks: Path) -> bool:
-    """Return whether the folder was written by `cscl masks export` at one size, which stretches all masks."""
+def _is_own_export(masks: Path, kind: str) -> bool:
+    """Return whether the masks were written by `cscl masks export` at one size, which stretches all of them."""
+    folder = masks.parent if masks.is_file() else masks
     try:
-        said = json.loads((masks / "cscl-png.json").read_text(encoding="utf-8"))
+        said = json.loads((folder / f"cscl-{kind}.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(said, dict) and said.get("exporter") == "png" and said.get("size") != "source"
+    return isinstance(said, dict) and said.get("exporter") == kind and said.get("size") != "source"
 
 
-def _survey(
-    config: ImportConfig,
-    pairs: list[Pair],
-    root: Path,
-    pool: ThreadPoolExecutor,
-    read: Callable[[Path], LabelPng],
-) -> list[Seen]:
+def _survey(config: ImportConfig, pairs: list[Pair], root: Path, pool: ThreadPoolExecutor) -> list[Seen]:
     found = pool.map(
-        lambda p: look(p.record.name, path=p.mask, image=root / p.record.name, as_stored=config.as_stored, read=read),
-        pairs,
+        lambda p: look(p.record.name, p.mask, image=root / p.record.name, as_stored=config.as_stored), pairs
     )
     return list(tqdm(found, total=len(pairs), unit="mask", desc="look at masks"))
 

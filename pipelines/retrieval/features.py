@@ -1,7 +1,8 @@
 """Features that anybody's method has computed, read from .npz and .npy files and given to the images of a data set."""
 
 import zipfile
-from collections.abc import Iterable, Sequence
+import zlib
+from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -9,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from data.records import DataSet
-from parsing.errors import InputError, MissingError
+from parsing.errors import InputError, MissingError, first_line
+from parsing.importers.npy_file import UNREADABLE
 from parsing.words import list_briefly
 
 Floats = NDArray[np.float64]
@@ -51,14 +53,14 @@ _EXAMPLE = 'np.savez("features.npz", names=paths, features=features)'
 
 
 def by_name(
-    rows: ArrayLike, data_set: DataSet, needed: Iterable[str], names: Sequence[str] | None = None
+    rows: ArrayLike, data_set: DataSet, needed: Collection[str], names: Sequence[str] | None = None
 ) -> dict[str, Floats]:
     """Return rows (N, D), scaled to length 1, by the names of the data set's images; others are left out.
 
     Args:
         rows: features of one network.
         data_set: the images' data set.
-        needed: names of the images that must have a feature.
+        needed: names of the images or tracklets that must have a feature.
         names: (N) paths, absolute or below some folder; None for one row per image of the data set, or per needed one,
             in the sorted order of their paths.
 
@@ -87,7 +89,7 @@ def by_name(
         return dict(zip(order, unit, strict=True))
     if len(names) != len(unit):
         raise InputError(f"there are {len(names)} names for {len(unit)} features")
-    known, found = frozenset(images), dict[str, Floats]()
+    known, found = frozenset(images).union(needed), dict[str, Floats]()
     for given, row in zip(names, unit, strict=True):
         name = _known_name(given, known)
         if name in found and not np.array_equal(found[name], row):
@@ -97,6 +99,12 @@ def by_name(
     if missing := sorted(set(needed).difference(found)):
         raise InputError(f"{len(missing)} images of the protocols have no feature: {list_briefly(missing, 3)}")
     return found
+
+
+def names_all(names: Sequence[str], needed: Collection[str]) -> bool:
+    """Return whether paths, absolute or below some folder, name each of the `needed` ones."""
+    known = frozenset(needed)
+    return len({_known_name(name, known) for name in names} - {None}) == len(known)
 
 
 def _known_name(name: str, known: frozenset[str]) -> str | None:
@@ -115,9 +123,10 @@ def _arrays(file: Path) -> tuple[list[str] | None, NDArray[Any]]:
         if isinstance(loaded, np.ndarray):
             return None, loaded
         with loaded:
-            arrays = {key: loaded[key] for key in loaded.files if key in (*ROWS, *NAMES)}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(f"{file} is no .npz or .npy of numbers and text: {error}") from error
+            found = {key: loaded[key] for key in loaded.files if key in (*ROWS, *NAMES)}
+            arrays = {key: array for key, array in found.items() if isinstance(array, np.ndarray)}
+    except (*UNREADABLE, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, MemoryError) as error:
+        raise InputError(f"{file} is no .npz or .npy of numbers and text: {first_line(error)}") from error
     rows: NDArray[Any] | None = next((arrays[key] for key in ROWS if key in arrays), None)
     if rows is None:
         raise InputError(f"{file} has no array {' or '.join(ROWS)}; write {_EXAMPLE}")

@@ -21,11 +21,12 @@ from ..runs.scores import (
     describe_reranking,
     format_table,
     list_needed_records,
+    list_ranked_records,
     score,
     select_protocols,
     unmatched_lines,
 )
-from .features import by_name
+from .features import by_name, names_all
 from .significance import Comparison, compare, format_result
 
 
@@ -96,8 +97,8 @@ def score_features(
         features: (N, D) in the order of `names`; `pipelines.retrieval.features.read_features` reads files of both.
         data_set: a data set, or its name.
         root: its folder, if it is given by name.
-        names: (N) paths of the images, absolute or below some folder; None for one row per image of the data set, or
-            per image of the protocols, sorted by path.
+        names: (N) paths of the images, absolute or below some folder, or names of all tracklets (`records.Tracklet`).
+            None for one row per image of the data set, or per image of the protocols, sorted by path.
         method: what to call the features in the result.
         protocols: names of those to score; empty for all.
         gallery: SYSU-MM01's rule, `seeded` or `official`.
@@ -112,7 +113,8 @@ def score_features(
     if not 1 <= split <= opened.split_count:
         raise InputError(f"--split {split}: {opened.name} has the splits 1 to {opened.split_count}")
     chosen = select_protocols(opened, names=protocols, gallery=gallery, split=split)
-    needed = list_needed_records(chosen)
+    ranked = list_ranked_records(chosen)
+    needed = ranked if names is not None and names_all(names, ranked) else list_needed_records(chosen)
     found = by_name(features, data_set=opened, needed=needed, names=names)
     used = np.stack([found[name] for name in sorted(needed)])
     about = {

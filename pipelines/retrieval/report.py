@@ -17,7 +17,7 @@ from ..pages.charts import cmc_curve, curves, embedding_map
 from ..pages.page import Section, SummaryRow, Table, write_page
 from ..pages.sheets import MaskItem, RankedImage, RankedRow, draw_ranked_gallery, mask_sheet
 from ..recipes.reading import Recipe
-from ..runs.scores import Result, compute_distances
+from ..runs.scores import Result, compute_distances, list_needed_records
 from .part_table import PartTable
 
 FOLDER = "figures"
@@ -56,7 +56,7 @@ def draw_figures(
     out = run / FOLDER
     first, result = protocols[0], results[0]
     parts = list_part_names(recipe, embedder)
-    records = list({r.name: r for p in protocols for t in p.trials for r in (*t.query, *t.gallery)}.values())
+    records = list(list_needed_records(protocols).values())
     sections = [
         Section(
             "CMC",
@@ -182,8 +182,8 @@ def draw_attention(
 
 
 def _read_ranked_image(embedder: Embedder, root: Path, record: Record, attended: bool) -> RankedImage:
-    """Return an image for `draw_ranked_gallery`, if `attended` with the network's part attention."""
-    image = read_image(root / record.name)
+    """Return an image, the first of a tracklet, for `draw_ranked_gallery`, if `attended` with the part attention."""
+    image = read_image(root / record.images[0].name)
     seen = embedder.attention(image, record.modality == "infrared") if attended else None
     attention = None if seen is None else seen[0].numpy()
     return RankedImage(image, identity=record.identity, camera=record.camera, name=record.name, attention=attention)

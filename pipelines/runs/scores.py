@@ -41,7 +41,7 @@ class Result:
         protocol: its name.
         gallery_rule: rule by which galleries are drawn.
         trials: number of trials.
-        queries, gallery: number of images in the first trial.
+        queries, gallery: number of images or tracklets in the first trial.
         cmc: Rank-k by k, for RANKS.
         mAP, mINP: means.
         rank1_deviation, map_deviation: standard deviations over the trials; over the runs if there are several.
@@ -178,7 +178,12 @@ def select_protocols(data_set: DataSet, names: Sequence[str], gallery: str, spli
 
 def list_needed_records(protocols: Sequence[Protocol]) -> dict[str, Record]:
     """Return every image that the protocols rank, by name, in the order in which they are met first."""
-    return {r.name: r for p in protocols for t in p.trials for r in (*t.query, *t.gallery)}
+    return {image.name: image for record in list_ranked_records(protocols).values() for image in record.images}
+
+
+def list_ranked_records(protocols: Sequence[Protocol]) -> dict[str, Record]:
+    """Return every image or tracklet that the protocols rank, by name, in the order in which they are met first."""
+    return {record.name: record for p in protocols for t in p.trials for record in (*t.query, *t.gallery)}
 
 
 RERANKING = {"k1": K1, "k2": K2, "lambda": WEIGHT}
@@ -260,5 +265,21 @@ def _compute_all_distances(
 
 
 def stack_features(records: Sequence[Record], features: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Return the features (N, D) of the records."""
-    return np.stack([features[r.name] for r in records])
+    """Return the features (N, D) of the records.
+
+    A tracklet has its own, or else the mean of its images', scaled to length 1.
+
+    Raises:
+        InputError: if the images of a tracklet cancel each other.
+    """
+    return np.stack([_mean_feature(record, features) for record in records])
+
+
+def _mean_feature(record: Record, features: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+    if record.name in features:
+        return features[record.name]
+    mean = np.mean([features[image.name] for image in record.images], axis=0)
+    length = np.linalg.norm(mean)
+    if not length:
+        raise InputError(f"the features of {record.name} have the mean 0; a cosine has no answer")
+    return np.asarray(mean / length)

@@ -15,6 +15,7 @@ from data.registry import open_data_set
 from parsing import MaskCache
 from parsing.exporters import EXPORTERS
 from parsing.exporters.paths import fill
+from parsing.images import orientation
 from pipelines.masks.export import ExportConfig, export
 
 PAGE = (ROOT / "docs" / "reuse.md").read_text(encoding="utf-8")
@@ -30,7 +31,8 @@ def workplace(
     monkeypatch.chdir(tmp_path)
     shutil.copytree(tiny_figures, "data/SYSU-MM01")
     names = [image.name for image in open_data_set("sysu", Path("data/SYSU-MM01")).images]
-    cache = make_cache("lip", names, size=(96, 48), path=Path("data/sysu_masks.h5"))
+    sizes = [orientation(Path("data/SYSU-MM01") / name)[0] for name in names]
+    cache = make_cache("lip", names, size=(96, 48), path=Path("data/sysu_masks.h5"), source=sizes)
     export(ExportConfig(cache.path, "png", Path("schp_output"), palette=True))
     return tmp_path
 
@@ -50,7 +52,7 @@ def test_a_recipe_runs(workplace: Path, title: str) -> None:
 
 def test_the_page_has_the_recipes_that_were_asked_for() -> None:
     having = " ".join(title for title, recipe in RECIPES.items() if recipe)
-    for wanted in ("PyTorch", "SGIEL", "BPBReID", "KPR", "h5py"):
+    for wanted in ("PyTorch", "SGIEL", "BPBReID", "KPR", "h5py", "COCO", "AGW", "array", "WebDataset"):
         assert wanted.lower() in having.lower()
     longest = max(len(text.strip().splitlines()) for recipe in RECIPES.values() for _, text in recipe)
     assert longest <= 14

@@ -59,3 +59,13 @@ def test_an_error_names_the_file_that_was_to_be_written(tmp_path: Path) -> None:
         write_file(tmp_path / "none" / "a.txt", b"")
     assert missing.value.filename == str(tmp_path / "none" / "a.txt")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_blocks_of_zeros_are_left_out_and_read_as_zeros(tmp_path: Path) -> None:
+    zeros, ones = bytes(300_000), b"\1" * 5000
+    pieces = [ones + zeros + ones, zeros, b"\0" * 4095 + b"\1", bytes(100)]
+    write_file(tmp_path / "holes", *pieces, holes=True)
+    write_file(tmp_path / "plain", *pieces)
+    assert (tmp_path / "holes").read_bytes() == b"".join(pieces)
+    taken = [(tmp_path / name).stat().st_blocks for name in ("holes", "plain")]
+    assert taken[0] < taken[1] / 5

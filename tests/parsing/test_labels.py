@@ -22,6 +22,7 @@ PUBLISHED = {
     "fashn": "background, face, hair, top, dress, skirt, pants, belt, bag, hat, scarf, glasses, arms, hands, legs, "
     "feet, torso, jewelry",
     "person7": "background, head, upper, arms, lower, legs, feet, bag",
+    "person": "background, person",
 }
 SWAPS = {
     "lip": {(14, 15), (16, 17), (18, 19)},
@@ -31,6 +32,7 @@ SWAPS = {
     "pascal": set(),
     "fashn": set(),
     "person7": set(),
+    "person": set(),
 }
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from parsing import InputError, MaskCache
-from parsing.exporters import exporter
 from parsing.exporters.base import FileOptions
+from parsing.exporters.bpbreid import BpbreidExporter
 
 HEAD = [*range(5), *range(29, 36)]
 FIVE_V = {
@@ -131,7 +131,7 @@ def test_soft_masks_sum_to_the_person_and_hold_no_more(
 @pytest.mark.parametrize("labels", ["person7", "pascal", "goliath"])
 def test_no_part_of_a_label_set_is_lost(make_cache: Callable[..., MaskCache], labels: str) -> None:
     cache = make_cache(labels, ["a/b.jpg"])
-    writer = exporter("bpbreid")(cache, FileOptions("masks"))
+    writer = BpbreidExporter(cache, FileOptions("masks"))
     masks = np.load(BytesIO(writer.encode(0, PurePosixPath("b.npy"))))
     counted = {"person7": range(1, 7), "pascal": range(1, 7), "goliath": range(2, 28)}[labels]
     assert np.array_equal(masks.sum(0) > 0, np.isin(cache[0], list(counted)))

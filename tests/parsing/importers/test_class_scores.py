@@ -50,3 +50,14 @@ def test_missing_and_foreign_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "b.npy").write_bytes(b"no array")
     with pytest.raises(InputError, match=r"b\.npy is no readable"):
         read_class_scores(tmp_path / "b.npy", LIP)
+
+
+@pytest.mark.parametrize(
+    "header", [b"{'descr': '<f4', 'fortran_order': False, 'shape': (4,", b"{", b"[" * 3000, b"\0'"]
+)
+def test_a_broken_header_is_one_line(tmp_path: Path, header: bytes) -> None:
+    padded = header.ljust(118) + b"\n"
+    (tmp_path / "c.npy").write_bytes(b"\x93NUMPY\x01\0" + len(padded).to_bytes(2, "little") + padded + bytes(320))
+    with pytest.raises(InputError, match=r"c\.npy is no readable \.npy file") as refusal:
+        read_class_scores(tmp_path / "c.npy", LIP)
+    assert "\n" not in str(refusal.value)

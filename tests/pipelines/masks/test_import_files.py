@@ -69,7 +69,7 @@ def test_endings_of_any_case_are_masks(tmp_path: Path) -> None:
 def test_masks_of_no_image_are_counted(tmp_path: Path) -> None:
     images = ["visible/a/1.jpg", "infrared/a/1.jpg"]
     result = import_masks(own(tmp_path, images, ["visible/a/1.png", "infrared/a/1.png", "1.png", "b/1.png"]))
-    assert result.notes == ("2 .png files are the mask of no image of folder, such as 1.png",)
+    assert result.notes == ("2 png files are the mask of no image of folder, such as 1.png",)
 
 
 def test_links_to_masks_are_followed_and_linked_folders_told(tmp_path: Path) -> None:

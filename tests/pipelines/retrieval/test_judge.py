@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -148,3 +149,49 @@ def test_a_data_set_without_a_query_is_refused_by_what_is_missing(figures: Path,
     names = [image.name for image in open_data_set("sysu", root).images]
     with pytest.raises(InputError, match=r"sysu: all-single has 0 queries and .* `cscl data check --dataset sysu`"):
         score_features(drawn(names), "sysu", root=root, names=names)
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    """HITSZ-VCM with two people, a tracklet of twelve frames each in either modality."""
+    words, rows = [], []
+    for number, (person, modality) in enumerate([(503, 1), (504, 1), (503, 2), (504, 2)]):
+        rows.append(f"{modality} {12 * number + 1} {12 * number + 12} {person} {number + 1}")
+        folder = tmp_path / "VCM" / f"{person:04d}" / ("ir" if modality == 1 else "rgb") / f"D{number + 1}"
+        folder.mkdir(parents=True)
+        for frame in range(12):
+            (folder / f"{frame}.jpg").touch()
+            words.append(f"{person:04d}M{modality}D{number + 1}T1F{frame}.jpg")
+    (tmp_path / "VCM/0001/rgb/D1").mkdir(parents=True)
+    (tmp_path / "VCM/0001/rgb/D1/1.jpg").touch()
+    lists = {"train": ["0001M2D1T1F1.jpg"], "test": words}
+    for half, lines in lists.items():
+        (tmp_path / f"VCM/{half}_name.txt").write_text("\n".join(lines))
+    (tmp_path / "VCM/track_test_info.txt").write_text("\n".join(rows))
+    (tmp_path / "VCM/query_IDX.txt").write_text("1 2")
+    return tmp_path / "VCM"
+
+
+def test_tracklets_are_scored_by_features_of_frames_or_of_their_own(video: Path) -> None:
+    data_set = open_data_set("hitsz", video)
+    tracks = [t for trial in data_set.protocols()[0].trials for t in (*trial.query, *trial.gallery)]
+    needed = sorted({image.name for track in tracks for image in track.images})
+    rows = dict(zip(needed, drawn(needed), strict=True))
+    by_frame = score_features(list(rows.values()), data_set, names=needed)
+    assert [r.protocol for r in by_frame.results] == ["infrared-to-visible", "visible-to-infrared"]
+    assert (by_frame.results[0].queries, by_frame.results[0].gallery) == (2, 2)
+    unit = {name: row / np.linalg.norm(row) for name, row in rows.items()}
+    own = [np.mean([unit[image.name] for image in track.images], 0) for track in tracks]
+    by_track = score_features(own, data_set, names=[f"/elsewhere/{track.name}" for track in tracks])
+    assert figures_of(by_track) == pytest.approx(figures_of(by_frame))
+    flipped = score_features([own[n] for n in (1, 0, 2, 3)], data_set, names=[track.name for track in tracks])
+    assert figures_of(flipped) != pytest.approx(figures_of(by_frame))
+    with pytest.raises(InputError, match="of the protocols have no feature"):
+        score_features(own[1:], data_set, names=[track.name for track in tracks[1:]])
+
+
+def test_a_file_whose_arrays_are_none_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as file:
+        file.writestr("features", "no array")
+    with pytest.raises(InputError, match="has no array features"):
+        read_features([tmp_path / "a.npz"])

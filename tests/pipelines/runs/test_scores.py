@@ -14,9 +14,9 @@ from cscl.rerank import k_reciprocal
 from data.readers.llcm import LLCM
 from data.readers.regdb import RegDB
 from data.readers.sysu import SYSU
-from data.records import DataSet, Modality, Protocol, Record, Trial
+from data.records import DataSet, Modality, Protocol, Record, Tracklet, Trial, same_person_and_camera
 from parsing.errors import InputError
-from pipelines.runs.scores import average_results, score, stack_features, unmatched_lines
+from pipelines.runs.scores import average_results, list_needed_records, score, stack_features, unmatched_lines
 
 ORACLE = ORACLES / "evaluation.npz"
 
@@ -212,3 +212,53 @@ def test_queries_without_a_match_are_counted_and_none_with_one_is_refused() -> N
     assert unmatched_lines([score(replace(protocol, trials=(Trial(QUERY[:3], gallery),)), features)]) == []
     with pytest.raises(InputError, match=r"p: no gallery shows a person of its 1 queries"):
         score(replace(protocol, trials=(Trial(QUERY[3:], gallery),)), features)
+
+
+def tracklets(modality: Modality, people: Sequence[tuple[int, int]], rng: np.random.Generator) -> tuple[Tracklet, ...]:
+    """Tracklets of (identity, camera) pairs, of one to four images each, the last of which counts twice."""
+    made = []
+    for number, (identity, camera) in enumerate(people):
+        frames = [
+            Record(f"{modality}/{number}/{f}.jpg", identity=identity, camera=camera, modality=modality)
+            for f in range(1 + int(rng.integers(4)))
+        ]
+        name = f"{modality}/{number}"
+        sampled = (*frames, frames[-1])
+        made.append(Tracklet(name, identity=identity, camera=camera, modality=modality, sampled=sampled))
+    return tuple(made)
+
+
+def test_a_tracklet_is_ranked_by_the_mean_feature_of_its_images() -> None:
+    """Against the evaluator of HITSZ-VCM's authors, restated: own person in own camera removed, CMC over tracklets."""
+    rng = np.random.default_rng(0)
+    people = [(int(i), int(c)) for i, c in rng.integers(1, 5, (40, 2))]
+    trial = Trial(tracklets("infrared", people[:15], rng), tracklets("visible", people[15:], rng))
+    protocol = Protocol("p", trials=(trial,), skip=same_person_and_camera, deduplicated=False, gallery_rule="all")
+    needed = list_needed_records([protocol])
+    assert set(needed) == {image.name for t in (*trial.query, *trial.gallery) for image in t.images}
+    features = {name: rng.standard_normal(8) for name in needed}
+    features = {name: row / np.linalg.norm(row) for name, row in features.items()}
+
+    def mean(track: Record) -> NDArray[np.float64]:
+        row = np.mean([features[image.name] for image in track.images], 0)
+        return np.asarray(row / np.linalg.norm(row))
+
+    hits, precisions = [], []
+    for query in trial.query:
+        seen = [g for g in trial.gallery if (g.identity, g.camera) != (query.identity, query.camera)]
+        seen.sort(key=lambda g: -float(np.dot(mean(query), mean(g))))
+        right = np.array([g.identity == query.identity for g in seen])
+        if right.any():
+            hits.append(right.cumsum() > 0)
+            precisions.append((right.cumsum() / np.arange(1, len(right) + 1))[right].mean())
+    result = score(protocol, features)
+    assert result.mAP == pytest.approx(np.mean(precisions))
+    for k in (1, 5, 10):
+        assert result.cmc[k] == pytest.approx(np.mean([h[k - 1] for h in hits]))
+    assert (result.queries, result.gallery) == (15, 25)
+    opposite = {image.name: (-1) ** n * np.eye(8)[0] for t in trial.query for n, image in enumerate(t.images[:2])}
+    pair = [t for t in trial.query if len({image.name for image in t.images}) == 2][:1]
+    assert pair
+    both = Tracklet("x", identity=1, camera=1, modality="visible", sampled=pair[0].images[:2])
+    with pytest.raises(InputError, match="features of x have the mean 0"):
+        stack_features([both], opposite)

@@ -1,0 +1,215 @@
+"""Lists and evaluators of other projects beside ours, on simulated data sets, with random features.
+
+    python benchmarks/peers.py --out WORK --peer DIR [--peer DIR ...] [--page docs/reuse.md]
+
+DIR is the folder of a checkout that holds `eval_metrics.py` (AGW and what is built on it) or `utils/eval_sysu.py`
+(MPANet and what is built on it). Their code runs as it is, but for a name that NumPy no longer has (`in1d`) and
+packages that their modules import and these functions do not need. None of it is part of this repository. Each image
+gets a random vector that is similar to those of the same person; both sides rank by the cosine.
+"""
+
+import inspect
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from unittest import mock
+
+import click
+import numpy as np
+import scipy.io
+import torch
+from numpy.typing import NDArray
+from page import put_table
+
+from data.records import DataSet, Protocol
+from data.registry import open_data_set
+from pipelines.runs.scores import RANKS, score
+
+BEGIN, END = "<!-- peers: benchmarks/peers.py -->", "<!-- end of peers -->"
+MADE = {"sysu": (12, 20, 10), "regdb": (20, 20, 10), "llcm": (12, 20, 4)}
+"""People to train and to test, and shots, of the data set of each layout."""
+TRIALS = 10
+Features = Mapping[str, NDArray[np.float64]]
+Row = tuple[str, str, str, float]
+"""Project, commit, what was compared, largest difference of a Rank-k, mAP or mINP in [0, 1]."""
+
+
+@click.command()
+@click.option("--out", type=click.Path(path_type=Path), required=True)
+@click.option("--peer", "peers", type=click.Path(path_type=Path, exists=True), multiple=True, required=True)
+@click.option("--page", type=click.Path(path_type=Path, exists=True))
+def main(out: Path, peers: tuple[Path, ...], page: Path | None) -> None:
+    """Compare every checkout, and write the table."""
+    kept = out / "peers.json"
+    rows: list[Row] = [tuple(row) for row in json.loads(kept.read_text())] if kept.exists() else []
+    sets = {layout: make(out / layout, layout) for layout in MADE}
+    features = {layout: draw_features(data_set) for layout, data_set in sets.items()}
+    for peer in peers:
+        name, commit = describe(peer)
+        found = [(name, commit, what, off) for what, off in compare(peer, sets, features)]
+        rows = [row for row in rows if row[0] != name] + found
+        kept.write_text(json.dumps(rows, indent=1) + "\n")
+    text = "\n".join(table(rows))
+    click.echo(text)
+    if page is not None:
+        put_table(page, begin=BEGIN, end=END, table=text)
+
+
+def make(root: Path, layout: str) -> DataSet:
+    """Return the simulated data set of a layout, made if it is not there."""
+    if not root.is_dir():
+        train, test, shots = map(str, MADE[layout])
+        numbers = ("--train", train, "--test", test, "--shots", shots)
+        command = (sys.executable, "-m", "cscl", "data", "make", "pedestrians", "--layout", layout, "--out", str(root))
+        subprocess.run((*command, *numbers), check=True)
+    return open_data_set(layout, root)
+
+
+def draw_features(data_set: DataSet) -> Features:
+    """Return unit vectors by image name."""
+    rng = np.random.default_rng(0)
+    people = {identity: rng.normal(size=64) for identity in sorted({r.identity for r in data_set.images})}
+    found = {}
+    for record in sorted(data_set.images, key=lambda r: r.name):
+        vector = people[record.identity] + 3 * rng.normal(size=64)
+        found[record.name] = vector / np.linalg.norm(vector)
+    return found
+
+
+def describe(peer: Path) -> tuple[str, str]:
+    """Return the name of the checkout that `peer` lies in, with the folder in it, and the commit."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(("git", "-C", peer, *words), check=True, capture_output=True, text=True).stdout.strip()
+
+    top = Path(git("rev-parse", "--show-toplevel"))
+    return "/".join((top.name, *peer.resolve().relative_to(top.resolve()).parts)), git("rev-parse", "--short", "HEAD")
+
+
+def compare(peer: Path, sets: Mapping[str, DataSet], features: Mapping[str, Features]) -> Iterator[tuple[str, float]]:
+    """Yield what was compared and the largest difference."""
+    if (peer / "utils" / "eval_sysu.py").is_file():
+        yield from compare_mpanet(peer, sets["sysu"], features["sysu"])
+        return
+    evaluators, manager = load(peer / "eval_metrics.py"), load(next(peer.glob("data*manager.py")))
+    root = sets["sysu"].root
+    for mode in ("all", "indoor"):
+        query = named(manager.process_query_sysu, root=root, mode=mode)
+        theirs = np.mean(
+            [
+                run(evaluators.eval_sysu, features["sysu"], root, query, gallery)
+                for gallery in (
+                    named(manager.process_gallery_sysu, root=root, mode=mode, trial=t) for t in range(TRIALS)
+                )
+            ],
+            axis=0,
+        )
+        yield (
+            f"SYSU-MM01 {mode}-single: lists, 10 trials",
+            difference(theirs, sets["sysu"], f"{mode}-single", features["sysu"]),
+        )
+    if hasattr(evaluators, "eval_llcm"):
+        root = sets["llcm"].root
+        for name, to, of in (("infrared-to-visible", 1, 2), ("visible-to-infrared", 2, 1)):
+            query = named(manager.process_query_llcm, root=root, mode=of)
+            galleries = (named(manager.process_gallery_llcm, root=root, mode=to, trial=t) for t in range(TRIALS))
+            theirs = np.mean([run(evaluators.eval_llcm, features["llcm"], root, query, g) for g in galleries], axis=0)
+            yield f"LLCM {name}: lists, 10 trials", difference(theirs, sets["llcm"], name, features["llcm"])
+    root = sets["regdb"].root
+    for pair in (("visible", "thermal"), ("thermal", "visible")):
+        query, gallery = (manager.process_test_regdb(f"{root}/", trial=1, modal=modal) for modal in pair)
+        name = "-to-".join(pair)
+        theirs = run(evaluators.eval_regdb, features["regdb"], root, query, gallery)
+        yield f"RegDB {name}: lists, split 1", difference(theirs, sets["regdb"], name, features["regdb"])
+
+
+def compare_mpanet(peer: Path, data_set: DataSet, features: Features) -> Iterator[tuple[str, float]]:
+    """Yield the comparison with an evaluator that draws official galleries from `rand_perm_cam.mat`."""
+    package = ModuleType(f"peer_{abs(hash(peer))}")
+    package.__path__ = [str(peer / "utils")]
+    sys.modules[package.__name__] = package
+    with outside():
+        evaluate = import_module(f"{package.__name__}.eval_sysu").eval_sysu
+    permutations = scipy.io.loadmat(str(data_set.root / "exp" / "rand_perm_cam.mat"))["rand_perm_cam"]
+    for protocol in data_set.protocols("official"):
+        mode, shots = protocol.name.split("-")
+        query = protocol.trials[0].query
+        people = {r.identity for r in query}
+        gallery = [r for r in data_set.images if r.modality == "visible" and r.identity in people]
+        sides: list[Any] = []
+        for records in (query, gallery):
+            sides.append(torch.tensor(np.array([features[r.name] for r in records])))
+            sides += [np.array([r.identity for r in records]), np.array([r.camera for r in records])]
+        paths = np.array([str(data_set.root / r.name) for r in gallery])
+        count = {"single": 1, "multi": 10}[shots]
+        with outside():
+            theirs = evaluate(*sides, paths, permutations, mode=mode, num_shots=count)
+        mean, *ranks = (float(value) / 100 for value in theirs)
+        ours = score(protocol, features)
+        off = max(abs(mean - ours.mAP), *(abs(ours.cmc[k] - value) for k, value in zip(RANKS, ranks, strict=True)))
+        yield f"SYSU-MM01 {protocol.name}: official galleries, {TRIALS} trials", off
+
+
+def load(file: Path) -> ModuleType:
+    """Return a module of theirs."""
+    spec = spec_from_file_location(f"peer_{abs(hash(file))}", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    with outside():
+        spec.loader.exec_module(module)
+    return module
+
+
+def outside() -> mock._patch_dict:
+    """Return a context with stand-ins for what their modules import and these functions do not need."""
+    if not hasattr(np, "in1d"):
+        setattr(np, "in1d", np.isin)  # noqa: B010 - ruff takes the plain form for a use of what NumPy removed
+    absent = ("sklearn", "sklearn.preprocessing", "ipdb")
+    return mock.patch.dict(sys.modules, {name: mock.MagicMock() for name in absent if name not in sys.modules})
+
+
+def named(function: Callable[..., Any], root: Path, **options: Any) -> tuple[Any, ...]:
+    """Call a function that lists images; the data set's folder is its parameter `data_path...`."""
+    random.seed(0)
+    folder = next(name for name in inspect.signature(function).parameters if name.startswith("data_path"))
+    found: tuple[Any, ...] = function(**{folder: str(root)}, **options)
+    return found
+
+
+def run(
+    evaluate: Callable[..., Any], features: Features, root: Path, query: tuple[Any, ...], gallery: tuple[Any, ...]
+) -> NDArray[np.float64]:
+    """Return 20 Rank-k, mAP and mINP of their evaluator."""
+    q, g = (
+        np.array([features[Path(path).relative_to(root).as_posix()] for path in side[0]]) for side in (query, gallery)
+    )
+    numbers = [column for pair in zip(query[1:], gallery[1:], strict=True) for column in pair]
+    cmc, mean, inp = evaluate(-q @ g.T, *numbers)
+    return np.array([*np.asarray(cmc)[:20], mean, inp], np.float64)
+
+
+def difference(theirs: NDArray[np.float64], data_set: DataSet, name: str, features: Features) -> float:
+    """Return the largest difference between their numbers and ours."""
+    protocol: Protocol = next(p for p in data_set.protocols() if p.name == name)
+    ours = score(protocol, features)
+    return float(np.abs(theirs - np.array([*ours.curve, ours.mAP, ours.mINP])).max())
+
+
+def table(rows: list[Row]) -> Iterator[str]:
+    """Yield Markdown lines: a row per comparison."""
+    yield "| project | commit | what ran | largest difference |"
+    yield "| --- | --- | --- | --- |"
+    for name, commit, what, off in rows:
+        yield f"| {name} | {commit} | {what} | {off:.1e} |"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""A .npy file of numbers that somebody else wrote."""
+
+from pathlib import Path
+from tokenize import TokenError
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError, MissingError, first_line
+
+UNREADABLE = (
+    OSError,
+    ValueError,
+    EOFError,
+    SyntaxError,
+    TokenError,
+    TypeError,
+    KeyError,
+    OverflowError,
+    RecursionError,
+)
+"""What numpy raises on files that are damaged or no .npy; the header is Python's text for a dictionary."""
+
+
+def read_npy(path: Path) -> NDArray[Any]:
+    """Return the array of a .npy file, mapped into memory.
+
+    Raises:
+        MissingError: if there is no such file.
+        InputError: if it cannot be read, needs pickle or is an archive.
+    """
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise MissingError(f"no mask {path}") from None
+    except UNREADABLE as error:
+        raise InputError(f"{path} is no readable .npy file of numbers: {first_line(error)}") from error
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"{path} is an archive of arrays; give .npy files, one array each")
+    return array

@@ -1,0 +1,92 @@
+"""Room for an export: what lies in its folder is kept, continued or removed, and nothing outside is changed."""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from parsing.cache.reader import MaskCache
+from parsing.errors import InputError
+from parsing.exporters.paths import relative_path
+from parsing.names import same_but_for_case
+
+
+def make_guard(cache: MaskCache, out: Path) -> Callable[[PurePosixPath], str]:
+    """Return a function that says why a file below `out` must not be changed, or nothing if it may."""
+    inside = out.resolve()
+    images, root = frozenset(cache.names), cache.root.resolve()
+    safe: set[PurePosixPath] = set()
+
+    def refused(target: PurePosixPath) -> str:
+        if target.parent not in safe:
+            if not (inside / target.parent).resolve().is_relative_to(inside):
+                return f"{out / target.parent} leads out of {out} by a link; remove it or give another -o"
+            safe.add(target.parent)
+        place = inside / target
+        if place.is_relative_to(root) and place.relative_to(root).as_posix() in images:
+            return f"{out / target} is an image of the data set; give a folder for the masks with -o"
+        return ""
+
+    return refused
+
+
+def make_room(
+    out: Path, cache: MaskCache, record: Path, made_by: dict[str, Any], files: Sequence[PurePosixPath], overwrite: bool
+) -> None:
+    """Raise InputError if `out` holds files of something else, or remove them if the user asked for it."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"masks cannot be written to {out}: {error.strerror}") from error
+    found = _read_record(record)
+    if overwrite:
+        _remove(out, [*_list_files(found), *files], make_guard(cache, out))
+        return
+    if record.is_file():
+        if found != json.loads(json.dumps(made_by)):
+            raise InputError(
+                f"{out} holds {made_by['exporter']} files of another cache or with other options ({record.name}); "
+                "give another -o, or --overwrite to replace them"
+            )
+        return
+    there = next((t for t in files if os.path.lexists(out / t)), None)
+    if there is not None:
+        raise InputError(f"{out / there} is there already and not of this export; give another -o, or --overwrite")
+
+
+def check_case(out: Path, workspace: Path, files: Iterable[PurePosixPath]) -> None:
+    """Raise InputError if files would replace each other because the file system of `out` ignores case."""
+    alike = same_but_for_case(map(str, files))
+    if alike and workspace.with_name(workspace.name.upper()).is_dir():
+        workspace.rmdir()
+        raise InputError(
+            f"{out} ignores upper and lower case, so that {' and '.join(alike[0])} would be one file (as {len(alike)} "
+            "names or groups of names in all); give another -o, or rename the images"
+        )
+
+
+def _read_record(record: Path) -> Any:
+    """Return the record that an earlier export left; None if there is none that can be read."""
+    try:
+        return json.loads(record.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _list_files(found: Any) -> list[PurePosixPath]:
+    """Return the files that an earlier export recorded; raise InputError if a path leads out of `out`."""
+    files = found.get("files") if isinstance(found, dict) else None
+    return [relative_path(str(name)) for name in files] if isinstance(files, list) else []
+
+
+def _remove(out: Path, files: Iterable[PurePosixPath], refused: Callable[[PurePosixPath], str]) -> None:
+    """Remove an older export before the first new file: what a stopped one leaves is then all of its own."""
+    folders: set[Path] = set()
+    for file in files:
+        if not refused(file):
+            (out / file).unlink(missing_ok=True)
+            folders.update((out / file).parents[: len(file.parts) - 1])
+    for folder in sorted(folders, key=lambda f: len(f.parts), reverse=True):
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()

@@ -1,0 +1,202 @@
+"""Match the masks of an import with the images that they belong to."""
+
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from data.readers.listing import Listing
+from data.readers.naming import camera_of
+from data.records import DataSet, Modality, Record
+from data.registry import open_data_set
+from parsing.errors import InputError
+from parsing.exporters.paths import fill, how_to_keep_apart
+from parsing.images import image_suffixes
+from parsing.importers import IMPORTERS, mask_reader
+from parsing.importers.coco_file import read_coco
+from parsing.importers.source import MaskFile, MaskSource
+from parsing.labels import LabelSet
+
+from .import_files import MaskFiles, describe_folder
+
+if TYPE_CHECKING:
+    from .importing import ImportConfig
+
+TEMPLATES = ("{dir}/{stem}", "{stem}")
+"""Where the mask of an image is looked for, without its ending: in the data set's own folders, or all in one."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image and its mask."""
+
+    record: Record
+    mask: MaskSource
+
+
+@dataclass(frozen=True)
+class Found:
+    """What an import finds.
+
+    Attributes:
+        pairs: images that have a mask.
+        root: the images' folder.
+        without: names of the images of the data set that have none.
+        notes: about files that are not imported, links and names.
+    """
+
+    pairs: list[Pair]
+    root: Path
+    without: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def find_pairs(
+    config: "ImportConfig", kind: str, listing: Listing, labels: LabelSet, values: Mapping[int, int] | None
+) -> Found:
+    """Return which mask belongs to which image.
+
+    Args:
+        config: of the import.
+        kind: of the masks.
+        listing: files below the folder of masks.
+        labels: label set of their classes.
+        values: classes of categories by their number, for `coco`.
+
+    Raises:
+        InputError: if no image has a mask, two have the same one, one has two, or options do not fit together.
+    """
+    if kind != "coco" and not config.masks.is_dir():
+        raise InputError(f"{config.masks} is a file; {kind} masks lie in a folder, a file each")
+    if kind == "coco" and config.path is not None:
+        raise InputError("--path: a COCO file names its images itself, leave it out")
+    data_set = None
+    if config.dataset is not None:
+        data_set = open_data_set(config.dataset, config.root, pattern=config.pattern)
+        for finding in data_set.findings():
+            tqdm.write(f"note: {finding.line()}", file=sys.stderr)
+    if kind == "coco":
+        return _find_coco(config, labels=labels, values=values, data_set=data_set)
+    endings = tuple(e.removeprefix("{suffix}") for e in IMPORTERS[kind] if e != "{suffix}") or tuple(image_suffixes())
+    files = MaskFiles(config.masks, (*listing.images, *listing.others), endings)
+    if data_set is None:
+        pairs = _make_records(config, kind=kind, files=files, labels=labels)
+        notes = tuple(describe_folder([pair.record.name for pair in pairs], listing.linked))
+        return Found(pairs, root=config.root or config.masks, notes=notes)
+    images = _select_images(config.path, kind=kind, data_set=data_set, files=files)
+    unused = files.unused(images)
+    read = mask_reader(kind, labels)
+    pairs = [Pair(image, MaskFile(mask, read)) for mask, image in images.items()]
+    notes = (
+        (f"{len(unused)} {kind} files are the mask of no image of {data_set.name}, such as {unused[0]}",)
+        if unused
+        else ()
+    )
+    return Found(pairs, root=data_set.root, without=_without(data_set, pairs), notes=notes)
+
+
+def _select_images(path: str | None, kind: str, data_set: DataSet, files: MaskFiles) -> dict[Path, Record]:
+    """Return the images of a data set that have a mask, by the mask's file; `path` as in `ImportConfig`."""
+    templates = (path,) if path else tuple(t + ending for ending in IMPORTERS[kind] for t in TEMPLATES)
+    for template in templates:
+        images: dict[Path, Record] = {}
+        for image in data_set.images:
+            mask = files.find(fill(template, image.name, data_set.root.name))
+            if mask is not None and (other := images.setdefault(mask, image)) != image:
+                raise InputError(
+                    f"{other.name} and {image.name} would share a mask, {mask}; "
+                    f"{how_to_keep_apart(other.name, image.name, IMPORTERS[kind][0])}"
+                )
+        if images:
+            mask, image = next(iter(images.items()))
+            if mask.resolve() == (data_set.root / image.name).resolve():
+                raise InputError(f"{mask} is an image of the data set and not its mask; give the folder of the masks")
+            return images
+    example = " or ".join(str(files.folder / fill(t, data_set.images[0].name, "")) for t in templates)
+    raise InputError(f"no image of {data_set.name} has a mask in {files.folder}; looked for {example}; give --path")
+
+
+def _without(data_set: DataSet, pairs: Iterable[Pair]) -> tuple[str, ...]:
+    having = {pair.record.name for pair in pairs}
+    return tuple(r.name for r in data_set.images if r.name not in having)
+
+
+def _make_records(config: "ImportConfig", kind: str, files: MaskFiles, labels: LabelSet) -> list[Pair]:
+    """Return one image per mask, with its name; modality from a folder `infrared`, camera from folder or file name."""
+    if not files.names:
+        raise InputError(f"{config.masks} holds no {'picture' if kind == 'sgiel' else files.endings[0]} file")
+    masks: dict[str, str] = {}
+    for mask in files.names:
+        name = mask if kind == "sgiel" else _image_name(mask, files.endings, config.suffix)
+        if (other := masks.setdefault(name, mask)) != mask:
+            raise InputError(f"{files.folder}: {other} and {mask} would both be the mask of {name}; keep one of them")
+    read = mask_reader(kind, labels)
+    return [Pair(_record(name), MaskFile(files.folder / mask, read)) for name, mask in masks.items()]
+
+
+def _image_name(mask: str, endings: tuple[str, ...], suffix: str) -> str:
+    """Return the name of a mask's image: its own without the longest of the endings, and with the image's."""
+    longest = max((e for e in endings if mask.lower().endswith(e)), key=len)
+    stem = mask[: -len(longest)]
+    return stem if PurePosixPath(stem).suffix.lower() in image_suffixes() else stem + suffix
+
+
+def _record(name: str) -> Record:
+    modality: Modality = "infrared" if "infrared" in PurePosixPath(name).parts[:-1] else "visible"
+    return Record(name, identity=-1, camera=camera_of(name), modality=modality)
+
+
+def _find_coco(
+    config: "ImportConfig", labels: LabelSet, values: Mapping[int, int] | None, data_set: DataSet | None
+) -> Found:
+    """Return the images that a COCO file names: by their path, or by the end of it."""
+    masks = read_coco(_coco_file(config.masks), labels, values)
+    if data_set is None:
+        pairs = [Pair(_record(name), mask) for name, mask in masks.items()]
+        return Found(
+            pairs,
+            root=config.root or (config.masks if config.masks.is_dir() else config.masks.parent),
+            notes=tuple(describe_folder(masks, ())),
+        )
+    ends: dict[str, list[Record]] = {}
+    for record in data_set.images:
+        parts = PurePosixPath(record.name).parts
+        for start in range(len(parts)):
+            ends.setdefault("/".join(parts[start:]), []).append(record)
+    found: dict[str, Pair] = {}
+    unknown = []
+    for name, mask in masks.items():
+        parts = PurePosixPath(name).parts
+        known = next((end for end in ("/".join(parts[start:]) for start in range(len(parts))) if end in ends), None)
+        if known is None:
+            unknown.append(name)
+            continue
+        if len(ends[known]) > 1:
+            raise InputError(
+                f"{mask}: {len(ends[known])} images of {data_set.name} end in {known}, the first is "
+                f"{ends[known][0].name}; give more of their folders in file_name"
+            )
+        record = ends[known][0]
+        if record.name in found:
+            raise InputError(f"{mask} and {found[record.name].mask} are both {record.name}")
+        found[record.name] = Pair(record, mask)
+    if not found:
+        raise InputError(
+            f"{config.masks} names no image of {data_set.name} in {data_set.root}; its first is {next(iter(masks))}"
+        )
+    pairs = [found[name] for name in sorted(found)]
+    notes = [f"{len(unknown)} masks are of no image of {data_set.name}, such as {unknown[0]}"] if unknown else []
+    return Found(pairs, root=data_set.root, without=_without(data_set, pairs), notes=tuple(notes))
+
+
+def _coco_file(masks: Path) -> Path:
+    """Return the file, or the only one in a folder that is not of an export's own."""
+    if masks.is_file():
+        return masks
+    files = sorted(p for p in masks.glob("*.json") if not p.name.startswith((".", "cscl-")))
+    if len(files) != 1:
+        raise InputError(f"{masks} holds {len(files)} JSON files; give the one of COCO itself")
+    return files[0]
