@@ -11,12 +11,15 @@ gets a random vector that is similar to those of the same person; both sides ran
 import inspect
 import json
 import random
+import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any
 from unittest import mock
@@ -27,9 +30,12 @@ import scipy.io
 import torch
 from numpy.typing import NDArray
 from page import put_table
+from PIL import Image
 
 from data.records import DataSet, Protocol
 from data.registry import open_data_set
+from parsing.cache.writer import CacheWriter
+from pipelines.masks.export import ExportConfig, export
 from pipelines.runs.scores import RANKS, score
 
 BEGIN, END = "<!-- peers: benchmarks/peers.py -->", "<!-- end of peers -->"
@@ -117,17 +123,62 @@ def compare(peer: Path, sets: Mapping[str, DataSet], features: Mapping[str, Feat
         )
     if hasattr(evaluators, "eval_llcm"):
         root = sets["llcm"].root
-        for name, to, of in (("infrared-to-visible", 1, 2), ("visible-to-infrared", 2, 1)):
+        for name, to, of in (("nir-to-visible", 1, 2), ("visible-to-nir", 2, 1)):
             query = named(manager.process_query_llcm, root=root, mode=of)
             galleries = (named(manager.process_gallery_llcm, root=root, mode=to, trial=t) for t in range(TRIALS))
             theirs = np.mean([run(evaluators.eval_llcm, features["llcm"], root, query, g) for g in galleries], axis=0)
             yield f"LLCM {name}: lists, 10 trials", difference(theirs, sets["llcm"], name, features["llcm"])
+    if (script := peer / "pre_process_sysu.py").is_file() and "SHAPE" not in script.read_text():
+        yield (
+            "SYSU-MM01: pre_process_sysu.py beside `--to agw`, share of rows of other images",
+            compare_arrays(script, sets["sysu"]),
+        )
     root = sets["regdb"].root
     for pair in (("visible", "thermal"), ("thermal", "visible")):
         query, gallery = (manager.process_test_regdb(f"{root}/", trial=1, modal=modal) for modal in pair)
         name = "-to-".join(pair)
         theirs = run(evaluators.eval_regdb, features["regdb"], root, query, gallery)
         yield f"RegDB {name}: lists, split 1", difference(theirs, sets["regdb"], name, features["regdb"])
+
+
+def compare_arrays(script: Path, data_set: DataSet) -> float:
+    """Return the share of rows of `--to agw` that are not of the image in that row of their script's arrays.
+
+    The masks are made up: each says in its pixels which image it is of. Their script has the folder in its text, and
+    a name that Pillow no longer has.
+    """
+    with TemporaryDirectory() as place:
+        folder, size, digits = Path(place), (288, 144), 7 ** np.arange(8)
+        names = sorted(image.name for image in data_set.images)
+        known = {image.name: image for image in data_set.images}
+        with CacheWriter(
+            folder / "masks.h5", labels="person7", size=size, data_set="sysu", root=data_set.root, parser="made up"
+        ) as cache:
+            for number, name in enumerate(names):
+                mask = np.zeros(size, np.uint8)
+                mask[0, : len(digits)] = number // digits % 7
+                who = known[name]
+                cache.add(name, mask, identity=who.identity, camera=who.camera, modality=who.modality)
+        export(ExportConfig(folder / "masks.h5", "agw", folder))
+        text = re.sub(r"data_path = '[^']*'", f"data_path = {str(folder / 'images') + '/'!r}", script.read_text())
+        (copy := folder / "script.py").write_text(text)
+        (folder / "images").symlink_to(data_set.root)
+        with mock.patch.object(Image, "ANTIALIAS", Image.Resampling.LANCZOS, create=True):
+            runpy.run_path(str(copy))
+        wrong = []
+        for kind in ("rgb", "ir"):
+            theirs = np.load(folder / "images" / f"train_{kind}_resized_img.npy")
+            masks = np.load(folder / f"train_{kind}_resized_mask.npy")
+            assert len(theirs) == len(masks)
+            for image, mask in zip(theirs, masks, strict=True):
+                name = names[int(mask[0, : len(digits)].astype(int) @ digits)]
+                with Image.open(data_set.root / name) as opened:
+                    ours = np.asarray(opened.resize(size[::-1], Image.Resampling.LANCZOS))
+                wrong.append(not np.array_equal(image, ours))
+        for kind in ("rgb", "ir"):
+            for what in ("img", "label"):
+                (data_set.root / f"train_{kind}_resized_{what}.npy").unlink()
+        return float(np.mean(wrong))
 
 
 def compare_mpanet(peer: Path, data_set: DataSet, features: Features) -> Iterator[tuple[str, float]]:
