@@ -1,7 +1,6 @@
 """The `cscl` command: the group of all commands, each a module of pipelines/commands/, in the order of the work."""
 
 import os
-import sys
 
 import click
 
@@ -27,8 +26,6 @@ from pipelines.training.launch import is_first
 @click.version_option(package_name="cscl")
 def main() -> None:
     """Human-part masks for visible-infrared person re-identification, and CSCL trained on them."""
-    if not sys.stderr.isatty():  # a log file needs a line every ten seconds, not a moving bar
-        os.environ.setdefault("TQDM_MININTERVAL", "10")
     if not is_first():  # one of several training processes; only the first shows progress
         os.environ["TQDM_DISABLE"] = "1"
 

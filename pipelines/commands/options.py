@@ -95,6 +95,11 @@ device_option = click.option(
 )
 flip_option = click.option("--flip/--no-flip", default=True, help="Average with the mirrored image.")
 size_option = click.option("--size", type=HeightWidth(), default="288x144", help="Height and width of the masks.")
+verbosity_options = decorate(
+    click.option("-v", "--verbose", "verbosity", flag_value=1, type=int, default=0, help="Print a line per step too."),
+    click.option("-q", "--quiet", "verbosity", flag_value=-1, type=int, help="Print errors and the result alone."),
+)
+"""How much a training prints; its train.log has all but the lines per step."""
 root_option = click.option("--root", type=Place, help="The images' folder, if they have moved since they were parsed.")
 out_cache_option = click.option("--out", type=Place, help="The cache's index file.  [default: data/DATASET_masks.h5]")
 photos_option = click.option(

@@ -13,7 +13,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from parsing.cache.index import read_shard_table
 from parsing.cache.reader import MaskCache
@@ -22,6 +21,7 @@ from parsing.exporters import exporter
 from parsing.exporters.base import Exporter, FileOptions, SizeRule
 from parsing.exporters.paths import fill, relative_path
 from parsing.files import write_file
+from parsing.progress import Bar
 
 TASK = 64
 """Images a task: consecutive ones, which lie in one shard."""
@@ -275,7 +275,7 @@ def _write_all(
         return len(numbers)
 
     tasks = [todo[start : start + TASK] for start in range(0, len(todo), TASK)]
-    bar = tqdm(
+    bar = Bar(
         total=len(targets), initial=len(targets) - len(todo), unit="image", desc=f"export {writer.name}",
     )  # fmt: skip
     with bar, ThreadPoolExecutor(config.workers or os.cpu_count() or 1) as pool:

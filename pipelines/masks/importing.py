@@ -9,7 +9,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from data.readers.listing import list_below
 from data.readers.naming import camera_of
@@ -30,6 +29,7 @@ from parsing.importers.label_values import BY_NUMBER, Reading, parse_values, und
 from parsing.importers.labelmap import find_labelmap
 from parsing.importers.placing import Fit
 from parsing.labels import label_set
+from parsing.progress import Bar
 
 from ..parse.config import check_size, index_file
 from .import_rules import Rules
@@ -171,7 +171,7 @@ def _survey(
         lambda p: look(p.record.name, path=p.mask, image=root / p.record.name, as_stored=config.as_stored, read=read),
         pairs,
     )
-    return list(tqdm(found, total=len(pairs), unit="mask", desc="look at masks"))
+    return list(Bar(found, total=len(pairs), unit="mask", desc="look at masks"))
 
 
 def _describe_preprocessing(
@@ -205,7 +205,7 @@ def _write_all(
     shards: list[StoredFile] = []
     with (
         writing_to(out, "cscl masks import"),
-        tqdm(total=len(pairs), unit="mask", desc="import") as bar,
+        Bar(total=len(pairs), unit="mask", desc="import") as bar,
     ):
         records = [pair.record for pair in pairs]
         whole = make_room(out, attributes=attributes, names=[record.name for record in records], overwrite=overwrite)

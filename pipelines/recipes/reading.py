@@ -125,11 +125,12 @@ class TrainRecipe:
                 raise InputError(f"{name} = {getattr(self, name)}; give a number in [0, 1]")
         if not 0 < self.learning_rate < math.inf:
             raise InputError(f"learning_rate = {self.learning_rate}; give a number above 0")
-        if self.schedule == "step" and self.milestones and self.guided * self.epochs > min(self.milestones):
+        ends = self.guided * self.epochs - 1e-9  # a share such as 1/6 is rounded
+        if self.schedule == "step" and self.milestones and ends > min(self.milestones):
             raise InputError(
                 f"guided = {self.guided} of {self.epochs} epochs, but the rate falls first at {min(self.milestones)}; "
                 "the parts must learn from their own attention before that: give at most "
-                f"{min(self.milestones) / self.epochs:.2f}"
+                f"{math.floor(1000 * min(self.milestones) / self.epochs) / 1000:g}"
             )
 
 
@@ -162,9 +163,37 @@ class Recipe:
         if not 0 <= self.seed < 2**63:
             raise InputError(f"seed = {self.seed}; give a whole number of at least 0, below 2^63")
 
+    @property
+    def title(self) -> str:
+        """The method, with the values that define it if they are changed: `baseline with model.spam = true`."""
+        own = flatten(read_method(self.method))
+        differing = find_differences(own, dataclasses.asdict(self))
+        changed = [f"{key} = {_write_value(value)}" for key, (_, value) in differing.items() if key in own]
+        return f"{self.method} with {', '.join(changed)}" if changed else self.method
+
     def to_toml(self) -> str:
         """Return the recipe as TOML, including all default values."""
         return tomli_w.dumps(dataclasses.asdict(self))
+
+
+def _write_value(value: Any) -> str:
+    """Return a value as TOML."""
+    return tomli_w.dumps({"value": value}).strip().removeprefix("value = ")
+
+
+def find_differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return the keys of nested values, such as `train.epochs`, that differ, with both values; absent ones are None."""
+    one, other = flatten(before), flatten(after)
+    keys = dict.fromkeys((*one, *other))
+    return {key: (one.get(key), other.get(key)) for key in keys if one.get(key) != other.get(key)}
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested values with keys such as `train.epochs`."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return found
 
 
 def shipped(folder: str = ".") -> list[str]:

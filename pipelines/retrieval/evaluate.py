@@ -21,6 +21,7 @@ from parsing.words import listed
 
 from ..devices import find_device
 from ..image_sizes import find_other_image
+from ..recipes.reading import find_differences
 from ..runs.embed import embed, make_loader
 from ..runs.folder import load_model
 from ..runs.provenance import RunInfo, describe, find_own_root, open_images, read_run, write_file
@@ -275,18 +276,10 @@ def _check_alike(runs: Sequence[Path]) -> None:
             raise InputError(
                 f"{run} is of {info.data_set}, {runs[0]} of {recipes[0][1].data_set}; average one data set"
             )
-        a, b = (_flatten(asdict(r)) for r in (recipe, recipes[0][0]))
-        unlike = [key for key in a if a[key] != b[key] and key not in MAY_DIFFER]
+        differing = find_differences(asdict(recipes[0][0]), asdict(recipe))
+        unlike = [key for key in differing if key not in MAY_DIFFER]
         if unlike:
             raise InputError(f"{run} and {runs[0]} differ in {', '.join(unlike)}; only seeds and splits are averaged")
-
-
-def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested values with keys such as `train.epochs`."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        found |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return found
 
 
 def _format_value(value: Any, digits: int | None = None) -> str:
