@@ -22,8 +22,8 @@ from ..runs.scores import (
     list_needed_records,
     score,
     select_protocols,
-    table_lines,
 )
+from ..runs.tables import table_lines
 from .features import by_name
 from .significance import Comparison, compare, format_result
 
