@@ -13,6 +13,7 @@ from pipelines.commands.export import export
 from pipelines.commands.masks import masks
 from pipelines.commands.parse import parse
 from pipelines.commands.parser import parser
+from pipelines.commands.reproduce import reproduce
 from pipelines.commands.score import score
 from pipelines.commands.search import search
 from pipelines.commands.train import train
@@ -30,7 +31,7 @@ def main() -> None:
         os.environ["TQDM_DISABLE"] = "1"
 
 
-for command in (demo, data, parse, masks, train, evaluate, score, search, export, parser, benchmark):
+for command in (demo, data, parse, masks, train, evaluate, reproduce, score, search, export, parser, benchmark):
     main.add_command(command)
 
 if __name__ == "__main__":
