@@ -117,7 +117,7 @@ def _estimate_parsing(config: ReproduceConfig) -> Work:
         for number in range(2):  # the first one loads the parser
             few = replace(whole, out=Path(folder) / f"{number}.h5", limit=PARSED, workers=0)
             result = parse(few)
-    workers = workers or (1 if config.parser.device.startswith("cuda") else torch.get_num_threads())
+    workers = config.workers or (1 if config.parser.device.startswith("cuda") else torch.get_num_threads())
     return Work("parse", left, "images", left * result.seconds / result.images / workers)
 
 

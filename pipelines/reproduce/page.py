@@ -15,8 +15,8 @@ from .published import read_published
 
 RECONSTRUCTION = (
     "CSCL is a reconstruction: its paper's full text is not public, and the network here is built from the abstract "
-    "and the closest published formulations. A difference to its published figures says as much about what is not known as "
-    "about the method."
+    "and the closest published formulations. A difference to its published figures says as much about what is not "
+    "known as about the method."
 )
 COLUMNS = ("method", "Rank-1", "mAP", "mINP", "source")
 

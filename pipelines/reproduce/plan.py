@@ -113,9 +113,7 @@ def plan(config: ReproduceConfig) -> list[PlannedRun]:
         raise InputError(f"--row {unknown[0]}: choose from {', '.join(ROWS)}")
     splits = config.splits or range(1, count + 1)
     if wrong := [split for split in splits if not 1 <= split <= count]:
-        raise InputError(
-            f"--splits: {config.dataset} has the splits 1 to {count}, not {listed([str(n) for n in wrong])}"
-        )
+        raise InputError(f"--splits: {config.dataset} has the splits 1 to {count}, and no {wrong[0]}")
     planned = []
     for name in names:
         row = ROWS[name]
