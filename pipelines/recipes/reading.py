@@ -334,8 +334,8 @@ def build(kind: type, values: Mapping[str, Any], where: str = "") -> Any:
     known = {f.name for f in fields(kind)}
     for key in values:
         if key not in known:
-            near = get_close_matches(key, known, n=1)
-            hint = f"did you mean {where}{near[0]}? " if near else ""
+            near = _find_near(kind, key)
+            hint = f"did you mean {where}{near}? " if near else ""
             names = ", ".join(sorted(known))
             raise InputError(f"recipe: there is no {where}{key}; {hint}{where[:-1] or 'it'} has {names}")
     hints = typing.get_type_hints(kind)
@@ -344,6 +344,20 @@ def build(kind: type, values: Mapping[str, Any], where: str = "") -> Any:
         return kind(**given)
     except ValueError as error:
         raise InputError(f"recipe: {where}{error}") from error
+
+
+def _find_near(kind: type, key: str) -> str:
+    """Return the key of a recipe or a section that `key` probably means, such as `train.epochs`; empty if none is near.
+
+    A key without its section is found too.
+    """
+    hints = typing.get_type_hints(kind)
+    if near := get_close_matches(key, hints, n=1):
+        return near[0]
+    sections = {name: typing.get_type_hints(hint) for name, hint in hints.items() if is_dataclass(hint)}
+    inside = {inner: f"{name}.{inner}" for name, own in sections.items() for inner in own}
+    near = get_close_matches(key, inside, n=1)
+    return inside[near[0]] if near else ""
 
 
 def _fit(hint: Any, value: Any, where: str) -> Any:

@@ -85,7 +85,7 @@ class Evaluation:
 
     def lines(self) -> list[str]:
         """Return the table that `cscl evaluate` prints, as lines."""
-        shown = ("method", "backbone", "pretrained", "selection", "epoch", "seed", "split")
+        shown = ("method", "backbone", "pretrained", "init", "selection", "epoch", "seed", "split")
         about = ", ".join(f"{k} {_format_value(self.about[k])}" for k in shown if k in self.about)
         one = self.results[0]
         over = f"mean of {one.runs} runs, " if one.runs > 1 else ""

@@ -61,7 +61,8 @@ def start_session(fabric: Fabric, start: int, changes: Mapping[str, Any] | None 
 def describe_command() -> str:
     """Return the command line of this process; a program is named without its folder."""
     program, *arguments = sys.argv or [""]
-    return shlex.join([Path(program).name, *arguments])
+    name = Path(program).name
+    return shlex.join(["cscl" if name == "__main__.py" else name, *arguments])  # python -m cscl
 
 
 def describe_device(device: torch.device) -> str:
