@@ -22,6 +22,11 @@ class Bar(tqdm):  # type: ignore[misc]  # tqdm has no types
             options |= {"file": _Lines(file), "mininterval": SECONDS, "maxinterval": SECONDS, "delay": SECONDS}
         super().__init__(*arguments, **options)
 
+    def refresh(self, *arguments: Any, **options: Any) -> None:
+        """Show the present state, if the bar is to be seen yet."""
+        if not self.disable and self._time() >= self.start_t + self.delay:
+            super().refresh(*arguments, **options)
+
 
 class _Lines:
     """Write the states of a bar, which tqdm separates by carriage returns, as lines."""

@@ -145,7 +145,7 @@ def _page(
                 features=_features(run),
                 parts=list_part_names(recipe, embedder),
             ),
-            command=f"cscl evaluate --run {quoted(run)}",
+            command=f"cscl evaluate {quoted(run)}",
         ),
         Section("5. All protocols", "Means over ten trials.", table=_table(evaluation)),
     ]

@@ -83,11 +83,16 @@ def _make_table(name: str, protocol: str, results: Mapping[str, Sequence[Result]
         )
         rows.append([f"{title} (ours)", *cells, "this machine"])
     rows += [
-        [one.method, f"{one.figures[protocol][0]:g}", f"{one.figures[protocol][1]:g}", "", one.source]
+        [one.method, *map(_format_published, one.figures[protocol]), "", one.source]
         for one in read_published(name)
         if protocol in one.figures
     ]
     return Table(COLUMNS, rows)
+
+
+def _format_published(value: float) -> str:
+    """Return a published figure with its own digits, but at least one."""
+    return f"{value:.1f}" if round(value, 1) == value else f"{value:.2f}"
 
 
 def _caption(table: Table) -> str:

@@ -114,7 +114,7 @@ class Wandb:
 
     def close(self) -> None:
         """Finish the run there."""
-        self._run.finish(quiet=True)
+        self._run.finish()
 
 
 OFFERED: dict[str, MakeLogger] = {"wandb": Wandb}

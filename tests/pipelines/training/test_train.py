@@ -271,7 +271,7 @@ def test_the_command_trains_resumes_and_says_what_comes_next(
     given = [word for change in changes for word in ("--set", change)]
     result = CliRunner().invoke(main, [*command, "--recipe", "small", "--method", "agw", *given])
     assert result.exit_code == 0, result.output
-    assert f"cscl evaluate --run {run}" in result.output
+    assert f"cscl evaluate {run}" in result.output
     assert read_recipe(Path(run) / "recipe.toml").method == "agw"
     assert CliRunner().invoke(main, [*command, "--resume"]).exit_code == 0
     assert CliRunner().invoke(main, [*command, "--recipe", "small"]).exit_code == 2
