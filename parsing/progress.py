@@ -24,7 +24,7 @@ class Bar(tqdm):  # type: ignore[misc]  # tqdm has no types
 
     def refresh(self, *arguments: Any, **options: Any) -> None:
         """Show the present state, if the bar is to be seen yet."""
-        if not self.disable and self._time() >= self.start_t + self.delay:
+        if not self.disable and (not self.delay or self._time() >= self.start_t + self.delay):
             super().refresh(*arguments, **options)
 
 

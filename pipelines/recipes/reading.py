@@ -352,7 +352,8 @@ def _find_near(kind: type, key: str) -> str:
     A key without its section is found too.
     """
     hints = typing.get_type_hints(kind)
-    if near := get_close_matches(key, hints, n=1):
+    near: list[str] = get_close_matches(key, hints, n=1)
+    if near:
         return near[0]
     sections = {name: typing.get_type_hints(hint) for name, hint in hints.items() if is_dataclass(hint)}
     inside = {inner: f"{name}.{inner}" for name, own in sections.items() for inner in own}

@@ -37,7 +37,8 @@ def test_tags_are_grouped(finished: Path, caplog: pytest.LogCaptureFixture) -> N
     found = read_board(finished, caplog)
     assert set(found) >= {"loss/total", "loss/id", "loss/parsing", "state/lr", "state/accuracy", "state/g2", "state/p"}
     rows = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
-    assert found["loss/total"] == [(r["step"], pytest.approx(r["total"])) for r in rows]
+    assert [step for step, _ in found["loss/total"]] == [r["step"] for r in rows]
+    assert [value for _, value in found["loss/total"]] == pytest.approx([r["total"] for r in rows])
     assert set(tag_values({"step": 1, "epoch": 1, "mAP": 0.5, "lr": 1, "name": "x"})) == {"val/mAP", "state/lr"}
 
 
@@ -89,7 +90,7 @@ class Kept:
 def test_a_logger_of_ones_own_gets_every_step(
     tiny_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "own_module", SimpleNamespace(Kept=Kept))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "own_module", SimpleNamespace(Kept=Kept))
     before = Kept.closed
     write(tmp_path, tiny_recipe(), 0, range(1, 3), 1.0, loggers=[find_logger("own_module:Kept")])
     assert Kept.values == [(step, {"loss/total": 1.0, "state/lr": 0.1, "val/mAP": 0.5}) for step in (1, 2)]
@@ -117,7 +118,7 @@ def test_wandb_gets_tags_and_config_and_goes_on_in_its_run(
 ) -> None:
     """With a stand-in; wandb 0.31 itself was tried with WANDB_MODE=offline."""
     fake = FakeWandb()
-    monkeypatch.setitem(sys.modules, "wandb", fake)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "wandb", fake)
     run = tmp_path / "runs" / "mine"
     run.mkdir(parents=True)
     write(run, tiny_recipe(), 0, range(1, 3), 1.0, loggers=[find_logger("wandb")])
@@ -136,6 +137,6 @@ def test_a_logger_that_is_not_there_is_refused_in_a_line(
     for name, said in (("wanb", "give wandb, or MODULE:NAME"), ("no_such:x", "No module named"), ("os:x", "has no")):
         with pytest.raises(InputError, match=said):
             find_logger(name)
-    monkeypatch.setitem(sys.modules, "wandb", None)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(InputError, match=r"wandb is not installed; pip install 'cscl\[wandb\]'"):
         write(tmp_path, tiny_recipe(), 0, range(0), 1.0, loggers=[find_logger("wandb")])
