@@ -46,24 +46,25 @@ def write_tables(
         lines += ["", f"## {protocol}", "", *_write_markdown(table)]
     config.folder.mkdir(parents=True, exist_ok=True)
     write_file(config.folder / "results.md", ("\n".join(lines) + "\n").encode())
-    last = results.get(ROWS["cscl"].title, list(results.values())[-1])[0]
+    shown = ROWS["cscl"].title if ROWS["cscl"].title in results else list(results)[-1]
+    headline = results[shown][0]
     return write_page(
         config.folder,
         title=title,
         summary=[
-            SummaryRow("Rank-1", last.cmc[1], last.chance_rank1),
-            SummaryRow("mAP", last.mAP, last.chance_map),
-            SummaryRow("mINP", last.mINP),
+            SummaryRow("Rank-1", headline.cmc[1], headline.chance_rank1),
+            SummaryRow("mAP", headline.mAP, headline.chance_map),
+            SummaryRow("mINP", headline.mINP),
         ],
         sections=[
             *(Section(protocol, _caption(table), table=table) for protocol, table in tables),
             Section("Trainings", "Every run behind the tables, with the time that it took.", table=_list_runs(planned)),
         ],
         lead=RECONSTRUCTION,
-        protocol=f"{last.protocol}; {conditions}",
+        protocol=f"{headline.protocol}; {conditions}",
         simulated=warning,
         facts=_facts(planned, fingerprint),
-        subject="CSCL, as trained here,",
+        subject=f"{shown} (ours)",
     )
 
 
@@ -120,7 +121,7 @@ def _describe_conditions(planned: Sequence[PlannedRun], results: Mapping[str, Se
     flips = f"flip averaged (not {', '.join(without)})" if without else "flip averaged"
     return (
         f"{over}{deviation}{one.trials} trial{'s' * (one.trials > 1)} per run, galleries {one.gallery_rule}, cosine "
-        f"distance, {flips}, not re-ranked; epoch selected by the rule `{selected}`, never on test data"
+        f"distance, {flips}, not re-ranked; epoch selected by the rule {selected}, never on test data"
     )
 
 

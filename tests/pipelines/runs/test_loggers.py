@@ -113,10 +113,24 @@ class FakeWandb:
         )
 
 
+@pytest.mark.slow
+def test_wandb_itself_logs_offline_and_goes_on(
+    tiny_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    write(tmp_path, tiny_recipe(), 0, range(1, 3), 1.0, loggers=[find_logger("wandb")])
+    write(tmp_path, tiny_recipe(), 2, range(3, 4), 2.0, loggers=[find_logger("wandb")])
+    identifier = (tmp_path / "wandb-id").read_text().strip()
+    logs = list((tmp_path / "wandb").glob(f"offline-run-*-{identifier}/*.wandb"))
+    assert logs
+    assert all(b"loss/total" in log.read_bytes() for log in logs)
+
+
 def test_wandb_gets_tags_and_config_and_goes_on_in_its_run(
     tiny_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a stand-in; wandb 0.31 itself was tried with WANDB_MODE=offline."""
     fake = FakeWandb()
     monkeypatch.setitem(sys.modules, "wandb", fake)
     run = tmp_path / "runs" / "mine"
