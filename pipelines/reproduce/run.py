@@ -24,6 +24,7 @@ from ..retrieval.significance import read_scores
 from ..runs.provenance import write_file
 from ..runs.scores import Result, average_results
 from ..training.config import TrainConfig
+from ..training.progress import NORMAL
 from ..training.series import is_finished
 from ..training.train import train
 from .page import write_tables
@@ -72,7 +73,8 @@ def reproduce(config: ReproduceConfig) -> Reproduction:
     cache = _make_cache(config, root)
     results: dict[str, tuple[Result, ...]] = {}
     for number, one in enumerate(planned, 1):
-        tqdm.write(f"{one.run}: run {number} of {len(planned)}, {ROWS[one.row].title}", file=sys.stderr)
+        if config.verbosity >= NORMAL:
+            tqdm.write(f"{one.run}: run {number} of {len(planned)}, {ROWS[one.row].title}", file=sys.stderr)
         _train(config, one, root, cache)
         _evaluate(config, one, root)
     for row in dict.fromkeys(one.row for one in planned):
