@@ -87,19 +87,18 @@ def estimate(config: ReproduceConfig) -> Estimate:
     """
     opened = open_data_set(config.dataset, config.root)
     planned, device = plan(config), find_device(config.device)
+    left = {one.run: _count_steps(opened, one) for one in planned}  # first, since it refuses what cannot be trained
     work = [] if config.masks is not None else [_estimate_parsing(config)]
     timed: dict[Recipe, tuple[float, float]] = {}
-    tested = 0
     for row in dict.fromkeys(one.row for one in planned):
         steps, seconds, embedding = 0, 0.0, 0.0
         for one in (p for p in planned if p.row == row):
             kind = replace(one.recipe, seed=0, data=replace(one.recipe.data, split=1))
             if kind not in timed:
                 timed[kind] = _time_network(opened, one.recipe, config)
-            left = _count_steps(opened, one)
             needed = len(list_needed_records(opened.protocols(split=one.recipe.data.split)))
-            steps, seconds = steps + left, seconds + left * timed[kind][0]
-            tested, embedding = tested + needed, embedding + needed * timed[kind][1]
+            steps, seconds = steps + left[one.run], seconds + left[one.run] * timed[kind][0]
+            embedding += needed * timed[kind][1]
         work.append(Work(f"train {row}", steps, "steps", seconds))
         work.append(Work(f"evaluate {row}", sum(1 for p in planned if p.row == row), "runs", embedding))
     return Estimate(config.folder, device, tuple(work))
