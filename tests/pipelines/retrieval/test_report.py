@@ -33,7 +33,9 @@ def test_the_command_draws_a_page_of_every_figure(
     result = CliRunner().invoke(main, command, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     out = run_copy / "figures"
-    assert f"figures: {out / 'index.html'}" in result.stdout
+    written = result.stdout.splitlines()[-1]
+    assert written.startswith(f"written: {run_copy / 'evaluation.json'}, ")
+    assert written.endswith(f", {out / 'index.html'}")
     assert {p.name for p in out.iterdir()} == {
         "index.html", "cmc.png", "rankings.png", "embeddings.png", "attention.png", "curves.png",
     }  # fmt: skip
