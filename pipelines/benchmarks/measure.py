@@ -49,7 +49,7 @@ def by_turns(sides: Mapping[str, Side], runs: int) -> dict[str, list[float]]:
     return seconds
 
 
-def compared(
+def compare_sides(
     what: str, seconds: Mapping[str, list[float]], ours: str, theirs: str, count: int, unit: str, other: str
 ) -> Row:
     """Return the row of two sides that each did `count` things in these seconds; `unit` is things per second."""

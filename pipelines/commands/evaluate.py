@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from parsing.errors import CsclError
-from parsing.words import listed
+from parsing.words import list_briefly
 from pipelines.runs import FORMATS, Format
 
 from .ending import print_result, print_values
@@ -62,11 +62,11 @@ def evaluate(more: tuple[Path, ...], runs: tuple[Path, ...], kind: Format, as_js
         print_values(result.to_json(), result.table(kind), as_json)
     plain = kind == "text" and not as_json
     if result.written:
-        click.echo(f"written: {listed([str(file) for file in result.written], 12)}", err=not plain)
+        click.echo(f"written: {list_briefly([str(file) for file in result.written], 12)}", err=not plain)
     if len(every) > 1 and options["out"] is None:
         click.echo("note: the mean is not written; --out FILE.json keeps it", err=True)
     if result.unwritten:
         reasons, out = dict(result.unwritten), options["out"]
         if out is None or out in reasons:
-            raise CsclError(f"{listed(list(reasons.values()))}; give --out FILE in a folder that can be written")
-        click.echo(f"note: {listed(list(reasons.values()))}", err=True)
+            raise CsclError(f"{list_briefly(list(reasons.values()))}; give --out FILE in a folder that can be written")
+        click.echo(f"note: {list_briefly(list(reasons.values()))}", err=True)

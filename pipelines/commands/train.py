@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from parsing.errors import InputError
-from parsing.words import quoted
+from parsing.words import quote_path
 from pipelines.images import find_images
 from pipelines.recipes import METHODS
 
@@ -25,11 +25,11 @@ def _list_recipes(ctx: click.Context, param: click.Parameter, value: Path | None
     """Print the shipped recipes for `--recipe list` and end; eager, so that no other option is needed."""
     if value != Path("list"):
         return value
-    from pipelines.recipes.reading import about, shipped
+    from pipelines.recipes.reading import list_shipped, read_purpose
 
-    names = shipped()
+    names = list_shipped()
     for name in names:
-        click.echo(f"{name:{max(map(len, names))}s}  {about(name)}")
+        click.echo(f"{name:{max(map(len, names))}s}  {read_purpose(name)}")
     ctx.exit()
 
 
@@ -122,7 +122,7 @@ def _train_all(configs: "Sequence[TrainConfig]", cache: "MaskCache", series: boo
     for number, config in enumerate(todo, 1):
         if series:
             click.echo(f"{config.run}: run {number} of {len(todo)}", err=True)
-        again = f"cscl train --masks {quoted(config.masks)} --run {quoted(config.run)} --resume"
+        again = f"cscl train --masks {quote_path(config.masks)} --run {quote_path(config.run)} --resume"
         with resumable("the same command with --resume continues" if series else f"`{again}` continues"):
             start(config, cache)
     if not is_first():

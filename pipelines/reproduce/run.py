@@ -14,7 +14,7 @@ from data.registry import find_root
 from data.simulators.layouts import MARK
 from parsing.cache.reader import MaskCache
 from parsing.errors import CsclError, InputError
-from parsing.words import quoted
+from parsing.words import quote_path
 
 from ..datasets.check import check
 from ..parse.config import ParseConfig
@@ -97,7 +97,7 @@ def _check_counts(name: str, root: Path, simulated: bool) -> None:
         wrong = ", ".join(row.what for row in report.rows if not row.ok)
         raise CsclError(
             f"{root} differs from the published {name} in {wrong}, so that figures could not be compared; "
-            f"`cscl data check --dataset {name} --root {quoted(root)}` has the counts"
+            f"`cscl data check --dataset {name} --root {quote_path(root)}` has the counts"
         )
 
 

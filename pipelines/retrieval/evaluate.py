@@ -17,7 +17,7 @@ from data.simulators.layouts import MARK
 from parsing.cache.reader import MaskCache
 from parsing.errors import CsclError, InputError
 from parsing.schemes import part_scheme
-from parsing.words import listed
+from parsing.words import list_briefly
 
 from ..devices import find_device
 from ..image_sizes import find_other_image
@@ -35,7 +35,7 @@ from ..runs.scores import (
     score,
     select_protocols,
 )
-from ..runs.tables import table_lines, write_table
+from ..runs.tables import format_table, write_table
 from .part_table import PartTable, average_parts, measure_parts
 from .report import draw_figures, list_part_names
 from .significance import Comparison, compare, format_result
@@ -93,7 +93,7 @@ class Evaluation:
             over += f"± standard deviation over the {'runs' if one.runs > 1 else 'trials'}; "
         return [
             f"{self.data_set}{' (simulated data)' if self.simulated else ''}: {about}",
-            *table_lines(self.results),
+            *format_table(self.results),
             f"per cent; {over}{one.trials} trial{'s' * (one.trials > 1)}, galleries {one.gallery_rule}, "
             f"{self.about['feature']}, cosine distance, {'flip averaged' if self.about['flip'] else 'no flip'}, "
             + describe_reranking(one.reranked),
@@ -222,7 +222,7 @@ def _check_people(run: Path, info: RunInfo, data_set: DataSet, protocols: Sequen
     both = sorted(tested.intersection(info.people))
     if not both:
         return
-    found = f"{run} was trained on {len(both)} of the {len(tested)} people to test ({listed(both)})"
+    found = f"{run} was trained on {len(both)} of the {len(tested)} people to test ({list_briefly(both)})"
     if data_set.root.resolve() == find_own_root(run, info).resolve():
         raise InputError(f"{found}; their scores say nothing: test others, or train again without them")
     tqdm.write(f"note: {found}, if {data_set.root} shows the same people", file=sys.stderr)

@@ -23,7 +23,7 @@ from ..runs.scores import (
     score,
     select_protocols,
 )
-from ..runs.tables import table_lines
+from ..runs.tables import format_table
 from .features import by_name
 from .significance import Comparison, compare, format_result
 
@@ -55,7 +55,7 @@ class Judgement:
         split = f", split {self.about['split']}" if "split" in self.about else ""
         return [
             f"{self.data_set}{' (simulated data)' if self.simulated else ''}: {self.about['method']}{split}",
-            *table_lines(self.results),
+            *format_table(self.results),
             f"per cent; {one.trials} trial{'s' * (one.trials > 1)}, galleries {one.gallery_rule}, "
             f"{self.about['feature']}, cosine distance, {describe_reranking(one.reranked)}",
             *(self.comparison.lines() if self.comparison else ()),

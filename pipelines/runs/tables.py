@@ -13,7 +13,7 @@ Rows = Sequence[tuple[str, Result]]
 """Results with the name of each row."""
 
 
-def table_lines(results: Sequence[Result]) -> list[str]:
+def format_table(results: Sequence[Result]) -> list[str]:
     """Return the table of the results as text, one line per protocol, in per cent."""
     return _write_text([(r.protocol, r) for r in results])
 

@@ -6,7 +6,7 @@ import pytest
 
 from pipelines.runs import FORMATS
 from pipelines.runs.scores import FIGURES, Result
-from pipelines.runs.tables import table_lines, write_table
+from pipelines.runs.tables import format_table, write_table
 
 
 def make_result(trials: int = 10, **changes: float) -> Result:
@@ -20,7 +20,7 @@ def make_result(trials: int = 10, **changes: float) -> Result:
 
 
 def test_text_has_a_deviation_beside_each_score() -> None:
-    head, line = table_lines([make_result()])
+    head, line = format_table([make_result()])
     assert line.split() == [
         "all-single", "50.00±1.00", "70.00±3.00", "80.00±4.00", "45.00±5.00", "30.00±6.00", "10.00/20.00",
     ]  # fmt: skip
@@ -29,7 +29,7 @@ def test_text_has_a_deviation_beside_each_score() -> None:
 
 
 def test_one_trial_has_no_deviation() -> None:
-    assert table_lines([make_result(trials=1)])[1].split()[1] == "50.00"
+    assert format_table([make_result(trials=1)])[1].split()[1] == "50.00"
 
 
 def test_formats_have_the_same_scores() -> None:
