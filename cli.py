@@ -1,7 +1,6 @@
 """The `cscl` command: the group of all commands, each a module of pipelines/commands/, in the order of the work."""
 
 import os
-import sys
 
 import click
 
@@ -14,6 +13,7 @@ from pipelines.commands.export import export
 from pipelines.commands.masks import masks
 from pipelines.commands.parse import parse
 from pipelines.commands.parser import parser
+from pipelines.commands.reproduce import reproduce
 from pipelines.commands.score import score
 from pipelines.commands.search import search
 from pipelines.commands.train import train
@@ -27,13 +27,11 @@ from pipelines.training.launch import is_first
 @click.version_option(package_name="cscl")
 def main() -> None:
     """Human-part masks for visible-infrared person re-identification, and CSCL trained on them."""
-    if not sys.stderr.isatty():  # a log file needs a line every ten seconds, not a moving bar
-        os.environ.setdefault("TQDM_MININTERVAL", "10")
     if not is_first():  # one of several training processes; only the first shows progress
         os.environ["TQDM_DISABLE"] = "1"
 
 
-for command in (demo, data, parse, masks, train, evaluate, score, search, export, parser, benchmark):
+for command in (demo, data, parse, masks, train, evaluate, reproduce, score, search, export, parser, benchmark):
     main.add_command(command)
 
 if __name__ == "__main__":

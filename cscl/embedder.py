@@ -185,7 +185,7 @@ def metadata(config: ModelConfig, size: tuple[int, int], mean: Sequence[float], 
 def load(run: str | Path, device: str | torch.device = "cpu") -> Embedder:
     """Return the embedder of a finished run.
 
-    >>> model = load("runs/sysu-cscl")  # doctest: +SKIP
+    >>> model = load("runs/sysu-cscl-seed0")  # doctest: +SKIP
     >>> features = model.embed([Image.open("0001.jpg")], infrared=True)  # doctest: +SKIP
 
     Args:

@@ -146,7 +146,7 @@ def _page(
                 features=_features(run),
                 parts=list_part_names(recipe, embedder),
             ),
-            command=f"cscl evaluate --run {quote_path(run)}",
+            command=f"cscl evaluate {quote_path(run)}",
         ),
         Section("5. All protocols", "Means over ten trials.", table=_table(evaluation)),
     ]

@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from PIL import Image
 from torch import Tensor
-from tqdm import tqdm
 
 from parsing.images import read_image
+from parsing.progress import Bar
 
 
 def load_images(root: Path, names: Sequence[str], size: tuple[int, int], desc: str = "read images") -> Tensor:
@@ -24,7 +24,7 @@ def load_images(root: Path, names: Sequence[str], size: tuple[int, int], desc: s
         images[number] = load_image(root / names[number], size)
 
     with ThreadPoolExecutor() as pool:
-        for _ in tqdm(pool.map(load, range(len(names))), total=len(names), unit="image", desc=desc):
+        for _ in Bar(pool.map(load, range(len(names))), total=len(names), unit="image", desc=desc):
             continue
     return images
 

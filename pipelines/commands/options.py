@@ -95,6 +95,26 @@ device_option = click.option(
 )
 flip_option = click.option("--flip/--no-flip", default=True, help="Average with the mirrored image.")
 size_option = click.option("--size", type=HeightWidth(), default="288x144", help="Height and width of the masks.")
+
+
+def _hide_bars(ctx: click.Context, param: click.Parameter, value: int) -> int:
+    """Hide the bars of loading and validating too if the command is to be quiet; tqdm reads this at its import."""
+    if value < 0:
+        os.environ["TQDM_DISABLE"] = "1"
+    return value
+
+
+verbosity_options = decorate(
+    click.option(
+        "-v", "--verbose", "verbosity", flag_value=1, type=int, default=0, show_default=False, callback=_hide_bars,
+        help="Print a line per step too.",
+    ),
+    click.option(
+        "-q", "--quiet", "verbosity", flag_value=-1, type=int, default=0, show_default=False, callback=_hide_bars,
+        help="Print errors and the result alone.",
+    ),
+)  # fmt: skip
+"""How much a training prints; its train.log has all but the lines per step."""
 root_option = click.option("--root", type=Place, help="The images' folder, if they have moved since they were parsed.")
 out_cache_option = click.option("--out", type=Place, help="The cache's index file.  [default: data/DATASET_masks.h5]")
 photos_option = click.option(

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from tqdm import tqdm
 
 from data.drafts import draft_folder
 from data.photographs.ccp import TEST, VAL, Clone
 from data.photographs.classes import is_person, person7_parts
 from parsing.labels import label_set
+from parsing.progress import Bar
 from parsing.resize import resize_labels
 
 _MADE_BY = "cscl data make photos"
@@ -49,7 +49,7 @@ def make_photos(ccp: Path, out: Path, overwrite: bool = False) -> Made:
     kept, left_out = [], []
     with (
         draft_folder(out, ours=_ours, kind="photographs made by this command", overwrite=overwrite) as draft,
-        tqdm(
+        Bar(
             total=len(clone.annotated) + len(clone.unannotated),
             unit="image",
             desc=f"making {out.name}",

@@ -27,6 +27,7 @@ from parsing.images import read_image
 from parsing.importers.label_values import read_labels
 from parsing.labels import label_set
 from parsing.modality import MODALITIES
+from parsing.progress import Bar
 from parsing.stopping import interrupts_blocked
 from pipelines.pages.pictures import write_picture
 from pipelines.pages.sheets import overlay
@@ -189,7 +190,7 @@ def _make(
     batches = list(persons.values())
     with (
         draft_data_set(out, plan=planned, about={**asdict(size), **about}, overwrite=overwrite) as draft,
-        tqdm(total=len(planned.slots), unit="image", desc=f"making {out.name}") as bar,
+        Bar(total=len(planned.slots), unit="image", desc=f"making {out.name}") as bar,
     ):
         noted = False
         for images, notes in _spread(draft, filmer=filmer, seed=size.seed, batches=batches, workers=workers):

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from parsing.cache.reader import MaskCache
 from parsing.errors import InputError
 from parsing.modality import MODALITIES
+from parsing.progress import Bar
 from parsing.resize import resize_labels
 
 from .score import MaskScores, Tally, find_common_classes
@@ -88,7 +87,7 @@ def compare(first: MaskCache, second: MaskCache, scheme: str | None = None, wors
     tallies: dict[str, Tally] = {}
     agreed: list[tuple[float, str]] = []
     other_size = 0
-    for image in tqdm(shared, unit="image", desc="compare masks"):
+    for image in Bar(shared, unit="image", desc="compare masks"):
         numbers = first.number(image), second.number(image)
         if not all(c.has_mask[n] for c, n in zip(caches, numbers, strict=True)):
             continue

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from parsing.cache.reader import MaskCache
 from parsing.labels import IGNORED
 from parsing.modality import MODALITIES
+from parsing.progress import Bar
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ def count_masks(cache: MaskCache) -> MaskCounts:
     images, pixels = (np.zeros((len(MODALITIES), classes), np.int64) for _ in range(2))
     masks = np.zeros(len(MODALITIES), np.int64)
     numbers = np.flatnonzero(cache.has_mask).tolist()
-    for number in tqdm(numbers, unit="image", desc="count classes"):
+    for number in Bar(numbers, unit="image", desc="count classes"):
         found = np.bincount(cache[number].ravel(), minlength=IGNORED + 1)
         known = found[:classes]
         person[number] = known[1:].sum() / found.sum()

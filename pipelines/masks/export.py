@@ -14,7 +14,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from data.registry import open_data_set
 from parsing.cache.index import read_shard_table
@@ -25,6 +24,7 @@ from parsing.exporters.base import AnyExporter, Exporter, FileOptions, JointExpo
 from parsing.exporters.paths import fill, how_to_keep_apart
 from parsing.files import replacing, write_file
 from parsing.modality import MODALITIES, Modality
+from parsing.progress import Bar
 
 from .export_room import check_case, make_guard, make_room
 
@@ -256,7 +256,7 @@ def _write_all(
         return len(numbers)
 
     tasks = [left[start : start + TASK] for start in range(0, len(left), TASK)]
-    bar = tqdm(
+    bar = Bar(
         total=len(targets), initial=len(targets) - len(left), unit="image", desc=f"export {writer.name}",
     )  # fmt: skip
     with bar, ThreadPoolExecutor(config.workers or os.cpu_count() or 1) as pool:
@@ -271,7 +271,7 @@ def _write_all(
 
 def _write_joint(config: ExportConfig, writer: JointExporter, workspace: Path, todo: Sequence[PurePosixPath]) -> None:
     """Write files of many images one after the other, each as it is made."""
-    with tqdm(unit="B", unit_scale=True, desc=f"export {writer.name}") as bar:
+    with Bar(unit="B", unit_scale=True, desc=f"export {writer.name}") as bar:
         for target in todo:
             place = config.out / target
             with replacing(place, workspace) as temporary, open(temporary, "xb") as file:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from data.readers.listing import Listing, list_below
 from parsing.cache.builder import ShardBuilder, plan_shards
@@ -24,6 +23,7 @@ from parsing.importers.label_values import BY_NUMBER, Reading, parse_values, und
 from parsing.importers.labelmap import find_labelmap
 from parsing.importers.placing import Fit
 from parsing.labels import label_set
+from parsing.progress import Bar
 
 from ..parse.config import check_size, index_file
 from .import_pairs import Pair, find_pairs
@@ -161,7 +161,7 @@ def _survey(config: ImportConfig, pairs: list[Pair], root: Path, pool: ThreadPoo
     found = pool.map(
         lambda p: look(p.record.name, p.mask, image=root / p.record.name, as_stored=config.as_stored), pairs
     )
-    return list(tqdm(found, total=len(pairs), unit="mask", desc="look at masks"))
+    return list(Bar(found, total=len(pairs), unit="mask", desc="look at masks"))
 
 
 def _describe_preprocessing(
@@ -195,7 +195,7 @@ def _write_all(
     shards: list[StoredFile] = []
     with (
         hold_lock(out, "cscl masks import"),
-        tqdm(total=len(pairs), unit="mask", desc="import") as bar,
+        Bar(total=len(pairs), unit="mask", desc="import") as bar,
     ):
         records = [pair.record for pair in pairs]
         whole = make_room(out, attributes=attributes, names=[record.name for record in records], overwrite=overwrite)

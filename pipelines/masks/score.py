@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
-from tqdm import tqdm
 
 from data.simulators.layouts import label_name
 from parsing.cache.reader import MaskCache
@@ -17,6 +16,7 @@ from parsing.errors import InputError, MissingError
 from parsing.importers.label_values import read_labels
 from parsing.labels import IGNORED, LabelSet, label_set
 from parsing.modality import MODALITIES
+from parsing.progress import Bar
 from parsing.resize import resize_labels
 from parsing.schemes import part_scheme
 
@@ -136,7 +136,7 @@ def score_masks(cache: MaskCache, scheme: str | None = None, root: Path | None =
         )
     name, classes, tables = find_common_classes(("the truth", str(cache.path)), (labels, cache.labels), scheme)
     tallies: dict[str, Tally] = {}
-    for number, image in enumerate(tqdm(cache.names, unit="image", desc="score masks")):
+    for number, image in enumerate(Bar(cache.names, unit="image", desc="score masks")):
         if not cache.has_mask[number]:
             continue
         file = root / label_name(image)

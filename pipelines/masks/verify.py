@@ -6,8 +6,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from data.registry import open_data_set
 from parsing.cache.builder import plan_shards
 from parsing.cache.damage import Damage, Inspection, inspect_cache
@@ -19,6 +17,7 @@ from parsing.cache.shard import Status, read_stored
 from parsing.errors import CacheError
 from parsing.images import UnreadableImageError, read_image
 from parsing.parsers.registry import spec_from_cache
+from parsing.progress import Bar
 from parsing.words import list_briefly
 
 from ..images import find_images
@@ -109,7 +108,7 @@ def verify(config: VerifyConfig) -> VerifyReport:
 
 
 def _look(config: VerifyConfig) -> tuple[Inspection, VerifyReport]:
-    with tqdm(unit="shard", desc="verify") as bar:
+    with Bar(unit="shard", desc="verify") as bar:
         found = inspect_cache(config.cache, bar.update)
     whole = [stored.columns for stored in found.whole.values()]
     unmasked = tuple(n for c in whole for n in c.names[(c.status == Status.UNREADABLE) | (c.status == Status.FATAL)])

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from tqdm import tqdm
 
 from parsing.cache.reader import MaskCache
 from parsing.cache.shard import Status
 from parsing.images import UnreadableImageError, read_image
 from parsing.labels import IGNORED
 from parsing.modality import MODALITIES
+from parsing.progress import Bar
 
 from .sheets import palette
 
@@ -93,7 +93,7 @@ def make_cards(
     names = [cache.names[n] for n in numbers]
     with ThreadPoolExecutor() as pool:
         pictures = pool.map(lambda name: _picture(root, name), names) if images else iter([b""] * len(names))
-        bar = tqdm(zip(numbers.tolist(), pictures, strict=True), total=len(names), unit="image", desc="draw thumbnails")
+        bar = Bar(zip(numbers.tolist(), pictures, strict=True), total=len(names), unit="image", desc="draw thumbnails")
         return [_card(cache, number=number, picture=picture, person=float(person[number])) for number, picture in bar]
 
 

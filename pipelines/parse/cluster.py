@@ -15,9 +15,9 @@ from uuid import uuid4
 import dask
 from distributed import Client, Future, LocalCluster, Nanny, Scheduler, SpecCluster
 from distributed.core import Status
-from tqdm import tqdm
 
 from parsing.errors import CsclError, InputError, MissingError, first_line
+from parsing.progress import Bar
 from parsing.stopping import block_interrupts
 
 from ..devices import find_device
@@ -159,7 +159,7 @@ class Workers:
 
 
 @contextmanager
-def connect_workers(config: ParseConfig, shards: int, site: Site, bar: tqdm) -> Iterator[Workers]:
+def connect_workers(config: ParseConfig, shards: int, site: Site, bar: Bar) -> Iterator[Workers]:
     """Yield workers that have passed the checks of `site`; a cluster of the run's own is closed at the end.
 
     Args:

@@ -22,6 +22,7 @@ from parsing.cache.shard import Status, StoredFile, rename_people
 from parsing.images import STRETCH
 from parsing.parsers.info import CONFIDENCE, ParserInfo
 from parsing.parsers.registry import describe_parser
+from parsing.progress import Bar
 
 from ..devices import find_device
 from .config import ParseConfig
@@ -92,7 +93,7 @@ def parse(config: ParseConfig, only: Iterable[str] | None = None, again: frozens
         todo = [t for t in tasks if t.path.name in again or not t.is_done(whole)]
         # 3. Parse the others, and write the index over all of them.
         parsed = sum(len(t.records) for t in todo)
-        with tqdm(
+        with Bar(
             total=len(records), initial=len(records) - parsed, unit="image", desc=f"parse {config.dataset}",
         ) as bar:  # fmt: skip
             if todo:

@@ -10,10 +10,10 @@ from typing import Any
 
 from distributed import Future, KilledWorker
 from distributed.comm.core import CommClosedError
-from tqdm import tqdm
 
 from parsing.cache.shard import StoredFile, read_stored
 from parsing.errors import CsclError, first_line
+from parsing.progress import Bar
 
 from .cluster import Workers, connect_workers
 from .config import ParseConfig
@@ -28,7 +28,7 @@ PATIENCE = 30.0
 GONE = "the dask scheduler is gone; finished shards are kept, the same command goes on from there"
 
 
-def run_shards(todo: Sequence[ShardTask], config: ParseConfig, bar: tqdm) -> dict[str, StoredFile]:
+def run_shards(todo: Sequence[ShardTask], config: ParseConfig, bar: Bar) -> dict[str, StoredFile]:
     """Parse shards, and return the written files by name.
 
     First all shards are parsed in parallel. Shards whose workers were killed, by a lack of memory or a crash in an
@@ -84,7 +84,7 @@ def _run_window(workers: Workers, todo: Sequence[ShardTask]) -> tuple[list[Store
     return finished, suspects
 
 
-def _isolate(workers: Workers, task: ShardTask, bar: tqdm) -> StoredFile:
+def _isolate(workers: Workers, task: ShardTask, bar: Bar) -> StoredFile:
     """Write a shard without the images that kill the worker that parses them.
 
     Such an image is found by bisection: parse one half of the images; if the worker survives, search the other half. It

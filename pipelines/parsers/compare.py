@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from data.readers.listing import list_below
 from data.words import count_endings
@@ -17,6 +16,7 @@ from parsing.images import UnreadableImageError, read_image
 from parsing.parsers.base import Parser
 from parsing.parsers.labelling import label_images, stack_images
 from parsing.parsers.registry import ParserSpec, find_parser
+from parsing.progress import Bar
 from parsing.resize import Size
 
 from ..devices import find_device
@@ -155,7 +155,7 @@ def compare_parsers(
     pixels = np.zeros((len(classes), len(classes)), np.int64)
     each: list[tuple[float, str]] = []
     seconds = [0.0, 0.0]
-    with tqdm(total=len(names), unit="image", desc="compare parsers") as bar:
+    with Bar(total=len(names), unit="image", desc="compare parsers") as bar:
         for start in range(0, len(names), batch_size):
             batch = {
                 name: image for name in names[start : start + batch_size] if (image := _read(images / name)) is not None

@@ -6,11 +6,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from data.photographs.crops import Box, Photo, person_box, reduce_photo, widen_box
 from data.photographs.library import Photos
 from parsing.parsers.street_network import StreetNetwork
+from parsing.progress import Bar
 
 
 def label_photographs(network: nn.Module, config: StreetNetwork, photos: Photos, keep: float) -> list[Photo]:
@@ -21,7 +21,7 @@ def label_photographs(network: nn.Module, config: StreetNetwork, photos: Photos,
     """
     network.eval()
     found: list[tuple[float, int, Photo]] = []
-    bar = tqdm(photos.unlabelled, unit="photo", desc="pseudo-labels")
+    bar = Bar(photos.unlabelled, unit="photo", desc="pseudo-labels")
     for number, photo_id in enumerate(bar):
         image = reduce_photo(photos.photo(photo_id, labelled=False), config.input_size[0])
         whole = (0.0, 0.0, float(image.width), float(image.height))

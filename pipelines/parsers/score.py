@@ -18,6 +18,7 @@ from parsing.errors import InputError, first_line
 from parsing.labels import IGNORED, label_set
 from parsing.parsers.labelling import label_images, stack_images
 from parsing.parsers.registry import ParserSpec, find_parser
+from parsing.progress import Bar
 
 from ..masks.score import Tally, find_common_classes, iou
 from ..pages.sheets import MaskItem, mask_sheet
@@ -113,7 +114,7 @@ def score_parser(
     )
     tallies = {_condition(s, w): Tally(len(classes)) for w in (None, *widths) for s in SPECTRA}
     answered: dict[str, list[Answer]] = {s: [] for s in SPECTRA}
-    for number, photo_id in enumerate(tqdm(ids, unit="photo", desc="score parser")):
+    for number, photo_id in enumerate(Bar(ids, unit="photo", desc="score parser")):
         photo = load(library, photo_id, size[0])
         if photo is None:
             continue

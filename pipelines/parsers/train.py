@@ -22,6 +22,7 @@ from parsing.files import probe_folder, write_file
 from parsing.parsers.sources import BUILT_IN
 from parsing.parsers.street import load_street, save_street
 from parsing.parsers.street_network import StreetNetwork
+from parsing.progress import Bar
 
 from ..devices import find_device
 from .encoder_weights import load_encoder
@@ -129,7 +130,7 @@ class _Trainer:
         steps = len(crops) // batch_size
         step = self._make_stepper(epochs * steps, rate)
         averaged = AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
-        bar = tqdm(total=epochs * steps, unit="step", desc="train parser")
+        bar = Bar(total=epochs * steps, unit="step", desc="train parser")
         for epoch in range(first, first + epochs):
             crops.epoch = order.epoch = epoch
             total = 0.0

@@ -125,11 +125,12 @@ class TrainRecipe:
                 raise InputError(f"{name} = {getattr(self, name)}; give a number in [0, 1]")
         if not 0 < self.learning_rate < math.inf:
             raise InputError(f"learning_rate = {self.learning_rate}; give a number above 0")
-        if self.schedule == "step" and self.milestones and self.guided * self.epochs > min(self.milestones):
+        ends = self.guided * self.epochs - 1e-9  # a share such as 1/6 is rounded
+        if self.schedule == "step" and self.milestones and ends > min(self.milestones):
             raise InputError(
                 f"guided = {self.guided} of {self.epochs} epochs, but the rate falls first at {min(self.milestones)}; "
                 "the parts must learn from their own attention before that: give at most "
-                f"{min(self.milestones) / self.epochs:.2f}"
+                f"{math.floor(1000 * min(self.milestones) / self.epochs) / 1000:g}"
             )
 
 
@@ -162,9 +163,37 @@ class Recipe:
         if not 0 <= self.seed < 2**63:
             raise InputError(f"seed = {self.seed}; give a whole number of at least 0, below 2^63")
 
+    @property
+    def title(self) -> str:
+        """The method, with the values that define it if they are changed: `baseline with model.spam = true`."""
+        own = flatten(read_method(self.method))
+        differing = find_differences(own, dataclasses.asdict(self))
+        changed = [f"{key} = {_write_value(value)}" for key, (_, value) in differing.items() if key in own]
+        return f"{self.method} with {', '.join(changed)}" if changed else self.method
+
     def to_toml(self) -> str:
         """Return the recipe as TOML, including all default values."""
         return tomli_w.dumps(dataclasses.asdict(self))
+
+
+def _write_value(value: Any) -> str:
+    """Return a value as TOML."""
+    return tomli_w.dumps({"value": value}).strip().removeprefix("value = ")
+
+
+def find_differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return the keys of nested values, such as `train.epochs`, that differ, with both values; absent ones are None."""
+    one, other = flatten(before), flatten(after)
+    keys = dict.fromkeys((*one, *other))
+    return {key: (one.get(key), other.get(key)) for key in keys if one.get(key) != other.get(key)}
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested values with keys such as `train.epochs`."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return found
 
 
 def list_shipped(folder: str = ".") -> list[str]:
@@ -305,8 +334,8 @@ def build(kind: type, values: Mapping[str, Any], where: str = "") -> Any:
     known = {f.name for f in fields(kind)}
     for key in values:
         if key not in known:
-            near = get_close_matches(key, known, n=1)
-            hint = f"did you mean {where}{near[0]}? " if near else ""
+            near = _find_near(kind, key)
+            hint = f"did you mean {where}{near}? " if near else ""
             names = ", ".join(sorted(known))
             raise InputError(f"recipe: there is no {where}{key}; {hint}{where[:-1] or 'it'} has {names}")
     hints = typing.get_type_hints(kind)
@@ -315,6 +344,21 @@ def build(kind: type, values: Mapping[str, Any], where: str = "") -> Any:
         return kind(**given)
     except ValueError as error:
         raise InputError(f"recipe: {where}{error}") from error
+
+
+def _find_near(kind: type, key: str) -> str:
+    """Return the key of a recipe or a section that `key` probably means, such as `train.epochs`; empty if none is near.
+
+    A key without its section is found too.
+    """
+    hints = typing.get_type_hints(kind)
+    near: list[str] = get_close_matches(key, hints, n=1)
+    if near:
+        return near[0]
+    sections = {name: typing.get_type_hints(hint) for name, hint in hints.items() if is_dataclass(hint)}
+    inside = {inner: f"{name}.{inner}" for name, own in sections.items() for inner in own}
+    near = get_close_matches(key, inside, n=1)
+    return inside[near[0]] if near else ""
 
 
 def _fit(hint: Any, value: Any, where: str) -> Any:

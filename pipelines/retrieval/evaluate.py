@@ -21,6 +21,8 @@ from parsing.words import list_briefly
 
 from ..devices import find_device
 from ..image_sizes import find_other_image
+from ..recipes.reading import find_differences
+from ..runs import Format
 from ..runs.embed import embed, make_loader
 from ..runs.folder import load_model
 from ..runs.provenance import RunInfo, describe, find_own_root, open_images, read_run, write_file
@@ -29,12 +31,12 @@ from ..runs.scores import (
     Result,
     average_results,
     describe_reranking,
-    format_table,
     list_needed_records,
     score,
     select_protocols,
     unmatched_lines,
 )
+from ..runs.tables import format_table, write_table
 from .part_table import PartTable, average_parts, measure_parts
 from .report import draw_figures, list_part_names
 from .significance import Comparison, compare, format_result
@@ -55,6 +57,7 @@ class Evaluation:
         results: one per protocol.
         parts: agreement of the network's parts with the cached masks; None without parts or masks of these images.
         comparison: differences to the baseline, if one was given.
+        written: files that were written.
         unwritten: files that could not be written, with the reason. This is no exception, so that the results of a long
             evaluation are still printed.
     """
@@ -66,6 +69,7 @@ class Evaluation:
     results: tuple[Result, ...]
     parts: PartTable | None = None
     comparison: Comparison | None = None
+    written: tuple[Path, ...] = ()
     unwritten: tuple[tuple[Path, str], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -82,11 +86,12 @@ class Evaluation:
 
     def lines(self) -> list[str]:
         """Return the table that `cscl evaluate` prints, as lines."""
-        shown = ("method", "backbone", "pretrained", "selection", "epoch", "seed", "split")
+        shown = ("method", "backbone", "pretrained", "init", "selection", "epoch", "seed", "split")
         about = ", ".join(f"{k} {_format_value(self.about[k])}" for k in shown if k in self.about)
         one = self.results[0]
-        over = f"mean of {one.runs} runs, Rank-1 +/- " if one.runs > 1 else ""
-        over += ", ".join(f"{100 * r.rank1_deviation:.2f}" for r in self.results) + "; " if over else ""
+        over = f"mean of {one.runs} runs, " if one.runs > 1 else ""
+        if one.runs > 1 or one.trials > 1:
+            over += f"± standard deviation over the {'runs' if one.runs > 1 else 'trials'}; "
         return [
             f"{self.data_set}{' (simulated data)' if self.simulated else ''}: {about}",
             *format_table(self.results),
@@ -98,6 +103,10 @@ class Evaluation:
             *(self.parts.lines() if self.parts else ()),
             *(self.comparison.lines() if self.comparison else ()),
         ]
+
+    def table(self, kind: Format) -> list[str]:
+        """Return the scores in another format, as lines."""
+        return write_table([(result.protocol, result) for result in self.results], kind)
 
 
 def evaluate(
@@ -166,28 +175,32 @@ def evaluate(
         (run,), data_set=info.data_set, simulated=simulated, about=about, results=results, parts=parts
     )
     name = "evaluation" + "-official" * (gallery == "official") + "-reranked" * rerank
-    unwritten = _try_writing(run / f"{name}.json", format_result(evaluation.to_json(), results).encode())
+    files = [run / f"{name}.json", run / "embeddings.npz"]
+    unwritten = _try_writing(files[0], format_result(evaluation.to_json(), results).encode())
     stored = io.BytesIO()
     np.savez_compressed(stored, names=np.array(list(needed)), embeddings=embedded.numpy())
-    unwritten += _try_writing(run / "embeddings.npz", stored.getvalue())
+    unwritten += _try_writing(files[1], stored.getvalue())
     if figures and not unwritten:
         measured = "; ".join(evaluation.lines()[i] for i in (0, 2 + len(results)))
         try:
-            draw_figures(
-                run,
-                recipe=recipe,
-                embedder=embedder,
-                data_set=data_set,
-                protocols=chosen,
-                results=results,
-                features=features,
-                measured=measured,
-                simulated=simulated,
-                part_table=parts,
+            files.append(
+                draw_figures(
+                    run,
+                    recipe=recipe,
+                    embedder=embedder,
+                    data_set=data_set,
+                    protocols=chosen,
+                    results=results,
+                    features=features,
+                    measured=measured,
+                    simulated=simulated,
+                    part_table=parts,
+                )
             )
         except OSError as error:
             unwritten += ((run / "figures", f"{run / 'figures'} could not be written: {error.strerror or error}"),)
-    return replace(evaluation, unwritten=unwritten)
+    failed = {path for path, _ in unwritten}
+    return replace(evaluation, written=tuple(f for f in files if f not in failed), unwritten=unwritten)
 
 
 def _try_writing(path: Path, content: bytes) -> tuple[tuple[Path, str], ...]:
@@ -254,6 +267,7 @@ def evaluate_runs(
         evaluation = replace(
             first,
             runs=tuple(runs),
+            written=tuple(one for e in evaluations for one in e.written),
             unwritten=tuple(one for e in evaluations for one in e.unwritten),
             about={k: v if all(a[k] == v for a in abouts) else [a[k] for a in abouts] for k, v in abouts[0].items()},
             parts=average_parts([e.parts for e in evaluations if e.parts is not None]),
@@ -263,32 +277,26 @@ def evaluate_runs(
         evaluation = replace(evaluation, comparison=compare(evaluation.results, evaluation.about, baseline))
     if out is not None:
         text = format_result(evaluation.to_json(), evaluation.results)
-        evaluation = replace(evaluation, unwritten=evaluation.unwritten + _try_writing(out, text.encode()))
+        failed = _try_writing(out, text.encode())
+        written = (*evaluation.written, *([] if failed else [out]))
+        evaluation = replace(evaluation, written=written, unwritten=evaluation.unwritten + failed)
     return evaluation
 
 
 def _check_alike(runs: Sequence[Path]) -> None:
     """Raise InputError if the runs do not have the same data set and recipe, except for MAY_DIFFER."""
     if len(set(runs)) < len(runs):
-        raise InputError("--run: the same run is given twice")
+        raise InputError("the same run is given twice")
     recipes = [read_run(run) for run in runs]
     for run, (recipe, info) in zip(runs[1:], recipes[1:], strict=True):
         if info.data_set != recipes[0][1].data_set:
             raise InputError(
                 f"{run} is of {info.data_set}, {runs[0]} of {recipes[0][1].data_set}; average one data set"
             )
-        a, b = (_flatten(asdict(r)) for r in (recipe, recipes[0][0]))
-        unlike = [key for key in a if a[key] != b[key] and key not in MAY_DIFFER]
+        differing = find_differences(asdict(recipes[0][0]), asdict(recipe))
+        unlike = [key for key in differing if key not in MAY_DIFFER]
         if unlike:
             raise InputError(f"{run} and {runs[0]} differ in {', '.join(unlike)}; only seeds and splits are averaged")
-
-
-def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested values with keys such as `train.epochs`."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        found |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return found
 
 
 def _format_value(value: Any, digits: int | None = None) -> str:

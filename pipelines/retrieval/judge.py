@@ -19,13 +19,13 @@ from ..runs.scores import (
     RERANKING,
     Result,
     describe_reranking,
-    format_table,
     list_needed_records,
     list_ranked_records,
     score,
     select_protocols,
     unmatched_lines,
 )
+from ..runs.tables import format_table
 from .features import by_name, names_all
 from .significance import Comparison, compare, format_result
 

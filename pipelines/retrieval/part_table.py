@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from cscl.embedder import Embedder
 from cscl.spam import IGNORED, mask_distribution
 from data.records import Record
 from parsing.cache.reader import MaskCache
+from parsing.progress import Bar
 from parsing.schemes import PartScheme
 
 from ..runs.embed import make_loader
@@ -150,7 +150,7 @@ def measure_parts(
     device = next(embedder.parameters()).device
     labels = read_part_labels(cache, records=known, table=scheme.table(cache.labels), size=embedder.size)
     load, found = make_loader(root, embedder.size), []
-    with tqdm(total=len(known), unit="image", desc="parts") as bar:
+    with Bar(total=len(known), unit="image", desc="parts") as bar:
         for start in range(0, len(known), batch_size):
             batch = known[start : start + batch_size]
             images = torch.stack([load(r) for r in batch]).to(device)

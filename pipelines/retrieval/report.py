@@ -111,7 +111,7 @@ def draw_figures(
         sections.append(Section("Training", "Losses, learning rate and validation over the steps.", picture))
     return write_page(
         out,
-        title=f"{recipe.method} on {data_set.name}",
+        title=f"{recipe.title} on {data_set.name}",
         summary=[
             SummaryRow("Rank-1", result.cmc[1], result.chance_rank1),
             SummaryRow("mAP", result.mAP, result.chance_map),

@@ -157,6 +157,25 @@ def read_result(file: Path) -> dict[str, Any]:
     return found
 
 
+def read_scores(file: Path) -> tuple[Result, ...]:
+    """Return the results, one per protocol, of a file that `format_result` wrote.
+
+    Raises:
+        MissingError, InputError: as in `read_result`.
+    """
+    found = read_result(file)
+    results = []
+    for one in found["results"]:
+        try:
+            values = {**one, "cmc": {int(k): float(v) for k, v in one["cmc"].items()}}
+            values |= {name: tuple(one[name]) for name in ("seeds", "curve")}
+            result = Result(**values, per_query=_read_per_query(found["queries"][one["protocol"]], file))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"{file} is damaged: {error}; evaluate that run again") from error
+        results.append(result)
+    return tuple(results)
+
+
 def _read_per_query(stored: Mapping[str, Any], file: Path) -> PerQuery:
     """Return the scores per query of one protocol of a result file."""
     try:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from cscl.embedder import Embedder
 from data.loading.images import load_image
 from data.records import Record
+from parsing.progress import Bar
 
 
 @torch.inference_mode()
@@ -34,7 +34,7 @@ def embed(
     features = []
     with (
         ThreadPoolExecutor() as pool,
-        tqdm(total=len(records), unit="image", desc="embed") as bar,
+        Bar(total=len(records), unit="image", desc="embed") as bar,
     ):
         for start in range(0, len(records), batch_size):
             batch = records[start : start + batch_size]

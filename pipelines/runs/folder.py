@@ -1,4 +1,7 @@
-"""Files in a run's folder: recipe.toml, run.json, metrics.jsonl, model.safetensors, state-STEP.pt and tensorboard/."""
+"""Files in a run's folder.
+
+recipe.toml, run.json, train.log, metrics.jsonl, model.safetensors, state-STEP.pt and tensorboard/.
+"""
 
 import io
 import json
@@ -34,6 +37,11 @@ def save_model(run: Path, model: CSCL, size: tuple[int, int], info: RunInfo) -> 
     """
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     write_file(run / "model.safetensors", save(state, metadata(model.config, size=size, mean=MEAN, std=STD)))
+    save_info(run, info)
+
+
+def save_info(run: Path, info: RunInfo) -> None:
+    """Write run.json."""
     write_file(run / "run.json", (json.dumps(asdict(info), indent=1) + "\n").encode())
 
 

@@ -1,8 +1,9 @@
 """Provenance of a run: its recipe and the data it was trained on, read without importing torch."""
 
+import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,12 @@ class RunInfo:
         pattern: the cache's pattern of image paths.
         people: names, in the data set, of all people used for training or for selecting the epoch. Empty in runs of
             versions that did not record them.
+        people_hash: `hash_people` of the people trained on, without those who selected the epoch. Equal hashes mean
+            equal training identities, also where the names are not shown.
+        sessions: one per start of the training, in order, see pipelines/training/session.py: command, time of the
+            start, duration, device, threads, versions. Empty in runs of versions that did not record them.
+        init: the run from whose weights this one started, and the SHA-256 of these weights; None for other starts.
+        finished: whether all epochs are done.
     """
 
     data_set: str
@@ -45,6 +52,10 @@ class RunInfo:
     epoch: int = 0
     pattern: str | None = None
     people: Sequence[str] = ()
+    people_hash: str = ""
+    sessions: Sequence[Mapping[str, Any]] = ()
+    init: Mapping[str, str] | None = None
+    finished: bool = False
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -57,6 +68,11 @@ def write_file(path: Path, content: bytes) -> None:
         files.write_file(path, content)
     except OSError as error:
         raise CsclError(f"{path} could not be written: {error.strerror or error}") from error
+
+
+def hash_people(names: Iterable[str]) -> str:
+    """Return the SHA-256 of the names of people, whatever their order."""
+    return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()
 
 
 def check_trained(run: Path) -> None:
@@ -116,9 +132,10 @@ def find_own_root(run: Path, info: RunInfo) -> Path:
 def describe(info: RunInfo, recipe: Recipe) -> dict[str, Any]:
     """Return the facts about a run that belong beside its results."""
     return {
-        "method": recipe.method,
+        "method": recipe.title,
         "backbone": recipe.model.backbone,
         "pretrained": recipe.model.pretrained,
+        **({"init": info.init.get("run", "")} if isinstance(info.init, Mapping) else {}),
         "selection": info.selection,
         "epoch": info.epoch,
         "seed": recipe.seed,

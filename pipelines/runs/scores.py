@@ -14,6 +14,8 @@ from parsing.errors import InputError
 
 RANKS = (1, 5, 10, 20)
 """Values of k for which a result has Rank-k."""
+FIGURES = (*(f"Rank-{k}" for k in RANKS), "mAP", "mINP")
+"""Names of a result's scores."""
 CURVE = 20
 """Number of ranks of a result's CMC curve."""
 
@@ -44,7 +46,7 @@ class Result:
         queries, gallery: number of images or tracklets in the first trial.
         cmc: Rank-k by k, for RANKS.
         mAP, mINP: means.
-        rank1_deviation, map_deviation: standard deviations over the trials; over the runs if there are several.
+        deviations: standard deviation of each of FIGURES over the trials; over the runs if there are several.
         chance_rank1, chance_map: expected scores of a random ranking.
         reranked: whether the distances are re-ranked.
         seeds: seed of the gallery per trial; empty if galleries are not drawn at random.
@@ -62,8 +64,7 @@ class Result:
     cmc: dict[int, float]
     mAP: float  # noqa: N815 - the field's name
     mINP: float  # noqa: N815 - the field's name
-    rank1_deviation: float
-    map_deviation: float
+    deviations: dict[str, float]
     chance_rank1: float
     chance_map: float
     reranked: bool
@@ -72,6 +73,11 @@ class Result:
     curve: tuple[float, ...] = ()
     unmatched: int = 0
     per_query: PerQuery | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """Rank-k, mAP and mINP by name, in the order of FIGURES."""
+        return dict(zip(FIGURES, (*self.cmc.values(), self.mAP, self.mINP), strict=True))
 
     def to_json(self) -> dict[str, Any]:
         """Return all fields but `per_query`."""
@@ -122,8 +128,7 @@ def score(protocol: Protocol, features: Mapping[str, NDArray[np.float64]], reran
         cmc={k: float(v) for k, v in zip(RANKS, mean, strict=False)},
         mAP=float(mean[-2]),
         mINP=float(mean[-1]),
-        rank1_deviation=float(deviation[0]),
-        map_deviation=float(deviation[-2]),
+        deviations=dict(zip(FIGURES, deviation.tolist(), strict=True)),
         chance_rank1=float(luck_mean[0]),
         chance_map=float(luck_mean[1]),
         reranked=rerank,
@@ -196,18 +201,6 @@ def describe_reranking(reranked: bool) -> str:
     return f"re-ranked (k-reciprocal, {parameters})" if reranked else "not re-ranked"
 
 
-def format_table(results: Sequence[Result]) -> list[str]:
-    """Return the table of the results, a line per protocol, in per cent."""
-    columns = ("Rank-1", "Rank-10", "Rank-20", "mAP", "mINP")
-    head = f"{'protocol':24s} " + " ".join(f"{c:>7s}" for c in columns) + "   chance Rank-1/mAP"
-    rows = [
-        f"{r.protocol:24s} {100 * r.cmc[1]:7.2f} {100 * r.cmc[10]:7.2f} {100 * r.cmc[20]:7.2f} {100 * r.mAP:7.2f} "
-        f"{100 * r.mINP:7.2f}   {100 * r.chance_rank1:.2f}/{100 * r.chance_map:.2f}"
-        for r in results
-    ]
-    return [head, *rows]
-
-
 def unmatched_lines(results: Sequence[Result]) -> list[str]:
     """Return a line per protocol whose queries do not all have a match."""
     return [
@@ -225,8 +218,7 @@ def average_results(results: Sequence[Result]) -> Result:
         cmc={k: float(np.mean([r.cmc[k] for r in results])) for k in results[0].cmc},
         mAP=float(np.mean([r.mAP for r in results])),
         mINP=float(np.mean([r.mINP for r in results])),
-        rank1_deviation=float(np.std([r.cmc[1] for r in results])),
-        map_deviation=float(np.std([r.mAP for r in results])),
+        deviations={name: float(np.std([r.figures[name] for r in results])) for name in FIGURES},
         chance_rank1=float(np.mean([r.chance_rank1 for r in results])),
         chance_map=float(np.mean([r.chance_map for r in results])),
         runs=len(results),

@@ -6,6 +6,7 @@ from pathlib import Path
 from parsing.errors import InputError, MissingError
 
 from ..recipes.reading import Recipe, read_recipe
+from .lengthen import check_changes
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,9 @@ class TrainConfig:
         resume: whether to continue the run in `run`.
         device: `auto`, `cpu`, `cuda` or `cuda:1`.
         precision: a precision of Lightning Fabric; `auto` is bf16 on CUDA, else 32 bits.
+        init: another run, from whose weights this one starts.
+        loggers: loggers beside TensorBoard, see `pipelines.runs.loggers.find_logger`.
+        verbosity: what is printed, see `pipelines.training.progress.Progress`.
     """
 
     masks: Path
@@ -29,9 +33,12 @@ class TrainConfig:
     resume: bool = False
     device: str = "auto"
     precision: str = "auto"
+    init: Path | None = None
+    loggers: tuple[str, ...] = ()
+    verbosity: int = 0
 
     def check_run(self) -> None:
-        """Check that this training does not overwrite a run, and that a run to resume exists and has this recipe.
+        """Check that this training does not overwrite a run, and that a run to resume exists and fits this recipe.
 
         Raises:
             InputError: if not.
@@ -45,5 +52,6 @@ class TrainConfig:
             return
         if not recipe.is_file():
             raise MissingError(f"--resume: {run} holds no run")
-        if read_recipe(recipe) != self.recipe:
-            raise InputError(f"--resume: {recipe} differs from this command; leave out --recipe and --set")
+        if self.init is not None:
+            raise InputError("--init: a resumed run goes on from its own weights; give a new --run")
+        check_changes(read_recipe(recipe), self.recipe, recipe)

@@ -11,6 +11,11 @@ def is_first() -> bool:
     return os.environ.get("RANK", by_srun) == "0"
 
 
+def count_processes() -> int:
+    """Return the number of processes that `torchrun`, `fabric run` or `srun` started; 1 without them."""
+    return max(int(os.environ.get("WORLD_SIZE", "1")), _count_srun_tasks(os.environ))
+
+
 def join_srun(environment: MutableMapping[str, str] = os.environ) -> bool:
     """Set the variables of `torchrun` (RANK, WORLD_SIZE, MASTER_ADDR, ...) for a task that `srun` started.
 

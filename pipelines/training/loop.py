@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,6 @@ from lightning_fabric import Fabric
 from safetensors.torch import save
 from torch import Tensor
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from cscl.model import CSCL
 from cscl.spam import alpha_schedule
@@ -22,13 +21,16 @@ from parsing.errors import CsclError
 from parsing.stopping import StopRequest, ignore_signals
 
 from ..recipes.reading import Recipe
-from ..runs.folder import save_model, save_state
+from ..runs.folder import save_info, save_model, save_state
 from ..runs.log import RunLog
+from ..runs.loggers import MakeLogger
 from ..runs.provenance import RunInfo, write_file
 from .batch_norm import share_batch_norm
 from .batches import Batches
 from .optimiser import compute_rate_factor, make_optimiser
 from .processes import any_process, broadcast
+from .progress import Progress
+from .session import Session
 from .step import take_gradients
 from .validation import Validation, is_due
 
@@ -40,6 +42,9 @@ def fit(
     model: CSCL,
     batches: Batches,
     info: RunInfo,
+    session: Session,
+    progress: Progress,
+    loggers: Sequence[MakeLogger] = (),
     validation: Validation | None = None,
     done: Mapping[str, Any] | None = None,
 ) -> None:
@@ -53,7 +58,10 @@ def fit(
         fabric: device and processes.
         model: with its weights at the start.
         batches: all batches of the run.
-        info: description of the run, saved with the weights.
+        info: description of the run, saved as run.json with the record of `session`.
+        session: this start of the training.
+        progress: says how it goes.
+        loggers: make the loggers beside TensorBoard.
         validation: scores the model after some epochs; the weights of the epoch with the highest Rank-1 + mAP are kept.
             None to keep the last weights.
         done: saved state from which to continue; None to start.
@@ -79,9 +87,10 @@ def fit(
         generator=torch.Generator(),  # without one the loader advances the global generator
     )  # fmt: skip
     network.train()
-    bar = tqdm(total=len(batches), initial=start, unit="step", desc=f"train {recipe.method}")
-    log = RunLog(run, start) if first else None
-    with StopRequest(impatient=fabric.world_size == 1) as stop, bar, log or nullcontext():
+    log = RunLog(run, recipe, start, loggers) if first else None
+    past = info.sessions
+    progress.begin(recipe, steps=batches.steps, start=start)
+    with StopRequest(impatient=fabric.world_size == 1) as stop, log or nullcontext():
         for number, batch in enumerate(loader, start):
             epoch, step = divmod(number, batches.steps)
             factor = compute_rate_factor(recipe.train, number / batches.steps)
@@ -112,16 +121,23 @@ def fit(
                 row |= found
                 kept = found["rank1"] + found["mAP"] > best
                 best = max(best, found["rank1"] + found["mAP"])
-            bar.update()
-            bar.set_postfix(epoch=epoch + 1, loss=f"{row['total']:.2f}", accuracy=f"{measured['accuracy']:.2f}")
+            progress.step(row)
             stopped = any_process(fabric, stop.asked) and number + 1 < len(batches)
             if log is not None:
                 log.write_row(row)
                 if last or stopped:
                     log.sync()
+                    info = replace(
+                        info,
+                        epoch=epoch + 1 if kept else info.epoch,
+                        sessions=(*past, session.record(number + 1)),
+                        finished=number + 1 == len(batches),
+                    )
                     # Weights before state: a run killed in between repeats the epoch and writes the same weights again.
                     if kept:
-                        save_model(run, model=model, size=recipe.data.size, info=replace(info, epoch=epoch + 1))
+                        save_model(run, model=model, size=recipe.data.size, info=info)
+                    else:
+                        save_info(run, info)
                     save_state(run, model=model, optimiser=optimiser, step=number + 1, best=best, info=info)
             if stopped:
                 raise KeyboardInterrupt(f"after step {number + 1} of {len(batches)}, which is saved")

@@ -1,15 +1,14 @@
 """Train CSCL or a baseline on a data set and its cached masks (`cscl train`, stage 2)."""
 
 import os
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from tqdm import tqdm
 
 from cscl.model import CSCL
 from data.loading.images import load_images
@@ -24,14 +23,19 @@ from parsing.words import list_briefly
 
 from ..image_sizes import find_other_image
 from ..images import find_images
-from ..recipes.reading import Recipe
+from ..recipes.reading import Recipe, read_recipe
 from ..runs.folder import read_state
-from ..runs.provenance import RunInfo, write_file
+from ..runs.loggers import MakeLogger, find_logger
+from ..runs.provenance import RunInfo, hash_people, read_run, write_file
 from .batches import Batches, permute_within_modality, read_confidences, read_part_labels, select_with_masks
 from .config import TrainConfig
+from .initial import continue_from, load_initial_weights
+from .lengthen import check_changes, check_length, describe_changes
 from .loop import fit
 from .pretrained import load_backbone_weights
 from .processes import make_fabric
+from .progress import Progress
+from .session import start_session
 from .usable_masks import check_usable
 from .validation import Validation, hold_out
 
@@ -50,16 +54,23 @@ def train(config: TrainConfig, cache: MaskCache | None = None) -> Path:
             shows a part.
         LockedError: if another process trains into the same folder.
     """
+    loggers = [find_logger(name) for name in config.loggers]
     fabric = make_fabric(config.device, config.precision)
     run = config.run
-    with hold_lock(run, "cscl train", folder=run.parent) if fabric.is_global_zero else nullcontext():
-        _train(config, fabric, cache)
+    with (
+        hold_lock(run, "cscl train", folder=run.parent) if fabric.is_global_zero else nullcontext(),
+        Progress(config.verbosity, fabric.is_global_zero) as progress,
+    ):
+        _train(config, fabric=fabric, progress=progress, cache=cache, loggers=loggers)
     return run
 
 
-def _train(config: TrainConfig, fabric: Fabric, cache: MaskCache | None) -> None:
+def _train(
+    config: TrainConfig, fabric: Fabric, progress: Progress, cache: MaskCache | None, loggers: Sequence[MakeLogger]
+) -> None:
     recipe, run = config.recipe, config.run
-    done = _read_done(config, fabric.is_global_zero)
+    done = _read_done(config, progress)
+    before = read_recipe(run / "recipe.toml") if config.resume else recipe
     cache = MaskCache(config.masks) if cache is None else cache
     if done is not None and done["masks"] != cache.fingerprint:
         raise InputError(f"--resume: {run} was trained on other masks than those of {config.masks}; give the same")
@@ -73,20 +84,23 @@ def _train(config: TrainConfig, fabric: Fabric, cache: MaskCache | None) -> None
     validating: tuple[Record, ...] = ()
     if recipe.data.select == "val":
         records, validating = hold_out(data_set, records)
-    if (untested := data_set.untested()) and fabric.is_global_zero:
-        tqdm.write(f"note: {untested}", file=sys.stderr)
+    if untested := data_set.untested():
+        progress.note(untested)
     sampler = IdentitySampler(records, identities=recipe.train.identities, images=recipe.train.images, seed=recipe.seed)
-    if sampler.never_drawn and fabric.is_global_zero:
+    if sampler.never_drawn:
         names = [data_set.person(identity) for identity in sampler.never_drawn]
-        tqdm.write(
-            f"note: {len(names)} of the {len({r.identity for r in records})} people are seen in one modality alone "
-            f"and are not trained on: {list_briefly(names)}",
-            file=sys.stderr,
+        progress.note(
+            f"{len(names)} of the {len({r.identity for r in records})} people are seen in one modality alone "
+            f"and are not trained on: {list_briefly(names)}"
         )
     scheme = part_scheme(recipe.data.scheme)
     flipped = scheme.flipped(cache.labels)
     identities = len({r.identity for r in records})
-    model = _make_model(recipe, identities=identities, parts=len(scheme), flipped=flipped, fresh=done is None)
+    fresh = done is None and config.init is None
+    model = _make_model(recipe, identities=identities, parts=len(scheme), flipped=flipped, fresh=fresh)
+    if config.init is not None:
+        new = load_initial_weights(model, config.init)
+        progress.say(f"starts from the weights of {config.init}" + f"; new: {', '.join(new)}" * bool(new))
 
     def load(wanted: tuple[Record, ...]) -> torch.Tensor:
         return load_images(data_set.root, [r.name for r in wanted], recipe.data.size)
@@ -103,8 +117,8 @@ def _train(config: TrainConfig, fabric: Fabric, cache: MaskCache | None) -> None
     confidence = read_confidences(cache, masked, recipe.data.min_confidence)
     if recipe.loss.parsing or recipe.loss.shown:  # a baseline does not use masks
         notes = check_usable(cache, records=masked, parts=part_labels, confidence=confidence, scheme=scheme.name)
-        for note in notes if fabric.is_global_zero else ():
-            tqdm.write(f"note: {note}", file=sys.stderr)
+        for note in notes:
+            progress.note(note)
     validation = Validation(validating, load(validating), data_set.skip) if recipe.data.select == "val" else None
     batches = Batches(
         records,
@@ -117,10 +131,17 @@ def _train(config: TrainConfig, fabric: Fabric, cache: MaskCache | None) -> None
         flipped=flipped,
         process=(fabric.global_rank, fabric.world_size),
     )
+    start = 0 if done is None else int(done["step"])
+    check_length(recipe, start, batches.steps)
+    changes = check_changes(before, recipe, run / "recipe.toml")
+    for line in describe_changes(before, after=recipe, done=start, steps=batches.steps) if changes else ():
+        progress.note(line)
     fabric.barrier()  # no process may find the files that the first one writes now
     if fabric.is_global_zero:
         run.mkdir(parents=True, exist_ok=True)
         write_file(run / "recipe.toml", recipe.to_toml().encode())
+        progress.open(run / "train.log")
+    trained, seen = ({r.identity for r in some} for some in (records, (*records, *validating)))
     info = RunInfo(
         data_set=cache.data_set,
         root=os.path.relpath(data_set.root.resolve(), run.resolve()),
@@ -130,15 +151,44 @@ def _train(config: TrainConfig, fabric: Fabric, cache: MaskCache | None) -> None
         identities=identities,
         selection=recipe.data.select,
         pattern=cache.pattern,
-        people=tuple(data_set.person(identity) for identity in sorted({r.identity for r in (*records, *validating)})),
+        people=tuple(data_set.person(identity) for identity in sorted(seen)),
+        people_hash=hash_people(data_set.person(identity) for identity in trained),
     )
-    fit(run, recipe=recipe, fabric=fabric, model=model, batches=batches, info=info, validation=validation, done=done)
+    if config.init is not None:
+        info = continue_from(info, init=config.init, run=run)
+    elif done is not None:
+        info = _carry_over(info, run)
+    session = start_session(fabric, start, changes)
+    progress.detail(session.facts)
+    fit(
+        run,
+        recipe=recipe,
+        fabric=fabric,
+        model=model,
+        batches=batches,
+        info=info,
+        session=session,
+        progress=progress,
+        loggers=loggers,
+        validation=validation,
+        done=done,
+    )
+
+
+def _carry_over(info: RunInfo, run: Path) -> RunInfo:
+    """Return `info` with what the run.json of a resumed run says about its past: sessions, epoch kept, start."""
+    if not (run / "run.json").is_file():
+        return info
+    past = read_run(run)[1]
+    sessions = tuple(session for session in past.sessions if isinstance(session, Mapping))
+    people = tuple(dict.fromkeys([*info.people, *past.people]))
+    return replace(info, epoch=past.epoch, sessions=sessions, init=past.init, people=people)
 
 
 def _make_model(recipe: Recipe, identities: int, parts: int, flipped: tuple[int, ...], fresh: bool) -> CSCL:
     """Return the network with its weights at the start; if not `fresh`, without pretrained weights.
 
-    A run that is continued loads its own weights afterwards.
+    A run that is continued, or starts from another one, loads weights afterwards.
     """
     with torch.random.fork_rng(devices=[]):  # the seed decides the weights; leave the global random state alone
         torch.default_generator.manual_seed(recipe.seed)
@@ -152,16 +202,16 @@ def _make_model(recipe: Recipe, identities: int, parts: int, flipped: tuple[int,
     return model
 
 
-def _read_done(config: TrainConfig, speak: bool) -> Mapping[str, Any] | None:
+def _read_done(config: TrainConfig, progress: Progress) -> Mapping[str, Any] | None:
     """Return the saved state to continue from, or None for a new run, after `TrainConfig.check_run`.
 
-    If `speak`, print which damaged states are skipped.
+    Damaged states are skipped, with a line that says so.
     """
     config.check_run()
     if not config.resume:
         return None
     run = config.run
     state, wrong = read_state(run)
-    if wrong and state is not None and speak:
-        tqdm.write(f"{'; '.join(wrong)}: going on from the state before, step {state['step']}", file=sys.stderr)
+    if wrong and state is not None:
+        progress.say(f"{'; '.join(wrong)}: going on from the state before, step {state['step']}")
     return state

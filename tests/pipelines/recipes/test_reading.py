@@ -54,6 +54,18 @@ def test_the_baseline_is_cscl_without_its_parts() -> None:
     assert replace(baseline, method="cscl", model=cscl.model, loss=cscl.loss) == cscl
 
 
+@pytest.mark.parametrize("name", list_shipped())
+@pytest.mark.parametrize("method", METHODS)
+def test_a_shipped_recipe_is_called_by_its_method(name: str, method: str) -> None:
+    assert read_recipe(Path(name), method=method).title == method
+
+
+def test_a_baseline_with_parts_is_not_called_one() -> None:
+    recipe = read_recipe(Path("small"), ["model.spam=true", "train.epochs=3"], "baseline")
+    assert recipe.title == "baseline with model.spam = true"
+    assert read_recipe(changes=["loss.icm=0.5"]).title == "cscl with loss.icm = 0.5"
+
+
 def test_agw_is_the_baseline_as_published() -> None:
     agw = read_recipe(Path("small"), method="agw")
     assert (agw.model.pam, agw.model.spam, agw.model.non_local, agw.model.gem_learned) == (False, False, True, False)
@@ -75,7 +87,8 @@ def test_another_method_replaces_what_the_recipes_own_one_set(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("epochs = 3", r"there is no epochs; it has augment, data,"),
+        ("epochs = 3", r"there is no epochs; did you mean train\.epochs\? it has augment, data,"),
+        ("lr = 3", r"there is no lr; it has augment, data,"),
         ("[training]\nepochs = 3", r"there is no training;"),
         (
             "[train]\nepoch = 3",

@@ -95,8 +95,11 @@ def test_table_and_json_name_what_the_figures_were_measured_on(evaluated: Evalua
     ):  # fmt: skip
         assert said in text, said
     row = next(line for line in evaluated.lines() if line.startswith("all-single")).split()
-    assert float(row[1]) == pytest.approx(100 * evaluated.results[0].cmc[1], abs=0.005)
-    assert float(row[4]) == pytest.approx(100 * evaluated.results[0].mAP, abs=0.005)
+    figures, deviations = evaluated.results[0].figures, evaluated.results[0].deviations
+    for cell, name in ((row[1], "Rank-1"), (row[4], "mAP")):
+        value, deviation = cell.split("±")
+        assert float(value) == pytest.approx(100 * figures[name], abs=0.005)
+        assert float(deviation) == pytest.approx(100 * deviations[name], abs=0.005)
 
 
 def test_a_moved_run_finds_its_images_by_root_and_says_how_it_was_selected(

@@ -30,7 +30,7 @@ def drawn(names: list[str], seed: int = 0) -> np.ndarray:
 
 
 def figures_of(result: Judgement | Evaluation) -> list[float]:
-    return [v for r in result.results for v in (*r.cmc.values(), r.mAP, r.mINP, r.rank1_deviation, r.chance_map)]
+    return [v for r in result.results for v in (*r.figures.values(), *r.deviations.values(), r.chance_map)]
 
 
 def test_the_stored_embeddings_of_a_run_score_as_the_run(finished: Path, figures: Path) -> None:

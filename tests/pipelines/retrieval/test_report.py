@@ -33,7 +33,9 @@ def test_the_command_draws_a_page_of_every_figure(
     result = CliRunner().invoke(main, command, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     out = run_copy / "figures"
-    assert f"figures: {out / 'index.html'}" in result.stdout
+    written = result.stdout.splitlines()[-1]
+    assert written.startswith(f"written: {run_copy / 'evaluation.json'}, ")
+    assert written.endswith(f", {out / 'index.html'}")
     assert {p.name for p in out.iterdir()} == {
         "index.html", "cmc.png", "rankings.png", "embeddings.png", "attention.png", "curves.png",
     }  # fmt: skip
@@ -42,8 +44,8 @@ def test_the_command_draws_a_page_of_every_figure(
     for said in ("Simulated data.", "all-single", "10 trials", "not re-ranked", "selection last"):
         assert said in html, said
     row = next(line for line in result.stdout.splitlines() if line.startswith("indoor-single")).split()
-    assert 100 * curves["indoor-single"][0] == pytest.approx(float(row[1]), abs=0.005)
-    assert 100 * curves["indoor-single"][9] == pytest.approx(float(row[2]), abs=0.005)
+    assert 100 * curves["indoor-single"][0] == pytest.approx(float(row[1].partition("±")[0]), abs=0.005)
+    assert 100 * curves["indoor-single"][9] == pytest.approx(float(row[2].partition("±")[0]), abs=0.005)
     assert len(curves["all-single"]) == 20
     assert (np.diff(curves["all-single"]) >= 0).all()
     for png in out.glob("*.png"):
@@ -64,7 +66,7 @@ def test_rankings_are_in_the_order_of_the_distances_and_hide_what_the_protocol_h
         seen.extend(rows)
         return png
 
-    monkeypatch.setattr(pipelines.retrieval.report, "draw_ranked_gallery", noted)
+    monkeypatch.setattr(pipelines.retrieval.report, "ranked_gallery", noted)
     draw_rankings(tmp_path / "r.png", embedder=load_model(finished), root=figures, protocol=protocol, features=features)
     trial = protocol.trials[0]
     assert len(seen) == 6

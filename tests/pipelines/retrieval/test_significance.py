@@ -20,7 +20,7 @@ def result(values: np.ndarray, rule: str = "seeded", prefix: str = "q") -> Resul
     identities = np.arange(len(values)) // 4
     mean = values.mean(0)
     return Result(
-        "all-single", rule, 10, len(values), 9, {1: mean[0]}, mean[1], mean[2], 0, 0, 0.1, 0.1, False,
+        "all-single", rule, 10, len(values), 9, {1: mean[0]}, mean[1], mean[2], {}, 0.1, 0.1, False,
         per_query=PerQuery(names, identities, values),
     )  # fmt: skip
 

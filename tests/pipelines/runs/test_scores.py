@@ -74,10 +74,14 @@ def test_a_protocol_is_the_mean_of_its_trials(owner: type[DataSet], deduplicated
         last.append(scores.cmc[-1])
         m_ap.append(scores.mAP)
         m_inp.append(scores.mINP)
+    spread = {"Rank-1": rank1, "Rank-20": last, "mAP": m_ap, "mINP": m_inp}
+    assert list(result.deviations) == ["Rank-1", "Rank-5", "Rank-10", "Rank-20", "mAP", "mINP"]
+    assert {name: result.deviations[name] for name in spread} == pytest.approx(
+        {n: np.std(v) for n, v in spread.items()}
+    )
     assert result.cmc[1] == pytest.approx(np.mean(rank1))
     assert result.cmc[20] == pytest.approx(np.mean(last))
     assert (result.mAP, result.mINP) == pytest.approx((np.mean(m_ap), np.mean(m_inp)))
-    assert (result.rank1_deviation, result.map_deviation) == pytest.approx((np.std(rank1), np.std(m_ap)))
     assert (result.protocol, result.gallery_rule, result.trials) == ("p", "seeded", 3)
     assert (result.queries, result.gallery, result.reranked) == (4, 6, False)
 
@@ -196,10 +200,10 @@ def test_runs_are_averaged_and_deviate_from_each_other() -> None:
     for name in ("mAP", "mINP", "chance_rank1", "chance_map"):
         assert getattr(mean, name) == pytest.approx((getattr(first, name) + getattr(other, name)) / 2)
     assert mean.cmc == {k: pytest.approx((first.cmc[k] + other.cmc[k]) / 2) for k in first.cmc}
-    assert mean.map_deviation == pytest.approx(abs(first.mAP - other.mAP) / 2)
-    assert mean.rank1_deviation == pytest.approx(abs(first.cmc[1] - other.cmc[1]) / 2)
+    for name, value in mean.deviations.items():
+        assert value == pytest.approx(abs(first.figures[name] - other.figures[name]) / 2), name
     assert (mean.runs, mean.seeds) == (2, ())
-    assert average_results([first, first]) == replace(first, runs=2, rank1_deviation=0, map_deviation=0)
+    assert average_results([first, first]) == replace(first, runs=2, deviations=dict.fromkeys(first.deviations, 0))
 
 
 def test_queries_without_a_match_are_counted_and_none_with_one_is_refused() -> None:

@@ -1,9 +1,12 @@
 """`cscl train` end to end on a tiny drawn data set: its files, its log, resuming bit for bit, what it refuses."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
+from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +48,7 @@ def test_a_run_leaves_its_files_and_says_what_it_was_trained_on(
     finished: Path, masks: Path, figures: Path, tiny_recipe: MakeRecipe
 ) -> None:
     names = {"recipe.toml", "run.json", "metrics.jsonl", "model.safetensors", "state-00000004.pt", "tensorboard"}
+    names |= {"train.log"}
     assert {p.name for p in finished.iterdir()} >= names
     assert not list(finished.rglob("*.part"))
     recipe, info = read_run(finished)
@@ -53,12 +57,46 @@ def test_a_run_leaves_its_files_and_says_what_it_was_trained_on(
     assert (info.data_set, info.fingerprint, info.label_set) == ("sysu", cache.fingerprint, "person7")
     assert (info.identities, info.selection, info.epoch) == (6, "last", 2)
     assert list(info.people) == ["1", "2", "3", "4", "5", "6"]
+    assert info.people_hash == hashlib.sha256(b"1\n2\n3\n4\n5\n6").hexdigest()
     assert open_images(finished, info, None).root.resolve() == figures.resolve()
     assert (finished / info.masks).resolve() == masks.resolve()
     model = load_model(finished).network
     assert not model.training
     assert model.config.identities == 6
     assert model.config.parts == 4
+
+
+def test_run_json_records_each_start(finished: Path, run_copy: Path, masks: Path, tiny_recipe: MakeRecipe) -> None:
+    info = read_run(finished)[1]
+    (session,) = info.sessions
+    assert (session["device"], session["precision"], session["processes"]) == ("cpu", "32-true", 1)
+    assert session["threads"] == torch.get_num_threads()
+    assert session["steps"] == [0, 4]
+    assert session["seconds"] > 0
+    assert session["versions"]["torch"] == version("torch")
+    assert datetime.fromisoformat(session["started"]).tzinfo is not None
+    assert session["command"]
+    assert info.finished
+    (run_copy / "state-00000004.pt").unlink()
+    start(masks, run_copy, tiny_recipe(), resume=True)
+    resumed = read_run(run_copy)[1]
+    assert [s["steps"] for s in resumed.sessions] == [[0, 4], [2, 4]]
+    assert resumed.sessions[0] == session
+    assert replace(resumed, sessions=info.sessions, root=info.root, masks=info.masks) == info
+
+
+def test_a_run_without_its_new_facts_is_read_and_continued(
+    run_copy: Path, masks: Path, tiny_recipe: MakeRecipe
+) -> None:
+    """As an earlier version wrote it."""
+    file = run_copy / "run.json"
+    old = json.loads(file.read_text())
+    for name in ("people_hash", "sessions", "init", "finished"):
+        del old[name]
+    file.write_text(json.dumps(old))
+    (run_copy / "state-00000004.pt").unlink()
+    start(masks, run_copy, tiny_recipe(), resume=True)
+    assert [s["steps"] for s in read_run(run_copy)[1].sessions] == [[2, 4]]
 
 
 def test_every_step_has_a_row_whose_total_is_the_weighted_sum(finished: Path, tiny_recipe: MakeRecipe) -> None:
@@ -271,7 +309,7 @@ def test_the_command_trains_resumes_and_says_what_comes_next(
     given = [word for change in changes for word in ("--set", change)]
     result = CliRunner().invoke(main, [*command, "--recipe", "small", "--method", "agw", *given])
     assert result.exit_code == 0, result.output
-    assert f"cscl evaluate --run {run}" in result.output
+    assert f"cscl evaluate {run}" in result.output
     assert read_recipe(Path(run) / "recipe.toml").method == "agw"
     assert CliRunner().invoke(main, [*command, "--resume"]).exit_code == 0
     assert CliRunner().invoke(main, [*command, "--recipe", "small"]).exit_code == 2

@@ -1,0 +1,60 @@
+"""Start a training from the weights of another run (`cscl train --init RUN`)."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from cscl.model import CSCL
+from parsing.errors import InputError
+from parsing.files import file_hash
+
+from ..runs.folder import load_model
+from ..runs.provenance import RunInfo, read_run
+
+
+def load_initial_weights(model: CSCL, init: Path) -> list[str]:
+    """Copy the weights of a run into `model`, and return the names of the modules that keep their own.
+
+    A tensor of the same name and shape is copied. Others keep their own values: classifiers of other people, and
+    modules that the run does not have. The backbone must be there as a whole.
+
+    Args:
+        model: network of the new run.
+        init: folder of the other run.
+
+    Raises:
+        MissingError, InputError: if the run has no weights, or another backbone.
+    """
+    theirs, ours = load_model(init).network.state_dict(), model.state_dict()
+    copied = {key: value for key, value in theirs.items() if key in ours and ours[key].shape == value.shape}
+    lacking = [key for key in ours if key not in copied]
+    if any(key.startswith("backbone.") for key in lacking):
+        raise InputError(f"--init {init}: its backbone is another one than model.backbone = {model.config.backbone}")
+    model.load_state_dict(copied, strict=False)
+    return list(dict.fromkeys(_module(key) for key in lacking))
+
+
+def _module(key: str) -> str:
+    """Return the module of a tensor: `neck.classifier` for `neck.classifier.weight`; `spam` for all of SPAM."""
+    first, *rest = key.split(".")
+    return first if first == "spam" or not rest[:-1] else f"{first}.{rest[0]}"
+
+
+def continue_from(info: RunInfo, init: Path, run: Path) -> RunInfo:
+    """Return the provenance of a run that starts from another one.
+
+    The people of both have shaped its weights, so none of them may be tested. Names of another data set are other
+    people, and are left out.
+
+    Args:
+        info: of the run, without the other one.
+        init: folder of the other run.
+        run: folder of the run.
+    """
+    other = read_run(init)[1]
+    people = [*info.people, *(other.people if other.data_set == info.data_set else ())]
+    weights = {
+        "run": os.path.relpath(init.resolve(), run.resolve()),
+        "weights": file_hash(init / "model.safetensors"),
+    }
+    return replace(info, people=tuple(dict.fromkeys(people)), init=weights)

@@ -1,0 +1,99 @@
+"""Several runs of one recipe that differ in split and seed, and the folders that runs have by default."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from data.registry import data_set
+from parsing.errors import InputError
+
+from ..recipes.reading import Recipe, read_recipe
+from ..runs.provenance import read_run
+from .lengthen import read_resumed_recipe
+
+NUMBERS = re.compile(r"(\d{1,18})(?:-(\d{1,18}))?")
+MOST = 1000
+"""Largest number of runs of a series."""
+
+
+def read_numbers(text: str, option: str) -> tuple[int, ...]:
+    """Return the numbers of `1-10` or `0,2,5-7`, in this order.
+
+    Raises:
+        InputError: if it is no such text, or a number is given twice.
+    """
+    found: list[int] = []
+    for piece in text.split(","):
+        match = NUMBERS.fullmatch(piece.strip())
+        if match is None:
+            raise InputError(f"{option} {text}: give numbers such as 1-10 or 0,2,5")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first or last - first >= MOST:
+            raise InputError(f"{option} {text}: {piece.strip()} is no range of 1 to {MOST} numbers")
+        found += range(first, last + 1)
+    if len(set(found)) < len(found):
+        raise InputError(f"{option} {text}: a number is given twice")
+    return tuple(found)
+
+
+def name_run(data_set: str, recipe: Recipe, source: Path | None, method: str | None, splits: int) -> str:
+    """Return the name that a run has by default: `sysu-cscl-seed0`, `regdb-small-baseline-split3-seed1`.
+
+    Args:
+        data_set: its name.
+        recipe: of the run.
+        source: file or name of the recipe, if one is given.
+        method: method that replaces that of the recipe, if one is given.
+        splits: number of splits of the data set; with one split the name has none.
+    """
+    kinds: list[str] = [recipe.method]
+    if source is not None and source.stem != data_set:  # the recipe `regdb` on regdb
+        kinds = [source.stem, *([method] if method and method != source.stem else [])]
+    split = [f"split{recipe.data.split}"] if splits > 1 else []
+    return "-".join([data_set, *kinds, *split, f"seed{recipe.seed}"])
+
+
+def is_finished(run: Path, recipe: Recipe) -> bool:
+    """Return whether all epochs of a run are done, with this recipe."""
+    if not (run / "run.json").is_file() or not (run / "recipe.toml").is_file():
+        return False
+    found, info = read_run(run)
+    return found == recipe and info.finished is True
+
+
+def plan_runs(
+    data_set_name: str,
+    recipe: Path | None,
+    method: str | None,
+    changes: Sequence[str],
+    splits: Sequence[int],
+    seeds: Sequence[int],
+    run: Path | None,
+    resume: bool,
+) -> list[tuple[Path, Recipe]]:
+    """Return folder and recipe of each run: one, or one per split and seed.
+
+    Args:
+        data_set_name: of the cache; empty if it has none.
+        recipe, method, changes: as in `read_recipe`.
+        splits, seeds: of a series; empty for those of the recipe.
+        run: folder of the run; of a series, the folder that holds its runs. None for a folder below runs/.
+        resume: whether runs are continued. Without `recipe` and `method` each has the recipe of its folder, changed.
+
+    Raises:
+        InputError: if a recipe is wrong, or the data set does not have a split.
+    """
+    count = data_set(data_set_name).split_count if data_set_name else 1
+    members = []
+    for split in splits or (None,):
+        if split is not None and not 1 <= split <= count:
+            raise InputError(f"--splits: {data_set_name} has the splits 1 to {count}, and no {split}")
+        for seed in seeds or (None,):
+            own = [f"data.split={split}"] * (split is not None) + [f"seed={seed}"] * (seed is not None)
+            made = read_recipe(recipe, [*changes, *own], method)
+            name = name_run(data_set_name, recipe=made, source=recipe, method=method, splits=count)
+            folder = Path("runs") / name if run is None else run / name if splits or seeds else run
+            if resume and recipe is None and method is None and (folder / "recipe.toml").is_file():
+                made = read_resumed_recipe(folder / "recipe.toml", [*changes, *own])
+            members.append((folder, made))
+    return members

@@ -1,0 +1,139 @@
+"""`cscl reproduce`: tables of both kinds of figures, work that is not done twice, an estimate."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+import pipelines.reproduce.run
+from cli import main
+from data.registry import open_data_set
+from parsing.errors import CsclError, InputError
+from pipelines.reproduce.plan import DATA_SETS, ROWS, ReproduceConfig, plan
+from pipelines.reproduce.published import read_published
+from pipelines.reproduce.run import reproduce
+from pipelines.training.train import train
+
+TINY = (
+    "data.size=[64,32]", "train.epochs=1", "train.steps=1", "train.identities=2", "train.images=2", "train.warmup=0",
+    "model.part_dim=16",
+)  # fmt: skip
+
+
+def tiny_config(name: str, root: Path, masks: Path | None, out: Path, **options: Any) -> ReproduceConfig:
+    return ReproduceConfig(
+        name, root=root, masks=masks, out=out, recipe=Path("small"), changes=TINY, device="cpu", **options
+    )
+
+
+@pytest.mark.parametrize("name", DATA_SETS)
+def test_published_figures_have_sources_and_protocols_that_exist(
+    name: str, figures: Path, other_layouts: dict[str, tuple[Path, Path]]
+) -> None:
+    root = figures if name == "sysu" else other_layouts[name][0]
+    protocols = {protocol.name for protocol in open_data_set(name, root).protocols()}
+    found = read_published(name)
+    assert found
+    for one in found:
+        assert one.method
+        assert one.source
+        assert one.figures.keys() <= protocols
+        assert all(10 < value < 100 for pair in one.figures.values() for value in pair)
+    if name == "sysu":
+        assert next(one for one in found if one.method == "CSCL").figures == {"all-single": (75.72, 72.08)}
+
+
+def test_the_tables_need_every_split_of_regdb_and_the_ablation_on_sysu() -> None:
+    regdb = plan(ReproduceConfig("regdb"))
+    assert [(one.row, one.recipe.data.split) for one in regdb] == [
+        (row, split) for row in ("agw", "baseline", "cscl") for split in range(1, 11)
+    ]
+    assert len({one.run for one in regdb}) == 30
+    sysu = {one.row: one.recipe for one in plan(ReproduceConfig("sysu", seeds=(0, 1)))}
+    assert list(sysu) == list(ROWS)
+    assert (sysu["cscl"].title, sysu["baseline"].title) == ("cscl", "baseline")
+    assert (sysu["pam"].model.pam, sysu["pam"].model.spam, sysu["icm"].loss.icm) == (True, False, 0.5)
+    assert sysu["agw"].train.epochs == 81
+    with pytest.raises(InputError, match="--row pam2: choose from agw"):
+        plan(ReproduceConfig("sysu", rows=("pam2",)))
+
+
+def test_ours_stand_beside_the_published_and_nothing_is_done_twice(
+    other_layouts: dict[str, tuple[Path, Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, masks = other_layouts["regdb"]
+    config = tiny_config("regdb", root, masks, tmp_path / "out", rows=("baseline",), splits=(1, 2))
+    calls = 0
+
+    def stopped_at_the_second(*given: Any) -> Path:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise KeyboardInterrupt
+        return train(*given)
+
+    monkeypatch.setattr(pipelines.reproduce.run, "train", stopped_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        reproduce(config)
+    done = reproduce(config)
+    assert calls == 3, "the first run is not trained again"
+    page, text = done.page.read_text(), (tmp_path / "out" / "results.md").read_text()
+    assert "| RLE | 92.8 | 88.6 |  | Tan et al., NeurIPS 2024 |" in text
+    (ours,) = done.results.values()
+    cell = f"{100 * ours[0].cmc[1]:.2f} ± {100 * ours[0].deviations['Rank-1']:.2f}"
+    assert f"| baseline (ours) | {cell} |" in text
+    for said in ("is a reconstruction", "simulated", cell, "Tan et al.", "mean of 2 runs", "never on test data"):
+        assert said in page, said
+        assert said in text, said
+    written = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert written["rows"]["baseline"][0]["runs"] == 2
+
+    def not_again(*_: Any, **__: Any) -> None:
+        raise AssertionError("done twice")
+
+    monkeypatch.setattr(pipelines.reproduce.run, "train", not_again)
+    monkeypatch.setattr(pipelines.reproduce.run, "evaluate", not_again)
+    again = reproduce(config)
+    assert again.results.keys() == done.results.keys()
+    for one, other in zip(ours, again.results["baseline"], strict=True):
+        assert one == other
+
+
+def test_a_real_data_set_with_other_counts_is_not_reproduced(figures: Path, tmp_path: Path) -> None:
+    with pytest.raises(CsclError, match=r"differs from the published sysu in .*`cscl data check"):
+        pipelines.reproduce.run._check_counts("sysu", figures, simulated=False)
+
+
+def test_a_dry_run_says_how_long_and_leaves_nothing(
+    other_layouts: dict[str, tuple[Path, Path]], tmp_path: Path, tiny_recipe: Callable[..., Any]
+) -> None:
+    root, masks = other_layouts["llcm"]
+    out = tmp_path / "out"
+    changes = [word for change in TINY for word in ("--set", change)]
+    command = ["reproduce", "--dataset", "llcm", "--root", str(root), "--masks", str(masks), "--out", str(out)]
+    result = CliRunner().invoke(
+        main,
+        [*command, "--recipe", "small", *changes, "--row", "cscl", "--seeds", "0-2", "--device", "cpu", "--dry-run"],
+    )
+    assert result.exit_code == 0, result.output
+    assert "train cscl" in result.stdout
+    assert "3 steps" in result.stdout
+    assert result.stdout.splitlines()[-1].startswith("in all")
+    assert not out.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", DATA_SETS)
+def test_a_simulated_set_of_each_layout_goes_through_from_images_to_page(
+    name: str, figures: Path, other_layouts: dict[str, tuple[Path, Path]], tmp_path: Path
+) -> None:
+    root = figures if name == "sysu" else other_layouts[name][0]
+    done = reproduce(
+        tiny_config(name, root, None, tmp_path / "out", splits=(1, 2) if name == "regdb" else (), workers=0)
+    )
+    rows = [row for row in ROWS.values() if name == "sysu" or not row.ablation]
+    assert list(done.results) == [row.title for row in rows]
+    assert (tmp_path / "out" / f"{name}_masks.h5").is_file()
