@@ -1,5 +1,6 @@
 """Joint transforms of an image and its mask: they move together, colour touches the image alone."""
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -106,5 +107,12 @@ class JointTransform:
 
 def normalise(images: Tensor) -> Tensor:
     """Return images (B, 3, H, W) uint8 as float, with mean 0 and deviation 1 on ImageNet."""
-    mean, std = (torch.tensor(v, device=images.device).view(3, 1, 1) * 255 for v in (MEAN, STD))
+    mean, std = _mean_and_std(images.device)
     return (images.float() - mean) / std
+
+
+@cache
+def _mean_and_std(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return mean and deviation of pixels 0 to 255, each (3, 1, 1); kept, since making them on a GPU waits for it."""
+    mean, std = (torch.tensor(values, device=device).view(3, 1, 1) * 255 for values in (MEAN, STD))
+    return mean, std
