@@ -68,7 +68,7 @@ def measure(runs: int, peer: Path | None, device: str) -> list[Row]:
 
 
 def _rows(setting: Setting, runs: int, peer: Path | None, device: str) -> list[Row]:
-    sides = {method: make_step(setting.read(method), device) for method in ("cscl", "baseline")}
+    sides: dict[str, Side] = {method: make_step(setting.read(method), device) for method in ("cscl", "baseline")}
     rows = [_compare(f"training step, {setting}", sides, setting.images, runs, device, "the baseline")]
     del sides
     rows.append(_compare_memory(setting, min(runs, MEMORY_RUNS), device))

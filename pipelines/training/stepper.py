@@ -42,7 +42,7 @@ class Stepper:
             share_batch_norm(model, fabric.device)
         if on_gpu:
             torch.backends.cudnn.benchmark = True
-            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch types dtypes alone
+            model.to(memory_format=torch.channels_last)
         network: Any = torch.compile(model) if recipe.train.compile else model
         self._network, self.optimiser = fabric.setup(network, make_optimiser(model, recipe.train, fused=on_gpu))
         if done is not None:  # not before `setup`, which moves the weights to their device

@@ -12,7 +12,6 @@ from lightning_fabric import Fabric
 from tqdm import tqdm
 
 from cscl.model import CSCL
-from data.loading.images import load_images
 from data.loading.sampler import IdentitySampler
 from data.records import Record
 from data.registry import DATA_SETS, open_data_set
@@ -31,6 +30,7 @@ from .config import TrainConfig
 from .loop import fit
 from .pretrained import load_backbone_weights
 from .processes import make_fabric
+from .stored_images import make_store, open_store
 from .usable_masks import check_usable
 from .validation import Validation, hold_out
 
@@ -69,6 +69,7 @@ def _train(config: TrainConfig, fabric: Fabric, cache: MaskCache | None) -> None
         )
     data_set = open_data_set(cache.data_set, find_images(config.masks, cache.root, config.root), pattern=cache.pattern)
     records = select_with_masks(data_set.train(recipe.data.split), cache)
+    store = make_store(config.masks, data_set.root, records, cache, recipe.data.size)
     validating: tuple[Record, ...] = ()
     if recipe.data.select == "val":
         records, validating = hold_out(data_set, records)
@@ -79,11 +80,7 @@ def _train(config: TrainConfig, fabric: Fabric, cache: MaskCache | None) -> None
     flipped = scheme.flipped(cache.labels)
     identities = len({r.identity for r in records})
     model = _make_model(recipe, identities=identities, parts=len(scheme), flipped=flipped, fresh=done is None)
-
-    def load(wanted: tuple[Record, ...]) -> torch.Tensor:
-        return load_images(data_set.root, [r.name for r in wanted], recipe.data.size)
-
-    if other := find_other_image(records, data_set.root, cache):
+    if not store.exists() and (other := find_other_image([*records, *validating], data_set.root, cache)):
         raise InputError(
             f"{data_set.root}: {other} has another size than the image of that name in {config.masks}: these are other "
             "images, or they were changed after parsing; give their own masks, or the parsed images with --root"
@@ -97,10 +94,13 @@ def _train(config: TrainConfig, fabric: Fabric, cache: MaskCache | None) -> None
         notes = check_usable(cache, records=masked, parts=part_labels, confidence=confidence, scheme=scheme.name)
         for note in notes if fabric.is_global_zero else ():
             tqdm.write(f"note: {note}", file=sys.stderr)
-    validation = Validation(validating, load(validating), data_set.skip) if recipe.data.select == "val" else None
+    images = open_store(store, fabric)
+    validation = None
+    if recipe.data.select == "val":
+        validation = Validation(validating, [images[r.name] for r in validating], data_set.skip)
     batches = Batches(
         records,
-        images=load(records),
+        images=[images[r.name] for r in records],
         part_labels=part_labels,
         confidence=confidence,
         sampler=sampler,
