@@ -120,7 +120,7 @@ class ImageStore:
             raise OSError(errno.ENOSPC, f"{self.bytes / 1e9:.1f} GB do not fit")
         with files.replacing(self.path) as temporary, open(temporary, "xb") as file:
             for image in self._decoded():
-                file.write(image.numpy())
+                file.write(image.numpy().data)
             file.flush()
             os.fsync(file.fileno())  # else a power cut may leave black images under the name
         for old in folder.glob(f"{self._group}-*.uint8"):  # of images that have changed since

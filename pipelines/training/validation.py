@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-from torch import Tensor
-
 from cscl.embedder import Embedder
 from cscl.model import CSCL
 from data.loading.transforms import MEAN, STD, Stack

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from data.loading import store
+from data.loading import images, store
 from data.loading.images import load_images
 from data.loading.store import ImageStore, find_folder
 from parsing.images import UnreadableImageError
@@ -145,14 +145,14 @@ def test_a_place_that_is_a_file_is_told(root: Path) -> None:
 
 def write(root: Path, log: Path) -> None:
     """In a process of its own: make the store, and note each image that is decoded."""
-    decode = store.load_image
+    decode = images.load_image
 
     def noted(path: Path, size: tuple[int, int]) -> torch.Tensor:
         with open(log, "a", encoding="utf-8") as file:
             file.write(f"{path.name}\n")
         return decode(path, size)
 
-    store.load_image = noted
+    store.load_image = noted  # type: ignore[attr-defined]
     assert make(root).make() is None
 
 
