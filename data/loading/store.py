@@ -12,8 +12,9 @@ import re
 import shutil
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,8 @@ from parsing.images import STRETCH, UnreadableImageError
 from .images import load_image, load_images
 
 FORMAT = 1
-AT_ONCE = 256
-"""Number of images that are decoded before they are written."""
+AHEAD = 256
+"""Number of images that may be decoded before they are written; bounds the memory."""
 NAME = re.compile(r"\d+x\d+-[0-9a-f]{12}-[0-9a-f]{16}\.uint8")
 
 
@@ -129,14 +130,15 @@ class ImageStore:
 
     def _decoded(self) -> Iterator[Tensor]:
         """Yield the images in order; threads decode them."""
-        chunks = [self.names[start : start + AT_ONCE] for start in range(0, len(self.names), AT_ONCE)]
+        ahead: deque[Future[Tensor]] = deque()
         with (
             ThreadPoolExecutor() as pool,
             tqdm(total=len(self.names), unit="image", desc=f"decode to {self.path.parent.name}") as bar,
         ):
-            for chunk in chunks:
-                for image in pool.map(lambda name: load_image(self.root / name, self.size), chunk):
-                    yield image.contiguous()
+            for number, name in enumerate(self.names, start=1):
+                ahead.append(pool.submit(load_image, self.root / name, self.size))
+                while len(ahead) > AHEAD or (ahead and number == len(self.names)):
+                    yield ahead.popleft().result().contiguous()
                     bar.update()
 
 

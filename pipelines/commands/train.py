@@ -51,7 +51,11 @@ def train(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Stage 2: train CSCL, or a baseline, on a mask cache."""
+    """Stage 2: train CSCL, or a baseline, on a mask cache.
+
+    The first training decodes the images into a folder beside the cache, sysu_masks.images for sysu_masks.h5; all
+    processes of a machine and later trainings share it. `rm -r` removes it; the next training writes it again.
+    """
     from pipelines.recipes.reading import read_recipe
     from pipelines.training.config import TrainConfig
 

@@ -17,9 +17,10 @@ from data.records import Record
 from data.registry import DATA_SETS, open_data_set
 from parsing.cache.lock import writing_to
 from parsing.cache.reader import MaskCache
-from parsing.errors import InputError
+from parsing.errors import CsclError, InputError, first_line
 from parsing.schemes import part_scheme
 
+from ..devices import is_out_of_memory
 from ..image_sizes import find_other_image
 from ..images import find_images
 from ..recipes.reading import Recipe
@@ -48,11 +49,21 @@ def train(config: TrainConfig, cache: MaskCache | None = None) -> Path:
         InputError: if the arguments do not fit the cache or an existing run, an image is not in the cache, or no mask
             shows a part.
         LockedError: if another process trains into the same folder.
+        CsclError: if the loss is not finite, or the memory is full.
     """
     fabric = make_fabric(config.device, config.precision)
     run = config.run
     with writing_to(run, "cscl train", folder=run.parent) if fabric.is_global_zero else nullcontext():
-        _train(config, fabric, cache)
+        try:
+            _train(config, fabric, cache)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            pieces = config.recipe.train.accumulate
+            raise CsclError(
+                f"the memory of --device {config.device} does not hold the training ({first_line(error)}); "
+                f"--set train.accumulate={2 * pieces} sends a batch through the network in {2 * pieces} pieces"
+            ) from error
     return run
 
 
