@@ -2,56 +2,29 @@
 
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
-
-from cscl.model import CSCL
-from data.loading.transforms import normalise
 
 from ..devices import find_device
-from ..recipes.reading import Recipe, read_recipe
-from ..training.processes import make_fabric
-from ..training.stepper import Stepper
 from .measure import Row, Side, by_turns, compared
 from .memory import peak_memory
-from .peer import peer_modules
+from .peer_steps import make_peer_loop, make_peer_step
+from .steps import Setting, make_loop, make_step
 
-IDENTITIES = 395
-"""Of the training set of SYSU-MM01."""
-PARTS = 4
+LOOP = 60
+"""Steps of a loop."""
 MEMORY_RUNS = 3
 """Number of times that memory is measured at most: it hardly differs."""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What is trained: a shipped recipe, and the number of images per step."""
-
-    recipe: str
-    images: int
-
-    def read(self, method: str) -> Recipe:
-        """Return the recipe of a method, with a quarter of the images from each person."""
-        people = max(2, self.images // 8)
-        changes = [f"train.identities={people}", f"train.images={self.images // (2 * people)}"]
-        return read_recipe(Path(self.recipe), [*changes, "model.pretrained=false"], method)
-
-    def __str__(self) -> str:
-        recipe = self.read("cscl")
-        return f"{self.images} images of {recipe.data.size[0]}x{recipe.data.size[1]}, {recipe.model.backbone}"
-
-
 CPU = (Setting("small", 32), Setting("cscl", 8))
 GPU = (Setting("cscl", 64), Setting("cscl", 128))
 
 
 def measure(runs: int, peer: Path | None, device: str) -> list[Row]:
-    """Return two rows per setting, time and memory, and one more with `peer`, a checkout of AGW.
+    """Return rows of time and memory per setting, and with `peer`, a checkout of AGW, one beside that.
+
+    On a GPU there is a row more for each, with the batches made meanwhile as in a training: beside the same number of
+    steps on one batch it shows for how much of the time the GPU waits for data.
 
     Raises:
         InputError: if this machine does not have the device.
@@ -70,12 +43,22 @@ def measure(runs: int, peer: Path | None, device: str) -> list[Row]:
 def _rows(setting: Setting, runs: int, peer: Path | None, device: str) -> list[Row]:
     sides: dict[str, Side] = {method: make_step(setting.read(method), device) for method in ("cscl", "baseline")}
     rows = [_compare(f"training step, {setting}", sides, setting.images, runs, device, "the baseline")]
-    del sides
+    if device != "cpu":
+        recipe = setting.read("cscl")
+        sides = {"loop": make_loop(recipe, device, LOOP), "steps": make_step(recipe, device, LOOP)}
+        what = f"training with its batches, {setting}"
+        rows.append(_compare(what, sides, LOOP * setting.images, runs, device, "steps on one batch"))
+    sides.clear()
     rows.append(_compare_memory(setting, min(runs, MEMORY_RUNS), device))
-    if peer is not None and setting.recipe == "cscl":  # whose size and network are AGW's
-        theirs = make_peer_step(peer, setting, device)
-        sides = {"agw": make_step(setting.read("agw"), device), "peer": theirs}
-        rows.append(_compare(f"step of `agw`, {setting}", sides, setting.images, runs, device, "AGW's own code"))
+    if peer is None or setting.recipe != "cscl":  # whose size and network are AGW's
+        return rows
+    agw = setting.read("agw")
+    sides = {"agw": make_step(agw, device), "peer": make_peer_step(peer, setting, device)}
+    rows.append(_compare(f"step of `agw`, {setting}", sides, setting.images, runs, device, "AGW's own code"))
+    if device != "cpu":
+        sides = {"agw": make_loop(agw, device, LOOP), "peer": make_peer_loop(peer, setting, device, LOOP)}
+        what = f"training of `agw` with its batches, {setting}"
+        rows.append(_compare(what, sides, LOOP * setting.images, runs, device, "AGW's own loop"))
     return rows
 
 
@@ -114,61 +97,3 @@ def run_steps(setting: Setting, method: str, device: str) -> None:
     step = make_step(setting.read(method), device)
     step()
     step()
-
-
-def make_step(recipe: Recipe, device: str) -> Callable[[], None]:
-    """Return a training step on random images and masks, as `cscl train` does it, at a rate of 0."""
-    fabric = make_fabric(device, "auto")
-    stepper = Stepper(recipe, fabric, CSCL(recipe.model.config(IDENTITIES, PARTS, ())))
-    batch = draw_batch(recipe)
-
-    def step() -> None:
-        stepper(batch, alpha=0.5, factor=0.0)
-        _wait(device)
-
-    return step
-
-
-def draw_batch(recipe: Recipe) -> dict[str, Tensor]:
-    """Return a batch of random images and masks, of the size and in the order of `Batches`."""
-    half, (height, width) = recipe.train.identities * recipe.train.images, recipe.data.size
-    rng = torch.Generator().manual_seed(0)
-    return {
-        "images": torch.randint(0, 256, (2 * half, 3, height, width), generator=rng, dtype=torch.uint8),
-        "part_labels": torch.randint(0, PARTS + 1, (2 * half, height, width), generator=rng, dtype=torch.uint8),
-        "infrared": torch.arange(2 * half) >= half,
-        "identities": torch.arange(2 * half) % half // recipe.train.images,
-        "confidence": torch.ones(2 * half),
-    }
-
-
-def make_peer_step(peer: Path, setting: Setting, device: str) -> Callable[[], None]:
-    """Return a step of their network, losses and optimiser, with the figures that their loop asks for in each."""
-    batch = draw_batch(setting.read("agw"))
-    visible, infrared = normalise(batch["images"]).chunk(2)
-    with peer_modules(peer, "model", "loss") as (model, loss):
-        network: Any = model.embed_net(IDENTITIES).to(device).train()
-        triplet = loss.TripletLoss_WRT().to(device)
-    last = [*network.bottleneck.parameters(), *network.classifier.parameters()]
-    rest = [p for p in network.parameters() if all(p is not one for one in last)]
-    groups = [{"params": rest}, {"params": last}]
-    optimiser = torch.optim.SGD(groups, lr=0.0, weight_decay=5e-4, momentum=0.9, nesterov=True)
-    identity = nn.CrossEntropyLoss()
-
-    def step() -> None:
-        one, two, people = (values.to(device) for values in (visible, infrared, batch["identities"]))
-        feature, logits = network(one, two)
-        losses = identity(logits, people), triplet(feature, people)[0]
-        correct = logits.argmax(1).eq(people).sum().item()
-        optimiser.zero_grad()
-        sum(losses).backward()
-        optimiser.step()
-        _ = correct, [value.item() for value in losses]
-        _wait(device)
-
-    return step
-
-
-def _wait(device: str) -> None:
-    if device != "cpu":
-        torch.cuda.synchronize()

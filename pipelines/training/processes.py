@@ -7,7 +7,7 @@ from typing import Any, cast
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
-from lightning_fabric.strategies import DDPStrategy
+from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
 
 from parsing.errors import InputError
@@ -41,8 +41,8 @@ def make_fabric(device: str, precision: str) -> Fabric:
         options["accelerator"] = "auto" if given["ACCELERATOR"] in ("auto", "gpu") else found.type
     elif here > 1 or everywhere > 1:
         options |= {"devices": here, "num_nodes": everywhere // here, "strategy": "ddp"}
-        if found.type == "cuda" and here > torch.cuda.device_count():
-            options["strategy"] = _share_devices(here, torch.cuda.device_count())
+        if found.type == "cuda" and here > (gpus := torch.cuda.device_count()):
+            options |= {"devices": gpus, "strategy": _share_devices(here, gpus)}
     else:
         options["devices"] = 1 if found.index is None else [found.index]
     if (by_fabric or everywhere > 1) and found.index is not None:
@@ -63,9 +63,9 @@ def make_fabric(device: str, precision: str) -> Fabric:
 
 
 def _share_devices(processes: int, devices: int) -> DDPStrategy:
-    """Return DDP for more processes than GPUs, as in a test on a machine with one: they take turns on them.
+    """Return DDP for more processes than GPUs, as in a test on a machine with one; they share them.
 
-    NCCL wants a GPU of its own for each process; gloo does not.
+    It uses gloo, since NCCL requires one GPU per process.
     """
     places = [torch.device("cuda", number % devices) for number in range(processes)]
     return DDPStrategy(parallel_devices=places, process_group_backend="gloo")

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from parsing.errors import InputError, MissingError
-from pipelines.benchmarks import train
+from pipelines.benchmarks import peer_steps, steps, train
 from pipelines.benchmarks.memory import MIB, peak_memory
-from pipelines.benchmarks.train import Setting
+from pipelines.benchmarks.steps import Setting
 
 MODEL = """
 import torch
@@ -32,10 +32,38 @@ class TripletLoss_WRT(nn.Module):
         return feature.square().mean(), 0
 """
 
+DATA = """
+import numpy as np
+class SYSUData:
+    def __init__(self, folder):
+        place = "../Datasets/SYSU-MM01/train_"
+        self.images = [np.load(f"{place}{kind}_resized_img.npy") for kind in ("rgb", "ir")]
+        self.train_color_label, self.labels = (np.load(f"{place}{kind}_resized_label.npy") for kind in ("rgb", "ir"))
+    def __len__(self):
+        return len(self.labels)
+    def __getitem__(self, number):
+        one, other = self.cIndex[number], self.tIndex[number]
+        pair = self.transform(self.images[0][one]), self.transform(self.images[1][other])
+        return *pair, self.train_color_label[one], self.labels[other]
+"""
+UTILS = """
+import numpy as np
+def GenIdx(one, other):
+    return [[np.flatnonzero(each == person) for person in np.unique(each)] for each in (one, other)]
+class IdentitySampler:
+    def __init__(self, one, other, places, cold, images, people, epoch):
+        steps = len(one) // (people * images)
+        order = np.arange(steps * people) % len(places)
+        self.index1 = np.concatenate([np.resize(places[p], images) for p in order])
+        self.index2 = np.concatenate([np.resize(cold[p], images) for p in order])
+    def __iter__(self):
+        return iter(range(len(self.index1)))
+"""
+
 
 @pytest.fixture
 def peer(tmp_path: Path) -> Path:
-    for name, text in {"model": MODEL, "loss": LOSS, "own": "WIDTH = 4"}.items():
+    for name, text in {"model": MODEL, "loss": LOSS, "own": "WIDTH = 4", "data_loader": DATA, "utils": UTILS}.items():
         (tmp_path / f"{name}.py").write_text(text)
     return tmp_path
 
@@ -69,16 +97,28 @@ def test_rows_are_time_memory_and_the_peer_where_the_network_is_its_own(peer: Pa
     assert all(row.ratio and row.ratio > 0 for row in rows)
 
 
+def test_loops_train_on_batches_that_are_made_meanwhile(peer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    setting, here = Setting("cscl", 8), Path.cwd()
+    monkeypatch.setattr(peer_steps, "LONGEST", 40)
+    for loop in (steps.make_loop(setting.read("agw"), "cpu", 2), peer_steps.make_peer_loop(peer, setting, "cpu", 2)):
+        loop()
+        loop()
+    assert Path.cwd() == here
+    one, other = steps.draw_batches(setting.read("cscl")), steps.draw_batches(setting.read("cscl"))
+    assert torch.equal(one[7]["images"], other[7]["images"])
+    assert not torch.equal(one[7]["images"], one[8]["images"])
+
+
 def test_a_checkout_without_a_module_and_a_device_that_is_not_there_are_refused(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match=r"no model\.py there; give a checkout"):
-        train.make_peer_step(tmp_path, Setting("cscl", 8), "cpu")
+        peer_steps.make_peer_step(tmp_path, Setting("cscl", 8), "cpu")
     with pytest.raises(InputError, match="--device abacus"):
         train.measure(1, None, "abacus")
 
 
 def test_a_drawn_batch_is_in_the_order_of_a_training() -> None:
     recipe = Setting("cscl", 8).read("cscl")
-    batch = train.draw_batch(recipe)
+    batch = steps.draw_batch(recipe)
     assert batch["images"].shape == (8, 3, 64, 32)
     assert batch["infrared"].tolist() == [False] * 4 + [True] * 4
     assert batch["identities"].tolist() == [0, 0, 1, 1] * 2

@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from cscl.model import CSCL
 from cscl.total_loss import TotalLoss
 from data.loading import transforms
-from pipelines.benchmarks.train import draw_batch
+from pipelines.benchmarks.steps import draw_batch
 from pipelines.recipes.reading import Recipe
 from pipelines.training.measured import Measured, fetch_rows
 from pipelines.training.step import take_gradients

@@ -10,7 +10,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from cscl.model import CSCL
-from pipelines.benchmarks.train import draw_batch
+from pipelines.benchmarks.steps import draw_batch
 from pipelines.recipes.reading import Recipe
 from pipelines.training.optimiser import make_optimiser, restore_optimiser
 from pipelines.training.stepper import Stepper
