@@ -3,8 +3,8 @@
     python benchmarks/gpu.py [--wheels DIR] [--peer DIR] [--out build/gpu] [--docs docs/benchmarks.md] [--device cuda]
 
 It begins with the standard library alone, in any Python that has torch. Packages that are missing are installed from a
-folder of wheels (`--wheels`) into `.venv-gpu`, a virtual environment that sees those of this Python. Tests and benchmark
-have a limit of time each; written are results.json, tests.txt, and the table in the page that `--docs` names.
+folder of wheels (`--wheels`) into `.venv-gpu`, a virtual environment that sees those of this Python. Tests and the
+benchmark have a limit of time each; results.json, tests.txt and the table in the page that `--docs` names are written.
 """
 
 import argparse
