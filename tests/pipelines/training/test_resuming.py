@@ -52,7 +52,7 @@ def test_a_run_that_is_stopped_anywhere_and_resumed_gives_the_same_bytes(
     assert len(rows(run)) == 3
     assert read_run(run)[1].epoch == 1
 
-    def stopped_before_saving(*_: object) -> None:
+    def stopped_before_saving(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     for what in ("save_model", "save_state"):
@@ -69,7 +69,7 @@ def test_a_run_that_is_stopped_anywhere_and_resumed_gives_the_same_bytes(
 def test_a_run_stopped_before_its_first_checkpoint_begins_again(
     finished: Path, masks: Path, tiny_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stopped(*_: object) -> None:
+    def stopped(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
