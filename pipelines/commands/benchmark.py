@@ -15,7 +15,9 @@ from .options import Existing, device_option, json_option
 @click.option("--images", type=Existing(folder=True), help="Images to parse.  [default: drawn ones]")
 @click.option("--count", type=click.IntRange(1), default=240, help="parse: images.")
 @click.option("--masks", type=click.IntRange(1), default=2000, help="read, start: masks in the cache.")
-@click.option("--runs", type=click.IntRange(1), default=5, help="Of each side, by turns; medians are printed.")
+@click.option(
+    "--runs", type=click.IntRange(1), default=5, help="Runs of each side, alternating; the median is reported."
+)
 @click.option("--peer", type=Existing(folder=True), help="train, evaluate: a checkout of AGW, which runs too.")
 @device_option
 @json_option

@@ -76,7 +76,7 @@ simulation_options = decorate(
     click.option(
         "--infrared", type=click.Choice(("near", "thermal")), help="Kind of camera.  [default: the layout's own]"
     ),
-    click.option("--seed", type=int, default=0, help="Of everything that is drawn at random."),
+    click.option("--seed", type=int, default=0, help="Seed of all random numbers."),
     overwrite_option,
     click.option("--sheet", type=NewFile(".png"), help="Also write a contact sheet to this PNG."),
     json_option,

@@ -10,7 +10,7 @@ from .options import Place, json_option
 
 @click.command()
 @click.option("--out", type=Place, default=Path("demo"), help="Folder to write to; replaced if a demo made it.")
-@click.option("--seed", type=int, default=0, help="Of everything that is drawn at random.")
+@click.option("--seed", type=int, default=0, help="Seed of all random numbers.")
 @json_option
 def demo(out: Path, seed: int, as_json: bool) -> None:
     """Try everything on simulated pedestrians, without a download.

@@ -62,7 +62,7 @@ masks.add_command(import_masks)
 @click.argument("first", type=Place)
 @click.argument("second", type=Place)
 @click.option("--scheme", help="Compare in a part scheme; caches of different label sets need one.")
-@click.option("--worst", type=click.IntRange(0), default=10, help="How many of the images that agree least to name.")
+@click.option("--worst", type=click.IntRange(0), default=10, help="Number of images to list, lowest agreement first.")
 @json_option
 def compare(first: Path, second: Path, scheme: str | None, worst: int, as_json: bool) -> None:
     """Compare two caches: IoU of their masks, least similar images."""

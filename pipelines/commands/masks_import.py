@@ -28,11 +28,11 @@ from .options import DATA_SETS, Place, json_option, out_cache_option, pattern_op
     "--values", multiple=True, metavar="N=CLASS", help="Class of a number or range: 255=person, 128-255=1; may repeat."
 )
 @click.option("--numbers", is_flag=True, help="Palette PNGs: numbers are classes, whatever their colours.")
-@click.option("--letterbox", "fit", flag_value="letterbox", help="Images were padded evenly to the masks' shape: undo.")
-@click.option("--letterbox-corner", "fit", flag_value="corner", help="They were padded on the right or below: undo.")
-@click.option("--stretch", "fit", flag_value="stretch", help="They were stretched to the masks' shape: undo.")
-@click.option("--as-stored", is_flag=True, help="Masks lie on the pixels as stored: turn them as EXIF turns images.")
-@click.option("--licence", default="not stated: imported masks", help="Of the masks; kept in the cache.")
+@click.option("--letterbox", "fit", flag_value="letterbox", help="Undo even padding of the images to the masks' shape.")
+@click.option("--letterbox-corner", "fit", flag_value="corner", help="Undo padding on the right or bottom.")
+@click.option("--stretch", "fit", flag_value="stretch", help="Undo stretching to the masks' shape.")
+@click.option("--as-stored", is_flag=True, help="Masks fit the pixels as stored: turn them as EXIF turns the images.")
+@click.option("--licence", default="not stated: imported masks", help="Licence of the masks, stored in the cache.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing cache.")
 @json_option
 def import_masks(folder: Path, kind: str | None, fit: Any, as_json: bool, **options: Any) -> None:

@@ -105,11 +105,21 @@ pattern_option = click.option(
 )
 parser_options = decorate(
     click.option("--weights", type=Existing(file=True), help="The parser's weights, instead of its own."),
-    click.option("--labels", metavar="NAME", help="hf, smp, torchscript, onnx: label set of the answer, or TOML."),
+    click.option(
+        "--labels", metavar="NAME", help="hf, smp, torchscript, onnx: label set of the output, or a TOML file."
+    ),
     click.option("--input", "input_size", type=HeightWidth(), help="hf, smp, torchscript, onnx: size of the input."),
-    click.option("--mean", type=float, nargs=3, help="smp, torchscript, onnx: three numbers.  [default: ImageNet's]"),
-    click.option("--std", type=float, nargs=3, help="smp, torchscript, onnx: three numbers.  [default: ImageNet's]"),
-    click.option("--channels", type=click.Choice(("rgb", "bgr")), help="smp, torchscript, onnx.  [default: rgb]"),
+    click.option(
+        "--mean", type=float, nargs=3, help="smp, torchscript, onnx: mean of the channels.  [default: ImageNet's]"
+    ),
+    click.option(
+        "--std", type=float, nargs=3, help="smp, torchscript, onnx: deviation of the channels.  [default: ImageNet's]"
+    ),
+    click.option(
+        "--channels",
+        type=click.Choice(("rgb", "bgr")),
+        help="smp, torchscript, onnx: order of the channels.  [default: rgb]",
+    ),
     click.option("--remote-code", metavar="MODEL", help="hf: let this model run the code that comes with it."),
     click.option("--narrow", is_flag=True, help="schp: half the input's width, for crops twice as tall as wide."),
     click.option("--bf16", is_flag=True, help="schp: compute in bfloat16; `parser compare` shows the difference."),

@@ -32,7 +32,7 @@ from .options import (
 @device_option
 @click.option("--workers", type=click.IntRange(0), help="Processes; 0: this one only.  [default: one per core or GPU]")
 @click.option("--scheduler", metavar="ADDRESS", help="A running dask scheduler to use, as tcp://host:8786.")
-@click.option("--scheduler-file", type=Place, help="The same, by the file it wrote; --workers N waits for N.")
+@click.option("--scheduler-file", type=Place, help="Its file instead of its address; --workers N waits for N.")
 @click.option("--probs", is_flag=True, help="Store class probabilities too, at a quarter of the size.")
 @flip_option
 @click.option("--overwrite", is_flag=True, help="Replace an existing cache.")

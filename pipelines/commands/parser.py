@@ -75,13 +75,17 @@ def train(
 @parser.command()
 @photos_option
 @click.option("--parser", "name", default="street", help="The human parser; `cscl parser list` shows all.")
-@click.option("--subset", type=click.Choice(("train", "val", "test")), default="val", help="Which photographs.")
+@click.option("--subset", type=click.Choice(("train", "val", "test")), default="val", help="Subset of the photographs.")
 @click.option(
-    "--width", "widths", type=click.IntRange(4), multiple=True, help="Score crops reduced to it too; may repeat."
+    "--width",
+    "widths",
+    type=click.IntRange(4),
+    multiple=True,
+    help="Also score crops reduced to this width; may repeat.",
 )
 @click.option("--sheet", type=NewFile(".png"), help="PNG to write: best, median and worst answers in each spectrum.")
 @click.option("--scheme", help="Compare in a part scheme; a parser of another label set needs one.")
-@click.option("--border", type=click.IntRange(0), default=0, help="Leave out pixels this near to another true class.")
+@click.option("--border", type=click.IntRange(0), default=0, help="Ignore pixels this close to another true class.")
 @flip_option
 @click.option("--device", default="cpu", help="`cpu`, `cuda`; `auto` is CUDA if there is one.")
 @parser_options
@@ -121,7 +125,7 @@ def _read_setting(text: str) -> dict[str, Any]:
 @click.option("--size", type=HeightWidth(), default="288x144", help="Height and width of the compared masks.")
 @click.option("--batch-size", type=click.IntRange(1), default=8, help="Images per batch.")
 @click.option("--limit", type=click.IntRange(1), help="At most this many images, spread over the folder.")
-@click.option("--worst", type=click.IntRange(0), default=5, help="How many of the images that agree least to name.")
+@click.option("--worst", type=click.IntRange(0), default=5, help="Number of images to list, lowest agreement first.")
 @device_option
 @json_option
 def compare(first: str, second: str, images: Path, device: str, as_json: bool, **options: Any) -> None:

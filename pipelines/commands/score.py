@@ -14,9 +14,9 @@ from .options import DATA_SETS, Existing, NewFile, Place, json_option, pattern_o
 @click.option("--dataset", type=DATA_SETS, required=True)
 @click.option("--root", type=Place, help="The data set's folder.  [default: as for `cscl parse`]")
 @pattern_option
-@click.option("--name", "method", help="What to call the method in the result.  [default: the file's name]")
+@click.option("--name", "method", help="Name of the method in the result.  [default: the file's name]")
 @protocol_options
-@click.option("--split", type=click.IntRange(1), default=1, help="RegDB: the split that the features are of.")
+@click.option("--split", type=click.IntRange(1), default=1, help="RegDB: the split of the features.")
 @rerank_option
 @click.option("--baseline", type=Existing(file=True), help="Another result: differences with a bootstrap interval.")
 @click.option("--out", type=NewFile(".json"), help="Write the result here, for --baseline of another.")

@@ -24,7 +24,7 @@ MODALITY = click.Choice(("infrared", "visible"))
 @click.option("--gallery", type=Existing(folder=True), required=True, help="A folder of images, at any depth.")
 @click.option("--query-modality", type=MODALITY, default="infrared", help="Modality of the queries.")
 @click.option("--gallery-modality", type=MODALITY, help="Modality of the gallery.  [default: the other one]")
-@click.option("--top", type=int, default=10, help="How many of the nearest images to show.")
+@click.option("--top", type=int, default=10, help="Number of nearest images to show.")
 @flip_option
 @click.option(
     "--out", type=NewFile(".png"), help="The picture of the ranking, a PNG.  [default: search.png in the run]"
