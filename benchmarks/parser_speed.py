@@ -24,11 +24,11 @@ import torch
 from page import machine, put_table
 
 from parsing.parsers.folding import fold_batch_norms
-from parsing.parsers.labelling import label_images, stacked
+from parsing.parsers.labelling import label_images, stack_images
 from parsing.parsers.registry import ParserSpec, find_parser
 from parsing.parsers.schp_network import SCHPNetwork
 from parsing.parsers.street import BUILT_IN, load_street
-from pipelines.parse.work import usual_batch
+from pipelines.parse.work import choose_batch_size
 from pipelines.parsers.score import score_parser
 
 RESULTS = Path(__file__).with_suffix(".json")
@@ -132,8 +132,8 @@ def measure(spec: ParserSpec, threads: int, runs: int) -> list[float]:
     def seconds(batch: int) -> float:
         images = random.integers(0, 256, (batch, *SIZE, 3), dtype=np.uint8)
         began = time.perf_counter()
-        prepared = stacked([parser.prepare(image) for image in images])
-        for piece in prepared.split(usual_batch(parser)):
+        prepared = stack_images([parser.prepare(image) for image in images])
+        for piece in prepared.split(choose_batch_size(parser)):
             label_images(parser, batch=piece, sources=[SIZE] * len(piece), size=SIZE)
         return time.perf_counter() - began
 

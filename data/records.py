@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from parsing.errors import InputError, MissingError
 from parsing.modality import Modality as Modality
-from parsing.words import listed
+from parsing.words import list_briefly
 
-from .words import endings, is_text
+from .words import count_endings, is_text
 
 Infrared = Literal["near", "thermal"]
 """Kinds of infrared cameras: near-infrared ones see reflected light, thermal ones heat."""
@@ -147,14 +147,16 @@ class DataSet(ABC):
         """Return what a user should know about this folder beside its counts."""
         others = sorted(self.others)
         found = (
-            [Finding("files that are no image", count=len(others), note=endings(others), wrong=True)] if others else []
+            [Finding("files that are no image", count=len(others), note=count_endings(others), wrong=True)]
+            if others
+            else []
         )
         if self.strays:
             found.append(
                 Finding(
                     "folders or files not named by four digits, as 0001",
                     count=len(self.strays),
-                    note=listed(self.strays),
+                    note=list_briefly(self.strays),
                     wrong=True,
                 )
             )

@@ -79,15 +79,17 @@ def check_layout(kind: type[DataSet], root: Path) -> None:
     if not is_text(str(root)) or not root.is_dir() or all((root / part).exists() for part in kind.parts):
         return  # the reader itself raises for a root that is no folder
     name, expected = kind.name, f"Expected:\n{kind.tree}"
-    other = _looks_like(root)
+    other = _recognise_layout(root)
     if other not in (None, name):
         raise InputError(f"{name}: {root} looks like {other}; use --dataset {other} or another --root. {expected}")
-    inner = next((entry for entry in sorted(root.iterdir()) if entry.is_dir() and _looks_like(entry) == name), None)
+    inner = next(
+        (entry for entry in sorted(root.iterdir()) if entry.is_dir() and _recognise_layout(entry) == name), None
+    )
     if inner is not None:
         raise MissingError(f"{name}: {root} holds the data set in {inner.name}; use --root {inner}")
 
 
-def _looks_like(root: Path) -> str | None:
+def _recognise_layout(root: Path) -> str | None:
     """Return the name of the data set whose folders lie in `root`, if any."""
     present = {entry.name for entry in os.scandir(root)}
     return next((name for name in DATA_SETS if present.issuperset(data_set(name).signs)), None)

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from parsing.words import listed
+from parsing.words import list_briefly
 
 
 def is_text(name: str) -> bool:
@@ -16,12 +16,12 @@ def is_text(name: str) -> bool:
     return True
 
 
-def printable(name: str) -> str:
+def escape_name(name: str) -> str:
     """Return `name`, with bytes that are not UTF-8 escaped."""
     return name if is_text(name) else ascii(name)
 
 
-def endings(others: Sequence[str]) -> str:
+def count_endings(others: Sequence[str]) -> str:
     """Return the counts of file names by ending, most first: `2 .heic, 1 .txt; the first is visible/a.heic`."""
     counted = Counter(PurePosixPath(name).suffix.lower() or "without an ending" for name in others)
-    return listed([f"{n} {suffix}" for suffix, n in counted.most_common()]) + f"; the first is {others[0]}"
+    return list_briefly([f"{n} {suffix}" for suffix, n in counted.most_common()]) + f"; the first is {others[0]}"

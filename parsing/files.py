@@ -18,7 +18,7 @@ TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.part")
 def replacing(path: Path, folder: Path | None = None) -> Iterator[Path]:
     """Yield a temporary path to write to; it replaces `path` if the block ends without an error, else it is removed.
 
-    A process that is killed leaves the old `path` and the temporary file, which `leftovers` finds.
+    A process that is killed leaves the old `path` and the temporary file, which `find_leftovers` finds.
 
     Args:
         path: the file to make or to replace.
@@ -70,7 +70,7 @@ def probe_folder(folder: Path, name: str) -> None:
     probe.unlink()
 
 
-def leftovers(folder: Path, name: re.Pattern[str]) -> list[Path]:
+def find_leftovers(folder: Path, name: re.Pattern[str]) -> list[Path]:
     """Return the temporary files in `folder` that killed writers of files called `name` left behind, sorted."""
     found = ((path, TEMPORARY.search(path.name)) for path in folder.iterdir())
     return sorted(

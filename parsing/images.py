@@ -67,7 +67,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     Raises:
         UnreadableImageError: if the file is missing, damaged, no image or too large; the message says which.
     """
-    with _opened(path) as image:
+    with _open_image(path) as image:
         if image.width * image.height > MOST_PIXELS:
             raise UnreadableImageError(f"{path}: {image.width} x {image.height} pixels are too many")
         image.load()  # metadata may lie behind the pixels
@@ -79,7 +79,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _open_image(path: Path) -> Iterator[Image.Image]:
     """Open an image, and raise every error of opening and decoding it as UnreadableImageError."""
     try:
         with warnings.catch_warnings():
@@ -101,7 +101,7 @@ def is_deep(path: Path) -> bool:
     Raises:
         UnreadableImageError: as in `read_image`.
     """
-    with _opened(path) as image:
+    with _open_image(path) as image:
         return _is_deep(image)
 
 
@@ -117,7 +117,7 @@ def orientation(path: Path) -> tuple[tuple[int, int], int]:
     Raises:
         UnreadableImageError: as in `read_image`.
     """
-    with _opened(path) as image:
+    with _open_image(path) as image:
         turn = image.getexif().get(ExifTags.Base.Orientation, 1)
         return (image.height, image.width), turn if turn in TURNS else 1
 
@@ -127,7 +127,7 @@ def upright_size(stored: tuple[int, int], turn: int) -> tuple[int, int]:
     return stored[::-1] if turn >= 5 else stored
 
 
-def turned(array: NDArray[np.uint8], turn: int) -> NDArray[np.uint8]:
+def turn_array(array: NDArray[np.uint8], turn: int) -> NDArray[np.uint8]:
     """Return an array (H, W) of stored pixels after EXIF orientation `turn`."""
     method = TURNS[turn]
     return array if method is None else np.array(Image.fromarray(array).transpose(method))

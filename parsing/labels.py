@@ -6,7 +6,7 @@ from pathlib import Path
 
 from .errors import InputError, MissingError
 from .files import parse_toml
-from .sides import mirrored
+from .sides import find_side_pairs
 
 IGNORED = 255
 """The label of pixels that no class claims (padding, erased); never a class of a label set."""
@@ -115,7 +115,7 @@ def label_set(name: str) -> LabelSet:
     name = present_name(name)
     if name in LABEL_SETS:
         return LABEL_SETS[name]
-    file = own_file("label set", name, LABEL_SETS)
+    file = find_own_file("label set", name, LABEL_SETS)
     try:
         content = parse_toml(file.read_text(encoding="utf-8"))
         own, classes, swaps = content.pop("name"), content.pop("classes"), content.pop("swaps", None)
@@ -126,7 +126,7 @@ def label_set(name: str) -> LabelSet:
         raise InputError(f"label set file {file} cannot be used: {error!r}; it needs name and classes") from error
     if own in LABEL_SETS:
         raise InputError(f"label set file {file}: {own!r} is the name of a known label set; give it another")
-    return sided(own, classes, pairs)
+    return build_label_set(own, classes, pairs)
 
 
 def _pair(swap: object) -> tuple[str, str]:
@@ -135,7 +135,7 @@ def _pair(swap: object) -> tuple[str, str]:
     return swap[0], swap[1]
 
 
-def own_file(what: str, name: str, known: Iterable[str]) -> Path:
+def find_own_file(what: str, name: str, known: Iterable[str]) -> Path:
     """Return the TOML file that `name` is a path to, of a `what` that is not one of the `known` ones."""
     if not name.endswith(".toml"):
         raise InputError(f"no {what} {name!r}; there are {', '.join(known)}, or give a .toml file")
@@ -145,7 +145,7 @@ def own_file(what: str, name: str, known: Iterable[str]) -> Path:
     return file
 
 
-def sided(name: str, classes: Sequence[str], swaps: Iterable[tuple[str, str]] | None = None) -> LabelSet:
+def build_label_set(name: str, classes: Sequence[str], swaps: Iterable[tuple[str, str]] | None = None) -> LabelSet:
     """Return the label set of these classes; a flip exchanges the `swaps`, or else the sides that the names show.
 
     >>> sided("mine", ["background", "Left arm", "arm_right"]).swaps
@@ -155,7 +155,7 @@ def sided(name: str, classes: Sequence[str], swaps: Iterable[tuple[str, str]] | 
         InputError: if a class of one side has none on the other; it names the class.
     """
     if swaps is None:
-        return LabelSet(name, tuple(classes), mirrored(name, classes))
+        return LabelSet(name, tuple(classes), find_side_pairs(name, classes))
     unswapped = LabelSet(name, tuple(classes))
     pairs = tuple((unswapped.index(one), unswapped.index(other)) for one, other in swaps)
     return LabelSet(name, tuple(classes), pairs)

@@ -19,7 +19,7 @@ def leads_out(name: str) -> bool:
     )
 
 
-def odd_name(name: str) -> str:
+def find_name_fault(name: str) -> str:
     """Return why an image should not be called so; empty if it is a path below a folder that is written as usual.
 
     >>> odd_name("cam1//0001.jpg")

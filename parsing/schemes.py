@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .errors import InputError
 from .files import parse_toml
-from .labels import IGNORED, LABEL_SETS, LabelSet, own_file, present_name
+from .labels import IGNORED, LABEL_SETS, LabelSet, find_own_file, present_name
 
 Groups = Mapping[str, Mapping[str, tuple[str, ...]]]
 
@@ -165,7 +165,7 @@ def part_scheme(name: str) -> PartScheme:
     """
     if name in PART_SCHEMES:
         return PART_SCHEMES[name]
-    file = own_file("part scheme", name, PART_SCHEMES)
+    file = find_own_file("part scheme", name, PART_SCHEMES)
     try:
         content = parse_toml(file.read_text(encoding="utf-8"))
         parts = tuple(str(p) for p in content["parts"])

@@ -33,7 +33,7 @@ Side = tuple[str, tuple[str, ...]]
 """`left` or `right`, and the other words of the name, sorted."""
 
 
-def mirrored(name: str, classes: Sequence[str]) -> tuple[tuple[int, int], ...]:
+def find_side_pairs(name: str, classes: Sequence[str]) -> tuple[tuple[int, int], ...]:
     """Pairs (left, right) of class numbers, in the order of the left ones; `name` is the label set's.
 
     `left-arm`, `Left arm`, `arm_left`, `LeftArm`, `leftarm`, `L-arm` and `larm` are all the left arm. InputError if
@@ -45,7 +45,7 @@ def mirrored(name: str, classes: Sequence[str]) -> tuple[tuple[int, int], ...]:
     found: dict[Side, int] = {}
     glued = {side for side in (_glued_behind(c) for c in classes) if side is not None}
     for number, spelt in enumerate(classes):
-        side = side_of(spelt) or _of_a_pair(_glued_behind(spelt), glued)
+        side = split_side(spelt) or _of_a_pair(_glued_behind(spelt), glued)
         if side is None:
             continue
         if side in found:
@@ -67,7 +67,7 @@ def mirrored(name: str, classes: Sequence[str]) -> tuple[tuple[int, int], ...]:
 _ANSWER = 'swaps = [["one class", "its mirror image"]] in its TOML file, or swaps = []'
 
 
-def side_of(spelt: str) -> Side | None:
+def split_side(spelt: str) -> Side | None:
     """Return side and part of a class name; None if it names no side, or both."""
     words = [word.lower() for word in _WORD.findall(spelt)]
     sides, rest = [], []

@@ -90,7 +90,7 @@ class WithMasks(Dataset[tuple[Any, ...]]):
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         image, *rest = self.dataset[index]
-        mask = tv_tensors.Mask(_resized(self._mask(self.names[index]), _size(image)))
+        mask = tv_tensors.Mask(_resize_mask(self._mask(self.names[index]), _size(image)))
         if self.transform is not None:
             watched = [ramps(_size(image))] if self._watched else []
             image, (moved, *moved_ramps) = self._joint(image, [mask, *watched])
@@ -102,14 +102,14 @@ class WithMasks(Dataset[tuple[Any, ...]]):
     def _has_sides(cache: MaskCache, scheme: str | PartScheme | None) -> bool:
         """Return whether a mirror changes more than the places of a mask's pixels."""
         try:
-            flipped = _flipped(cache, scheme)
+            flipped = _flip_classes(cache, scheme)
         except InputError:  # parts that mix sides; nothing is wrong unless an image is mirrored
             return True
         return flipped != tuple(range(len(flipped)))
 
     def _exchanged(self, mask: Tensor) -> Tensor:
         """Return the mask of a mirrored image with left and right exchanged."""
-        flipped = torch.tensor(_flipped(self.cache, self.scheme))
+        flipped = torch.tensor(_flip_classes(self.cache, self.scheme))
         if self.scheme is not None:
             return mask[flipped[1:] - 1]
         table = torch.arange(256, dtype=torch.uint8)
@@ -132,7 +132,7 @@ class WithMasks(Dataset[tuple[Any, ...]]):
         return name
 
 
-def _flipped(cache: MaskCache, scheme: str | PartScheme | None) -> tuple[int, ...]:
+def _flip_classes(cache: MaskCache, scheme: str | PartScheme | None) -> tuple[int, ...]:
     """Return the classes, or background and parts, of a mirrored image."""
     if scheme is None:
         return cache.labels.flipped
@@ -148,7 +148,7 @@ def _size(image: Any) -> tuple[int, int]:
     return int(image.height), int(image.width)
 
 
-def _resized(mask: Tensor, size: tuple[int, int]) -> Tensor:
+def _resize_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize classes (H, W) to the nearest, parts (Q, H, W) bilinearly."""
     if mask.shape[-2:] == size:
         return mask

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Sequence
 
 
-def listed(names: Sequence[str], most: int = 5) -> str:
+def list_briefly(names: Sequence[str], most: int = 5) -> str:
     """Return the first `most` of `names`, and how many more there are.
 
     >>> listed(["anna", "ben", "cora"], 2)
@@ -14,7 +14,7 @@ def listed(names: Sequence[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def quoted(path: str | os.PathLike[str]) -> str:
+def quote_path(path: str | os.PathLike[str]) -> str:
     """Return `path` as an argument of a suggested command, which can be pasted into a shell.
 
     >>> quoted("my data/masks.h5")

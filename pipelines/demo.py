@@ -17,7 +17,7 @@ from parsing.cache.reader import MaskCache
 from parsing.errors import CsclError, InputError
 from parsing.images import read_image
 from parsing.parsers.registry import ParserSpec
-from parsing.words import quoted
+from parsing.words import quote_path
 
 from .datasets.simulate import contact_sheet, make_pedestrians
 from .masks.score import MaskScores, score_masks
@@ -114,8 +114,8 @@ def _page(
             "Procedural pedestrians in the layout of SYSU-MM01: two visible images and two near-infrared ones of each "
             "person, each beside its true parts.",
             contact_sheet(root, pictures / "images.png"),
-            command=f"cscl data make pedestrians --out {quoted(root)} --train {TRAIN} --test {TEST} --shots {SHOTS} "
-            f"--seed {recipe.seed}",
+            command=f"cscl data make pedestrians --out {quote_path(root)} --train {TRAIN} --test {TEST} "
+            f"--shots {SHOTS} --seed {recipe.seed}",
         ),
         Section(
             "2. Masks",
@@ -123,7 +123,7 @@ def _page(
             "seen a drawn figure. The table is its IoU with the true parts, in per cent.",
             picture=_mask_picture(pictures / "masks.png", root, cache),
             table=Table(("modality", "mIoU", *scores.classes), scores.rows()),
-            command=f"cscl parse --dataset sysu --root {quoted(root)} --out {quoted(masks)} "
+            command=f"cscl parse --dataset sysu --root {quote_path(root)} --out {quote_path(masks)} "
             f"--size {SIZE[0]}x{SIZE[1]} --no-flip",
         ),
         Section(
@@ -131,7 +131,8 @@ def _page(
             f"CSCL on the encoder of the built-in parser, {recipe.train.epochs} epochs of {recipe.train.steps} steps. "
             "The accuracy is that of the validation people, who are neither trained on nor tested on.",
             curves(run / "metrics.jsonl", pictures / "curves.png"),
-            command=f"cscl train --masks {quoted(masks)} --recipe demo --set seed={recipe.seed} --run {quoted(run)}",
+            command=f"cscl train --masks {quote_path(masks)} --recipe demo --set seed={recipe.seed} "
+            f"--run {quote_path(run)}",
         ),
         Section(
             "4. Retrieval",
@@ -145,7 +146,7 @@ def _page(
                 features=_features(run),
                 parts=list_part_names(recipe, embedder),
             ),
-            command=f"cscl evaluate --run {quoted(run)}",
+            command=f"cscl evaluate --run {quote_path(run)}",
         ),
         Section("5. All protocols", "Means over ten trials.", table=_table(evaluation)),
     ]

@@ -24,7 +24,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from parsing import files
-from parsing.cache.lock import LockedError, writing_to
+from parsing.cache.lock import LockedError, hold_lock
 from parsing.errors import CsclError, first_line
 from parsing.images import STRETCH, UnreadableImageError
 
@@ -86,7 +86,7 @@ class ImageStore:
         waiting = False
         while not self.exists():
             try:
-                with writing_to(self.path, "cscl train", folder=self.path.parent):
+                with hold_lock(self.path, "cscl train", folder=self.path.parent):
                     if not self.exists():
                         self._write()
             except UnreadableImageError:
@@ -114,7 +114,9 @@ class ImageStore:
 
     def _write(self) -> None:
         folder = self.path.parent
-        for half in files.leftovers(folder, NAME):  # of killed processes; those that live hold the lock of their file
+        for half in files.find_leftovers(
+            folder, NAME
+        ):  # of killed processes; those that live hold the lock of their file
             if half.name.startswith(self.path.name):
                 half.unlink(missing_ok=True)
         if shutil.disk_usage(folder).free < self.bytes:

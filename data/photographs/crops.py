@@ -36,13 +36,13 @@ class Photo:
 
 def load(photos: Photos, photo_id: str, height: int) -> Photo | None:
     """Return photo `photo_id` for crops `height` pixels high; None if its labels show nobody."""
-    image = reduced(photos.photo(photo_id), height)
+    image = reduce_photo(photos.photo(photo_id), height)
     labels = Image.fromarray(photos.parts(photo_id)).resize(image.size, Image.Resampling.NEAREST)
     box = person_box(np.asarray(labels))
     return Photo(image, labels, box) if box else None
 
 
-def reduced(photo: NDArray[np.uint8], height: int) -> Image.Image:
+def reduce_photo(photo: NDArray[np.uint8], height: int) -> Image.Image:
     """Return the photograph (H, W, 3) at 1.5 times the height of the crops."""
     image = Image.fromarray(photo)
     width = max(1, round(image.width * 1.5 * height / image.height))
@@ -57,7 +57,7 @@ def person_box(labels: NDArray[np.uint8]) -> Box | None:
     return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
 
 
-def widened(box: Box) -> Box:
+def widen_box(box: Box) -> Box:
     """Return the box with a detector's margin: 15 % of its width to each side, 5 % of its height above and below."""
     left, top, right, bottom = box
     dx, dy = 0.15 * (right - left), 0.05 * (bottom - top)
@@ -78,7 +78,7 @@ class PersonCrops(Dataset[tuple[torch.Tensor, torch.Tensor]]):
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         rng = np.random.default_rng((self.seed, self.epoch, index))
-        image, labels = cut(self.photos[index], box=jittered(self.photos[index].box, rng), size=self.size, rng=rng)
+        image, labels = cut(self.photos[index], box=jitter_box(self.photos[index].box, rng), size=self.size, rng=rng)
         scene = labels.copy()  # what stands there, to be rendered; `labels` is whom the crop is about
         if rng.random() < 0.3:
             other = self.photos[int(rng.integers(len(self.photos)))]
@@ -86,7 +86,7 @@ class PersonCrops(Dataset[tuple[torch.Tensor, torch.Tensor]]):
                 image,
                 labels=labels,
                 scene=scene,
-                other=cut(other, box=jittered(other.box, rng), size=self.size, rng=rng),
+                other=cut(other, box=jitter_box(other.box, rng), size=self.size, rng=rng),
                 rng=rng,
             )
         if rng.random() < 0.3:
@@ -103,9 +103,9 @@ class PersonCrops(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         return torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(labels)
 
 
-def plain_crop(photo: Photo, size: tuple[int, int], spectrum: Spectrum, rng: np.random.Generator) -> Pair:
+def cut_plain_crop(photo: Photo, size: tuple[int, int], spectrum: Spectrum, rng: np.random.Generator) -> Pair:
     """Return a crop for scoring: the person's box with a margin, whole and undisturbed, in one spectrum."""
-    image, labels = cut(photo, box=widened(photo.box), size=size, rng=None)
+    image, labels = cut(photo, box=widen_box(photo.box), size=size, rng=None)
     return render(image, scene=labels, spectrum=spectrum, rng=rng), labels
 
 
@@ -123,7 +123,7 @@ def render(
     return image
 
 
-def jittered(box: Box, rng: np.random.Generator) -> Box:
+def jitter_box(box: Box, rng: np.random.Generator) -> Box:
     """Return a detector's box: each side off by -8 to 35 % of the width, or the person cut off."""
     left, top, right, bottom = box
     width, height = right - left, bottom - top

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parsing.errors import InputError, MissingError
-from parsing.images import UnreadableImageError, orientation, read_image, turned, upright_size
+from parsing.images import UnreadableImageError, orientation, read_image, turn_array, upright_size
 from parsing.importers.label_values import read_labels
 from parsing.importers.placing import same_aspect
 from parsing.labels import IGNORED, label_set
@@ -103,7 +103,7 @@ class Photos:
         if same_aspect(labels.shape, upright):
             return labels
         if same_aspect(labels.shape, stored):
-            return turned(labels, turn)
+            return turn_array(labels, turn)
         raise InputError(
             f"{path} is {labels.shape[0]}x{labels.shape[1]}, its photograph {upright[0]}x{upright[1]} (height x "
             "width): they must show the same"

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from parsing.errors import InputError, MissingError
-from parsing.words import listed
+from parsing.words import list_briefly
 
 from ..records import DataSet, Modality, Protocol, Record
 from .listing import list_below
@@ -95,7 +95,7 @@ class BUPTCampus(DataSet):
             self.others += tuple(others)
             if flat := [name for name in names if name.count("/") != 4]:
                 raise InputError(
-                    f"buptcampus: {listed(flat, 2)} in {self.root} lie in no camera's folder below {kind}/"
+                    f"buptcampus: {list_briefly(flat, 2)} in {self.root} lie in no camera's folder below {kind}/"
                 )
             frames += [(name, modality) for name in names]
         return frames

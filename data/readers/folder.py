@@ -6,13 +6,13 @@ from typing import ClassVar
 
 from parsing.errors import InputError, MissingError
 from parsing.modality import MODALITIES
-from parsing.words import listed
+from parsing.words import list_briefly
 
 from ..records import DataSet, Finding, Protocol, Record, Trial
 from ..words import is_text
 from .listing import list_below
 from .lists import read_words
-from .naming import DISTRACTORS, alike, by_level, by_pattern, cameras_of, recurring
+from .naming import DISTRACTORS, by_level, by_pattern, cameras_of, recurring, reduce_name
 
 TEST_LIST = "test_id.txt"
 
@@ -134,10 +134,10 @@ class Folder(DataSet):
         """Return which people and cameras were found, and where the user may have meant others."""
         cameras = sorted({image.camera for image in self._images} - {0})
         without = sum(image.camera == 0 for image in self._images)
-        said = [listed([str(camera) for camera in cameras])] if cameras else []
+        said = [list_briefly([str(camera) for camera in cameras])] if cameras else []
         said += [f"none known of {without:,} images"] if without else []
         return (
-            Finding("identities", count=len(self.people), note=listed(self._names), wrong=not self.people),
+            Finding("identities", count=len(self.people), note=list_briefly(self._names), wrong=not self.people),
             Finding("cameras", len(cameras), "; ".join(said)),
             *(finding for finding in (*self._unnamed(), *self._doubtful()) if finding.count),
             *super().findings(),
@@ -156,40 +156,41 @@ class Folder(DataSet):
         strange = [image.name for image, who in pairs if who.person in DISTRACTORS]
         yield Finding(
             f"images of {' and '.join(DISTRACTORS)}", len(strange),
-            f"Market-1501's distractors, identity taken as unknown: {listed(strange, 1)}",
+            f"Market-1501's distractors, identity taken as unknown: {list_briefly(strange, 1)}",
         )  # fmt: skip
         nobody = [image.name for image, who in pairs if who.person is None]
         yield Finding(
             "images without an identity", count=len(nobody),
-            note=listed(nobody, 2) + "; --pattern says where their paths name it, as in '{identity}_*'", wrong=True,
+            note=list_briefly(nobody, 2) + "; --pattern says where their paths name it, as in '{identity}_*'",
+            wrong=True,
         )  # fmt: skip
 
     def _doubtful(self) -> Iterator[Finding]:
         """Yield folders and names that the user may have meant otherwise."""
         below = recurring(self._who)
-        places = {folder: f"{folder} (below {listed(people, 2)})" for folder, people in below.items()}
+        places = {folder: f"{folder} (below {list_briefly(people, 2)})" for folder, people in below.items()}
         within = {folder: str(who.person) for who in self._who for folder in who.within}
         places |= {folder: f"{folder} (also below {within[folder]})" for folder in within if folder in self.people}
         yield Finding(
             "folder names below several people", count=len(places),
-            note=f"{listed(list(places.values()), 3)}; the first folder is the person, "
+            note=f"{list_briefly(list(places.values()), 3)}; the first folder is the person, "
             "confirm it with --pattern '{identity}/**', or say otherwise, as in '*/{identity}/**'",
             wrong=any(folder in self.people or not any(map(str.isdigit, folder)) for folder in places),
         )  # fmt: skip
         both = set.intersection(*({i.identity for i in self._images if i.modality == m} for m in MODALITIES))
         like: dict[str, list[str]] = {}
         for person in self.people:
-            like.setdefault(alike(person), []).append(person)
+            like.setdefault(reduce_name(person), []).append(person)
         twins = [" and ".join(p) for p in like.values() if p[1:] and not both.issuperset(map(self.people.get, p))]
         yield Finding(
             "names alike in one modality alone", count=len(twins),
-            note=f"{listed(twins)}; one person needs one name in both", wrong=True,
+            note=f"{list_briefly(twins)}; one person needs one name in both", wrong=True,
         )  # fmt: skip
         two = [i.name for i in self._images if len(set(cameras_of(i.name))) > 1 and self.pattern is None]
         yield Finding(
             "images whose path names two cameras",
             count=len(two),
-            note=f"the last folder's is taken: {listed(two, 1)}",
+            note=f"the last folder's is taken: {list_briefly(two, 1)}",
             wrong=True,
         )
 
@@ -217,6 +218,7 @@ class Folder(DataSet):
         unknown = [name for name in names if name not in self.people]
         if unknown:
             raise MissingError(
-                f"{path} names {listed(unknown)}, but nobody here has that name; the people are {listed(self._names)}"
+                f"{path} names {list_briefly(unknown)}, but nobody here has that name; the people are "
+                f"{list_briefly(self._names)}"
             )
         return frozenset(self.people[name] for name in names)

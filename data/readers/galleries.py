@@ -20,7 +20,7 @@ Images = Mapping[tuple[int, int], Sequence[Record]]
 """Images by (identity, camera), each sorted by name; a pair without images may be absent."""
 
 
-def seeded(
+def draw_seeded(
     images: Images, identities: Iterable[int], cameras: Sequence[int], trial: int, shots: int
 ) -> tuple[Record, ...]:
     """Return the gallery of the public baselines: a generator seeded with the trial; by identity, then camera.

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from parsing.errors import InputError
 from parsing.images import image_suffixes
 
-from ..words import is_text, printable
+from ..words import escape_name, is_text
 
 _IDENTITY = re.compile("[0-9]{4}")
 _SYSTEM_FILES = ("thumbs.db", "desktop.ini")
@@ -39,14 +39,14 @@ def list_folder(folder: str) -> Listing:
     return _checked(found, folder)
 
 
-def strays(root: Path, folder: str) -> tuple[str, ...]:
+def find_strays(root: Path, folder: str) -> tuple[str, ...]:
     """Return sorted names, relative to `root`, of entries of `root/folder` that are no folders named by four digits."""
     try:
         with os.scandir(root / folder) as entries:
             names = [e.name for e in entries if not (_IDENTITY.fullmatch(e.name) and e.is_dir())]
     except (FileNotFoundError, NotADirectoryError):
         return ()
-    return tuple(f"{folder}/{printable(name)}" for name in sorted(names) if not _is_hidden(name))
+    return tuple(f"{folder}/{escape_name(name)}" for name in sorted(names) if not _is_hidden(name))
 
 
 def list_below(root: Path, folder: str) -> Listing:
@@ -96,7 +96,7 @@ def _checked(found: Listing, where: str) -> Listing:
         wrong = [name for names in found for name in names if not is_text(name)]
         more = f" and {len(wrong) - 1} more" if wrong[1:] else ""
         raise InputError(
-            f"in {printable(where)} the file name {min(wrong)!a}{more} is not UTF-8; rename it, "
+            f"in {escape_name(where)} the file name {min(wrong)!a}{more} is not UTF-8; rename it, "
             "as `convmv -r -f gbk -t utf8 --notest FOLDER` does for Chinese names"
         )
     for names in found:

@@ -12,7 +12,7 @@ from parsing.errors import InputError
 from ..records import DataSet, Modality, Protocol, Record, Trial
 from . import galleries
 from .galleries import TRIALS
-from .listing import list_folder, strays
+from .listing import find_strays, list_folder
 from .lists import IndexLine, read_ids, read_index
 from .naming import camera_of
 
@@ -101,7 +101,7 @@ class LLCM(DataSet):
                 trials=tuple(
                     Trial(
                         query,
-                        galleries.seeded(
+                        galleries.draw_seeded(
                             self._test[to], identities=self.test_identities, cameras=CAMERAS[to], trial=trial, shots=1
                         ),
                     )
@@ -156,7 +156,7 @@ class LLCM(DataSet):
     def _list(self, modality: Modality) -> dict[tuple[int, int], tuple[Record, ...]]:
         images: dict[tuple[int, int], tuple[Record, ...]] = {}
         for camera in CAMERAS[modality]:
-            self.strays += strays(self.root, f"{FOLDERS[modality]}/cam{camera}")
+            self.strays += find_strays(self.root, f"{FOLDERS[modality]}/cam{camera}")
         for identity in sorted(self.test_identities):
             for camera in CAMERAS[modality]:
                 folder = f"{FOLDERS[modality]}/cam{camera}/{identity:04d}"

@@ -137,7 +137,7 @@ def is_camera(folder: str) -> bool:
     return _CAMERA_FOLDER.fullmatch(folder) is not None
 
 
-def alike(name: str) -> str:
+def reduce_name(name: str) -> str:
     """Return a name without case, spaces, leading zeros, and words for a modality.
 
     >>> alike("Anna_RGB") == alike("anna-ir"), alike("0007") == alike("7")

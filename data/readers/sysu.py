@@ -11,7 +11,7 @@ from parsing.errors import InputError, MissingError
 
 from ..records import DataSet, Modality, Protocol, Record, Trial
 from . import galleries
-from .listing import list_folder, strays
+from .listing import find_strays, list_folder
 from .lists import read_ids
 
 VISIBLE = (1, 2, 4, 5)
@@ -106,7 +106,7 @@ class SYSU(DataSet):
         """Return all-single, all-multi, indoor-single and indoor-multi; `gallery` is `seeded` or `official`."""
         if gallery not in ("seeded", "official"):
             raise InputError(f"sysu: galleries are drawn by the rule 'seeded' or 'official', got {gallery!r}")
-        draw = galleries.seeded if gallery == "seeded" else galleries.Permutations(self._permutations).draw
+        draw = galleries.draw_seeded if gallery == "seeded" else galleries.Permutations(self._permutations).draw
         query = self._query()
         return tuple(
             Protocol(
@@ -154,7 +154,7 @@ class SYSU(DataSet):
         images: dict[tuple[int, int], tuple[Record, ...]] = {}
         for camera in sorted(VISIBLE + INFRARED):
             modality: Modality = "visible" if camera in VISIBLE else "infrared"
-            self.strays += strays(self.root, f"cam{camera}")
+            self.strays += find_strays(self.root, f"cam{camera}")
             for identity in sorted(self.listed):
                 folder = f"cam{camera}/{identity:04d}"
                 files, others = list_folder(f"{self.root}/{folder}")

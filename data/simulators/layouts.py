@@ -170,7 +170,7 @@ def llcm(train: int, test: int, shots: int, seed: int) -> Plan:
 LAYOUTS: dict[str, Callable[[int, int, int, int], Plan]] = dict(zip(LAYOUT_NAMES, (sysu, regdb, llcm), strict=True))
 
 
-def imitated(layout: str) -> type[DataSet]:
+def find_imitated(layout: str) -> type[DataSet]:
     """Return the reader of the data set that `layout` imitates, for its rules; raise InputError if there is none."""
     if layout not in LAYOUTS:
         raise InputError(f"there is no layout {layout!r}; choose one of {', '.join(LAYOUTS)}")
@@ -179,7 +179,7 @@ def imitated(layout: str) -> type[DataSet]:
 
 def plan(layout: str, train: int, test: int, shots: int, seed: int = 0) -> Plan:
     """Return what a data set of `train` and `test` people holds in `layout`, `shots` images per person and camera."""
-    imitated(layout)
+    find_imitated(layout)
     if train < 2 or test < 1 or shots < 1:
         raise InputError(f"a data set needs 2 people to train, 1 to test and 1 shot; got {train}, {test} and {shots}")
     return LAYOUTS[layout](train, test, shots, seed)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import CacheError, MissingError
-from ..words import quoted
-from .index import SHARD_NAME, orphans, read_shard_table, shard_folder, shard_name, shards_of
-from .sealed import sealed_hash, was_ours
+from ..words import quote_path
+from .index import SHARD_NAME, find_orphans, list_shards, read_shard_table, shard_folder, shard_name
+from .sealed import is_ours, sealed_hash
 from .shard import Columns, StoredFile, read_columns, read_stored
 
 
@@ -55,9 +55,9 @@ def inspect_cache(index: Path, counted: Callable[[int], object] = lambda shards:
         MissingError: if there is no such cache.
         OtherVersionError: if it is of another format.
     """
-    present = shards_of(index)
+    present = list_shards(index)
     if not index.is_file() and not present:
-        raise MissingError(f"no mask cache at {index}; `cscl parse --dataset NAME --out {quoted(index)}` makes one")
+        raise MissingError(f"no mask cache at {index}; `cscl parse --dataset NAME --out {quote_path(index)}` makes one")
     damage: list[Damage] = []
     attributes, expected, hashes = _read_index(index, damage)
     names = sorted(expected) if expected is not None else list(map(shard_name, range(_last(present) + 1)))
@@ -83,7 +83,7 @@ def inspect_cache(index: Path, counted: Callable[[int], object] = lambda shards:
     for path in present:
         if path.name not in names:
             damage.append(Damage(path, "unfinished", "is not in the index: the `cscl parse` that wrote it was stopped"))
-    damage += [Damage(path, "leftover", "was left by a run that was killed") for path in orphans(index)]
+    damage += [Damage(path, "leftover", "was left by a run that was killed") for path in find_orphans(index)]
     return Inspection(index, damage=tuple(damage), attributes=attributes, expected=expected, whole=whole)
 
 
@@ -114,7 +114,7 @@ def _last(shards: list[Path]) -> int:
 
 def _harm(path: Path) -> str:
     """Describe the damage of a file that is there; HDF5 does not open one that was ours, where it could hang."""
-    if was_ours(path) and sealed_hash(path) is None:
+    if is_ours(path) and sealed_hash(path) is None:
         return "was changed since it was written"
     try:
         read_columns(path)

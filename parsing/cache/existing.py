@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CacheError
-from .index import orphans, shards_of
-from .sealed import was_ours
+from .index import find_orphans, list_shards
+from .sealed import is_ours
 from .shard import StoredFile, read_columns, read_stored
 
 
@@ -24,15 +24,15 @@ def make_room(
     Raises:
         CacheError: if another cache, a larger one or a file of somebody else's lies there.
     """
-    for path in orphans(index):
+    for path in find_orphans(index):
         path.unlink(missing_ok=True)
-    shards = shards_of(index)
+    shards = list_shards(index)
     if overwrite:
         for path in (index, *shards):
             path.unlink(missing_ok=True)
         return {}
     found = {path: stored for path in (*shards, index) if (stored := read_stored(path)) is not None}
-    if index.is_file() and index not in found and not shards and not was_ours(index):
+    if index.is_file() and index not in found and not shards and not is_ours(index):
         _refuse_foreign(index)
     for stored in found.values():
         _refuse_other(index, stored.attributes, attributes)

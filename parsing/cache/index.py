@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CacheError
-from ..files import leftovers
+from ..files import find_leftovers
 from ..labels import IGNORED
 from .sealed import open_stored, write_whole
 from .shard import Columns, StoredFile
@@ -30,16 +30,16 @@ def shard_folder(index: Path) -> Path:
     return index.with_suffix(".shards")
 
 
-def shards_of(index: Path) -> list[Path]:
+def list_shards(index: Path) -> list[Path]:
     """Return the files in the folder of shards that are named as shards are, sorted."""
     return sorted(path for path in shard_folder(index).glob("*.h5") if SHARD_NAME.fullmatch(path.name))
 
 
-def orphans(index: Path) -> list[Path]:
+def find_orphans(index: Path) -> list[Path]:
     """Return the temporary files that killed runs left beside the index and in the folder of shards."""
     folder = shard_folder(index)
-    beside = leftovers(index.parent, re.compile(re.escape(index.name)))
-    return beside + (leftovers(folder, SHARD_NAME) if folder.is_dir() else [])
+    beside = find_leftovers(index.parent, re.compile(re.escape(index.name)))
+    return beside + (find_leftovers(folder, SHARD_NAME) if folder.is_dir() else [])
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def finish_cache(index: Path, shards: Sequence[StoredFile]) -> None:
     """
     build_index(index, shards)
     kept = {shard.path.name for shard in shards}
-    for stale in (*(path for path in shards_of(index) if path.name not in kept), *orphans(index)):
+    for stale in (*(path for path in list_shards(index) if path.name not in kept), *find_orphans(index)):
         stale.unlink(missing_ok=True)
 
 

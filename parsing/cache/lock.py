@@ -44,7 +44,7 @@ class Lock:
 
 
 @contextmanager
-def writing_to(subject: Path, purpose: str, folder: Path | None = None) -> Iterator[Lock]:
+def hold_lock(subject: Path, purpose: str, folder: Path | None = None) -> Iterator[Lock]:
     """Hold the lock of a cache or a run for the block: the file `SUBJECT.lock` beside it.
 
     A Ctrl-C while the lock is taken waits for that and leaves no file behind.

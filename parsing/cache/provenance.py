@@ -42,7 +42,7 @@ class Provenance:
     deep_images: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return what `made_by` in a cache holds; `provenance_of` reads it."""
+        """Return what `made_by` in a cache holds; `read_provenance` reads it."""
         labels = {"name": self.labels.name, "classes": self.labels.classes, "swaps": self.labels.swaps}
         return {
             "parser": self.parser,
@@ -61,7 +61,7 @@ class Provenance:
         return (len(self.labels), self.size[0] // 4, self.size[1] // 4) if self.probs else None
 
 
-def provenance_of(made_by: Any) -> Provenance:
+def read_provenance(made_by: Any) -> Provenance:
     """Return what a cache says of itself, in the other direction than `Provenance.to_json`.
 
     Raises:

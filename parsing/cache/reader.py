@@ -15,12 +15,12 @@ from ..errors import CacheError, MissingError, first_line
 from ..labels import LabelSet
 from ..resize import resize_maps
 from ..schemes import PartScheme, part_scheme
-from ..words import quoted
+from ..words import quote_path
 from .index import read_shard_table, shard_folder
-from .provenance import fingerprint, provenance_of
+from .provenance import fingerprint, read_provenance
 from .sealed import check_seal, open_sealed
 from .shard import Status, read_columns
-from .stored import stored
+from .stored import get_dataset
 
 Key = str | int | np.integer[Any]
 Keys = Key | slice | Sequence[Key] | NDArray[np.integer[Any]]
@@ -56,7 +56,7 @@ class MaskCache:
         self.path = Path(path)
         if not self.path.is_file():
             raise MissingError(
-                f"no mask cache at {self.path}; `cscl parse --dataset NAME --out {quoted(self.path)}` makes one"
+                f"no mask cache at {self.path}; `cscl parse --dataset NAME --out {quote_path(self.path)}` makes one"
             )
         check_seal(self.path)
         columns, attributes = read_columns(self.path)
@@ -71,7 +71,7 @@ class MaskCache:
             self.made_by: dict[str, Any] = json.loads(attributes["made_by"])
             if fingerprint(self.made_by)[1] != self.fingerprint:
                 raise CacheError(f"{self.path}: its fingerprint does not fit what it says it was made by; parse again")
-            said = provenance_of(self.made_by)
+            said = read_provenance(self.made_by)
         except CacheError:
             raise
         except (KeyError, TypeError, ValueError, RecursionError) as error:
@@ -220,9 +220,9 @@ class MaskCache:
             try:
                 if file.attrs.get("fingerprint") != self.fingerprint:
                     raise ValueError("the shard is of another cache")
-                stored(file, "labels", "u1", (None, *self.size))
+                get_dataset(file, "labels", "u1", (None, *self.size))
                 if self._probs_shape is not None:
-                    stored(file, "probs", "u1", (None, *self._probs_shape))
+                    get_dataset(file, "probs", "u1", (None, *self._probs_shape))
             except BaseException:
                 file.close()
                 raise

@@ -80,14 +80,14 @@ def open_sealed(path: Path) -> h5py.File:
 
 def check_seal(path: Path) -> None:
     """Raise CacheError if a file of `write_whole` is not as it was written: on damaged files HDF5 can hang or crash."""
-    if was_ours(path) and sealed_hash(path) is None:
+    if is_ours(path) and sealed_hash(path) is None:
         raise CacheError(
             f"{path} is damaged: it was changed since it was written; the command that made the cache mends it, "
             "`cscl masks verify` says what else is damaged"
         )
 
 
-def was_ours(path: Path) -> bool:
+def is_ours(path: Path) -> bool:
     """Return whether a file that may be damaged begins as those of `write_whole` do."""
     with open(path, "rb") as file:
         return file.read(len(BEGINNING)) == BEGINNING

@@ -15,8 +15,8 @@ from ..modality import MODALITIES
 from ..names import leads_out
 from ..resize import MOST_PIXELS
 from .provenance import ATTRIBUTES, FORMAT_VERSION
-from .sealed import open_stored, sealed_hash, was_ours, write_whole
-from .stored import TEXT, read_stored_array, stored
+from .sealed import is_ours, open_stored, sealed_hash, write_whole
+from .stored import TEXT, get_dataset, read_stored_array
 
 
 class OtherVersionError(CacheError):
@@ -93,7 +93,7 @@ class Columns:
         Raises:
             KeyError, TypeError, ValueError, OSError: if one of them is missing, or holds what no image has.
         """
-        count = len(stored(group, "names", TEXT, (None,)))
+        count = len(get_dataset(group, "names", TEXT, (None,)))
         found = Columns(
             *(read_stored_array(group, path=n, kind=kind, shape=(count, *rest)) for n, (kind, *rest) in _KINDS.items())
         )
@@ -202,7 +202,7 @@ def read_stored(path: Path) -> StoredFile | None:
     if not path.is_file():
         return None
     digest = sealed_hash(path)
-    if digest is None and was_ours(path):
+    if digest is None and is_ours(path):
         return None
     try:
         columns, attributes = read_columns(path)

@@ -17,7 +17,7 @@ MOST_EXPANDED = 1100
 Shape = tuple[int | None, ...]
 
 
-def stored(group: h5py.Group, path: str, kind: str, shape: Shape) -> h5py.Dataset:
+def get_dataset(group: h5py.Group, path: str, kind: str, shape: Shape) -> h5py.Dataset:
     """Return a data set of a file that is open.
 
     Args:
@@ -51,12 +51,12 @@ def stored(group: h5py.Group, path: str, kind: str, shape: Shape) -> h5py.Datase
 
 
 def read_stored_array(group: h5py.Group, path: str, kind: str, shape: Shape) -> NDArray[Any]:
-    """Return the values of the data set that `stored` finds; texts as an array of str.
+    """Return the values of the data set that `get_dataset` finds; texts as an array of str.
 
     Raises:
-        KeyError, TypeError: as `stored`.
+        KeyError, TypeError: as `get_dataset`.
         OSError, ValueError: if its values cannot be read, or a text is not UTF-8.
     """
-    found = stored(group, path=path, kind=kind, shape=shape)
+    found = get_dataset(group, path=path, kind=kind, shape=shape)
     values: NDArray[Any] = np.array(found.asstr()[:], dtype=object) if kind == TEXT else found[:]
     return values

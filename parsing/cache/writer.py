@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..labels import IGNORED, LabelSet, label_set
 from ..modality import MODALITIES, Modality
-from ..names import odd_name
+from ..names import find_name_fault
 from .builder import MOST_IN_A_SHARD, OneImage, ShardBuilder
-from .index import finish_cache, orphans, shard_folder, shard_name, shards_of
+from .index import find_orphans, finish_cache, list_shards, shard_folder, shard_name
 from .provenance import Provenance, cache_attributes
 from .shard import StoredFile
 
@@ -102,14 +102,14 @@ class CacheWriter:
             InputError: if a cache is there and `overwrite` is not given, or the place cannot be written to.
             LockedError: if another run writes to it.
         """
-        from .lock import writing_to  # it needs a Unix; reading a cache does not
+        from .lock import hold_lock  # it needs a Unix; reading a cache does not
 
-        self._lock.enter_context(writing_to(self.path, "CacheWriter"))
+        self._lock.enter_context(hold_lock(self.path, "CacheWriter"))
         try:
-            there = [*shards_of(self.path), *([self.path] if self.path.exists() else [])]
+            there = [*list_shards(self.path), *([self.path] if self.path.exists() else [])]
             if there and not self._overwrite:
                 raise InputError(f"{there[-1]} is there already; give another path, or overwrite=True to replace it")
-            _remove([*there, *orphans(self.path)])
+            _remove([*there, *find_orphans(self.path)])
         except BaseException:
             self._lock.close()
             raise
@@ -183,7 +183,7 @@ class CacheWriter:
         self._images, self._masks = [], []
 
     def _check(self, name: str, modality: str, confidence: float | None) -> None:
-        if why := odd_name(name):
+        if why := find_name_fault(name):
             raise InputError(f"{name!a}: {why}")
         if name in self._names:
             raise InputError(f"{name} was added before; an image has one mask")

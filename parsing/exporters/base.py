@@ -107,10 +107,10 @@ class PartIdExporter(Exporter):
         return png(np.where(ids == IGNORED, 0, ids).astype(np.uint8), self.palette)
 
     def notes(self) -> list[str]:
-        return [*super().notes(), *missing_parts(self.cache, self.scheme)]
+        return [*super().notes(), *note_missing_parts(self.cache, self.scheme)]
 
 
-def missing_parts(cache: MaskCache, scheme: PartScheme) -> list[str]:
+def note_missing_parts(cache: MaskCache, scheme: PartScheme) -> list[str]:
     """Return a note of the parts that the cache's label set has no class for; InputError if none has a class."""
     present = set(scheme.table(cache.labels).tolist())
     absent = [part for number, part in enumerate(scheme.parts, 1) if number not in present]

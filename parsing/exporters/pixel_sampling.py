@@ -6,7 +6,7 @@ import numpy as np
 
 from ..labels import LABEL_SETS
 from ..schemes import PART_SCHEMES, PartScheme
-from .base import Exporter, missing_parts, npy
+from .base import Exporter, note_missing_parts, npy
 
 _SCHEME = PartScheme(
     "pixel-sampling",
@@ -43,4 +43,4 @@ class PixelSamplingExporter(Exporter):
         return npy((channels / channels.sum(0)).transpose(1, 2, 0))
 
     def notes(self) -> list[str]:
-        return [*super().notes(), *missing_parts(self.cache, _SCHEME)]
+        return [*super().notes(), *note_missing_parts(self.cache, _SCHEME)]

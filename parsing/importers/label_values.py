@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..labels import IGNORED, LabelSet
 from .label_png import Key, LabelPng, read_label_png
-from .palettes import Colour, Palette, known_palettes
+from .palettes import Colour, Palette, list_palettes
 
 BY_NUMBER = "numbers"
 _WHITE = (255, 255, 255)
@@ -77,7 +77,7 @@ def understand(
 
 def _palette(coloured: Iterable[Key], labels: LabelSet) -> Palette | None:
     """Return the known palette of all these colours: one in its own order, or else the likeliest."""
-    known = known_palettes(labels) if coloured else []
+    known = list_palettes(labels) if coloured else []
     for palette in known:
         if all(palette.classes.get(_rgb(key), -1) == key.number for key in coloured):
             return palette
@@ -101,7 +101,7 @@ def _class(key: Key, path: Path, palette: Palette | None, labels: LabelSet, valu
     number = key.number
     if number is None:
         if len(set(_rgb(key))) > 1:
-            names = ", ".join(p.name for p in known_palettes(labels))
+            names = ", ".join(p.name for p in list_palettes(labels))
             raise InputError(
                 f"{path} has the colour {_rgb(key)}, which is of no palette known for {labels.name} ({names}); "
                 "give palette or grey PNGs whose values are class numbers"

@@ -31,7 +31,7 @@ def voc_colours() -> Sequence[int]:
     ]
 
 
-def known_palettes(labels: LabelSet) -> list[Palette]:
+def list_palettes(labels: LabelSet) -> list[Palette]:
     """Return the palettes that masks of a label set may be painted in, the likeliest first."""
     flat = voc_colours()
     numbers = (*range(len(labels)), IGNORED)

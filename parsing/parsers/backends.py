@@ -174,7 +174,7 @@ def find_backend(name: str) -> Backend:
     raise InputError(f"no parser {name!r}; there are {', '.join(PARSERS)}")
 
 
-def takers(field: str) -> str:
+def list_takers(field: str) -> str:
     """Return the prefixes of the parsers that take an option, for its help.
 
     >>> takers("channels")

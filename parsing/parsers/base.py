@@ -14,10 +14,10 @@ from torch.nn import functional as F
 from ..errors import InputError
 from ..labels import LabelSet
 from ..resize import Size
-from .confidence import winners
-from .info import ParserInfo, stretching
+from .confidence import find_winners
+from .info import ParserInfo, describe_stretching
 
-__all__ = ["CHANNELS", "NetworkParser", "Parser", "ParserInfo", "stretching"]
+__all__ = ["CHANNELS", "NetworkParser", "Parser", "ParserInfo", "describe_stretching"]
 
 CHANNELS = ("rgb", "bgr")
 
@@ -102,7 +102,7 @@ class Parser(ABC):
         mirrored = self.forward_checked(batch.flip(-1)).flip(-1)
         if self.labels.flipped != tuple(range(len(self.labels))):
             mirrored = mirrored[:, list(self.labels.flipped)]
-        one, two = winners(logits)[1], winners(mirrored)[1]
+        one, two = find_winners(logits)[1], find_winners(mirrored)[1]
         person = (one > 0) | (two > 0)
         alike = (person & (one == two)).sum((1, 2)) / person.sum((1, 2)).clamp(min=1)
         return (logits + mirrored) / 2, torch.where(person.any(1).any(1), alike, 1.0).cpu()
@@ -170,7 +170,7 @@ class NetworkParser(Parser):
 
     @property
     def preprocessing(self) -> dict[str, Any]:
-        return stretching(self.input_size, mean=self.mean, std=self.std, channels=self.channels)
+        return describe_stretching(self.input_size, mean=self.mean, std=self.std, channels=self.channels)
 
     def prepare(self, image: NDArray[np.uint8]) -> Tensor:
         height, width = self.input_size

@@ -10,7 +10,7 @@ LAYOUT = ("head", "upper", "lower", "feet")
 """Parts of `reid4`, from above to below."""
 
 
-def winners(probabilities: Tensor) -> tuple[Tensor, Tensor]:
+def find_winners(probabilities: Tensor) -> tuple[Tensor, Tensor]:
     """Return the highest of the class probabilities (B, C, H, W) and its class, the first of equals: (B, H, W) each.
 
     The same as `max(1)`, several times as fast on a CPU, as it reads the classes one by one.
@@ -31,7 +31,7 @@ def confidence(probabilities: Tensor, top: Tensor, classes: Tensor, agreement: T
 
     Args:
         probabilities: (B, C, H, W).
-        top, classes: their `winners`.
+        top, classes: of `find_winners`.
         agreement: (B), flip agreement.
         labels: the label set.
     """

@@ -29,7 +29,7 @@ class Description:
     channels: str = "rgb"
 
 
-def description_of(spec: ParserSpec) -> Description:
+def get_description(spec: ParserSpec) -> Description:
     """Return the description in a spec, with mean and std in [0, 1].
 
     Raises:

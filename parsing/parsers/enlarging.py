@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from .confidence import winners
+from .confidence import find_winners
 
 
 @lru_cache(maxsize=32)
@@ -21,13 +21,14 @@ def enlarging(old: int, between: int, new: int) -> Tensor:
     return F.interpolate(steps, (new, old), mode="bilinear", align_corners=False)[0, 0].mT.contiguous()
 
 
-def most_likely(scores: Tensor) -> Tensor:
+def find_most_likely(scores: Tensor) -> Tensor:
     """Return the class with the highest score (C, H, W) in each pixel, the first of equals, as (H, W) uint8.
 
-    As `winners`. On a CPU numpy has less to do per operation than torch, and one image at a time stays in the cache.
+    As `find_winners`. On a CPU numpy has less to do per operation than torch, and one image at a time stays in
+    the cache.
     """
     if scores.device.type != "cpu":
-        return winners(scores[None])[1][0]
+        return find_winners(scores[None])[1][0]
     values: NDArray[np.float32] = scores.numpy()
     top, classes = values[0].copy(), np.zeros(values.shape[1:], np.uint8)
     higher = np.empty(values.shape[1:], np.bool_)

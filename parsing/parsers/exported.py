@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError, MissingError, first_line
-from .described import DescribedParser, Description, description_of
+from .described import DescribedParser, Description, get_description
 from .spec import ParserSpec
 
 INPUT_TYPES = {"tensor(float)": torch.float32, "tensor(float16)": torch.float16}
@@ -32,7 +32,7 @@ class ExportedParser(DescribedParser):
 def build(spec: ParserSpec) -> ExportedParser:
     """Load an exported file."""
     return ExportedParser(
-        spec.name.partition(":")[0], file=Path(spec.place), given=description_of(spec), device=spec.device
+        spec.name.partition(":")[0], file=Path(spec.place), given=get_description(spec), device=spec.device
     )
 
 

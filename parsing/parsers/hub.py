@@ -16,7 +16,7 @@ Wanted = Sequence[tuple[str, ...]]
 """File name patterns, each with alternatives: of every tuple, the first that matches anything is taken."""
 
 
-def cached_folder(repo: str, wanted: Wanted, cache: Path | None = None) -> Path | None:
+def find_cached_folder(repo: str, wanted: Wanted, cache: Path | None = None) -> Path | None:
     """Return the folder in the hub's own cache (HF_HOME) that has all of `wanted` of `repo`, or None; no network."""
     hub = _hub(repo)
     first = hub.try_to_load_from_cache(repo, wanted[0][0], cache_dir=cache)
@@ -52,7 +52,7 @@ def hub_folder(
         InputError: if there is no such model, or it lacks a file.
         CsclError: if a download fails or arrives damaged.
     """
-    if (folder := cached_folder(repo, wanted, cache)) is not None:
+    if (folder := find_cached_folder(repo, wanted, cache)) is not None:
         return folder
     hub = _hub(repo)
     api = hub.HfApi(endpoint=endpoint)

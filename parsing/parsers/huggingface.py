@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import InputError, first_line
-from ..labels import LABEL_SETS, LabelSet, label_set, sided
+from ..labels import LABEL_SETS, LabelSet, build_label_set, label_set
 from ..resize import Size
 from .base import Parser
 from .sources import HUB_MODELS, hf_files
@@ -149,7 +149,7 @@ def match_labels(model: str, names: list[str], chosen: str | None) -> tuple[Labe
             f"give --labels NAME, one of {', '.join(LABEL_SETS)}, or a TOML file with its {len(names)} classes in order"
         )
     order = [spelt.index("background"), *(i for i, name in enumerate(spelt) if name != "background")]
-    return sided(Path(model).name, [spelt[i] for i in order]), order
+    return build_label_set(Path(model).name, [spelt[i] for i in order]), order
 
 
 def _resizing(size: Size | None) -> dict[str, Any]:

@@ -30,7 +30,9 @@ class ParserInfo:
     preprocessing: dict[str, Any]
 
 
-def stretching(input_size: Size, mean: Sequence[float], std: Sequence[float], channels: str = "rgb") -> dict[str, Any]:
+def describe_stretching(
+    input_size: Size, mean: Sequence[float], std: Sequence[float], channels: str = "rgb"
+) -> dict[str, Any]:
     """Return the preprocessing of a `NetworkParser`."""
     return {
         "resize": "antialiased bilinear",

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from ..resize import Size
 from .base import Parser
-from .confidence import confidence, winners
-from .enlarging import most_likely
+from .confidence import confidence, find_winners
+from .enlarging import find_most_likely
 
 COARSE, LEAST = 4, 16
 """The confidence is computed at this part of the masks' size, if their shorter side then has so many pixels."""
@@ -33,7 +33,7 @@ class Masks:
     probs: NDArray[np.uint8] | None = None
 
 
-def stacked(images: Sequence[Tensor]) -> Tensor:
+def stack_images(images: Sequence[Tensor]) -> Tensor:
     """Return prepared images (3, H, W) as one batch (B, 3, H, W), in memory channels last as image files are."""
     return torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
 
@@ -60,15 +60,16 @@ def label_images(
     logits, agreement = parser.average(batch, flip)
     step = max(1, min(COARSE, min(size) // LEAST))
     coarse = parser.enlarge(logits, sources, (size[0] // step, size[1] // step)).softmax(1)
-    trust = confidence(coarse, *winners(coarse), agreement, parser.labels).numpy()
+    trust = confidence(coarse, *find_winners(coarse), agreement, parser.labels).numpy()
     if probs is not None:
         scores = parser.enlarge(logits, sources, size)
-        labels = winners(scores)[1].cpu()
+        labels = find_winners(scores)[1].cpu()
         small = F.interpolate(scores.softmax(1), probs, mode="area")
         return Masks(labels.numpy(), trust, (small * 255).round().to(torch.uint8).cpu().numpy())
     if logits.device.type != "cpu":
-        return Masks(winners(parser.enlarge(logits, sources, size))[1].cpu().numpy(), trust)
+        return Masks(find_winners(parser.enlarge(logits, sources, size))[1].cpu().numpy(), trust)
     each = [
-        most_likely(parser.enlarge(one[None], [source], size)[0]) for one, source in zip(logits, sources, strict=True)
+        find_most_likely(parser.enlarge(one[None], [source], size)[0])
+        for one, source in zip(logits, sources, strict=True)
     ]
     return Masks(torch.stack(each).numpy(), trust)

@@ -83,7 +83,7 @@ class LiteEngine(nn.Module):
     """The network from the tensors of its file.
 
     Args:
-        tensors: by the names of `lite_network.tensor_shapes`.
+        tensors: by the names of `lite_network.list_tensor_shapes`.
         scale: standard deviation of the input, which it need not be divided by any more.
 
     Images (B, 3, H, W), the mean taken off, channels last, become logits (B, classes, H / 4, W / 4): the last layer of
@@ -92,10 +92,10 @@ class LiteEngine(nn.Module):
 
     def __init__(self, tensors: Mapping[str, Tensor], scale: float) -> None:
         super().__init__()
-        self.stem = _folded(STEM_LAYER, tensors, 1 / scale)
+        self.stem = _fold_layer(STEM_LAYER, tensors, 1 / scale)
         self.stages = nn.ModuleList(
             nn.Sequential(
-                *(Residual([_folded(layer, tensors) for layer in block], has_shortcut(block)) for block in stage)
+                *(Residual([_fold_layer(layer, tensors) for layer in block], has_shortcut(block)) for block in stage)
             )
             for stage in stages()
         )
@@ -125,7 +125,7 @@ class LiteEngine(nn.Module):
         return self.maps[1](quarter, total)  # type: ignore[no-any-return]
 
 
-def _folded(layer: Layer, tensors: Mapping[str, Tensor], scale: float = 1.0) -> Convolution:
+def _fold_layer(layer: Layer, tensors: Mapping[str, Tensor], scale: float = 1.0) -> Convolution:
     weight, bias = _fold(tensors[f"{layer.name}.weight"] * scale, norm=layer.norm, tensors=tensors, eps=NORM_EPS)
     groups = layer.outputs if layer.depthwise else 1
     return Convolution(

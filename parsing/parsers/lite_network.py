@@ -94,7 +94,7 @@ def has_shortcut(block: Block) -> bool:
     return all(layer.stride == 1 for layer in block) and block[0].inputs == block[-1].outputs
 
 
-def tensor_shapes(width: int, classes: int) -> dict[str, list[int]]:
+def list_tensor_shapes(width: int, classes: int) -> dict[str, list[int]]:
     """Return name and shape of every tensor in the file of a network whose decoder has `width` channels."""
     shapes: dict[str, list[int]] = {}
     for layer in (STEM_LAYER, *(layer for stage in stages() for block in stage for layer in block)):

@@ -21,10 +21,10 @@ ATTRIBUTES = ("labels", "licence", "weights_hash", "input_size", "device")
 
 def build(spec: ParserSpec) -> Parser:
     """Build the parser of a Python file."""
-    return own_parser(Path(spec.place), spec.weights, spec.device)
+    return build_own_parser(Path(spec.place), spec.weights, spec.device)
 
 
-def own_parser(file: Path, weights: Path | None = None, device: str | torch.device = "cpu") -> Parser:
+def build_own_parser(file: Path, weights: Path | None = None, device: str | torch.device = "cpu") -> Parser:
     """Return the parser that `build(weights, device)` of the file makes; its code runs with all rights of ours."""
     if not file.is_file():
         raise MissingError(f"python:{file}: there is no such file")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
-from .backends import BACKENDS, PARSERS, Backend, find_backend, known_models, takers
+from .backends import BACKENDS, PARSERS, Backend, find_backend, known_models, list_takers
 from .sources import SCHP
 from .spec import DESCRIPTION, OPTIONS, ParserSpec, option
 
@@ -27,9 +27,9 @@ __all__ = [
     "find_backend",
     "find_parser",
     "known_models",
+    "list_takers",
     "option",
     "spec_from_cache",
-    "takers",
 ]
 
 

@@ -57,7 +57,7 @@ class SCHPParser(Parser):
         return _preprocessing(self.input_size, self.bf16)
 
     def prepare(self, image: NDArray[np.uint8]) -> Tensor:
-        rows, columns = into_input((image.shape[0], image.shape[1]), self.input_size)
+        rows, columns = map_into_input((image.shape[0], image.shape[1]), self.input_size)
         warped = np.einsum("hwc,bw->hbc", image, columns, optimize=True)
         warped = np.einsum("ah,hbc->cab", rows, warped, optimize=True)
         return torch.from_numpy(np.floor(warped + 0.5).astype(np.uint8))
@@ -72,7 +72,7 @@ class SCHPParser(Parser):
     def restore(self, logits: Tensor, sources: Sequence[Size], size: Size) -> Tensor:
         """Map logits to the input (corners aligned), back through the affine, then to `size`, axis by axis."""
         given = (logits.shape[2], logits.shape[3])
-        both = [out_of_input(source, input_size=self.input_size, given=given, size=size) for source in sources]
+        both = [map_out_of_input(source, input_size=self.input_size, given=given, size=size) for source in sources]
         rows, columns = (torch.from_numpy(np.stack(m)).to(logits)[:, None] for m in zip(*both, strict=True))
         return rows @ logits @ columns.mT
 
@@ -122,7 +122,7 @@ def scale_of(source: Size, input_size: Size) -> float:
 
 
 @lru_cache(maxsize=64)
-def into_input(source: Size, input_size: Size) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def map_into_input(source: Size, input_size: Size) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the affine from image to input, without rotation or shear, as a matrix of rows and one of columns."""
     scale = scale_of(source, input_size)
     rows, columns = (
@@ -133,10 +133,10 @@ def into_input(source: Size, input_size: Size) -> tuple[NDArray[np.float32], NDA
 
 
 @lru_cache(maxsize=64)
-def out_of_input(
+def map_out_of_input(
     source: Size, input_size: Size, given: Size, size: Size
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the map from logits of shape `given` to the input, to the image, to `size`, as `into_input` does."""
+    """Return the map from logits of shape `given` to the input, to the image, to `size`, as `map_into_input` does."""
     scale = scale_of(source, input_size)
     matrices = []
     for n, m, g, s in zip(source, input_size, given, size, strict=True):

@@ -42,7 +42,7 @@ def _convolution(
     return nn.Conv2d(inputs, outputs, kernel, stride, dilation * (kernel // 2), dilation, bias=bias)
 
 
-def _activated(*modules: nn.Module) -> nn.Sequential:
+def _activate(*modules: nn.Module) -> nn.Sequential:
     """Return each convolution followed by its activated norm, in one sequence, so that the stored names fit."""
     pairs = ((m, AbsoluteNorm(m.out_channels, True)) if isinstance(m, nn.Conv2d) else (m,) for m in modules)
     return nn.Sequential(*(module for pair in pairs for module in pair))
@@ -77,8 +77,8 @@ class PyramidPooling(nn.Module):
     def __init__(self, inputs: int = 2048, outputs: int = 512) -> None:
         super().__init__()
         grids = (1, 2, 3, 6)
-        self.stages = nn.ModuleList(_activated(nn.AdaptiveAvgPool2d(g), _convolution(inputs, outputs)) for g in grids)
-        self.bottleneck = _activated(_convolution(inputs + len(grids) * outputs, outputs, 3))
+        self.stages = nn.ModuleList(_activate(nn.AdaptiveAvgPool2d(g), _convolution(inputs, outputs)) for g in grids)
+        self.bottleneck = _activate(_convolution(inputs + len(grids) * outputs, outputs, 3))
 
     def forward(self, x: Tensor) -> Tensor:
         size = (x.shape[-2], x.shape[-1])
@@ -91,7 +91,7 @@ class EdgeBranch(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv1, self.conv2, self.conv3 = (_activated(_convolution(c, 256)) for c in (256, 512, 1024))
+        self.conv1, self.conv2, self.conv3 = (_activate(_convolution(c, 256)) for c in (256, 512, 1024))
         self.conv4 = _convolution(256, 2, 3, bias=True)
         self.conv5 = _convolution(6, 2, bias=True)
 
@@ -107,9 +107,9 @@ class Decoder(nn.Module):
 
     def __init__(self, classes: int) -> None:
         super().__init__()
-        self.conv1 = _activated(_convolution(512, 256))
-        self.conv2 = _activated(_convolution(256, 48))
-        self.conv3 = _activated(_convolution(304, 256), _convolution(256, 256))
+        self.conv1 = _activate(_convolution(512, 256))
+        self.conv2 = _activate(_convolution(256, 48))
+        self.conv3 = _activate(_convolution(304, 256), _convolution(256, 256))
         self.conv4 = _convolution(256, classes, bias=True)
 
     def forward(self, context: Tensor, layer1: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,9 +12,9 @@ from torch import nn
 
 from ..errors import InputError, MissingError
 from .base import ParserInfo
-from .described import DescribedParser, Description, description_of
+from .described import DescribedParser, Description, get_description
 from .spec import ParserSpec
-from .weights import check_fit, load_strictly, read_tensors, stored_shapes
+from .weights import check_fit, load_strictly, read_stored_shapes, read_tensors
 
 FILES = ("config.json", "model.safetensors")
 
@@ -36,7 +36,7 @@ class SmpParser(DescribedParser):
 
 def build(spec: ParserSpec) -> SmpParser:
     """Load a saved model."""
-    return SmpParser(Path(spec.place), description_of(spec), spec.device)
+    return SmpParser(Path(spec.place), get_description(spec), spec.device)
 
 
 def read_info(spec: ParserSpec) -> ParserInfo:
@@ -65,7 +65,7 @@ def _network(config: Path, weights: Path, device: torch.device) -> nn.Module:
     if options.get("activation") not in (None, "identity"):
         raise InputError(f"{config}: activation {options['activation']!r}; a parser answers logits, save it without")
     if without:
-        found = {name: torch.empty(shape, device=device) for name, shape in stored_shapes(weights).items()}
+        found = {name: torch.empty(shape, device=device) for name, shape in read_stored_shapes(weights).items()}
         check_fit(network.state_dict(), tensors=found, file=weights, what=f"saved {kind}")
     else:
         load_strictly(network, tensors=read_tensors(weights), file=weights, what=f"saved {kind}")

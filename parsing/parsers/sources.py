@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ..errors import InputError, MissingError
-from .hub import cached_folder, hub_folder
+from .hub import find_cached_folder, hub_folder
 
 BUILT_IN = Path(__file__).parents[1] / "weights" / "street.safetensors"
 """The weights of the parser `street`, part of the package."""
@@ -105,12 +105,12 @@ def fetch(parser: str, weights: Path | None = None, remote_code: str | None = No
 
 def schp_at_hand(name: str) -> bool:
     """Return whether the weights of a published SCHP network are in the hub's cache."""
-    return cached_folder(SCHP[name].repo, ((SCHP_FILE,),)) is not None
+    return find_cached_folder(SCHP[name].repo, ((SCHP_FILE,),)) is not None
 
 
 def hf_at_hand(model: str) -> bool:
     """Return whether the files of a model of the hub are in the hub's cache."""
-    return cached_folder(model, HF_FILES) is not None
+    return find_cached_folder(model, HF_FILES) is not None
 
 
 def schp_file(name: str) -> Path:

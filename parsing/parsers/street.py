@@ -19,10 +19,10 @@ from .base import Parser
 from .enlarging import enlarging
 from .folding import fold_batch_norms
 from .lite_engine import LiteEngine, pack
-from .lite_network import tensor_shapes
+from .lite_network import list_tensor_shapes
 from .sources import BUILT_IN, STREET_LICENCE
 from .spec import ParserSpec
-from .street_file import FORMAT, LABELS, is_street, other_weights, read_config, street_preprocessing
+from .street_file import FORMAT, LABELS, describe_preprocessing, is_street, make_weights_error, read_config
 from .street_network import StreetNetwork
 
 __all__ = ["BUILT_IN", "FORMAT", "StreetNetwork", "StreetParser", "build", "is_street", "load_street", "save_street"]
@@ -47,7 +47,7 @@ class StreetParser(Parser):
 
     @property
     def preprocessing(self) -> dict[str, Any]:
-        return street_preprocessing(self.config)
+        return describe_preprocessing(self.config)
 
     def prepare(self, image: NDArray[np.uint8]) -> Tensor:
         whole = torch.from_numpy(image).permute(2, 0, 1)[None]
@@ -78,9 +78,12 @@ def _load(file: Path, device: torch.device) -> tuple[StreetNetwork, nn.Module, s
     """Return configuration, network in the form in which it is computed, and SHA-256 of the file."""
     config = read_config(file)
     if config.is_lite:
-        tensors, wanted = _tensors(file), tensor_shapes(config.options["decoder_segmentation_channels"], len(LABELS))
+        tensors, wanted = (
+            _tensors(file),
+            list_tensor_shapes(config.options["decoder_segmentation_channels"], len(LABELS)),
+        )
         if {name: list(tensor.shape) for name, tensor in tensors.items()} != wanted:
-            raise other_weights(file, "their names or shapes are others")
+            raise make_weights_error(file, "their names or shapes are others")
         engine = LiteEngine(tensors, config.std * 255).eval().to(device)
         if device.type == "cpu":
             pack(engine, config.input_size)
@@ -122,7 +125,7 @@ def load_street(file: Path) -> tuple[nn.Module, StreetNetwork, str]:
             network = config.build()
         network.load_state_dict(tensors)
     except (ValueError, RuntimeError) as error:
-        raise other_weights(file, error) from error
+        raise make_weights_error(file, error) from error
     return network, config, file_hash(file)
 
 
@@ -131,4 +134,4 @@ def _tensors(file: Path) -> dict[str, Tensor]:
     try:
         return {k: v.float() if v.is_floating_point() else v for k, v in load_file(file).items()}
     except (SafetensorError, ValueError, RuntimeError) as error:
-        raise other_weights(file, error) from error
+        raise make_weights_error(file, error) from error

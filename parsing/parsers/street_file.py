@@ -8,8 +8,8 @@ from safetensors import SafetensorError, safe_open
 from ..errors import InputError, MissingError, first_line
 from ..files import file_hash
 from ..labels import label_set
-from .info import ParserInfo, stretching
-from .lite_network import tensor_shapes
+from .info import ParserInfo, describe_stretching
+from .lite_network import list_tensor_shapes
 from .sources import BUILT_IN, STREET_LICENCE
 from .spec import ParserSpec
 from .street_network import StreetNetwork
@@ -55,7 +55,7 @@ def read_config(file: Path) -> StreetNetwork:
             std=float(said["std"]),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise other_weights(file, error) from error
+        raise make_weights_error(file, error) from error
 
 
 def read_info(spec: ParserSpec) -> ParserInfo:
@@ -71,16 +71,16 @@ def read_info(spec: ParserSpec) -> ParserInfo:
         found = {name: list(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
     if wanted != found:
         name = min(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
-        raise other_weights(file, f"{name} is {found.get(name)}, not {wanted.get(name)}")
-    preprocessing = street_preprocessing(config)
+        raise make_weights_error(file, f"{name} is {found.get(name)}, not {wanted.get(name)}")
+    preprocessing = describe_preprocessing(config)
     return ParserInfo(
         "street", labels=LABELS, licence=STREET_LICENCE, weights_hash=file_hash(file), preprocessing=preprocessing
     )
 
 
-def street_preprocessing(config: StreetNetwork) -> dict[str, object]:
+def describe_preprocessing(config: StreetNetwork) -> dict[str, object]:
     """Return the preprocessing of a network of this configuration."""
-    return stretching(config.input_size, (config.mean,) * 3, (config.std,) * 3) | RESIZING
+    return describe_stretching(config.input_size, (config.mean,) * 3, (config.std,) * 3) | RESIZING
 
 
 RESIZING = {"resize": "antialiased bilinear, torch uint8"}
@@ -90,17 +90,17 @@ RESIZING = {"resize": "antialiased bilinear, torch uint8"}
 def _shapes(file: Path, config: StreetNetwork) -> dict[str, list[int]]:
     """Return name and shape of every tensor that the network has."""
     if config.is_lite:
-        return tensor_shapes(config.options["decoder_segmentation_channels"], len(LABELS))
+        return list_tensor_shapes(config.options["decoder_segmentation_channels"], len(LABELS))
     import torch
 
     try:
         with torch.device("meta"):  # names and shapes alone
             return {name: list(tensor.shape) for name, tensor in config.build().state_dict().items()}
     except (ValueError, RuntimeError) as error:
-        raise other_weights(file, error) from error
+        raise make_weights_error(file, error) from error
 
 
-def other_weights(file: Path, why: BaseException | str) -> InputError:
+def make_weights_error(file: Path, why: BaseException | str) -> InputError:
     """Return the error for a file whose tensors are not those of the network that it names."""
     reason = why if isinstance(why, str) else first_line(why)
     return InputError(f"{file} holds other weights than it says ({reason}); give it again, or train anew")

@@ -36,7 +36,7 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
         else:
             content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # on foreign bytes, readers of pickles raise almost anything
-        raise InputError(_why(file, error)) from error
+        raise InputError(_explain(file, error)) from error
     if isinstance(content, Mapping):
         content = content.get("state_dict", content)
     if not isinstance(content, Mapping) or not all(isinstance(v, Tensor) for v in content.values()):
@@ -48,7 +48,7 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _why(file: Path, error: Exception) -> str:
+def _explain(file: Path, error: Exception) -> str:
     """Return why a file was not read: torch says the same first line of a pickle with code and of other faults."""
     if refused := re.search(r"GLOBAL ([\w.]+)", str(error)):
         return (
@@ -58,7 +58,7 @@ def _why(file: Path, error: Exception) -> str:
     return f"{file} cannot be read as weights (cut off, or not of torch or safetensors): {first_line(error)}"
 
 
-def stored_shapes(file: Path) -> dict[str, tuple[int, ...]]:
+def read_stored_shapes(file: Path) -> dict[str, tuple[int, ...]]:
     """Return the names and shapes of the tensors in a .safetensors file, out of its header.
 
     Raises:
@@ -68,7 +68,7 @@ def stored_shapes(file: Path) -> dict[str, tuple[int, ...]]:
         with safe_open(file, "pt") as stored:
             return {name: tuple(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise InputError(_why(file, error)) from error
+        raise InputError(_explain(file, error)) from error
 
 
 def load_strictly(network: nn.Module, tensors: Mapping[str, Tensor], file: Path, what: str) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from cscl.ranking import rank
 from parsing.errors import CsclError, InputError
 
-from .measure import Row, Side, by_turns, compared
+from .measure import Row, Side, by_turns, compare_sides
 from .peer import peer_modules
 
 QUERIES, GALLERY, PEOPLE, TRIALS = 3803, 301, 96, 10
@@ -36,7 +36,7 @@ def measure(runs: int, peer: Path | None) -> list[Row]:
     seconds = by_turns(sides, runs)
     what, unit = f"{TRIALS} trials of {QUERIES} queries and {GALLERY} gallery images", "trials per second"
     rows = [
-        compared(
+        compare_sides(
             what,
             seconds=seconds,
             ours="ours",
@@ -48,7 +48,7 @@ def measure(runs: int, peer: Path | None) -> list[Row]:
     ]
     if peer is not None:
         rows.append(
-            compared(
+            compare_sides(
                 what, seconds=seconds, ours="ours", theirs="peer", count=TRIALS, unit=unit, other="AGW's eval_sysu"
             )
         )

@@ -54,7 +54,7 @@ def by_turns(
     return seconds
 
 
-def compared(
+def compare_sides(
     what: str, seconds: Mapping[str, list[float]], ours: str, theirs: str, count: int, unit: str, other: str
 ) -> Row:
     """Return the row of two sides that each did `count` things in these seconds; `unit` is things per second."""

@@ -11,19 +11,19 @@ from PIL import Image
 from torch.nn import functional as F
 
 from data.records import Record
-from parsing.cache.lock import writing_to
+from parsing.cache.lock import hold_lock
 from parsing.cache.provenance import Provenance, cache_attributes
 from parsing.images import read_image
-from parsing.parsers.labelling import stacked
+from parsing.parsers.labelling import stack_images
 from parsing.parsers.registry import ParserSpec
 from parsing.parsers.sources import BUILT_IN
 from parsing.parsers.street import StreetParser, load_street
 
-from ..parse.site import Site, versions
+from ..parse.site import Site, list_versions
 from ..parse.task import ShardTask
-from ..parse.work import usual_batch, write_shard
+from ..parse.work import choose_batch_size, write_shard
 from .images import benchmark_images
-from .measure import Row, by_turns, compared
+from .measure import Row, by_turns, compare_sides
 
 SIZE = (288, 144)
 RATE = "images per second of one core"
@@ -53,14 +53,16 @@ class Line:
         attributes = cache_attributes(index, provenance, data_set="images", root=self.root, licence="", pattern=None)
 
         def run() -> None:
-            with writing_to(index, "cscl benchmark") as lock:
+            with hold_lock(index, "cscl benchmark") as lock:
                 write_shard(
                     ShardTask(
                         path=self.out / f"{flip:d}.h5",
                         records=[Record(name, identity=-1, camera=0, modality="visible") for name in self.names],
                         attributes=attributes,
                         parser=ParserSpec(),
-                        site=Site(lock, root=self.root, sample=self.names[0], shards=self.out, versions=versions()),
+                        site=Site(
+                            lock, root=self.root, sample=self.names[0], shards=self.out, versions=list_versions()
+                        ),
                         size=SIZE,
                         batch_size=None,
                         flip=flip,
@@ -73,7 +75,7 @@ class Line:
     def network(self, flip: bool) -> Callable[[], object]:
         """Return the network alone, on as many images in batches as `whole` makes."""
         parser = StreetParser()
-        batch = stacked([parser.prepare(read_image(self.root / self.names[0]))] * usual_batch(parser))
+        batch = stack_images([parser.prepare(read_image(self.root / self.names[0]))] * choose_batch_size(parser))
         inputs = batch.to(torch.float32, memory_format=torch.channels_last)
 
         @torch.inference_mode()
@@ -123,7 +125,7 @@ def _rows(line: Line, flip: bool, runs: int) -> list[Row]:
     seconds, count = by_turns(sides, runs), len(line.names)
     averaged = "flip averaged" if flip else "no flip"
     return [
-        compared(
+        compare_sides(
             f"files to shard, {averaged}",
             seconds=seconds,
             ours="ours",
@@ -132,7 +134,7 @@ def _rows(line: Line, flip: bool, runs: int) -> list[Row]:
             unit=RATE,
             other="the network alone",
         ),
-        compared(
+        compare_sides(
             f"files to shard, {averaged}",
             seconds=seconds,
             ours="ours",

@@ -9,7 +9,7 @@ from PIL import Image
 
 from parsing import CacheWriter, MaskCache
 
-from .measure import Row, by_turns, compared
+from .measure import Row, by_turns, compare_sides
 
 SIZE = (288, 144)
 
@@ -35,7 +35,7 @@ def measure(count: int, runs: int) -> list[Row]:
 
         seconds = by_turns({"ours": from_cache, "png": from_png}, runs)
         return [
-            compared(
+            compare_sides(
                 "single masks, random order",
                 seconds=seconds,
                 ours="ours",

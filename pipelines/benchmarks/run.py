@@ -48,8 +48,8 @@ class Benchmarks:
         }
 
     def lines(self) -> list[str]:
-        each = [f"{part:10s} {described(row.to_json())}" for part, rows in self.rows.items() for row in rows]
-        return [*each, f"medians; {machine_line(self.machine)}"]
+        each = [f"{part:10s} {describe_row(row.to_json())}" for part, rows in self.rows.items() for row in rows]
+        return [*each, f"medians; {format_machine(self.machine)}"]
 
 
 MEASURES: Mapping[str, Callable[[BenchmarkConfig], list[Row]]] = {
@@ -67,7 +67,7 @@ def run_benchmarks(config: BenchmarkConfig) -> Benchmarks:
     return Benchmarks(describe_machine(), {part: MEASURES[part](config) for part in config.parts or PARTS})
 
 
-def described(row: Mapping[str, Any]) -> str:
+def describe_row(row: Mapping[str, Any]) -> str:
     """Return a row as a line, the ratio first."""
     if row["ratio"] is None:
         return f"{row['what']}: {row['ours']:.2f} {row['unit']} ({row['runs']} runs)"
@@ -77,7 +77,7 @@ def described(row: Mapping[str, Any]) -> str:
     )
 
 
-def machine_line(machine: Mapping[str, Any]) -> str:
+def format_machine(machine: Mapping[str, Any]) -> str:
     """Return the machine and the versions in one line."""
     versions = ", ".join(f"{k} {machine[k]}" for k in machine if k not in ("processor", "cores", "gpu", "load"))
     return (
@@ -98,4 +98,4 @@ def markdown(result: Mapping[str, Any]) -> Iterable[str]:
             yield f"| {' | '.join(cells)} |"
     runs = max(row["runs"] for rows in result["rows"].values() for row in rows)
     yield ""
-    yield f"Medians of {runs} runs by turns. {machine_line(result['machine'])}."
+    yield f"Medians of {runs} runs by turns. {format_machine(result['machine'])}."

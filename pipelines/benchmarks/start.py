@@ -30,7 +30,7 @@ def measure(masks: int, runs: int) -> list[Row]:
         seconds: dict[str, list[float]] = {name: [] for name in commands}
         for number in range(runs + 1):
             for name, (arguments, code) in commands.items():
-                spent = _spent(arguments, code)
+                spent = _measure_cpu(arguments, code)
                 if number:
                     seconds[name].append(spent)
     return [
@@ -39,7 +39,7 @@ def measure(masks: int, runs: int) -> list[Row]:
     ]
 
 
-def _spent(arguments: Sequence[str], code: int) -> float:
+def _measure_cpu(arguments: Sequence[str], code: int) -> float:
     """Return the seconds of processor time of one run.
 
     Raises:

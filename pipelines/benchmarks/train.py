@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from ..devices import find_device
-from .measure import Row, Side, by_turns, compared
+from .measure import Row, Side, by_turns, compare_sides
 from .memory import peak_memory
 from .peer_steps import make_peer_loop, make_peer_step
 from .steps import Setting, make_loop, make_step
@@ -68,7 +68,7 @@ def _compare(what: str, sides: dict[str, Side], images: int, runs: int, device: 
     on_cpu = device == "cpu"
     seconds = by_turns(sides, runs, time.process_time if on_cpu else time.perf_counter)
     unit = "images per second" + (" of one core" if on_cpu else "")
-    return compared(what, seconds=seconds, ours=ours, theirs=theirs, count=images, unit=unit, other=other)
+    return compare_sides(what, seconds=seconds, ours=ours, theirs=theirs, count=images, unit=unit, other=other)
 
 
 def _compare_memory(setting: Setting, runs: int, device: str) -> Row:

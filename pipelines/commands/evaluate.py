@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from parsing.errors import CsclError
-from parsing.words import listed
+from parsing.words import list_briefly
 
 from .ending import print_result
 from .options import (
@@ -50,7 +50,7 @@ def evaluate(as_json: bool, **options: Any) -> None:
     if result.unwritten:
         reasons, out = dict(result.unwritten), options["out"]
         if out is None or out in reasons:
-            raise CsclError(f"{listed(list(reasons.values()))}; give --out FILE in a folder that can be written")
-        click.echo(f"note: {listed(list(reasons.values()))}", err=True)
+            raise CsclError(f"{list_briefly(list(reasons.values()))}; give --out FILE in a folder that can be written")
+        click.echo(f"note: {list_briefly(list(reasons.values()))}", err=True)
     for run in result.runs if options["figures"] and not result.unwritten else ():
         click.echo(f"figures: {run / 'figures' / 'index.html'}", err=as_json)

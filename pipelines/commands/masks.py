@@ -40,9 +40,9 @@ def info(file: Path, as_json: bool) -> None:
 @json_option
 def verify(as_json: bool, **options: Any) -> None:
     """Check every byte of a cache; exit code 1 if it is damaged."""
-    from parsing.cache.index import shards_of
+    from parsing.cache.index import list_shards
 
-    if not shards_of(options["cache"]):
+    if not list_shards(options["cache"]):
         open_cache(options["cache"])  # neither index nor shards: its error says so
     from pipelines.masks.verify import VerifyConfig
     from pipelines.masks.verify import verify as run

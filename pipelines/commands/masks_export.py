@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from parsing.words import listed
+from parsing.words import list_briefly
 
 from .ending import print_values, resumable
 from .options import FileSize, Place, json_option, open_cache
@@ -34,5 +34,7 @@ def export_masks(as_json: bool, **options: Any) -> None:
     lines = [f"{result.out}: {result.written} files written in {result.seconds:.1f} s, {result.kept} were there"]
     lines += [f"note: {note}" for note in result.notes]
     if result.unreadable:
-        lines.append(f"note: no file for {len(result.unreadable)} unreadable images: {listed(result.unreadable, 10)}")
+        lines.append(
+            f"note: no file for {len(result.unreadable)} unreadable images: {list_briefly(result.unreadable, 10)}"
+        )
     print_values(vars(result), lines, as_json)

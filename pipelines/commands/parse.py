@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from parsing.errors import CsclError
-from parsing.words import listed
+from parsing.words import list_briefly
 
 from .ending import print_result, print_values, resumable
 from .options import (
@@ -69,5 +69,7 @@ def parse(dry_run: bool, as_json: bool, **options: Any) -> None:
     print_values(vars(result), [line], as_json)
     failures = {"unreadable": result.unreadable, "killed every worker that parsed them": result.fatal}
     if any(failures.values()):
-        named = "; ".join(f"{len(names)} ({what}): {listed(names, 10)}" for what, names in failures.items() if names)
+        named = "; ".join(
+            f"{len(names)} ({what}): {list_briefly(names, 10)}" for what, names in failures.items() if names
+        )
         raise CsclError(f"images recorded without a mask: {named}")

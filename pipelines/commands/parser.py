@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from parsing.errors import InputError
-from parsing.words import quoted
+from parsing.words import quote_path
 
 from .ending import OrderedGroup, print_result, print_values
 from .options import (
@@ -67,7 +67,7 @@ def train(
     from pipelines.parsers.train import train_parser
 
     train_parser(photos, out=out, recipe=wanted, init=init, device=device)
-    weights = f"--weights {quoted(out)}"
+    weights = f"--weights {quote_path(out)}"
     line = f"{out}: trained; `cscl parse {weights}` uses it, `cscl parser score {weights}` scores it"
     print_values({"weights": out}, [line], as_json)
 

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from parsing.errors import CsclError
-from parsing.words import listed
+from parsing.words import list_briefly
 
 from .ending import print_result
 from .options import Existing, NewFile, Place, device_option, flip_option, json_option
@@ -45,5 +45,5 @@ def search(queries: tuple[Path, ...], more: tuple[Path, ...], as_json: bool, **o
         raise CsclError(f"{result.undrawn}; give --out FILE.png elsewhere")
     if result.unreadable:
         raise CsclError(
-            f"{len(result.unreadable)} images cannot be read and were left out: {listed(result.unreadable, 10)}"
+            f"{len(result.unreadable)} images cannot be read and were left out: {list_briefly(result.unreadable, 10)}"
         )

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from parsing.words import quoted
+from parsing.words import quote_path
 from pipelines.images import find_images
 from pipelines.recipes import METHODS
 
@@ -17,11 +17,11 @@ def _list_recipes(ctx: click.Context, param: click.Parameter, value: Path | None
     """Print the shipped recipes for `--recipe list` and end; eager, so that no other option is needed."""
     if value != Path("list"):
         return value
-    from pipelines.recipes.reading import about, shipped
+    from pipelines.recipes.reading import list_shipped, read_purpose
 
-    names = shipped()
+    names = list_shipped()
     for name in names:
-        click.echo(f"{name:{max(map(len, names))}s}  {about(name)}")
+        click.echo(f"{name:{max(map(len, names))}s}  {read_purpose(name)}")
     ctx.exit()
 
 
@@ -70,9 +70,9 @@ def train(
     from pipelines.training.launch import is_first
     from pipelines.training.train import train as start
 
-    again = f"cscl train --masks {quoted(masks)} --run {quoted(run)} --resume"
+    again = f"cscl train --masks {quote_path(masks)} --run {quote_path(run)} --resume"
     with resumable(f"`{again}` continues"):
         start(config, cache)
     if is_first():
-        evaluation = f"cscl evaluate --run {quoted(run)}"
+        evaluation = f"cscl evaluate --run {quote_path(run)}"
         print_values({"run": run}, [f"{run}: trained; `{evaluation}` scores it"], as_json)

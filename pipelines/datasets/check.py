@@ -8,7 +8,7 @@ from typing import Any
 from data.records import DataSet
 from data.registry import check_layout, data_set, find_root, open_data_set
 from parsing.errors import InputError
-from parsing.words import listed
+from parsing.words import list_briefly
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ def _gaps(data_set: DataSet) -> Iterable[CheckRow]:
     gaps |= {f"identities without {m} images": everyone - found for m, found in seen.items() if m in there}
     for what, identities in gaps.items():
         people = [data_set.person(identity) for identity in sorted(identities)]
-        yield CheckRow(what, published=None, found=len(people), ok=not people, note=listed(people))
+        yield CheckRow(what, published=None, found=len(people), ok=not people, note=list_briefly(people))
 
 
 def _found(data_set: DataSet) -> Iterable[CheckRow]:

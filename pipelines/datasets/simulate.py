@@ -20,7 +20,7 @@ from data.records import Infrared
 from data.simulators.collage.levels import STANDARD
 from data.simulators.collage.people import Subset, people
 from data.simulators.collage.simulator import Collage
-from data.simulators.layouts import Frame, Slot, draft_data_set, imitated, label_name, plan, save, simulation
+from data.simulators.layouts import Frame, Slot, draft_data_set, find_imitated, label_name, plan, save, simulation
 from data.simulators.pedestrians.simulator import draw, make_identity, make_shot
 from parsing.errors import InputError
 from parsing.images import read_image
@@ -125,7 +125,7 @@ def make_collage(
         train on people of `train` and test on people of `val` (not for RegDB, whose splits mix them).
     difficulty: `standard`, a level of `collage.levels.DIFFICULTIES`, or `mixed`, a level per image.
     """
-    if subset == "apart" and imitated(layout).split_count > 1:
+    if subset == "apart" and find_imitated(layout).split_count > 1:
         raise InputError(f"--subset apart: every split of {layout} draws its own training people; give another")
     size = Extent(layout, train=train, test=test, shots=shots, seed=seed)
     infrared = _camera_kind(layout, infrared)
@@ -167,7 +167,7 @@ def contact_sheet(root: Path, out_png: Path, rows: int = 4, columns: int = 2) ->
 
 def _camera_kind(layout: str, infrared: Infrared | None) -> Infrared:
     if infrared is None:
-        return imitated(layout).infrared
+        return find_imitated(layout).infrared
     if infrared not in ("near", "thermal"):
         raise InputError(f"infrared is near or thermal, got {infrared!r}")
     return infrared

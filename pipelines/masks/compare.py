@@ -12,7 +12,7 @@ from parsing.errors import InputError
 from parsing.modality import MODALITIES
 from parsing.resize import resize_labels
 
-from .score import MaskScores, Tally, common_classes
+from .score import MaskScores, Tally, find_common_classes
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def compare(first: MaskCache, second: MaskCache, scheme: str | None = None, wors
     scheme: a part scheme to compare in; caches of different label sets need one. worst: how many images to name.
     """
     caches, paths = (first, second), (first.path, second.path)
-    name, classes, tables = common_classes((str(paths[0]), str(paths[1])), (first.labels, second.labels), scheme)
+    name, classes, tables = find_common_classes((str(paths[0]), str(paths[1])), (first.labels, second.labels), scheme)
     shared = [image for image in first.names if image in second]
     if not shared:
         raise InputError(

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from parsing.images import MIRRORED, turned
+from parsing.images import MIRRORED, turn_array
 from parsing.importers.label_png import LabelPng
 from parsing.importers.label_values import Reading
 from parsing.importers.placing import Fit, image_box
@@ -32,7 +32,7 @@ class Rules:
         """Return classes (H, W), and whether a part of a person lay in the padding that was cut off."""
         found = self.reading.of(self.read(seen.path))
         if self.as_stored and seen.turn > 1:
-            found = turned(found, seen.turn)
+            found = turn_array(found, seen.turn)
             if seen.turn in MIRRORED:
                 swap = np.arange(256, dtype=np.uint8)
                 swap[: len(self.labels)] = self.labels.flipped

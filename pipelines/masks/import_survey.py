@@ -64,7 +64,7 @@ def first_of_keys(seen: Iterable[Seen]) -> dict[Key, Path]:
     return where
 
 
-def combined_hash(seen: Iterable[Seen]) -> str:
+def hash_masks(seen: Iterable[Seen]) -> str:
     """Return the SHA-256 over names and masks, which takes the place of a parser's weights hash."""
     digest = hashlib.sha256()
     for one in seen:

@@ -18,7 +18,7 @@ from data.registry import open_data_set
 from parsing.cache.builder import ShardBuilder, plan_shards
 from parsing.cache.existing import make_room
 from parsing.cache.index import finish_cache, shard_folder
-from parsing.cache.lock import writing_to
+from parsing.cache.lock import hold_lock
 from parsing.cache.provenance import Provenance, cache_attributes
 from parsing.cache.reader import MaskCache
 from parsing.cache.shard import Status, StoredFile
@@ -33,7 +33,7 @@ from parsing.labels import label_set
 
 from ..parse.config import check_size, index_file
 from .import_rules import Rules
-from .import_survey import Seen, check_classes, check_shapes, combined_hash, first_of_keys, look
+from .import_survey import Seen, check_classes, check_shapes, first_of_keys, hash_masks, look
 
 TEMPLATES = ("{dir}/{stem}", "{stem}")
 """Where the mask of an image is looked for, without its ending: in the data set's own folders, or all in one."""
@@ -125,7 +125,7 @@ def import_masks(config: ImportConfig) -> ImportResult:
         rules = Rules(labels, reading=reading, size=config.size, fit=config.fit, as_stored=config.as_stored, read=read)
         provenance = Provenance(
             parser=f"imported {kind}",
-            weights=combined_hash(seen),
+            weights=hash_masks(seen),
             labels=labels,
             size=config.size,
             preprocessing=_describe_preprocessing(config, seen=seen, reading=reading, values=values),
@@ -204,7 +204,7 @@ def _write_all(
     cut: list[str] = []
     shards: list[StoredFile] = []
     with (
-        writing_to(out, "cscl masks import"),
+        hold_lock(out, "cscl masks import"),
         tqdm(total=len(pairs), unit="mask", desc="import") as bar,
     ):
         records = [pair.record for pair in pairs]

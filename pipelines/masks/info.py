@@ -12,7 +12,7 @@ from parsing.cache.index import read_shard_table, shard_folder
 from parsing.cache.reader import MaskCache
 from parsing.cache.shard import Status
 from parsing.modality import MODALITIES
-from parsing.words import listed
+from parsing.words import list_briefly
 
 
 @dataclass(frozen=True)
@@ -49,14 +49,14 @@ class CacheInfo:
         made, labels = self.made_by, self.made_by["labels"]
         each = self.bytes / max(self.images, 1) / 2**10
         gone = "" if self.images_there else " (not there; commands that read them need --root)"
-        shards = listed([f"{shard_folder(self.path).name}/{name}" for name in self.missing_shards], 3)
+        shards = list_briefly([f"{shard_folder(self.path).name}/{name}" for name in self.missing_shards], 3)
         notes = [f"{self.missing_masks} masks are missing: no {shards}; copy the folder beside the index"]
         return [
             *(notes if self.missing_shards else ()),
             f"{self.path}: {self.images} masks of {self.data_set}, {made['size'][0]}x{made['size'][1]}",
             f"  images       {self.root}" + gone + (f", people by --pattern {self.pattern}" if self.pattern else ""),
-            f"  modality     {_listed(self.by_modality)}",
-            f"  status       {_listed(self.by_status)}",
+            f"  modality     {_list_counts(self.by_modality)}",
+            f"  status       {_list_counts(self.by_status)}",
             "  confidence   " + ", ".join(f"{m} {v:.3f}" for m, v in self.confidence.items()) + " (mean of parsed)",
             f"  label set    {labels['name']}: {', '.join(labels['classes'])}",
             f"  parser       {made['parser']} {made['weights'][:12]}, flip {made['flip']}, probs {made['probs']}",
@@ -98,5 +98,5 @@ def info(cache: MaskCache) -> CacheInfo:
     )
 
 
-def _listed(counts: dict[str, int]) -> str:
+def _list_counts(counts: dict[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts.items() if count)

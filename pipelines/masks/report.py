@@ -15,7 +15,7 @@ from parsing.modality import MODALITIES
 
 from ..pages.charts import bars, histograms
 from ..pages.page import Section, SummaryRow, Table, write_page
-from ..pages.thumbnails import Thumbnails, cards, legend_of, sample, worst_first
+from ..pages.thumbnails import Thumbnails, make_cards, make_legend, order_worst_first, sample
 from .counts import MaskCounts, count_masks
 from .info import info
 
@@ -62,9 +62,9 @@ def report(config: ReportConfig, cache: MaskCache | None = None) -> ReportResult
     cache = MaskCache(config.file) if cache is None else cache
     root = config.root or cache.root
     counts = count_masks(cache)
-    order = worst_first(cache, counts.person)
+    order = order_worst_first(cache, counts.person)
     chosen = sample(cache, order, config.thumbnails)
-    shown = cards(cache, root=root, numbers=chosen, person=counts.person, images=config.images)
+    shown = make_cards(cache, root=root, numbers=chosen, person=counts.person, images=config.images)
     missing = sum(not card.image for card in shown) if config.images else 0
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -82,7 +82,7 @@ def report(config: ReportConfig, cache: MaskCache | None = None) -> ReportResult
                     "Thumbnails, worst first",
                     caption=_write_caption(config, root=root, masks=len(order), shown=len(shown), missing=missing),
                     cards=shown,
-                    legend=legend_of(cache, counts.pixels.sum(0) > 0),
+                    legend=make_legend(cache, counts.pixels.sum(0) > 0),
                 )
                 if shown
                 else None,

@@ -134,7 +134,7 @@ def score_masks(cache: MaskCache, scheme: str | None = None, root: Path | None =
         raise InputError(
             f"{cache.path} holds {cache.labels.name} classes, the truth is in person7 classes: give --scheme"
         )
-    name, classes, tables = common_classes(("the truth", str(cache.path)), (labels, cache.labels), scheme)
+    name, classes, tables = find_common_classes(("the truth", str(cache.path)), (labels, cache.labels), scheme)
     tallies: dict[str, Tally] = {}
     for number, image in enumerate(tqdm(cache.names, unit="image", desc="score masks")):
         if not cache.has_mask[number]:
@@ -149,7 +149,7 @@ def score_masks(cache: MaskCache, scheme: str | None = None, root: Path | None =
     return MaskScores.counted(name, classes, ordered)
 
 
-def common_classes(
+def find_common_classes(
     names: tuple[str, str], labels: tuple[LabelSet, LabelSet], scheme: str | None
 ) -> tuple[str, tuple[str, ...], tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
     """Return name and classes of a common set of classes, and the look-up table from each label set to it.

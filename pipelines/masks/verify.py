@@ -11,14 +11,14 @@ from tqdm import tqdm
 from data.registry import open_data_set
 from parsing.cache.builder import plan_shards
 from parsing.cache.damage import Damage, Inspection, inspect_cache
-from parsing.cache.index import build_index, orphans, shard_folder, shards_of
-from parsing.cache.lock import writing_to
+from parsing.cache.index import build_index, find_orphans, list_shards, shard_folder
+from parsing.cache.lock import hold_lock
 from parsing.cache.reader import MaskCache
 from parsing.cache.shard import Status, read_stored
 from parsing.errors import CacheError
 from parsing.images import UnreadableImageError, read_image
 from parsing.parsers.registry import spec_from_cache
-from parsing.words import listed
+from parsing.words import list_briefly
 
 from ..images import find_images
 from ..parse.run import ParseConfig, parse
@@ -69,9 +69,11 @@ class VerifyReport:
         lines = [f"repaired: {d.path} {d.what}" for d in self.repaired]
         lines += [f"{d.path} {d.what}" for d in self.damage]
         if self.readable:
-            lines.append(f"{len(self.readable)} images were unreadable and are not now: {listed(self.readable, 10)}")
+            lines.append(
+                f"{len(self.readable)} images were unreadable and are not now: {list_briefly(self.readable, 10)}"
+            )
         if others := [name for name in self.unmasked if name not in self.readable]:
-            lines.append(f"note: {len(others)} images are recorded without a mask: {listed(others, 10)}")
+            lines.append(f"note: {len(others)} images are recorded without a mask: {list_briefly(others, 10)}")
         state = "whole" if self.sound else "damaged; --repair mends it"
         return [*lines, f"{self.path}: {self.images} masks in {self.shards} whole shards, {state}"]
 
@@ -84,10 +86,10 @@ def verify(config: VerifyConfig) -> VerifyReport:
     if any(d.kind == "shard" for d in report.damage) or report.readable or _fatal(found):
         _parse_again(config, found, report.readable)
     else:
-        with writing_to(config.cache, "cscl masks verify"):
-            shards = [read_stored(path) for path in shards_of(config.cache) if path.name in found.whole]
+        with hold_lock(config.cache, "cscl masks verify"):
+            shards = [read_stored(path) for path in list_shards(config.cache) if path.name in found.whole]
             build_index(config.cache, [shard for shard in shards if shard is not None])
-            for path in orphans(config.cache):
+            for path in find_orphans(config.cache):
                 path.unlink(missing_ok=True)
     _, mended = _look(config)
     gone = tuple(d for d in report.damage if d not in mended.damage)

@@ -85,7 +85,7 @@ def curves(metrics: Path | Rows, out_png: Path) -> Path:
         ax.set_xlabel("step")
     for ax in axes[panels:]:
         ax.set_visible(False)
-    return _saved(figure, out_png)
+    return _save_figure(figure, out_png)
 
 
 def cmc_curve(cmcs: Mapping[str, ArrayLike], out_png: Path, ranks: int = 20) -> Path:
@@ -107,7 +107,7 @@ def cmc_curve(cmcs: Mapping[str, ArrayLike], out_png: Path, ranks: int = 20) -> 
     ax.set_ylabel("queries with a match in the first k (%)")
     ax.set_ylim(0, 101)
     _draw_legend(ax, "lower right")
-    return _saved(figure, out_png)
+    return _save_figure(figure, out_png)
 
 
 def histograms(values: Mapping[str, ArrayLike], out_png: Path, quantity: str, bins: int = 40) -> Path:
@@ -132,7 +132,7 @@ def histograms(values: Mapping[str, ArrayLike], out_png: Path, quantity: str, bi
     ax.set_xlabel(quantity)
     ax.set_ylabel("% of masks")
     _draw_legend(ax)
-    return _saved(figure, out_png)
+    return _save_figure(figure, out_png)
 
 
 def bars(names: Sequence[str], shares: Mapping[str, ArrayLike], out_png: Path, quantity: str) -> Path:
@@ -153,7 +153,7 @@ def bars(names: Sequence[str], shares: Mapping[str, ArrayLike], out_png: Path, q
     ax.set_xlim(0, 100)
     ax.set_xlabel(quantity)
     figure.legend(*ax.get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside upper right", ncols=2)
-    return _saved(figure, out_png)
+    return _save_figure(figure, out_png)
 
 
 def embedding_map(
@@ -198,7 +198,7 @@ def embedding_map(
     ax.set_ylabel(f"second principal axis ({shares[1]:.0f} %)")
     ax.set_aspect("equal", adjustable="datalim")
     figure.legend(*ax.get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside right upper")
-    return _saved(figure, out_png)
+    return _save_figure(figure, out_png)
 
 
 def _read(path: Path) -> Rows:
@@ -249,7 +249,7 @@ def _draw_legend(ax: Axes, place: Literal["best", "lower right"] = "best") -> No
         text.set_parse_math(False)
 
 
-def _saved(figure: Figure, out_png: Path) -> Path:
+def _save_figure(figure: Figure, out_png: Path) -> Path:
     file = io.BytesIO()
     figure.savefig(file, format="png")
     return write_picture(out_png, file)

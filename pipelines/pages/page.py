@@ -98,7 +98,7 @@ def write_page(
     )
     templates.filters["inline"] = _inline
     page = templates.get_template("page.html" if thumbnails is None else "thumbnails.html")
-    rows = [_shown(row) for row in summary]
+    rows = [_prepare_row(row) for row in summary]
     html = page.render(
         title=title,
         lead=lead,
@@ -106,7 +106,7 @@ def write_page(
         simulated=simulated,
         summary=rows,
         beside_chance=any(row["chance"] for row in rows),
-        sections=[_embedded(section) for section in sections],
+        sections=[_embed_picture(section) for section in sections],
         facts=facts or {},
         subject=subject,
         thumbnails=thumbnails,
@@ -117,7 +117,7 @@ def write_page(
     return path
 
 
-def _shown(row: SummaryRow) -> dict[str, str]:
+def _prepare_row(row: SummaryRow) -> dict[str, str]:
     """Return a headline row as the template shows it: shares in per cent, the bar's and the mark's width in CSS."""
     for share in (row.value, row.chance):
         if share is not None and not (math.isnan(share) or 0 <= share <= 1):
@@ -135,7 +135,7 @@ def _per_cent(share: float) -> str:
     return "not measured" if math.isnan(share) else f"{100 * share:.1f} %"
 
 
-def _embedded(section: Section) -> dict[str, object]:
+def _embed_picture(section: Section) -> dict[str, object]:
     """Return the section as the template shows it, its picture as a data URI."""
     table = section.table
     if table and any(len(row) != len(table.columns) for row in table.rows):

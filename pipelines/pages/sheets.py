@@ -91,7 +91,7 @@ def palette(classes: Sequence[str]) -> Pixels:
     levels = -(-max(0, len(others) - len(free)) // (2 * len(HUES)))
     for level in range(1, levels + 1):
         for end in (0, 255):
-            free += [_mixed(hue, end, level / (levels + 1)) for hue in HUES.values()]
+            free += [_mix(hue, end, level / (levels + 1)) for hue in HUES.values()]
     colours = {"background": (0, 0, 0)} | HUES | dict(zip(others, free, strict=False))
     return np.array([colours[c] for c in classes], dtype=np.uint8)
 
@@ -112,7 +112,7 @@ def overlay(image: Pixels, labels: NDArray[np.number], classes: Sequence[str], c
         raise InputError(f"an image to overlay must be (H, W, 3) uint8, got {image.dtype} {image.shape}")
     table = palette(classes) if colours is None else np.asarray(colours)
     if labels.ndim == 3 and len(labels) == len(classes):
-        return _tinted(image, labels, table)
+        return _tint(image, labels, table)
     unknown = np.setdiff1d(labels, [*range(len(classes)), IGNORED])
     if labels.ndim != 2 or len(unknown):
         fit = f"classes 0..{len(classes) - 1} or {IGNORED}"
@@ -129,7 +129,7 @@ def overlay(image: Pixels, labels: NDArray[np.number], classes: Sequence[str], c
     return np.round(mixed).astype(np.uint8)
 
 
-def _tinted(image: Pixels, shares: NDArray[np.number], colours: Pixels) -> Pixels:
+def _tint(image: Pixels, shares: NDArray[np.number], colours: Pixels) -> Pixels:
     """Return the image mixed with each part's colour by the part's share (C, h, w) of every pixel, background first."""
     size = (image.shape[1], image.shape[0])
     mixed = image.astype(np.float64)
@@ -162,7 +162,7 @@ def mask_sheet(items: Iterable[MaskItem], out_png: Path, classes: Sequence[str],
             y = top + 34 + i // columns * (cell[1] + _GAP)
             _paste(sheet, image=item.image, place=(x, y), tile=tile)
             _paste(sheet, image=overlay(item.image, item.labels, classes), place=(x + tile[0] + 2, y), tile=tile)
-            draw.text((x, y + tile[1] + 4), _fitted(item.caption, cell[0]), _FAINT, _load_font(12))
+            draw.text((x, y + tile[1] + 4), _shorten_text(item.caption, cell[0]), _FAINT, _load_font(12))
         top += height
     colours = palette(classes)
     for name, x, y in legend:
@@ -170,10 +170,10 @@ def mask_sheet(items: Iterable[MaskItem], out_png: Path, classes: Sequence[str],
         red, green, blue = (int(v) for v in colours[list(classes).index(name)])
         draw.rectangle(box, (red, green, blue), (90, 90, 90))
         draw.text((box[2] + 6, box[1] - 1), name, _INK, _load_font(13))
-    return _saved(sheet, out_png)
+    return _save_sheet(sheet, out_png)
 
 
-def ranked_gallery(rows: Iterable[RankedRow], out_png: Path, top: int = 10, parts: Sequence[str] = ()) -> Path:
+def draw_ranked_gallery(rows: Iterable[RankedRow], out_png: Path, top: int = 10, parts: Sequence[str] = ()) -> Path:
     """Return each query and its nearest `top` gallery images: green frame and tick for the same person, red frame
     and cross for another, grey if an identity is unknown; camera and identity below each image.
 
@@ -214,7 +214,7 @@ def ranked_gallery(rows: Iterable[RankedRow], out_png: Path, top: int = 10, part
                 _draw_mark(draw, (x + tile[0] - 12, y + frame), right)
             for i, line in enumerate(_captions(shot)):
                 place = (x + frame, y + framed + attended + 2 + 15 * i)
-                draw.text(place, _fitted(line, tile[0]), _INK if i == 0 else _FAINT, _load_font(12))
+                draw.text(place, _shorten_text(line, tile[0]), _INK if i == 0 else _FAINT, _load_font(12))
     x, y = _GAP + frame, head + len(rows) * row_height + 4
     for name, right_of, below in legend:
         red, green, blue = (int(v) for v in colours[1 + list(parts).index(name)])
@@ -225,10 +225,10 @@ def ranked_gallery(rows: Iterable[RankedRow], out_png: Path, top: int = 10, part
         draw.rectangle((x, y, x + 14, y + 14), _PAPER, colour, frame)
         draw.text((x + 20, y - 1), words, _INK, _load_font(13))
         x += 44 + int(_load_font(13).getlength(words))
-    return _saved(sheet, out_png)
+    return _save_sheet(sheet, out_png)
 
 
-def _mixed(colour: Colour, end: int, share: float) -> Colour:
+def _mix(colour: Colour, end: int, share: float) -> Colour:
     """Return the colour moved by this share towards black (end 0) or white (255)."""
     red, green, blue = (round(value * (1 - share) + end * share) for value in colour)
     return red, green, blue
@@ -272,7 +272,7 @@ def _draw_mark(draw: ImageDraw.ImageDraw, corner: tuple[int, int], right: bool) 
         draw.line([(x + a, y + b) for a, b in stroke], _PAPER, 2)
 
 
-def _fitted(text: str, width: int) -> str:
+def _shorten_text(text: str, width: int) -> str:
     """Return the text, its front cut off if it is wider than `width` pixels: names differ at their ends."""
     if _load_font(12).getlength(text) <= width:
         return text
@@ -287,7 +287,7 @@ def _load_font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
 
 
-def _saved(sheet: Image.Image, out_png: Path) -> Path:
+def _save_sheet(sheet: Image.Image, out_png: Path) -> Path:
     file = io.BytesIO()
     sheet.save(file, format="PNG", optimize=True)
     return write_picture(out_png, file)

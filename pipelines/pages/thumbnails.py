@@ -55,7 +55,7 @@ class Thumbnails:
     legend: Sequence[tuple[str, str]]
 
 
-def worst_first(cache: MaskCache, person: NDArray[np.float64]) -> NDArray[np.int64]:
+def order_worst_first(cache: MaskCache, person: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return the numbers of all images that have a mask: empty masks, then by confidence, then by share of person."""
     order = np.lexsort((person, cache.confidence, cache.status != Status.EMPTY))
     return order[cache.has_mask[order]]
@@ -78,7 +78,7 @@ def sample(cache: MaskCache, order: NDArray[np.int64], count: int) -> NDArray[np
     return order[sorted(chosen)]
 
 
-def legend_of(cache: MaskCache, classes: NDArray[np.bool_]) -> list[tuple[str, str]]:
+def make_legend(cache: MaskCache, classes: NDArray[np.bool_]) -> list[tuple[str, str]]:
     """Return name and colour (#rrggbb) of the parts among `classes` (C,)."""
     colours = palette(cache.labels.classes)
     return [
@@ -86,7 +86,7 @@ def legend_of(cache: MaskCache, classes: NDArray[np.bool_]) -> list[tuple[str, s
     ]
 
 
-def cards(
+def make_cards(
     cache: MaskCache, root: Path, numbers: NDArray[np.int64], person: NDArray[np.float64], images: bool
 ) -> list[Card]:
     """Return a card per number; without the image if it cannot be read or `images` is False."""
@@ -104,7 +104,7 @@ def _picture(root: Path, name: str) -> bytes:
     except UnreadableImageError:
         return b""  # the page counts these and says so
     file = io.BytesIO()
-    image.resize(_fitted(image.size), Image.Resampling.LANCZOS).save(file, "JPEG", quality=80)
+    image.resize(_fit_size(image.size), Image.Resampling.LANCZOS).save(file, "JPEG", quality=80)
     return file.getvalue()
 
 
@@ -116,7 +116,7 @@ def _card(cache: MaskCache, number: int, picture: bytes, person: float) -> Card:
         with Image.open(io.BytesIO(picture)) as image:
             size = image.size
     else:
-        size = _fitted((width, height))
+        size = _fit_size((width, height))
     return Card(
         cache.names[number],
         identity=int(cache.identity[number]),
@@ -139,7 +139,7 @@ def _draw_layer(labels: NDArray[np.uint8], size: tuple[int, int], colours: NDArr
     return file.getvalue()
 
 
-def _fitted(size: tuple[int, int]) -> tuple[int, int]:
+def _fit_size(size: tuple[int, int]) -> tuple[int, int]:
     """Return the size (width, height), shrunk to fit BOX; never enlarged."""
     scale = min(1.0, BOX[0] / size[0], BOX[1] / size[1])
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))

@@ -159,7 +159,7 @@ class Workers:
 
 
 @contextmanager
-def connected(config: ParseConfig, shards: int, site: Site, bar: tqdm) -> Iterator[Workers]:
+def connect_workers(config: ParseConfig, shards: int, site: Site, bar: tqdm) -> Iterator[Workers]:
     """Yield workers that have passed the checks of `site`; a cluster of the run's own is closed at the end.
 
     Args:
@@ -195,7 +195,7 @@ def _starting(config: ParseConfig) -> dict[str, str]:
 def _workers(config: ParseConfig, shards: int) -> Iterator[Workers]:
     """Yield the workers of an existing scheduler, or of a cluster of the run's own; they may still have to start."""
     if config.elsewhere:
-        with _running_scheduler(config) as client:
+        with _connect_scheduler(config) as client:
             yield Workers(client, None, {})
     else:
         try:
@@ -206,7 +206,7 @@ def _workers(config: ParseConfig, shards: int) -> Iterator[Workers]:
             yield Workers(client, OwnWorkers(cluster, wanted), {})
 
 
-def _running_scheduler(config: ParseConfig) -> Client:
+def _connect_scheduler(config: ParseConfig) -> Client:
     """Return a client of the existing scheduler that `config` names."""
     if config.scheduler_file is not None and not config.scheduler_file.is_file():
         raise MissingError(

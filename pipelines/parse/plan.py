@@ -11,7 +11,7 @@ from parsing.cache.lock import Lock
 from parsing.errors import InputError
 
 from .config import ParseConfig
-from .site import Site, versions
+from .site import Site, list_versions
 from .task import ShardTask
 
 
@@ -44,7 +44,10 @@ def plan_shards(
         raise InputError(f"{config.dataset}: there is no image under {root}")
     folder = shard_folder(config.index).resolve()
     sample = next((r.name for r in records if (root / r.name).is_file()), records[0].name)
-    parser, site = config.parser.absolute(), Site(lock, root=root, sample=sample, shards=folder, versions=versions())
+    parser, site = (
+        config.parser.absolute(),
+        Site(lock, root=root, sample=sample, shards=folder, versions=list_versions()),
+    )
     return [
         ShardTask(
             path=path,

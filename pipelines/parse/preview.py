@@ -10,7 +10,7 @@ from data.registry import open_data_set
 from parsing.cache.builder import plan_shards
 from parsing.cache.index import shard_folder
 from parsing.cache.shard import read_stored
-from parsing.words import listed
+from parsing.words import list_briefly
 
 from .config import ParseConfig
 from .plan import choose_records
@@ -48,7 +48,9 @@ class Preview:
             f"{self.done_images} images in {self.done_shards} shards are done, {left} to parse",
         ]
         if self.other:
-            lines.append(f"note: it was made with another {listed(self.other)}: give --overwrite or another --out")
+            lines.append(
+                f"note: it was made with another {list_briefly(self.other)}: give --overwrite or another --out"
+            )
         return lines
 
 

@@ -15,7 +15,7 @@ from data.registry import open_data_set
 from parsing.cache.builder import people_columns
 from parsing.cache.existing import make_room
 from parsing.cache.index import finish_cache
-from parsing.cache.lock import writing_to
+from parsing.cache.lock import hold_lock
 from parsing.cache.provenance import Provenance, cache_attributes
 from parsing.cache.reader import MaskCache
 from parsing.cache.shard import Status, StoredFile, rename_people
@@ -82,7 +82,7 @@ def parse(config: ParseConfig, only: Iterable[str] | None = None, again: frozens
     if not config.elsewhere and find_device(config.parser.device) == "cpu" and config.workers != 0:  # or it is refused
         preload_workers()
     parser = describe_parser(config.parser)
-    with writing_to(out, "cscl parse") as lock:
+    with hold_lock(out, "cscl parse") as lock:
         # 1. Find the shards of an earlier run: `whole` holds the complete ones by file name.
         attributes = _make_attributes(config, data_set, parser)
         whole = make_room(out, attributes=attributes, names=[r.name for r in records], overwrite=config.overwrite)

@@ -15,9 +15,9 @@ from tqdm import tqdm
 from parsing.cache.shard import StoredFile, read_stored
 from parsing.errors import CsclError, first_line
 
-from .cluster import Workers, connected
+from .cluster import Workers, connect_workers
 from .config import ParseConfig
-from .task import ShardTask, TaskFailedError, parse_shard, progress_topic, try_rows
+from .task import ShardTask, TaskFailedError, name_progress_topic, parse_shard, try_rows
 
 WINDOW = 3
 """Number of tasks per worker thread that are submitted at once: a short queue, so that few tasks wait in memory."""
@@ -44,9 +44,9 @@ def run_shards(todo: Sequence[ShardTask], config: ParseConfig, bar: tqdm) -> dic
         CsclError: if a shard cannot be parsed; finished shards stay.
     """
     try:
-        with connected(config, shards=len(todo), site=todo[0].site, bar=bar) as workers:
+        with connect_workers(config, shards=len(todo), site=todo[0].site, bar=bar) as workers:
             workers.client.subscribe_topic(
-                progress_topic(todo[0].site), lambda event: bar.update(min(event[1], bar.total - bar.n))
+                name_progress_topic(todo[0].site), lambda event: bar.update(min(event[1], bar.total - bar.n))
             )
             finished, suspects = _run_window(workers, todo)
             finished += [_isolate(workers, task, bar) for task in suspects]

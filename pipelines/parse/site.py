@@ -27,7 +27,7 @@ class Site:
         root: folder of the images.
         sample: name of one image in it.
         shards: folder of the shards.
-        versions: see `versions`.
+        versions: see `list_versions`.
     """
 
     lock: Lock
@@ -45,8 +45,8 @@ class Site:
         Raises:
             CsclError: if they differ.
         """
-        if self.versions != versions():
-            here = dict(versions())
+        if self.versions != list_versions():
+            here = dict(list_versions())
             differ = ", ".join(
                 f"{name} {here.get(name)} (the run's is {v})" for name, v in self.versions if here.get(name) != v
             )
@@ -92,7 +92,7 @@ def check_writing(site: Site) -> None:
 
 
 @cache
-def versions() -> tuple[tuple[str, str], ...]:
+def list_versions() -> tuple[tuple[str, str], ...]:
     """Return name and version of Python and of PACKAGES, and a hash of the code that parses."""
     code = hashlib.sha256()
     ours = Path(parsing.__file__).parent

@@ -62,7 +62,7 @@ class TaskFailedError(RuntimeError):
     """Raised for an unexpected exception in a task, as text: not every exception can be sent from worker to run."""
 
 
-def plain_errors(function: Callable[..., Result]) -> Callable[..., Result]:
+def make_errors_plain(function: Callable[..., Result]) -> Callable[..., Result]:
     """Return `function` changed so that it raises TaskFailedError instead of any exception but CsclError."""
 
     @wraps(function)
@@ -77,7 +77,7 @@ def plain_errors(function: Callable[..., Result]) -> Callable[..., Result]:
     return wrapped
 
 
-@plain_errors
+@make_errors_plain
 def parse_shard(task: ShardTask) -> str:
     """Parse the images of a shard, write its file, and return the SHA-256; masks are not sent over the network."""
     from .work import write_shard
@@ -85,7 +85,7 @@ def parse_shard(task: ShardTask) -> str:
     return write_shard(task)
 
 
-@plain_errors
+@make_errors_plain
 def try_rows(task: ShardTask, rows: Sequence[int]) -> None:
     """Parse these rows of the task and discard the masks, to see whether the process survives."""
     from .work import parse_rows
@@ -93,6 +93,6 @@ def try_rows(task: ShardTask, rows: Sequence[int]) -> None:
     parse_rows(task, rows)
 
 
-def progress_topic(site: Site) -> str:
+def name_progress_topic(site: Site) -> str:
     """Return the dask topic under which workers report images; one per run, since a scheduler may serve several."""
     return f"cscl-images-{site.lock.line.rpartition(',')[2].strip()}"

@@ -16,12 +16,12 @@ from parsing.cache.shard import Status
 from parsing.errors import CacheError, CsclError
 from parsing.images import UnreadableImageError, read_image
 from parsing.parsers.base import Parser
-from parsing.parsers.labelling import Masks, label_images, stacked
+from parsing.parsers.labelling import Masks, label_images, stack_images
 from parsing.parsers.registry import ParserSpec, find_parser
 
 from ..devices import find_device, is_out_of_memory
 from .site import Site
-from .task import ShardTask, progress_topic
+from .task import ShardTask, name_progress_topic
 
 Decoded = tuple[Tensor, tuple[int, int]]
 _one_at_a_time = threading.Lock()
@@ -45,7 +45,7 @@ class Batch:
 
 def write_shard(task: ShardTask) -> str:
     """Parse the images of a shard, write its file, and return the SHA-256."""
-    with _ready(task) as parser:
+    with _prepare_parser(task) as parser:
         probs = _probs_size(task)
         shard = ShardBuilder(task.records, task.size, None if probs is None else (len(parser.labels), *probs))
         shard.status[sorted(task.fatal)] = Status.FATAL
@@ -57,7 +57,7 @@ def write_shard(task: ShardTask) -> str:
 
 def parse_rows(task: ShardTask, rows: Sequence[int]) -> None:
     """Parse these rows of the task and discard the masks."""
-    with _ready(task) as parser:
+    with _prepare_parser(task) as parser:
         for _ in _answers(task, parser, rows):
             pass
 
@@ -67,15 +67,15 @@ def _probs_size(task: ShardTask) -> tuple[int, int] | None:
 
 
 @contextmanager
-def _ready(task: ShardTask) -> Iterator[Parser]:
+def _prepare_parser(task: ShardTask) -> Iterator[Parser]:
     """Yield the task's parser after all checks, with exclusive use of it and of torch in this process."""
     task.site.check()
     with _one_at_a_time:
         spec = replace(task.parser, device=find_device(task.parser.device))
-        parser = _loaded(spec)
+        parser = _load_parser(spec)
         if parser.weights_hash not in task.attributes["made_by"]:
-            _loaded.cache_clear()  # a long-lived worker may have loaded the file before it changed
-            parser = _loaded(spec)
+            _load_parser.cache_clear()  # a long-lived worker may have loaded the file before it changed
+            parser = _load_parser(spec)
         if parser.weights_hash not in task.attributes["made_by"]:
             raise CacheError(
                 f"this worker's weights of {parser.name} are not those of the run; see that all see the same file"
@@ -97,13 +97,13 @@ def _answers(task: ShardTask, parser: Parser, rows: Sequence[int]) -> Iterator[t
     Raises:
         CsclError: if a single image does not fit.
     """
-    step = task.batch_size or usual_batch(parser)
+    step = task.batch_size or choose_batch_size(parser)
     for whole in _batches(task, parser=parser, rows=rows, size=step):
         start = 0
         while start < len(whole.rows):
             piece = slice(start, start + step)
             batch = Batch(whole.rows[piece], whole.images[piece], whole.sizes[piece])
-            answer = _parsed(task, parser, batch)
+            answer = _parse_batch(task, parser, batch)
             if answer is not None:
                 yield batch, answer
                 start += step
@@ -113,17 +113,17 @@ def _answers(task: ShardTask, parser: Parser, rows: Sequence[int]) -> Iterator[t
                 step = min(step, len(batch.rows)) // 2 or 1
 
 
-def usual_batch(parser: Parser) -> int:
+def choose_batch_size(parser: Parser) -> int:
     """Return the number of images per batch if the user gives none."""
     return parser.cpu_batch if parser.device.type == "cpu" else 32
 
 
-def _parsed(task: ShardTask, parser: Parser, batch: Batch) -> Masks | None:
+def _parse_batch(task: ShardTask, parser: Parser, batch: Batch) -> Masks | None:
     """Return the masks of a batch; None if it does not fit into memory."""
     try:
         return label_images(
             parser,
-            batch=stacked(batch.images),
+            batch=stack_images(batch.images),
             sources=batch.sizes,
             size=task.size,
             flip=task.flip,
@@ -162,12 +162,12 @@ def _batches(task: ShardTask, parser: Parser, rows: Sequence[int], size: int) ->
 def _report(site: Site, images: int) -> None:
     """Report images to the progress bar of the run."""
     try:
-        get_worker().log_event(progress_topic(site), images)
+        get_worker().log_event(name_progress_topic(site), images)
     except ValueError:  # called without dask, as a test does
         return
 
 
 @lru_cache(maxsize=1)
-def _loaded(spec: ParserSpec) -> Parser:
+def _load_parser(spec: ParserSpec) -> Parser:
     """Return the parser, loaded once per process."""
     return find_parser(spec)

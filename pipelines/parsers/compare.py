@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from data.readers.listing import list_below
-from data.words import endings
+from data.words import count_endings
 from parsing.errors import InputError, MissingError
 from parsing.images import UnreadableImageError, read_image
 from parsing.parsers.base import Parser
-from parsing.parsers.labelling import label_images, stacked
+from parsing.parsers.labelling import label_images, stack_images
 from parsing.parsers.registry import ParserSpec, find_parser
 from parsing.resize import Size
 
 from ..devices import find_device
-from ..masks.score import common_classes, confusion, iou
+from ..masks.score import confusion, find_common_classes, iou
 from ..parse.config import check_size
 
 
@@ -112,7 +112,7 @@ class ParserAgreement:
         if self.unreadable:
             shown.append(f"note: {self.unreadable} images cannot be read and were left out")
         if self.others:
-            shown.append(f"note: {len(self.others)} files are no image: {endings(self.others)}")
+            shown.append(f"note: {len(self.others)} files are no image: {count_endings(self.others)}")
         return shown
 
 
@@ -149,7 +149,7 @@ def compare_parsers(
         names = [names[i * len(names) // limit] for i in range(limit)]
     settings = first, second
     parsers = [find_parser(replace(s.spec, device=find_device(s.spec.device))) for s in settings]
-    scheme, classes, tables = common_classes(
+    scheme, classes, tables = find_common_classes(
         (first.words, second.words), (parsers[0].labels, parsers[1].labels), scheme
     )
     pixels = np.zeros((len(classes), len(classes)), np.int64)
@@ -216,7 +216,7 @@ def _read(file: Path) -> NDArray[np.uint8] | None:
 
 def _parse(parser: Parser, images: list[NDArray[np.uint8]], size: Size, flip: bool) -> NDArray[np.uint8]:
     """Return classes (B, *size) of the parser's own label set."""
-    prepared = stacked([parser.prepare(image) for image in images])
+    prepared = stack_images([parser.prepare(image) for image in images])
     return label_images(
         parser, batch=prepared, sources=[(i.shape[0], i.shape[1]) for i in images], size=size, flip=flip
     ).labels

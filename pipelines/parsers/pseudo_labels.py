@@ -8,12 +8,12 @@ from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from data.photographs.crops import Box, Photo, person_box, reduced, widened
+from data.photographs.crops import Box, Photo, person_box, reduce_photo, widen_box
 from data.photographs.library import Photos
 from parsing.parsers.street_network import StreetNetwork
 
 
-def pseudo_labelled(network: nn.Module, config: StreetNetwork, photos: Photos, keep: float) -> list[Photo]:
+def label_photographs(network: nn.Module, config: StreetNetwork, photos: Photos, keep: float) -> list[Photo]:
     """Return the unlabelled photographs with the network's answers as labels, in the order of their names.
 
     A photograph is parsed whole, which finds the person, and again in the person's box, which labels it. The share
@@ -23,12 +23,12 @@ def pseudo_labelled(network: nn.Module, config: StreetNetwork, photos: Photos, k
     found: list[tuple[float, int, Photo]] = []
     bar = tqdm(photos.unlabelled, unit="photo", desc="pseudo-labels")
     for number, photo_id in enumerate(bar):
-        image = reduced(photos.photo(photo_id, labelled=False), config.input_size[0])
+        image = reduce_photo(photos.photo(photo_id, labelled=False), config.input_size[0])
         whole = (0.0, 0.0, float(image.width), float(image.height))
         box = person_box(_label_image(network, config=config, image=image, box=whole)[0])
         if box is None:
             continue
-        labels, confidence = _label_image(network, config=config, image=image, box=widened(box))
+        labels, confidence = _label_image(network, config=config, image=image, box=widen_box(box))
         box = person_box(labels)
         if box is not None:
             found.append((confidence, number, Photo(image, Image.fromarray(labels), box)))

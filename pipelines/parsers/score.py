@@ -12,14 +12,14 @@ from PIL import Image
 from scipy.ndimage import maximum_filter, minimum_filter
 from tqdm import tqdm
 
-from data.photographs.crops import SPECTRA, Spectrum, load, plain_crop
+from data.photographs.crops import SPECTRA, Spectrum, cut_plain_crop, load
 from data.photographs.library import Photos
 from parsing.errors import InputError
 from parsing.labels import IGNORED, label_set
-from parsing.parsers.labelling import label_images, stacked
+from parsing.parsers.labelling import label_images, stack_images
 from parsing.parsers.registry import ParserSpec, find_parser
 
-from ..masks.score import Tally, common_classes, iou
+from ..masks.score import Tally, find_common_classes, iou
 from ..pages.sheets import MaskItem, mask_sheet
 
 
@@ -105,7 +105,7 @@ def score_parser(
         raise InputError(
             f"{parser.name} answers with {parser.labels.name} classes, the truth is {labels.name}: give --scheme"
         )
-    _, classes, (truth_table, answer_table) = common_classes(
+    _, classes, (truth_table, answer_table) = find_common_classes(
         ("the truth", parser.name), (labels, parser.labels), scheme
     )
     tallies = {_condition(s, w): Tally(len(classes)) for w in (None, *widths) for s in SPECTRA}
@@ -115,12 +115,12 @@ def score_parser(
         if photo is None:
             continue
         crops = [
-            plain_crop(photo, size=size, spectrum=s, rng=np.random.default_rng((seed, number, k)))
+            cut_plain_crop(photo, size=size, spectrum=s, rng=np.random.default_rng((seed, number, k)))
             for k, s in enumerate(SPECTRA)
         ]
         for width in (None, *widths):
-            seen = [image if width is None else _reduced(image, width) for image, _ in crops]
-            prepared = stacked([parser.prepare(image) for image in seen])
+            seen = [image if width is None else _reduce_image(image, width) for image, _ in crops]
+            prepared = stack_images([parser.prepare(image) for image in seen])
             masks = label_images(parser, batch=prepared, sources=[s.shape[:2] for s in seen], size=size, flip=flip)
             answers, trust = masks.labels, masks.confidence.tolist()
             for spectrum, (image, truth), answer, sure in zip(SPECTRA, crops, answers, trust, strict=True):
@@ -159,7 +159,7 @@ def _condition(spectrum: Spectrum, width: int | None) -> str:
     return spectrum if width is None else f"{spectrum} {width}"
 
 
-def _reduced(image: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
+def _reduce_image(image: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
     height = max(1, round(width * image.shape[0] / image.shape[1]))
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BOX))
 

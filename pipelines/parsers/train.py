@@ -24,7 +24,7 @@ from parsing.parsers.street_network import StreetNetwork
 
 from ..devices import find_device
 from .encoder_weights import load_encoder
-from .pseudo_labels import pseudo_labelled
+from .pseudo_labels import label_photographs
 from .recipe import ParserRecipe, read_parser_recipe
 
 
@@ -43,7 +43,7 @@ def train_parser(
     """
     recipe, device = recipe or read_parser_recipe(), find_device(device)
     library = Photos(photos)
-    _writable(out)
+    _check_writable(out)
     if init is None:
         config = recipe.network
         with torch.random.fork_rng(devices=[]):
@@ -71,7 +71,7 @@ def train_parser(
     used = 0
     if recipe.self_epochs and library.unlabelled:
         of_crops = replace(config, input_size=(height, width))
-        more = pseudo_labelled(trainer.network, config=of_crops, photos=library, keep=recipe.keep)
+        more = label_photographs(trainer.network, config=of_crops, photos=library, keep=recipe.keep)
         used = len(more)
         both = PersonCrops([*annotated, *more], (height, width), recipe.seed)
         trainer.fit(both, recipe.self_epochs, recipe.learning_rate / 2)
@@ -80,7 +80,7 @@ def train_parser(
     return out
 
 
-def _writable(out: Path) -> None:
+def _check_writable(out: Path) -> None:
     if out.is_dir():
         raise InputError(f"{out} is a folder; give the file to write the weights to, as {out / 'street.safetensors'}")
     try:

@@ -170,12 +170,12 @@ class Recipe:
         return tomli_w.dumps(dataclasses.asdict(self))
 
 
-def shipped(folder: str = ".") -> list[str]:
+def list_shipped(folder: str = ".") -> list[str]:
     """Return the names of the shipped recipes; `folder` is `.` for `cscl train`, `parsers` for `cscl parser train`."""
     return sorted(Path(p.name).stem for p in (files(__package__) / folder).iterdir() if p.name.endswith(".toml"))
 
 
-def about(name: str) -> str:
+def read_purpose(name: str) -> str:
     """Return the purpose of a shipped recipe of `cscl train`: the first sentence of the comment at its top."""
     text = (files(__package__) / f"{name}.toml").read_text(encoding="utf-8")
     comment = " ".join(line[1:].strip() for line in takewhile(lambda line: line.startswith("#"), text.splitlines()))
@@ -222,7 +222,7 @@ def read_method(name: Any) -> dict[str, Any]:
     if name not in METHODS:
         raise InputError(f"there is no method {name!r}; choose one of {', '.join(METHODS)}")
     defaults = dataclasses.asdict(Recipe())
-    set_by = {each: read_values(None, each, "methods") for each in shipped("methods")}
+    set_by = {each: read_values(None, each, "methods") for each in list_shipped("methods")}
     values: dict[str, Any] = {}
     for section, said in (item for one in set_by.values() for item in one.items()):
         _update(values, {section: {key: defaults[section][key] for key in said}})
@@ -245,17 +245,17 @@ def read_values(source: Path | None, default: str, folder: str = ".") -> dict[st
     Args:
         source: file, or name of a shipped recipe; None for `default`.
         default: name of a shipped recipe.
-        folder: as in `shipped`.
+        folder: as in `list_shipped`.
 
     Raises:
         MissingError: if there is no such recipe.
         InputError: if the file is no TOML.
     """
     name = str(source or default)
-    if name in shipped(folder):
+    if name in list_shipped(folder):
         return parse_toml((files(__package__) / folder / f"{name}.toml").read_text(encoding="utf-8"))
     if source is None or not source.is_file():
-        raise MissingError(f"there is no recipe {name}; give a .toml file or one of {', '.join(shipped(folder))}")
+        raise MissingError(f"there is no recipe {name}; give a .toml file or one of {', '.join(list_shipped(folder))}")
     try:
         return parse_toml(source.read_text(encoding="utf-8"))
     except ValueError as error:

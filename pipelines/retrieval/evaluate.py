@@ -17,7 +17,7 @@ from data.simulators.layouts import MARK
 from parsing.cache.reader import MaskCache
 from parsing.errors import CsclError, InputError
 from parsing.schemes import part_scheme
-from parsing.words import listed
+from parsing.words import list_briefly
 
 from ..devices import find_device
 from ..image_sizes import find_other_image
@@ -29,10 +29,10 @@ from ..runs.scores import (
     Result,
     average_results,
     describe_reranking,
+    format_table,
     list_needed_records,
     score,
     select_protocols,
-    table_lines,
 )
 from .part_table import PartTable, average_parts, measure_parts
 from .report import draw_figures, list_part_names
@@ -88,7 +88,7 @@ class Evaluation:
         over += ", ".join(f"{100 * r.rank1_deviation:.2f}" for r in self.results) + "; " if over else ""
         return [
             f"{self.data_set}{' (simulated data)' if self.simulated else ''}: {about}",
-            *table_lines(self.results),
+            *format_table(self.results),
             f"per cent; {over}{one.trials} trial{'s' * (one.trials > 1)}, galleries {one.gallery_rule}, "
             f"{self.about['feature']}, cosine distance, {'flip averaged' if self.about['flip'] else 'no flip'}, "
             + describe_reranking(one.reranked),
@@ -209,7 +209,7 @@ def _check_people(run: Path, info: RunInfo, data_set: DataSet, protocols: Sequen
     both = sorted(tested.intersection(info.people))
     if not both:
         return
-    found = f"{run} was trained on {len(both)} of the {len(tested)} people to test ({listed(both)})"
+    found = f"{run} was trained on {len(both)} of the {len(tested)} people to test ({list_briefly(both)})"
     if data_set.root.resolve() == find_own_root(run, info).resolve():
         raise InputError(f"{found}; their scores say nothing: test others, or train again without them")
     tqdm.write(f"note: {found}, if {data_set.root} shows the same people", file=sys.stderr)

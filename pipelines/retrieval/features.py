@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from data.records import DataSet
 from parsing.errors import InputError, MissingError
-from parsing.words import listed
+from parsing.words import list_briefly
 
 Floats = NDArray[np.float64]
 ROWS = ("features", "embeddings", "feats", "feat")
@@ -95,7 +95,7 @@ def by_name(
         if name is not None:
             found[name] = row
     if missing := sorted(set(needed).difference(found)):
-        raise InputError(f"{len(missing)} images of the protocols have no feature: {listed(missing, 3)}")
+        raise InputError(f"{len(missing)} images of the protocols have no feature: {list_briefly(missing, 3)}")
     return found
 
 

@@ -19,10 +19,10 @@ from ..runs.scores import (
     RERANKING,
     Result,
     describe_reranking,
+    format_table,
     list_needed_records,
     score,
     select_protocols,
-    table_lines,
 )
 from .features import by_name
 from .significance import Comparison, compare, format_result
@@ -55,7 +55,7 @@ class Judgement:
         split = f", split {self.about['split']}" if "split" in self.about else ""
         return [
             f"{self.data_set}{' (simulated data)' if self.simulated else ''}: {self.about['method']}{split}",
-            *table_lines(self.results),
+            *format_table(self.results),
             f"per cent; {one.trials} trial{'s' * (one.trials > 1)}, galleries {one.gallery_rule}, "
             f"{self.about['feature']}, cosine distance, {describe_reranking(one.reranked)}",
             *(self.comparison.lines() if self.comparison else ()),

@@ -15,7 +15,7 @@ from parsing.schemes import part_scheme
 
 from ..pages.charts import cmc_curve, curves, embedding_map
 from ..pages.page import Section, SummaryRow, Table, write_page
-from ..pages.sheets import MaskItem, RankedImage, RankedRow, mask_sheet, ranked_gallery
+from ..pages.sheets import MaskItem, RankedImage, RankedRow, draw_ranked_gallery, mask_sheet
 from ..recipes.reading import Recipe
 from ..runs.scores import Result, compute_distances
 from .part_table import PartTable
@@ -164,7 +164,7 @@ def draw_rankings(
             for record in (trial.query[number], *nearest)
         ]
         rows.append(RankedRow(shots[0], shots[1:]))
-    return ranked_gallery(rows, png, parts=parts)
+    return draw_ranked_gallery(rows, png, parts=parts)
 
 
 def draw_attention(
@@ -182,7 +182,7 @@ def draw_attention(
 
 
 def _read_ranked_image(embedder: Embedder, root: Path, record: Record, attended: bool) -> RankedImage:
-    """Return an image for `ranked_gallery`, if `attended` with the network's part attention."""
+    """Return an image for `draw_ranked_gallery`, if `attended` with the network's part attention."""
     image = read_image(root / record.name)
     seen = embedder.attention(image, record.modality == "infrared") if attended else None
     attention = None if seen is None else seen[0].numpy()

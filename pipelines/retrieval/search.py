@@ -15,12 +15,12 @@ from cscl.ranking import stable_order
 from data.loading.images import load_image
 from data.readers.listing import list_below
 from data.records import Modality, Record
-from data.words import endings
+from data.words import count_endings
 from parsing.errors import InputError, MissingError, first_line
 from parsing.images import UnreadableImageError, read_image
 
 from ..devices import find_device
-from ..pages.sheets import RankedImage, RankedRow, ranked_gallery
+from ..pages.sheets import RankedImage, RankedRow, draw_ranked_gallery
 from ..runs.embed import embed
 from ..runs.folder import load_model
 from ..runs.provenance import read_run
@@ -112,7 +112,7 @@ class SearchResult:
             shown.append(f"{self.query_modality} {query}")
             shown += [f"{place:4d}  {m.similarity:6.3f}  {m.image}" for place, m in enumerate(matches, 1)]
         if self.others:
-            shown.append(f"note: {len(self.others)} files are no image: {endings(self.others)}")
+            shown.append(f"note: {len(self.others)} files are no image: {count_endings(self.others)}")
         if self.undrawn:
             return shown
         left = len(self.rankings) - SHOWN
@@ -191,7 +191,7 @@ def _list_records(path: Path, modality: Modality, option: str, others: list[str]
         names, beside = list_below(path, ".")
         others += [str(path / name) for name in beside]
         if not names:
-            unread = f", but {len(beside)} files that are none: {endings(beside)}" if beside else ""
+            unread = f", but {len(beside)} files that are none: {count_endings(beside)}" if beside else ""
             raise InputError(f"{option} {path}: there is no image in this folder{unread}")
         return [Record(str(path / name), identity=-1, camera=0, modality=modality) for name in names]
     if not path.is_file():
@@ -238,4 +238,4 @@ def _draw(
         RankedRow(read(query, modalities[0]), [read(m.image, modalities[1], m.similarity) for m in matches[:across]])
         for query, matches in rankings
     ]
-    ranked_gallery(rows, out_png=picture, top=across, parts=parts)
+    draw_ranked_gallery(rows, out_png=picture, top=across, parts=parts)

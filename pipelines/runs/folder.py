@@ -55,7 +55,7 @@ def save_state(run: Path, model: CSCL, optimiser: Any, step: int, best: float, i
     state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step, "best": best}
     torch.save(state | {"masks": info.fingerprint}, buffer)
     write_file(run / f"state-{step:08d}.pt", buffer.getvalue())
-    for half in files.leftovers(run, STATE):
+    for half in files.find_leftovers(run, STATE):
         half.unlink()
     others = [file for file in _list_states(run) if file.name != f"state-{step:08d}.pt"]
     before = [file for file in others if file.name < f"state-{step:08d}.pt"]

@@ -11,7 +11,7 @@ from data.records import DataSet
 from data.registry import data_set, find_root, open_data_set
 from parsing import files
 from parsing.errors import CsclError, InputError, MissingError
-from parsing.words import quoted
+from parsing.words import quote_path
 
 from ..images import find_images
 from ..recipes.reading import Recipe, read_recipe
@@ -77,7 +77,7 @@ def read_run(run: Path) -> tuple[Recipe, RunInfo]:
         InputError: if its files are damaged.
     """
     if not (run / "run.json").is_file():
-        raise MissingError(f"{run} is no run: it holds no run.json; `cscl train --run {quoted(run)}` makes one")
+        raise MissingError(f"{run} is no run: it holds no run.json; `cscl train --run {quote_path(run)}` makes one")
     try:
         info = RunInfo(**json.loads((run / "run.json").read_text(encoding="utf-8")))
     except (ValueError, TypeError, RecursionError) as error:

@@ -169,7 +169,7 @@ def describe_reranking(reranked: bool) -> str:
     return f"re-ranked (k-reciprocal, {parameters})" if reranked else "not re-ranked"
 
 
-def table_lines(results: Sequence[Result]) -> list[str]:
+def format_table(results: Sequence[Result]) -> list[str]:
     """Return the table of the results, a line per protocol, in per cent."""
     columns = ("Rank-1", "Rank-10", "Rank-20", "mAP", "mINP")
     head = f"{'protocol':24s} " + " ".join(f"{c:>7s}" for c in columns) + "   chance Rank-1/mAP"

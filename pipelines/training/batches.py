@@ -14,7 +14,7 @@ from data.records import Record
 from parsing.cache.reader import MaskCache
 from parsing.errors import InputError
 from parsing.modality import MODALITIES
-from parsing.words import quoted
+from parsing.words import quote_path
 
 from ..recipes.reading import Recipe
 
@@ -126,7 +126,7 @@ def select_with_masks(records: Sequence[Record], cache: MaskCache) -> tuple[Reco
     if lacking:
         raise InputError(
             f"{cache.path} has no mask of {lacking[0]}" + (f" and {len(lacking) - 1} more" if lacking[1:] else "")
-            + f"; run `cscl parse --dataset {cache.data_set} --out {quoted(cache.path)}` again to complete it"
+            + f"; run `cscl parse --dataset {cache.data_set} --out {quote_path(cache.path)}` again to complete it"
         )  # fmt: skip
     return tuple(r for r in records if cache.has_mask[cache.number(r.name)])
 

@@ -40,7 +40,7 @@ def join_srun(environment: MutableMapping[str, str] = os.environ) -> bool:
         }
     )
     number = int(environment.get("SLURM_JOB_ID", "0")) * 7 + int(environment.get("SLURM_STEP_ID", "0"))
-    environment.setdefault("MASTER_ADDR", first_host(environment.get("SLURM_STEP_NODELIST", "localhost")))
+    environment.setdefault("MASTER_ADDR", find_first_host(environment.get("SLURM_STEP_NODELIST", "localhost")))
     environment.setdefault("MASTER_PORT", str(15000 + number % 20000))
     return True
 
@@ -56,7 +56,7 @@ def _read_tasks_per_node(text: str) -> list[int]:
     return [int(found[1]) for found in counts if found for _ in range(int(found[2] or 1))]
 
 
-def first_host(nodes: str) -> str:
+def find_first_host(nodes: str) -> str:
     """Return the first host of a SLURM node list: `gpu[03-05,7],login` is `gpu03`."""
     found = re.match(r"([^,\[]+)(?:\[([^\],-]+))?", nodes)
     return found[1] + (found[2] or "") if found else nodes

@@ -15,7 +15,7 @@ from cscl.model import CSCL
 from data.loading.sampler import IdentitySampler
 from data.records import Record
 from data.registry import DATA_SETS, open_data_set
-from parsing.cache.lock import writing_to
+from parsing.cache.lock import hold_lock
 from parsing.cache.reader import MaskCache
 from parsing.errors import CsclError, InputError, first_line
 from parsing.schemes import part_scheme
@@ -53,7 +53,7 @@ def train(config: TrainConfig, cache: MaskCache | None = None) -> Path:
     """
     fabric = make_fabric(config.device, config.precision)
     run = config.run
-    with writing_to(run, "cscl train", folder=run.parent) if fabric.is_global_zero else nullcontext():
+    with hold_lock(run, "cscl train", folder=run.parent) if fabric.is_global_zero else nullcontext():
         try:
             _train(config, fabric, cache)
         except (MemoryError, RuntimeError) as error:

@@ -9,7 +9,7 @@ from data.records import Record
 from parsing.cache.reader import MaskCache
 from parsing.errors import InputError
 from parsing.labels import IGNORED
-from parsing.words import quoted
+from parsing.words import quote_path
 
 AT_ONCE = 1024
 """Number of masks that are compared at once; bounds the memory."""
@@ -34,7 +34,7 @@ def check_usable(
     if not shown.any():
         raise InputError(
             f"{cache.path}: none of the {len(records)} training masks shows a part of {scheme}, so that there is "
-            f"nothing to learn parts from; `cscl masks info {quoted(cache.path)}` shows what it contains"
+            f"nothing to learn parts from; `cscl masks info {quote_path(cache.path)}` shows what it contains"
         )
     usable = shown & (confidence > 0)
     if not usable.any():

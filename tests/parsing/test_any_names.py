@@ -13,10 +13,10 @@ from support.properties import TRIED, names
 from parsing import CacheWriter, MaskCache, PartScheme
 from parsing.errors import InputError
 from parsing.exporters.paths import fill, relative_path
-from parsing.labels import IGNORED, LabelSet, label_set, sided
-from parsing.names import odd_name
+from parsing.labels import IGNORED, LabelSet, build_label_set, label_set
+from parsing.names import find_name_fault
 from parsing.schemes import part_scheme
-from parsing.sides import side_of
+from parsing.sides import split_side
 
 TEMPLATES = (
     "{dir}/{stem}.png",
@@ -59,7 +59,7 @@ def test_a_writer_takes_a_name_that_every_reader_and_exporter_takes(tried: list[
                     cache.add(name, MASK)
                     taken.append(name)
                 except InputError as error:
-                    assert odd_name(name) or name in taken, error  # noqa: PT017
+                    assert find_name_fault(name) or name in taken, error  # noqa: PT017
         read = MaskCache(Path(folder) / "c.h5")
         assert list(read.names) == taken
         places = {fill("{dir}/{stem}{suffix}", name, "root") for name in taken}
@@ -93,13 +93,13 @@ def test_any_class_names_flip_back_whatever_their_order(
     classes: list[str], given_swaps: list[tuple[str, str]] | None, chance: np.random.Generator
 ) -> None:
     try:
-        labels = sided("own", ["background", *classes], given_swaps)
+        labels = build_label_set("own", ["background", *classes], given_swaps)
     except InputError:
         return
     check(labels)
     mixed = list(classes)
     chance.shuffle(mixed)
-    other = sided("own", ["background", *mixed], given_swaps)
+    other = build_label_set("own", ["background", *mixed], given_swaps)
     pairs = [{frozenset(x.classes[c] for c in pair) for pair in x.swaps} for x in (labels, other)]
     assert pairs[0] == pairs[1]
 
@@ -110,11 +110,11 @@ def test_no_side_is_left_without_its_partner(pairs: list[tuple[str, str]]) -> No
     classes = [name for pair in pairs for name in pair]
     assume(len({"background", *classes}) == len(classes) + 1)
     try:
-        labels = sided("own", ["background", *classes])
+        labels = build_label_set("own", ["background", *classes])
     except InputError:
         return
     swapped = {c for pair in labels.swaps for c in pair}
-    assert {n for n, name in enumerate(labels.classes) if side_of(name) is not None} <= swapped
+    assert {n for n, name in enumerate(labels.classes) if split_side(name) is not None} <= swapped
 
 
 @TRIED

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from parsing.files import leftovers, probe_folder, replacing, write_file
+from parsing.files import find_leftovers, probe_folder, replacing, write_file
 
 
 def test_a_file_appears_whole_and_from_another_folder_if_asked(tmp_path: Path) -> None:
@@ -46,5 +46,5 @@ def test_a_folder_is_probed_without_a_trace_and_a_missing_one_is_an_error(tmp_pa
 def test_what_a_killed_writer_leaves_is_found(tmp_path: Path) -> None:
     with replacing(tmp_path / "a.txt") as temporary:
         temporary.touch()
-        assert leftovers(tmp_path, re.compile(r"a\.txt")) == [temporary]
-        assert leftovers(tmp_path, re.compile(r"b\.txt")) == []
+        assert find_leftovers(tmp_path, re.compile(r"a\.txt")) == [temporary]
+        assert find_leftovers(tmp_path, re.compile(r"b\.txt")) == []

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from parsing.images import UnreadableImageError, image_suffixes, is_deep, orientation, read_image, turned
+from parsing.images import UnreadableImageError, image_suffixes, is_deep, orientation, read_image, turn_array
 
 RAMP = np.random.default_rng(0).integers(0, 255, (12, 7, 3), dtype=np.uint8)
 
@@ -183,7 +183,7 @@ def test_orientation_tells_what_reading_does_without_reading(tmp_path: Path, tur
     exif[0x0112] = turn
     Image.fromarray(stored).save(tmp_path / "a.png", exif=exif)
     assert orientation(tmp_path / "a.png") == ((2, 3), turn)
-    assert np.array_equal(turned(stored, turn), read_image(tmp_path / "a.png")[..., 0])
+    assert np.array_equal(turn_array(stored, turn), read_image(tmp_path / "a.png")[..., 0])
 
 
 def test_an_orientation_that_does_not_exist_is_none(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from parsing.errors import InputError, MissingError
-from parsing.labels import LABEL_SETS, label_set, sided
+from parsing.labels import LABEL_SETS, build_label_set, label_set
 from parsing.schemes import PART_SCHEMES, PartScheme, part_scheme
 
 REID4 = {
@@ -162,7 +162,7 @@ def test_an_unknown_scheme_lists_what_there_is(tmp_path: Path) -> None:
 
 
 def test_a_label_set_made_of_a_models_config_can_be_mapped_and_the_refusal_says_how(tmp_path: Path) -> None:
-    own = sided("parser-v1.0", ["background", "cap", "shirt", "shorts"])
+    own = build_label_set("parser-v1.0", ["background", "cap", "shirt", "shorts"])
     with pytest.raises(InputError, match=r'does not know .*a table \["parser-v1\.0"\] .*\(of cap, shirt, shorts\)'):
         part_scheme("reid4").table(own)
     text = HALVES + '["parser-v1.0"]\ntop = ["cap", "shirt"]\nbottom = ["{}"]\n'

@@ -3,8 +3,8 @@
 import pytest
 
 from parsing.errors import InputError
-from parsing.labels import LABEL_SETS, LabelSet, sided
-from parsing.sides import mirrored
+from parsing.labels import LABEL_SETS, LabelSet, build_label_set
+from parsing.sides import find_side_pairs
 
 SPELT = [
     ("left-arm", "right-arm"),
@@ -34,8 +34,8 @@ SPELT = [
 
 @pytest.mark.parametrize(("left", "right"), SPELT)
 def test_sides_are_known_however_they_are_spelt(left: str, right: str) -> None:
-    assert sided("own", ["background", left, "hair", right]).swaps == ((1, 3),)
-    assert sided("own", ["background", right, "hair", left]).swaps == ((3, 1),)
+    assert build_label_set("own", ["background", left, "hair", right]).swaps == ((1, 3),)
+    assert build_label_set("own", ["background", right, "hair", left]).swaps == ((3, 1),)
 
 
 @pytest.mark.parametrize(
@@ -43,14 +43,14 @@ def test_sides_are_known_however_they_are_spelt(left: str, right: str) -> None:
 )
 def test_a_side_without_its_partner_is_refused_by_name(alone: str) -> None:
     with pytest.raises(InputError) as refusal:
-        sided("own", ["background", "hair", alone])
+        build_label_set("own", ["background", "hair", alone])
     assert repr(alone) in str(refusal.value)
     assert "swaps = " in str(refusal.value)
 
 
 def test_two_classes_for_one_side_are_refused_by_name() -> None:
     with pytest.raises(InputError, match="'left-ear' and 'ear_l' are both the left one"):
-        sided("own", ["background", "left-ear", "ear_l", "right-ear"])
+        build_label_set("own", ["background", "left-ear", "ear_l", "right-ear"])
 
 
 @pytest.mark.parametrize(
@@ -58,9 +58,9 @@ def test_two_classes_for_one_side_are_refused_by_name() -> None:
     ["upright", "bright", "collar", "lace", "race", "arm", "left-right-shoes", "upper-clothes", "t-shirt", "rim"],
 )
 def test_words_that_only_look_like_sides_are_none(name: str) -> None:
-    assert sided("own", ["background", name, "hair"]).swaps == ()
+    assert build_label_set("own", ["background", name, "hair"]).swaps == ()
 
 
 @pytest.mark.parametrize("labels", LABEL_SETS.values(), ids=LABEL_SETS)
 def test_the_known_label_sets_swap_what_their_names_say(labels: LabelSet) -> None:
-    assert mirrored(labels.name, labels.classes) == labels.swaps
+    assert find_side_pairs(labels.name, labels.classes) == labels.swaps

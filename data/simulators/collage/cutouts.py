@@ -24,7 +24,7 @@ class Cutout:
     alpha: NDArray[np.float32]
 
 
-def cutout(photos: Photos, photo_id: str) -> Cutout:
+def cut_out_person(photos: Photos, photo_id: str) -> Cutout:
     """Return the person on a photograph, without pieces of the annotation far smaller than a hand."""
     image, labels = _photo_and_parts(photos, photo_id)
     pieces, _ = label(labels > 0)
@@ -43,7 +43,7 @@ def cutout(photos: Photos, photo_id: str) -> Cutout:
     return Cutout(image, labels, (labels > 0).astype(np.float32))
 
 
-def resized(person: Cutout, height: int) -> Cutout:
+def resize_person(person: Cutout, height: int) -> Cutout:
     """Return the person `height` pixels tall; its edge is a pixel soft, and lies inside the old background."""
     width = max(8, round(person.labels.shape[1] * height / person.labels.shape[0]))
     size = (width, height)
@@ -75,7 +75,7 @@ class Bend:
     wobble: NDArray[np.float32]
 
 
-def random_bend(rng: np.random.Generator) -> Bend:
+def draw_bend(rng: np.random.Generator) -> Bend:
     return Bend(
         wide=rng.uniform(0.86, 1.12),
         turn=rng.normal(0, 0.035),
@@ -89,7 +89,7 @@ def random_bend(rng: np.random.Generator) -> Bend:
     )
 
 
-def bent(person: Cutout, bend: Bend) -> Cutout:
+def bend_person(person: Cutout, bend: Bend) -> Cutout:
     """Return the person in another pose; the canvas grows so that no limb leaves it, labels move with the image."""
     height, width = person.labels.shape
     pad = round(0.14 * height)
@@ -125,7 +125,7 @@ def bent(person: Cutout, bend: Bend) -> Cutout:
     return Cutout(np.stack(image, -1), labels, alpha)
 
 
-def mirrored(person: Cutout) -> Cutout:
+def mirror_person(person: Cutout) -> Cutout:
     return Cutout(person.image[:, ::-1], person.labels[:, ::-1], person.alpha[:, ::-1])
 
 

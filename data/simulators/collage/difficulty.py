@@ -55,7 +55,7 @@ def surroundings(person: Box) -> Box:
     return Box(person.top - down, left=person.left - aside, bottom=person.bottom + down, right=person.right + aside)
 
 
-def detected(person: Box, error: float, rng: np.random.Generator) -> Box:
+def detect_box(person: Box, error: float, rng: np.random.Generator) -> Box:
     """Return the box of a detector that errs by `error`; the draws do not depend on it, so that a larger error is
     the same mistake made larger."""
     top, left, bottom, right = error * rng.uniform(-1, 1, 4)

@@ -12,7 +12,7 @@ from parsing.errors import InputError
 
 from ...photographs.library import Photos
 from ..layouts import Slot
-from .cutouts import Cutout, cutout, resized, side_strip
+from .cutouts import Cutout, cut_out_person, resize_person, side_strip
 from .difficulty import Box
 
 _POOL = 14
@@ -99,7 +99,7 @@ class Scene:
         """Put somebody else at the side of `frame`; `tall` is the height of the slot's person in pixels."""
         who = int(rng.integers(len(self.cast.ids) - 1))
         who += who >= self.slot.person
-        other = resized(self.cast.cutout(who), int(tall * rng.uniform(0.75, 1.15)))
+        other = resize_person(self.cast.cutout(who), int(tall * rng.uniform(0.75, 1.15)))
         height, width = frame.height, frame.width
         there = other.labels.shape
         shift = rng.choice((-1, 1)) * rng.uniform(0.38, 0.65) * width
@@ -137,7 +137,7 @@ def _photos(root: Path) -> Photos:
 
 @lru_cache(maxsize=96)
 def _cutout(root: Path, photo_id: str) -> Cutout:
-    return cutout(_photos(root), photo_id)
+    return cut_out_person(_photos(root), photo_id)
 
 
 @lru_cache(maxsize=512)

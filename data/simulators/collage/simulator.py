@@ -15,8 +15,8 @@ from parsing.errors import InputError
 from ...records import Infrared
 from ..layouts import Frame, Slot
 from .camera import Camera, Film, make_camera
-from .cutouts import Cutout, bent, mirrored, random_bend, resized
-from .difficulty import Box, detected, level, surroundings
+from .cutouts import Cutout, bend_person, draw_bend, mirror_person, resize_person
+from .difficulty import Box, detect_box, level, surroundings
 from .levels import DIFFICULTIES, REMAINS, STANDARD, Difficulty, check_difficulty
 from .scene import Cast, Scene
 
@@ -61,8 +61,8 @@ class Collage:
         rng = np.random.default_rng((self.seed, 0x57EE7, slot.person, slot.camera, slot.index))
         camera = make_camera(self.seed, slot.camera)
         tall = int(rng.integers(150, 291))
-        person = resized(self._cast.cutout(slot.person), tall)
-        person = bent(mirrored(person) if camera.mirror else person, random_bend(rng))
+        person = resize_person(self._cast.cutout(slot.person), tall)
+        person = bend_person(mirror_person(person) if camera.mirror else person, draw_bend(rng))
         name = self.level(slot)
         if name != STANDARD:
             return self._cropped(slot, camera=camera, person=person, tall=tall, difficulty=DIFFICULTIES[name])
@@ -92,7 +92,7 @@ class Collage:
         if scenery.random() < 0.3:
             scene.add_other(tall, frame, scenery)
         scene.add(person, (-around.top, -around.left))
-        box = detected(frame, difficulty.box_error, finding).pixels
+        box = detect_box(frame, difficulty.box_error, finding).pixels
         if hiding.random() < difficulty.occlusion:
             hidden = scene.copy()
             hidden.occlude(tall, frame, hiding)

@@ -23,7 +23,7 @@ class Scene:
 
 
 @lru_cache(maxsize=32)
-def scene(seed: int, place: int) -> Scene:
+def make_scene(seed: int, place: int) -> Scene:
     """Return place number `place` of the data set of `seed`."""
     rng = np.random.default_rng((seed, 0x5CE4E, place))
     brush = _SceneBrush()

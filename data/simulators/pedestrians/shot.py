@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from .look import Band
 from .pose import Pose
-from .scene import HORIZON, SIZE, scene
+from .scene import HORIZON, SIZE, make_scene
 
 Occluder = Literal["none", "pole", "box", "plant"]
 OCCLUDER: dict[Occluder, float] = {"none": 0.85, "pole": 0.05, "box": 0.05, "plant": 0.05}
@@ -90,10 +90,10 @@ def make_shot(seed: int, number: int, camera: int, index: int, band: Band, place
     )
 
 
-def background(shot: Shot, body: float) -> np.ndarray:
+def cut_background(shot: Shot, body: float) -> np.ndarray:
     """Return the crop of the camera's scene around the person, (H, W, 3) float32; `body` is its height in pixels."""
     width, height = shot.size
-    seen = getattr(scene(shot.seed, shot.place), shot.band)
+    seen = getattr(make_scene(shot.seed, shot.place), shot.band)
     # a body is about 230 pixels tall in the scene and stands a little below the horizon
     zoom = shot.zoom * 230 / body
     w, h = width * zoom, height * zoom

@@ -11,7 +11,7 @@ from .body import paint
 from .brush import Material
 from .look import Look, clothe, colours
 from .pose import Bag, Bottom, Build, Hair, Sleeves, Top
-from .shot import Shot, background, film, make_shot, occlude, pick
+from .shot import Shot, cut_background, film, make_shot, occlude, pick
 
 __all__ = ["Identity", "Shot", "draw", "make_identity", "make_shot"]
 
@@ -91,7 +91,7 @@ def draw(identity: Identity, shot: Shot) -> tuple[np.ndarray, np.ndarray]:
     cover = Image.fromarray((materials > 0).astype(np.uint8) * 255)
     alpha = np.asarray(cover.reduce(k), np.float32) / 255
     rng = np.random.default_rng(shot.noise_seed)
-    behind = background(shot, scale / k)
+    behind = cut_background(shot, scale / k)
     front = np.asarray(Image.fromarray(person).reduce(k), np.float32)
     image = front + behind * (1 - alpha[..., None])
     labels = _labels(_CLASS_OF[materials], alpha)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from data.photographs.crops import SPECTRA, PersonCrops, Photo, degrade, jittered, load, plain_crop, render
+from data.photographs.crops import SPECTRA, PersonCrops, Photo, cut_plain_crop, degrade, jitter_box, load, render
 from data.photographs.library import Photos
 from parsing.labels import label_set
 
@@ -118,7 +118,7 @@ def test_most_crops_that_are_not_in_colour_are_grey(crops: PersonCrops) -> None:
 
 @pytest.mark.parametrize("spectrum", SPECTRA)
 def test_a_rendered_image_has_the_cameras_channels(photo: Photo, spectrum: str) -> None:
-    image, labels = plain_crop(photo, size=SIZE, spectrum="colour", rng=np.random.default_rng(0))
+    image, labels = cut_plain_crop(photo, size=SIZE, spectrum="colour", rng=np.random.default_rng(0))
     seen = render(image, scene=labels, spectrum=spectrum, rng=np.random.default_rng(0))  # type: ignore[arg-type]
     assert (seen.shape, seen.dtype) == (image.shape, np.dtype("uint8"))
     assert (spectrum == "colour") == bool(np.ptp(seen, axis=2).max() > 0)
@@ -130,7 +130,7 @@ def test_a_rendered_image_has_the_cameras_channels(photo: Photo, spectrum: str) 
 def test_a_plain_crop_holds_the_whole_person_upright_with_a_margin(photos: Photos, name: str, spectrum: str) -> None:
     photo = load(photos, name, SIZE[0])
     assert photo is not None
-    image, labels = plain_crop(photo, size=SIZE, spectrum=spectrum, rng=np.random.default_rng(0))  # type: ignore[arg-type]
+    image, labels = cut_plain_crop(photo, size=SIZE, spectrum=spectrum, rng=np.random.default_rng(0))  # type: ignore[arg-type]
     assert image.shape == (*SIZE, 3)
     assert labels.shape == SIZE
     person = labels > 0
@@ -142,13 +142,15 @@ def test_a_plain_crop_holds_the_whole_person_upright_with_a_margin(photos: Photo
 
 
 def test_a_plain_crop_is_the_same_in_labels_for_every_spectrum_and_generator(photo: Photo) -> None:
-    labels = [plain_crop(photo, size=SIZE, spectrum=s, rng=np.random.default_rng(n))[1] for n, s in enumerate(SPECTRA)]
+    labels = [
+        cut_plain_crop(photo, size=SIZE, spectrum=s, rng=np.random.default_rng(n))[1] for n, s in enumerate(SPECTRA)
+    ]
     assert all(np.array_equal(labels[0], other) for other in labels[1:])
 
 
 def test_a_jittered_box_still_overlaps_its_person() -> None:
     box = (10.0, 20.0, 50.0, 140.0)
-    moved = [jittered(box, np.random.default_rng(seed)) for seed in range(300)]
+    moved = [jitter_box(box, np.random.default_rng(seed)) for seed in range(300)]
     cut = 0
     for left, top, right, bottom in moved:
         assert left < 14
@@ -159,7 +161,7 @@ def test_a_jittered_box_still_overlaps_its_person() -> None:
 
 
 def test_a_degraded_image_keeps_its_shape_and_the_original(photo: Photo) -> None:
-    image, _ = plain_crop(photo, size=SIZE, spectrum="colour", rng=np.random.default_rng(0))
+    image, _ = cut_plain_crop(photo, size=SIZE, spectrum="colour", rng=np.random.default_rng(0))
     before = image.copy()
     changed = 0
     for seed in range(40):

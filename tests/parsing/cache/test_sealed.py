@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from support.places import ROOT
 
-from parsing.cache.sealed import SEAL_SIZE, open_sealed, sealed_hash, was_ours, write_whole
+from parsing.cache.sealed import SEAL_SIZE, is_ours, open_sealed, sealed_hash, write_whole
 from parsing.errors import CacheError, CsclError
-from parsing.files import file_hash, leftovers
+from parsing.files import file_hash, find_leftovers
 
 
 def write(path: Path, count: int = 1000) -> str:
@@ -60,7 +60,7 @@ def test_a_damaged_file_is_still_known_as_ours_by_its_beginning(tmp_path: Path) 
     os.truncate(tmp_path / "a.h5", 100)
     (tmp_path / "b.h5").write_text("years of work")
     (tmp_path / "c.h5").write_bytes(b"")
-    assert [was_ours(tmp_path / f"{name}.h5") for name in "abc"] == [True, False, False]
+    assert [is_ours(tmp_path / f"{name}.h5") for name in "abc"] == [True, False, False]
 
 
 @pytest.mark.parametrize("step", ["write", "fsync", "replace"])
@@ -118,7 +118,7 @@ def test_only_the_temporary_files_of_such_names_are_leftovers(tmp_path: Path) ->
     ]
     for name in ours + others:
         (tmp_path / name).touch()
-    assert [p.name for p in leftovers(tmp_path, re.compile(r"\d{5}\.h5"))] == ours
+    assert [p.name for p in find_leftovers(tmp_path, re.compile(r"\d{5}\.h5"))] == ours
 
 
 def test_a_file_that_somebody_locks_is_read(tmp_path: Path) -> None:

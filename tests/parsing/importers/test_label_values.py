@@ -10,7 +10,7 @@ from PIL import Image
 from parsing import InputError, label_set
 from parsing.importers.label_png import read_label_png
 from parsing.importers.label_values import Reading, parse_values, read_labels, understand
-from parsing.importers.palettes import known_palettes, voc_colours
+from parsing.importers.palettes import list_palettes, voc_colours
 from parsing.labels import LabelSet
 
 LIP, STREET = label_set("lip"), label_set("person7")
@@ -65,7 +65,7 @@ def test_a_reordered_known_palette_is_read_by_colour_and_said(tmp_path: Path) ->
 
 
 def test_rgb_masks_in_a_known_palette_are_read_by_colour(tmp_path: Path) -> None:
-    for palette in known_palettes(LIP):
+    for palette in list_palettes(LIP):
         colours = np.zeros((256, 3), np.uint8)
         for colour, number in palette.classes.items():
             colours[number] = colour
@@ -81,7 +81,7 @@ def test_rgb_masks_in_a_known_palette_are_read_by_colour(tmp_path: Path) -> None
 
 def test_all_files_together_decide_what_palette_it_is(tmp_path: Path) -> None:
     """Green alone is class 2 of VOC and 12 of LIP's tools."""
-    lip = known_palettes(LIP)[1]
+    lip = list_palettes(LIP)[1]
     colours = np.array(list(lip.classes), np.uint8)
     skirt = np.array([[0, 12]], np.uint8)
     files = [write(tmp_path / "a.png", colours[skirt]), write(tmp_path / "b.png", colours[VALUES])]

@@ -6,13 +6,13 @@ import torch
 
 from parsing.labels import LabelSet, label_set
 from parsing.parsers.confidence import confidence as confidence_of
-from parsing.parsers.confidence import expected_iou, layout, winners
+from parsing.parsers.confidence import expected_iou, find_winners, layout
 
 PERSON7 = label_set("person7")
 
 
 def confidence(probabilities: torch.Tensor, agreement: torch.Tensor, labels: LabelSet) -> torch.Tensor:
-    return confidence_of(probabilities, *winners(probabilities), agreement, labels)
+    return confidence_of(probabilities, *find_winners(probabilities), agreement, labels)
 
 
 def standing(*parts: str, height: int = 40, width: int = 12) -> torch.Tensor:
@@ -31,14 +31,14 @@ def certain(mask: torch.Tensor, sure: float = 1.0) -> torch.Tensor:
 
 def test_winners_are_those_of_max_and_the_first_of_equals() -> None:
     probabilities = torch.rand((3, 8, 20, 10), generator=torch.Generator().manual_seed(0)).mul(4).round() / 4
-    top, classes = winners(probabilities)
+    top, classes = find_winners(probabilities)
     assert torch.equal(top, probabilities.amax(1))
     assert np.array_equal(classes.numpy(), probabilities.numpy().argmax(1))
 
 
 def test_expected_iou_is_that_of_a_loop_over_classes() -> None:
     probabilities = torch.rand((3, 8, 20, 10), generator=torch.Generator().manual_seed(0)).mul(4).softmax(1)
-    top, classes = winners(probabilities)
+    top, classes = find_winners(probabilities)
     for image in range(3):
         found = []
         for c in range(8):

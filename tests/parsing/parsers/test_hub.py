@@ -11,7 +11,7 @@ from threading import Thread
 import pytest
 
 from parsing.errors import CsclError, InputError, MissingError
-from parsing.parsers.hub import cached_folder, hub_folder
+from parsing.parsers.hub import find_cached_folder, hub_folder
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 WANTED = (("config.json",), ("model.safetensors", "model-*.safetensors"))
@@ -87,13 +87,13 @@ def fetch(hub: Hub, cache: Path, repo: str = "me/parser") -> Path:
 
 
 def test_what_a_parser_needs_is_fetched_once_and_nothing_else(hub: Hub, tmp_path: Path) -> None:
-    assert cached_folder("me/parser", WANTED, tmp_path) is None
+    assert find_cached_folder("me/parser", WANTED, tmp_path) is None
     folder = fetch(hub, tmp_path)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
         name: hub.files[name] for name in ("config.json", "model.safetensors")
     }
     hub.asked.clear()
-    assert fetch(hub, tmp_path) == cached_folder("me/parser", WANTED, tmp_path) == folder
+    assert fetch(hub, tmp_path) == find_cached_folder("me/parser", WANTED, tmp_path) == folder
     assert hub.asked == []
 
 
@@ -101,7 +101,7 @@ def test_a_file_whose_hash_is_not_the_hubs_is_refused_and_removed(hub: Hub, tmp_
     hub.lie = True
     with pytest.raises(CsclError, match=r"model\.safetensors of me/parser arrived damaged"):
         fetch(hub, tmp_path)
-    assert cached_folder("me/parser", WANTED, tmp_path) is None
+    assert find_cached_folder("me/parser", WANTED, tmp_path) is None
     hub.lie = False
     assert (fetch(hub, tmp_path) / "model.safetensors").read_bytes() == hub.files["model.safetensors"]
 

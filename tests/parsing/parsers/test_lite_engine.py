@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from parsing.parsers import lite_engine
 from parsing.parsers.lite_engine import Convolution, LiteEngine, pack
-from parsing.parsers.lite_network import tensor_shapes
+from parsing.parsers.lite_network import list_tensor_shapes
 from parsing.parsers.sources import BUILT_IN
 from parsing.parsers.street import StreetNetwork, StreetParser, load_street, save_street
 
@@ -48,7 +48,7 @@ def test_the_engine_answers_as_the_library_does(packed: bool, count: int) -> Non
 def test_the_file_has_the_tensors_that_the_table_of_layers_says() -> None:
     with torch.device("meta"):
         built = StreetNetwork().build().state_dict()
-    assert tensor_shapes(96, 8) == {name: list(tensor.shape) for name, tensor in built.items()}
+    assert list_tensor_shapes(96, 8) == {name: list(tensor.shape) for name, tensor in built.items()}
 
 
 def test_packed_convolutions_that_answer_otherwise_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:

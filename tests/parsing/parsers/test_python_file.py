@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from parsing.errors import InputError, MissingError
-from parsing.parsers.python_file import own_parser
+from parsing.parsers.python_file import build_own_parser
 from parsing.parsers.registry import ParserSpec, find_parser
 
 CODE = """
@@ -31,10 +31,10 @@ def written(folder: Path, code: str, name: str = "own.py") -> Path:
 def test_its_name_is_the_files_and_its_hash_follows_the_code(tmp_path: Path) -> None:
     parser = find_parser(ParserSpec(f"python:{written(tmp_path, CODE)}"))
     assert (parser.name, parser.labels.name) == ("python:own.py", "pascal")
-    hashes = {parser.weights_hash, own_parser(written(tmp_path, CODE)).weights_hash}
+    hashes = {parser.weights_hash, build_own_parser(written(tmp_path, CODE)).weights_hash}
     assert len(hashes) == 1
-    hashes.add(own_parser(written(tmp_path, CODE + "# changed\n")).weights_hash)
-    hashes.add(own_parser(written(tmp_path, CODE.replace('"0"', '"1"'))).weights_hash)
+    hashes.add(build_own_parser(written(tmp_path, CODE + "# changed\n")).weights_hash)
+    hashes.add(build_own_parser(written(tmp_path, CODE.replace('"0"', '"1"'))).weights_hash)
     assert len(hashes) == 3
 
 
@@ -49,14 +49,14 @@ def test_its_name_is_the_files_and_its_hash_follows_the_code(tmp_path: Path) -> 
 )
 def test_a_file_that_builds_no_parser_is_refused(tmp_path: Path, code: str, complaint: str) -> None:
     with pytest.raises(InputError, match=complaint):
-        own_parser(written(tmp_path, code))
+        build_own_parser(written(tmp_path, code))
 
 
 def test_a_file_that_is_not_there_or_no_python_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match=r"none\.py: there is no such file"):
-        own_parser(tmp_path / "none.py")
+        build_own_parser(tmp_path / "none.py")
     with pytest.raises(InputError, match=r"own\.txt: give a file that ends in \.py"):
-        own_parser(written(tmp_path, CODE, "own.txt"))
+        build_own_parser(written(tmp_path, CODE, "own.txt"))
     with pytest.raises(InputError, match="--labels lip: parser python:x does not take it"):
         find_parser(ParserSpec("python:x", labels="lip"))
 
@@ -86,14 +86,14 @@ FORWARD = CODE.replace(
 @pytest.mark.parametrize(("answer", "complaint"), ANSWERS.items(), ids=ANSWERS)
 def test_an_answer_of_which_no_mask_could_be_made_is_refused(tmp_path: Path, answer: str, complaint: str) -> None:
     with pytest.raises(InputError, match=complaint):
-        own_parser(written(tmp_path, FORWARD.format(answer)))
+        build_own_parser(written(tmp_path, FORWARD.format(answer)))
 
 
 @pytest.mark.parametrize(
     "answer", ["y", "y.double()", "y.half()", "y.flip(2).transpose(2, 3).contiguous().transpose(2, 3)"]
 )
 def test_logits_of_any_type_and_order_in_memory_are_taken(tmp_path: Path, answer: str) -> None:
-    own_parser(written(tmp_path, FORWARD.format(answer)))
+    build_own_parser(written(tmp_path, FORWARD.format(answer)))
 
 
 @pytest.mark.parametrize(
@@ -111,4 +111,4 @@ def test_logits_of_any_type_and_order_in_memory_are_taken(tmp_path: Path, answer
 )
 def test_errors_in_the_files_own_code_name_its_line(tmp_path: Path, code: str, complaint: str) -> None:
     with pytest.raises(InputError, match=complaint):
-        own_parser(written(tmp_path, code))
+        build_own_parser(written(tmp_path, code))

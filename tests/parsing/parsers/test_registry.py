@@ -19,8 +19,8 @@ from parsing.parsers.registry import (
     PARSERS,
     ParserSpec,
     find_parser,
+    list_takers,
     spec_from_cache,
-    takers,
 )
 from pipelines.parse.run import ParseConfig, parse
 from pipelines.parsers.catalogue import list_parsers
@@ -58,9 +58,9 @@ def test_each_row_of_the_table_is_what_its_module_does() -> None:
         assert set(backend.options) <= set(OPTIONS)
     street, row = find_parser(ParserSpec()), rows["street"]
     assert (street.input_size, street.labels.name, street.licence) == (row.input, row.labels, row.licence)
-    assert takers("labels") == "hf, smp, torchscript, onnx"
-    assert takers("weights") == "street, schp-lip, schp-atr, schp-pascal, python"
-    assert takers("remote_code") == "hf"
+    assert list_takers("labels") == "hf, smp, torchscript, onnx"
+    assert list_takers("weights") == "street, schp-lip, schp-atr, schp-pascal, python"
+    assert list_takers("remote_code") == "hf"
 
 
 def test_what_a_cache_says_of_a_named_parser_is_enough_to_parse_again() -> None:

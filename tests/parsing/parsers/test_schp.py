@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from parsing.errors import InputError, MissingError
 from parsing.labels import label_set
 from parsing.parsers.registry import ParserSpec, describe_parser
-from parsing.parsers.schp import SCHPParser, into_input, out_of_input, scale_of
+from parsing.parsers.schp import SCHPParser, map_into_input, map_out_of_input, scale_of
 from parsing.parsers.schp_network import AbsoluteNorm, SCHPNetwork
 from parsing.parsers.sources import SCHP
 from parsing.resize import Size
@@ -137,7 +137,7 @@ def test_the_norm_scales_by_the_absolute_weight() -> None:
 @pytest.mark.parametrize("source", [(40, 20), (21, 50), (33, 17)])
 def test_the_affine_into_the_input_is_scipys(source: Size) -> None:
     image = np.random.default_rng(0).random(source)
-    rows, columns = into_input(source, (65, 49))
+    rows, columns = map_into_input(source, (65, 49))
     scale = scale_of(source, (65, 49))
     offset = [(n - 1) / 2 - (m - 1) / 2 * scale for n, m in zip(source, (65, 49), strict=True)]
     expected = ndimage.affine_transform(
@@ -147,7 +147,7 @@ def test_the_affine_into_the_input_is_scipys(source: Size) -> None:
 
 
 def test_the_whole_image_lies_centred_in_the_input_and_touches_two_sides() -> None:
-    rows, columns = into_input((81, 41), (65, 65))
+    rows, columns = map_into_input((81, 41), (65, 65))
     assert rows.sum(1).min() == pytest.approx(1)  # as tall as the input
     inside = np.flatnonzero(columns.sum(1))
     assert (inside[0] + inside[-1], len(inside)) == (64, 33)  # and half as wide, in the middle
@@ -156,10 +156,10 @@ def test_the_whole_image_lies_centred_in_the_input_and_touches_two_sides() -> No
 def test_restored_at_another_size_is_restored_at_the_images_and_resized() -> None:
     logits = torch.randn(1, 3, 17, 17, generator=torch.Generator().manual_seed(0))
     rows, columns = (
-        torch.from_numpy(m) for m in out_of_input((50, 30), input_size=(65, 65), given=(17, 17), size=(50, 30))
+        torch.from_numpy(m) for m in map_out_of_input((50, 30), input_size=(65, 65), given=(17, 17), size=(50, 30))
     )
     other_rows, other_columns = (
-        torch.from_numpy(m) for m in out_of_input((50, 30), input_size=(65, 65), given=(17, 17), size=(24, 12))
+        torch.from_numpy(m) for m in map_out_of_input((50, 30), input_size=(65, 65), given=(17, 17), size=(24, 12))
     )
     expected = F.interpolate(rows @ logits @ columns.T, (24, 12), mode="bilinear", align_corners=False)
     torch.testing.assert_close(other_rows @ logits @ other_columns.T, expected, atol=1e-5, rtol=1e-5)

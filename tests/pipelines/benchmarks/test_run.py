@@ -11,9 +11,9 @@ from PIL import Image
 from cli import main
 from parsing.errors import CsclError, MissingError
 from pipelines.benchmarks import evaluate
-from pipelines.benchmarks.measure import compared
+from pipelines.benchmarks.measure import compare_sides
 from pipelines.benchmarks.parts import PARTS
-from pipelines.benchmarks.run import MEASURES, described, markdown
+from pipelines.benchmarks.run import MEASURES, describe_row, markdown
 
 PEER = """
 import numpy as np
@@ -33,7 +33,7 @@ def test_every_part_is_measured() -> None:
 
 
 def test_the_ratio_says_how_many_times_as_fast_ours_is() -> None:
-    row = compared(
+    row = compare_sides(
         "x",
         seconds={"a": [1.0, 2.0, 4.0], "b": [3.0, 4.0, 40.0]},
         ours="a",
@@ -43,7 +43,7 @@ def test_the_ratio_says_how_many_times_as_fast_ours_is() -> None:
         other="the other",
     )
     assert (row.ours, row.theirs, row.ratio, row.least, row.most) == (5.0, 2.5, 3.0, 2.0, 10.0)
-    assert described(row.to_json()).startswith("3.00 times (2.00 to 10.00) the other: x, 5 against 2.5 per second")
+    assert describe_row(row.to_json()).startswith("3.00 times (2.00 to 10.00) the other: x, 5 against 2.5 per second")
 
 
 @pytest.mark.usefixtures("small")

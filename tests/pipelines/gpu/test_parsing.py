@@ -52,14 +52,14 @@ def little_memory(device: str, monkeypatch: pytest.MonkeyPatch, most: int) -> It
         monkeypatch.setattr(work, "label_images", limited)
         yield
         return
-    work._loaded.cache_clear()
+    work._load_parser.cache_clear()
     torch.cuda.empty_cache()
     total = torch.cuda.get_device_properties(0).total_memory
     bytes_ = LITTLE if most else 2**20
     torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_allocated() + bytes_) / total)
     yield
     torch.cuda.set_per_process_memory_fraction(1.0)
-    work._loaded.cache_clear()
+    work._load_parser.cache_clear()
 
 
 @pytest.mark.parametrize("flip", [False, True])
@@ -79,7 +79,7 @@ def test_a_batch_that_does_not_fit_is_halved(
 ) -> None:
     sizes: list[int] = []
     with little_memory(device, monkeypatch, most=20):
-        limited = work._parsed
+        limited = work._parse_batch
 
         def noted(task: Any, parser: Any, batch: work.Batch) -> Masks | None:
             answer = limited(task, parser, batch)

@@ -13,7 +13,7 @@ from cli import main
 from data.registry import open_data_set
 from parsing import CacheError, InputError, MaskCache, MissingError
 from parsing.cache.shard import Status
-from parsing.images import MIRRORED, turned
+from parsing.images import MIRRORED, turn_array
 from parsing.resize import resize_labels
 from pipelines.masks.export import ExportConfig, export
 from pipelines.masks.importing import ImportConfig, import_masks
@@ -210,7 +210,7 @@ def test_images_turned_by_exif_have_their_upright_size_and_masks_either_way(tmp_
     with Image.open(tmp_path / "png/visible/p0/cam1_0.png") as image:
         assert np.array_equal(np.array(image), PERSON)
     back = {5: 5, 6: 8, 7: 7, 8: 6}.get(turn, turn)  # from the upright image to the stored pixels
-    drawn = turned(PERSON, back)
+    drawn = turn_array(PERSON, back)
     if turn in MIRRORED:  # what was left in the mirrored picture is right
         drawn = np.where(drawn > 0, drawn + 1, 0).astype(np.uint8)
     give(config, [drawn] * 2)

@@ -15,7 +15,7 @@ from support.parses import parse_config
 import cli
 from parsing import MaskCache
 from parsing.cache.index import shard_folder
-from parsing.cache.lock import LockedError, writing_to
+from parsing.cache.lock import LockedError, hold_lock
 from parsing.cache.shard import Status
 from parsing.errors import CacheError, CsclError, MissingError
 from parsing.files import file_hash
@@ -157,7 +157,7 @@ def test_a_part_of_a_data_set_without_its_index_is_left_to_the_command_that_chos
 
 def test_a_cache_that_is_being_written_is_not_repaired(config: VerifyConfig) -> None:
     config.cache.unlink()
-    with writing_to(config.cache, "cscl parse"), pytest.raises(LockedError, match="cscl parse, process"):
+    with hold_lock(config.cache, "cscl parse"), pytest.raises(LockedError, match="cscl parse, process"):
         verify(config)
     assert issubclass(LockedError, CsclError)
 

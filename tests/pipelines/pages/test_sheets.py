@@ -15,10 +15,10 @@ from pipelines.pages.sheets import (
     MaskItem,
     RankedImage,
     RankedRow,
+    draw_ranked_gallery,
     mask_sheet,
     overlay,
     palette,
-    ranked_gallery,
 )
 
 PERSON7 = label_set("person7").classes
@@ -147,7 +147,7 @@ def test_ranking_frames_right_wrong_and_unknown_images(tmp_path: Path) -> None:
         RankedImage(plain(), 7, 5),
     ]
     picture = pixels(
-        ranked_gallery(
+        draw_ranked_gallery(
             [RankedRow(RankedImage(plain(), identity=7, camera=3, name="query.jpg"), gallery)], tmp_path / "r.png"
         )
     )
@@ -162,16 +162,16 @@ def test_ranking_frames_right_wrong_and_unknown_images(tmp_path: Path) -> None:
 
 def test_ranking_shows_no_more_than_its_top_and_rows_below_each_other(tmp_path: Path) -> None:
     row = RankedRow(RankedImage(plain(), 1), [RankedImage(plain(), 1)] + [RankedImage(plain(), 2)] * 14)
-    narrow = pixels(ranked_gallery([row], tmp_path / "a.png", top=6))
+    narrow = pixels(draw_ranked_gallery([row], tmp_path / "a.png", top=6))
     assert len(frames(narrow, WRONG)) == 5
-    full = pixels(ranked_gallery([row, row], tmp_path / "b.png"))
+    full = pixels(draw_ranked_gallery([row, row], tmp_path / "b.png"))
     assert len(frames(full, WRONG)) == 9
     assert full.shape[0] > narrow.shape[0] + 160
 
 
 def test_an_unknown_query_has_grey_frames_only(tmp_path: Path) -> None:
     row = RankedRow(RankedImage(plain(), -1), [RankedImage(plain(), -1), RankedImage(plain(), 4)])
-    picture = pixels(ranked_gallery([row], tmp_path / "a.png"))
+    picture = pixels(draw_ranked_gallery([row], tmp_path / "a.png"))
     assert len(frames(picture, UNKNOWN)) == 2
     assert not len(frames(picture, RIGHT))
     assert not len(frames(picture, WRONG))
@@ -181,9 +181,9 @@ def test_pictures_of_nothing_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="at least one image"):
         mask_sheet([], tmp_path / "a.png", PERSON7)
     with pytest.raises(InputError, match="at least one query"):
-        ranked_gallery([], tmp_path / "a.png")
+        draw_ranked_gallery([], tmp_path / "a.png")
     with pytest.raises(InputError, match="at least one query"):
-        ranked_gallery([RankedRow(RankedImage(plain()), [])], tmp_path / "a.png")
+        draw_ranked_gallery([RankedRow(RankedImage(plain()), [])], tmp_path / "a.png")
     assert not list(tmp_path.iterdir())
 
 
@@ -205,8 +205,8 @@ def test_a_ranking_with_attention_shows_it_below_each_image_with_a_legend(tmp_pa
     shares[1] = 1
     seen = RankedImage(plain(height=168, width=84), similarity=0.5, attention=shares, name="a.jpg")
     unseen = RankedImage(plain(height=168, width=84))
-    without = pixels(ranked_gallery([RankedRow(unseen, [unseen])], tmp_path / "a.png"))
-    found = pixels(ranked_gallery([RankedRow(unseen, [seen, unseen])], tmp_path / "b.png", parts=("head",)))
+    without = pixels(draw_ranked_gallery([RankedRow(unseen, [unseen])], tmp_path / "a.png"))
+    found = pixels(draw_ranked_gallery([RankedRow(unseen, [seen, unseen])], tmp_path / "b.png", parts=("head",)))
     assert found.shape[0] > without.shape[0] + 168
     head = palette(("background", "head"))[1].astype(int)
     tinted = np.round(0.25 * np.array(BLUE) + 0.75 * head).astype(np.uint8)

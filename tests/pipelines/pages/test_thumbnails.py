@@ -13,7 +13,7 @@ from parsing import MaskCache
 from parsing.cache.shard import Status
 from parsing.labels import IGNORED
 from pipelines.pages.sheets import palette
-from pipelines.pages.thumbnails import BOX, cards, legend_of, sample, worst_first
+from pipelines.pages.thumbnails import BOX, make_cards, make_legend, order_worst_first, sample
 
 MakeCache = Callable[..., MaskCache]
 
@@ -35,7 +35,7 @@ def test_the_worst_come_first_and_unreadable_images_not_at_all(make_cache: MakeC
     with edit(path) as file:
         file["confidence"][:] = [0.5, 0.0, 0.4, 0.9, 0.7, 0.4, 1.0, 0.6]
     person = np.array([0.3, np.nan, 0.3, 0.0, 0.3, 0.2, 0.3, 0.3])
-    assert worst_first(MaskCache(path), person).tolist() == [3, 5, 2, 0, 7, 4, 6]
+    assert order_worst_first(MaskCache(path), person).tolist() == [3, 5, 2, 0, 7, 4, 6]
 
 
 def test_every_camera_has_its_share_its_worst_half_and_others_up_to_its_best(make_cache: MakeCache) -> None:
@@ -53,7 +53,7 @@ def test_every_camera_has_its_share_its_worst_half_and_others_up_to_its_best(mak
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 7, 14, 15, 100])
 def test_a_sample_is_as_large_as_asked_for_and_has_nothing_twice(make_cache: MakeCache, count: int) -> None:
     cache = spread(make_cache, [1] * 9 + [3] * 2 + [6] * 4)
-    chosen = sample(cache, worst_first(cache, np.zeros(15)), count)
+    chosen = sample(cache, order_worst_first(cache, np.zeros(15)), count)
     assert len(chosen) == len(set(chosen.tolist())) == min(count, 15)
     if count == 7:
         assert np.bincount(cache.camera[chosen])[[1, 3, 6]].tolist() == [3, 2, 2]
@@ -61,7 +61,7 @@ def test_a_sample_is_as_large_as_asked_for_and_has_nothing_twice(make_cache: Mak
 
 def test_cards_show_the_image_and_a_layer_that_is_the_mask(masks: Path, figures: Path) -> None:
     cache = MaskCache(masks)
-    (card,) = cards(cache, root=figures, numbers=np.array([3]), person=np.full(len(cache), 0.25), images=True)
+    (card,) = make_cards(cache, root=figures, numbers=np.array([3]), person=np.full(len(cache), 0.25), images=True)
     with Image.open(io.BytesIO(card.image)) as image, Image.open(io.BytesIO(card.mask)) as mask:
         assert image.size == mask.size == card.size
         assert (card.size[0] == BOX[0]) or (card.size[1] == BOX[1])
@@ -80,7 +80,7 @@ def test_a_missing_image_leaves_the_mask_in_the_shape_of_its_image(make_cache: M
     masks[:, :24] = 3
     cache = make_cache("lip", masks=masks, source=(100, 40))
     for images in (True, False):
-        (card,) = cards(cache, root=tmp_path / "gone", numbers=np.array([0]), person=np.zeros(8), images=images)
+        (card,) = make_cards(cache, root=tmp_path / "gone", numbers=np.array([0]), person=np.zeros(8), images=images)
         assert (card.image, card.size) == (b"", (40, 100))
         with Image.open(io.BytesIO(card.mask)) as mask:
             seen = np.asarray(mask.convert("RGBA"))[..., 3]
@@ -90,4 +90,4 @@ def test_a_missing_image_leaves_the_mask_in_the_shape_of_its_image(make_cache: M
 
 def test_the_legend_has_the_classes_that_occur_in_the_colours_of_the_masks(make_cache: MakeCache) -> None:
     cache = make_cache("person7", ["a.jpg"])
-    assert legend_of(cache, np.array([1, 1, 0, 0, 0, 0, 0, 1], bool)) == [("head", "#e69f00"), ("bag", "#cc79a7")]
+    assert make_legend(cache, np.array([1, 1, 0, 0, 0, 0, 0, 1], bool)) == [("head", "#e69f00"), ("bag", "#cc79a7")]

@@ -21,7 +21,7 @@ from parsing.errors import CacheError, CsclError, InputError
 from parsing.files import file_hash
 from parsing.images import read_image
 from parsing.modality import MODALITIES
-from parsing.parsers.confidence import confidence, winners
+from parsing.parsers.confidence import confidence, find_winners
 from parsing.parsers.street import StreetParser
 from pipelines.masks.verify import VerifyConfig, verify
 from pipelines.parse.run import ParseConfig, ParseResult, parse
@@ -57,7 +57,7 @@ def test_the_masks_are_the_parsers_own_answer(parsed: ParseResult, tiny_figures:
         probabilities, agreement = parser.parse(batch, [(image.shape[0], image.shape[1])], SIZE)
         alike = (torch.from_numpy(cache[name]) == probabilities[0].argmax(0)).float().mean()
         assert alike > 0.99  # another batch may round another way
-        sure = float(confidence(probabilities, *winners(probabilities), agreement, parser.labels))
+        sure = float(confidence(probabilities, *find_winners(probabilities), agreement, parser.labels))
         assert float(cache.confidence[cache.number(name)]) == pytest.approx(sure, abs=0.02)
 
 

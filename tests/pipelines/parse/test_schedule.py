@@ -24,7 +24,7 @@ from support.places import ROOT
 from data.records import Record
 from parsing import MaskCache
 from parsing.cache.index import shard_folder
-from parsing.cache.lock import Lock, writing_to
+from parsing.cache.lock import Lock, hold_lock
 from parsing.cache.shard import Status, write_shard
 from parsing.errors import CsclError, InputError, MissingError
 from parsing.files import file_hash
@@ -32,7 +32,7 @@ from parsing.parsers.registry import ParserSpec
 from pipelines.parse.cluster import STARTS, OwnWorkers, Workers, _workers
 from pipelines.parse.run import ParseConfig, parse
 from pipelines.parse.schedule import _isolate
-from pipelines.parse.site import Site, check_writing, versions
+from pipelines.parse.site import Site, check_writing, list_versions
 from pipelines.parse.task import ShardTask
 
 DEADLY = """
@@ -153,7 +153,7 @@ def test_a_scheduler_that_is_unlike_the_run_is_said_before_anything_is_waited_fo
     wait_for(contact.is_file)
     with pytest.raises(CsclError, match=r"^the dask scheduler cannot import this version of cscl \(.*pipelines.*\)"):
         parse(replace(config, workers=1, scheduler_file=contact))
-    monkeypatch.setattr("pipelines.parse.plan.versions", lambda: (("torch", "1.0"),))
+    monkeypatch.setattr("pipelines.parse.plan.list_versions", lambda: (("torch", "1.0"),))
     said = r"^the dask scheduler on .*torch [\d.]+ \(the run's is 1\.0\).*same versions"
     with (
         LocalCluster(n_workers=0, processes=False, dashboard_address="127.0.0.1:0") as cluster,
@@ -364,8 +364,8 @@ def test_a_data_set_that_the_workers_do_not_see_is_said(
 
 def test_a_folder_that_the_worker_does_not_share_is_said(tmp_path: Path) -> None:
     (tmp_path / "1.jpg").touch()
-    with writing_to(tmp_path / "masks.h5", "test") as lock:
-        site = Site(lock, root=tmp_path, sample="1.jpg", shards=tmp_path / "masks.shards", versions=versions())
+    with hold_lock(tmp_path / "masks.h5", "test") as lock:
+        site = Site(lock, root=tmp_path, sample="1.jpg", shards=tmp_path / "masks.shards", versions=list_versions())
         check_writing(site)
         assert list(site.shards.iterdir()) == []
         with pytest.raises(CsclError, match=r"worker on .*masks\.shards/none cannot be written to"):
@@ -377,7 +377,7 @@ def test_a_folder_that_the_worker_does_not_share_is_said(tmp_path: Path) -> None
 
 
 def test_other_versions_on_a_worker_are_said(config: ParseConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.parse.plan.versions", lambda: (("python", "3.11"), ("torch", "1.0")))
+    monkeypatch.setattr("pipelines.parse.plan.list_versions", lambda: (("python", "3.11"), ("torch", "1.0")))
     with pytest.raises(CsclError, match=r"worker on .*torch [\d.]+ \(the run's is 1\.0\).*same versions"):
         parse(config)
 

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from cli import main
-from data.photographs.crops import SPECTRA, load, plain_crop
+from data.photographs.crops import SPECTRA, cut_plain_crop, load
 from data.photographs.library import Photos
 from parsing.errors import InputError
 from parsing.labels import IGNORED, label_set
@@ -70,7 +70,7 @@ def test_a_border_leaves_out_what_lies_near_another_class(photos: Path) -> None:
     for number, name in enumerate(library.val):
         photo = load(library, name, size[0])
         assert photo is not None
-        image, truth = plain_crop(photo, size=size, spectrum="colour", rng=np.random.default_rng((0, number, 0)))
+        image, truth = cut_plain_crop(photo, size=size, spectrum="colour", rng=np.random.default_rng((0, number, 0)))
         probabilities, _ = parser.parse(parser.prepare(image)[None], [size], size)
         kept = truth.copy()
         for row, column in np.ndindex(size):

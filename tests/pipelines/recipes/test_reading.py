@@ -7,7 +7,7 @@ import pytest
 
 from parsing.errors import InputError, MissingError
 from pipelines.recipes import METHODS
-from pipelines.recipes.reading import DataRecipe, ModelRecipe, Recipe, TrainRecipe, read_recipe, shipped
+from pipelines.recipes.reading import DataRecipe, ModelRecipe, Recipe, TrainRecipe, list_shipped, read_recipe
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -15,7 +15,7 @@ def written(tmp_path: Path, text: str) -> Path:
     return tmp_path / "own.toml"
 
 
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize("name", list_shipped())
 @pytest.mark.parametrize("method", [None, *METHODS])
 def test_every_shipped_recipe_loads_and_is_read_back_the_same(tmp_path: Path, name: str, method: str | None) -> None:
     recipe = read_recipe(Path(name), method=method)
@@ -25,7 +25,7 @@ def test_every_shipped_recipe_loads_and_is_read_back_the_same(tmp_path: Path, na
 
 def test_the_default_is_the_shipped_cscl() -> None:
     assert read_recipe() == read_recipe(Path("cscl"))
-    assert {"cscl", "small", "demo"} <= set(shipped())
+    assert {"cscl", "small", "demo"} <= set(list_shipped())
 
 
 def test_what_was_changed_from_a_preset_is_read_back_too(tmp_path: Path) -> None:

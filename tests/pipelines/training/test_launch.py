@@ -7,7 +7,7 @@ import sys
 import pytest
 from support.places import ROOT
 
-from pipelines.training.launch import first_host, join_srun
+from pipelines.training.launch import find_first_host, join_srun
 
 TASK = {
     "SLURM_JOB_ID": "4711", "SLURM_STEP_ID": "2", "SLURM_STEP_NUM_TASKS": "3", "SLURM_STEP_TASKS_PER_NODE": "2,1",
@@ -58,7 +58,7 @@ def test_what_is_no_task_among_several_of_srun_is_left_alone(environment: dict[s
     [("gpu3", "gpu3"), ("gpu[3-5]", "gpu3"), ("n[003,7],login", "n003"), ("a,b", "a"), ("rack-1-n[2]", "rack-1-n2")],
 )
 def test_the_first_host_of_a_node_list(nodes: str, host: str) -> None:
-    assert first_host(nodes) == host
+    assert find_first_host(nodes) == host
 
 
 def start(environment: dict[str, str]) -> subprocess.Popen[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from parsing.cache.lock import LockedError, writing_to
+from parsing.cache.lock import LockedError, hold_lock
 from pipelines.recipes.reading import Recipe
 from pipelines.training.config import TrainConfig
 from pipelines.training.train import train
@@ -17,7 +17,7 @@ def test_a_run_that_somebody_trains_is_not_trained_by_another(
 ) -> None:
     run = shutil.copytree(finished, tmp_path / "run")
     before = sorted((file.name, file.stat().st_mtime_ns) for file in run.rglob("*"))
-    with writing_to(run, "cscl train", folder=run.parent):
+    with hold_lock(run, "cscl train", folder=run.parent):
         for resume in (True, False):
             with pytest.raises(LockedError, match=r"run is being written to by cscl train, process \d+ on"):
                 train(TrainConfig(masks, run, tiny_recipe(), resume=resume, device="cpu"))

@@ -12,8 +12,8 @@ from PIL import Image, ImageFilter
 from data.photographs.infrared import near_infrared, reflectance, thermal, warmth
 from data.photographs.library import Photos
 from data.simulators.collage.camera import Film
-from data.simulators.collage.cutouts import bent, cutout, random_bend, resized
-from data.simulators.collage.difficulty import Box, detected, level, surroundings
+from data.simulators.collage.cutouts import bend_person, cut_out_person, draw_bend, resize_person
+from data.simulators.collage.difficulty import Box, detect_box, level, surroundings
 from data.simulators.collage.levels import CHOICES, DIFFICULTIES, NARROWEST, Difficulty
 from data.simulators.collage.scene import Cast, Scene
 from data.simulators.collage.simulator import Collage
@@ -46,7 +46,7 @@ def ingredients(photos: Photos) -> list[NDArray[np.generic]]:
     rng = np.random.default_rng(0)
     made: list[NDArray[np.generic]] = []
     for photo_id in (*photos.train, *photos.val):
-        person = bent(resized(cutout(photos, photo_id), 200), random_bend(rng))
+        person = bend_person(resize_person(cut_out_person(photos, photo_id), 200), draw_bend(rng))
         soft = np.asarray(Image.fromarray(photos.photo(photo_id)).filter(ImageFilter.GaussianBlur(1.3)))
         near = near_infrared(person.image, labels=person.labels, reflectance=reflectance(rng), rng=rng)
         hot = thermal(person.image, person.labels, warmth(rng), rng)
@@ -88,7 +88,7 @@ def test_standard_shoots_the_crops_of_before_there_were_levels(photos: Photos, c
 
 def test_a_box_errs_by_no_more_than_its_share_and_in_the_same_direction_at_every_level() -> None:
     for seed in range(200):
-        boxes = [detected(PERSON, d.box_error, np.random.default_rng(seed)) for d in DIFFICULTIES.values()]
+        boxes = [detect_box(PERSON, d.box_error, np.random.default_rng(seed)) for d in DIFFICULTIES.values()]
         for box, difficulty in zip(boxes, DIFFICULTIES.values(), strict=True):
             for edge in ("top", "bottom"):
                 off = abs(getattr(box, edge) - getattr(PERSON, edge))
@@ -100,15 +100,15 @@ def test_a_box_errs_by_no_more_than_its_share_and_in_the_same_direction_at_every
 
 def test_a_box_without_error_is_the_persons_own_unless_that_is_a_sliver() -> None:
     rng = np.random.default_rng(0)
-    assert detected(PERSON, 0, rng) == PERSON
-    assert detected(Box(0, left=50, bottom=200, right=60), 0, rng) == Box(0, left=30, bottom=200, right=80)
+    assert detect_box(PERSON, 0, rng) == PERSON
+    assert detect_box(Box(0, left=50, bottom=200, right=60), 0, rng) == Box(0, left=30, bottom=200, right=80)
 
 
 @pytest.mark.parametrize("person", [PERSON, Box(0, left=0, bottom=200, right=20), Box(5, left=5, bottom=45, right=95)])
 def test_every_box_lies_in_the_surroundings(person: Box) -> None:
     around = surroundings(person)
     for seed in range(300):
-        box = detected(person, 0.3, np.random.default_rng(seed)).within(around)
+        box = detect_box(person, 0.3, np.random.default_rng(seed)).within(around)
         assert min(box.top, box.left) >= 0
         assert box.bottom <= around.height
         assert box.right <= around.width
@@ -117,7 +117,7 @@ def test_every_box_lies_in_the_surroundings(person: Box) -> None:
 @pytest.fixture
 def bare(collage: Collage, monkeypatch: pytest.MonkeyPatch) -> Collage:
     """Shoots labels as ever, in no time: upright people on black, not filmed."""
-    monkeypatch.setattr("data.simulators.collage.simulator.bent", lambda person, bend: person)
+    monkeypatch.setattr("data.simulators.collage.simulator.bend_person", lambda person, bend: person)
     monkeypatch.setattr(Cast, "background", lambda self, slot, canvas, rng: np.zeros((*canvas, 3), np.float32))
     monkeypatch.setattr(Film, "expose", lambda self, image, *_, **__: image.astype(np.uint8))
     return collage
@@ -164,7 +164,7 @@ def test_levels_show_one_scene_through_other_boxes(collage: Collage, monkeypatch
         by = round(50 * error)
         return Box(person.top - by, left=person.left - by, bottom=person.bottom + by, right=person.right + by)
 
-    monkeypatch.setattr("data.simulators.collage.simulator.detected", grown)
+    monkeypatch.setattr("data.simulators.collage.simulator.detect_box", grown)
     monkeypatch.setitem(DIFFICULTIES, "severe", Difficulty(0.3, 0))
     for slot in SLOTS[::5]:
         small, large = (replace(collage, difficulty=name).shoot(slot) for name in ("aligned", "severe"))

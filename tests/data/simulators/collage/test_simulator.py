@@ -9,7 +9,15 @@ import pytest
 from PIL import Image
 
 from data.photographs.library import Photos
-from data.simulators.collage.cutouts import Cutout, bent, cutout, mirrored, random_bend, resized, side_strip
+from data.simulators.collage.cutouts import (
+    Cutout,
+    bend_person,
+    cut_out_person,
+    draw_bend,
+    mirror_person,
+    resize_person,
+    side_strip,
+)
 from data.simulators.collage.people import people
 from data.simulators.collage.simulator import Collage
 from data.simulators.layouts import Slot
@@ -78,9 +86,9 @@ def test_where_a_person_is_pasted_the_labels_follow() -> None:
     labels[20:190, 30:50] = 2
     labels[100:190, 26:36] = 4
     red = np.where(labels[..., None] > 0, np.array([255, 0, 0]), np.array([0, 0, 255])).astype(np.uint8)
-    person = resized(Cutout(red, labels, (labels > 0).astype(np.float32)), 180)
+    person = resize_person(Cutout(red, labels, (labels > 0).astype(np.float32)), 180)
     for seed in range(4):
-        moved = bent(person, random_bend(np.random.default_rng(seed)))
+        moved = bend_person(person, draw_bend(np.random.default_rng(seed)))
         inside = moved.alpha >= 0.9
         assert inside.any()
         assert (moved.image[inside][:, 0] > 128).mean() > 0.98
@@ -89,8 +97,8 @@ def test_where_a_person_is_pasted_the_labels_follow() -> None:
 
 
 def test_a_bend_moves_the_person_and_keeps_its_classes(photos: Photos) -> None:
-    person = resized(cutout(photos, "00"), 200)
-    one, two = (bent(person, random_bend(np.random.default_rng(seed))) for seed in (1, 2))
+    person = resize_person(cut_out_person(photos, "00"), 200)
+    one, two = (bend_person(person, draw_bend(np.random.default_rng(seed))) for seed in (1, 2))
     assert not np.array_equal(one.labels, two.labels)
     for moved in (one, two):
         assert set(np.unique(moved.labels)) <= set(np.unique(person.labels))
@@ -99,9 +107,9 @@ def test_a_bend_moves_the_person_and_keeps_its_classes(photos: Photos) -> None:
 
 
 def test_a_mirror_twice_is_no_mirror(photos: Photos) -> None:
-    person = cutout(photos, "00")
-    assert not np.array_equal(mirrored(person).labels, person.labels)
-    assert np.array_equal(mirrored(mirrored(person)).labels, person.labels)
+    person = cut_out_person(photos, "00")
+    assert not np.array_equal(mirror_person(person).labels, person.labels)
+    assert np.array_equal(mirror_person(mirror_person(person)).labels, person.labels)
 
 
 def test_a_side_strip_shows_nothing_of_the_person(photos: Photos) -> None:
@@ -126,7 +134,7 @@ def test_a_photo_whose_labels_show_nobody_is_refused(photos: Photos, tmp_path: P
     Image.new("L", (20, 40)).save(tmp_path / "parts/00.png")
     (tmp_path / "meta.json").write_text((photos.root / "meta.json").read_text())
     with pytest.raises(InputError, match="00 show nobody"):
-        cutout(Photos(tmp_path), "00")
+        cut_out_person(Photos(tmp_path), "00")
 
 
 def test_palette_labels_are_their_numbers_and_doubts_are_kept_once(
