@@ -28,11 +28,12 @@ from unittest import mock
 
 import click
 import torch
-from agw_weights import carry_over, draw_weights, peer_modules, renamed
+from agw_weights import carry_over, draw_weights, renamed
 from torch import Tensor, nn
 
 from cscl.model import CSCL
 from cscl.total_loss import TotalLoss
+from pipelines.benchmarks.peer import peer_modules
 from pipelines.recipes.reading import read_recipe
 
 IDENTITIES, PEOPLE, IMAGES, SIZE = 5, 4, 2, (64, 32)
@@ -79,7 +80,7 @@ def compare(peer: Path, changes: Sequence[str] = (), dtype: str = "float64") -> 
     """Both networks on one batch of PEOPLE x IMAGES pictures of each modality. `changes` as in `cscl train --set`."""
     recipe = read_recipe(Path("agw"), list(changes))
     kind: torch.dtype = getattr(torch, dtype)
-    with peer_modules(peer) as (model, loss), torch.random.fork_rng(devices=[]), ExitStack() as stack:
+    with peer_modules(peer, "model", "loss") as (model, loss), torch.random.fork_rng(devices=[]), ExitStack() as stack:
         torch.manual_seed(0)
         theirs: Any = model.embed_net(IDENTITIES)
         ours = CSCL(recipe.model.config(IDENTITIES, 4, ()))

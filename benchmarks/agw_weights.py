@@ -1,18 +1,10 @@
-"""The published AGW code (mangye16/Cross-Modal-Re-ID-baseline) as modules, and its weights in our network."""
+"""The weights of the published AGW code (mangye16/Cross-Modal-Re-ID-baseline) in our network."""
 
-import importlib
 import re
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
-from unittest import mock
 
-import click
 import torch
-import torchvision
-from torch import Tensor, nn
+from torch import nn
 
 RULES = (
     (r"visible_module\.visible\.(conv1|bn1)\.", r"backbone.visible_stem.\1."),
@@ -26,25 +18,6 @@ RULES = (
     (r"classifier\.", r"neck.classifier."),
 )
 """Their names to ours; what none fits is the part of their three whole ResNets that never sees an image."""
-
-
-@contextmanager
-def peer_modules(peer: Path) -> Iterator[tuple[Any, Any]]:
-    """Their `model` and `loss`; the ImageNet weights that they would download are drawn instead."""
-    names = ("resnet", "model", "loss")
-    if any(not (peer / f"{name}.py").is_file() for name in names):
-        raise click.BadParameter(f"{peer} lacks one of {', '.join(names)}.py; give the checkout's top folder")
-
-    def drawn(*_: Any, **__: Any) -> dict[str, Tensor]:
-        weights: dict[str, Tensor] = torchvision.models.resnet50(weights=None).state_dict()
-        return weights
-
-    with mock.patch.object(sys, "path", [str(peer), *sys.path]), mock.patch("torch.utils.model_zoo.load_url", drawn):
-        try:
-            yield importlib.import_module("model"), importlib.import_module("loss")
-        finally:
-            for name in names:
-                sys.modules.pop(name, None)
 
 
 def renamed(name: str) -> str | None:

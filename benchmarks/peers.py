@@ -110,7 +110,7 @@ def compare(peer: Path, sets: Mapping[str, DataSet], features: Mapping[str, Feat
         query = named(manager.process_query_sysu, root=root, mode=mode)
         theirs = np.mean(
             [
-                run(evaluators.eval_sysu, features["sysu"], root, query, gallery)
+                run(evaluators.eval_sysu, features=features["sysu"], root=root, query=query, gallery=gallery)
                 for gallery in (
                     named(manager.process_gallery_sysu, root=root, mode=mode, trial=t) for t in range(TRIALS)
                 )
@@ -119,15 +119,24 @@ def compare(peer: Path, sets: Mapping[str, DataSet], features: Mapping[str, Feat
         )
         yield (
             f"SYSU-MM01 {mode}-single: lists, 10 trials",
-            difference(theirs, sets["sysu"], f"{mode}-single", features["sysu"]),
+            difference(theirs, data_set=sets["sysu"], name=f"{mode}-single", features=features["sysu"]),
         )
     if hasattr(evaluators, "eval_llcm"):
         root = sets["llcm"].root
         for name, to, of in (("nir-to-visible", 1, 2), ("visible-to-nir", 2, 1)):
             query = named(manager.process_query_llcm, root=root, mode=of)
             galleries = (named(manager.process_gallery_llcm, root=root, mode=to, trial=t) for t in range(TRIALS))
-            theirs = np.mean([run(evaluators.eval_llcm, features["llcm"], root, query, g) for g in galleries], axis=0)
-            yield f"LLCM {name}: lists, 10 trials", difference(theirs, sets["llcm"], name, features["llcm"])
+            theirs = np.mean(
+                [
+                    run(evaluators.eval_llcm, features=features["llcm"], root=root, query=query, gallery=g)
+                    for g in galleries
+                ],
+                axis=0,
+            )
+            yield (
+                f"LLCM {name}: lists, 10 trials",
+                difference(theirs, data_set=sets["llcm"], name=name, features=features["llcm"]),
+            )
     if (script := peer / "pre_process_sysu.py").is_file() and "SHAPE" not in script.read_text():
         yield (
             "SYSU-MM01: pre_process_sysu.py beside `--to agw`, share of rows of other images",
@@ -137,8 +146,11 @@ def compare(peer: Path, sets: Mapping[str, DataSet], features: Mapping[str, Feat
     for pair in (("visible", "thermal"), ("thermal", "visible")):
         query, gallery = (manager.process_test_regdb(f"{root}/", trial=1, modal=modal) for modal in pair)
         name = "-to-".join(pair)
-        theirs = run(evaluators.eval_regdb, features["regdb"], root, query, gallery)
-        yield f"RegDB {name}: lists, split 1", difference(theirs, sets["regdb"], name, features["regdb"])
+        theirs = run(evaluators.eval_regdb, features=features["regdb"], root=root, query=query, gallery=gallery)
+        yield (
+            f"RegDB {name}: lists, split 1",
+            difference(theirs, data_set=sets["regdb"], name=name, features=features["regdb"]),
+        )
 
 
 def compare_arrays(script: Path, data_set: DataSet) -> float:

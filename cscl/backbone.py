@@ -187,13 +187,16 @@ class Backbone(nn.Module):
     def _layer(self, stage: int) -> Any:
         return getattr(self, f"layer{stage}")
 
-    def stem(self, images: Tensor, infrared: Tensor) -> Tensor:
+    def stem(self, images: Tensor, infrared: Tensor | int) -> Tensor:
         """Return the input of stage 1: images (B, 3, H, W), each through the stem of its modality.
 
         Args:
             images: (B, 3, H, W), modalities in any order.
-            infrared: (B,) bool.
+            infrared: (B,) bool; or the number of visible images, if these come first.
         """
+        if isinstance(infrared, int):
+            parts = ((self.visible_stem, images[:infrared]), (self.infrared_stem, images[infrared:]))
+            return torch.cat([stem(part) for stem, part in parts if len(part)])
         tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]  # public, without types
         if not self.training and (tracing or torch.compiler.is_compiling()):
             # A traced graph cannot split a batch by the values in it. Run both stems on all images instead, and take

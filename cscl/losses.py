@@ -1,7 +1,6 @@
 """The losses L_id, L_tri, L_par, L_vis and L_div of docs/method.md, as functions of float32 tensors."""
 
 from collections.abc import Callable
-from itertools import combinations
 
 import torch
 import torch.nn.functional as F
@@ -130,7 +129,8 @@ def parsing(logits: Tensor, part_labels: Tensor, confidence: Tensor | None = Non
     # Sums and counts per class. Ignored pixels go to an additional class, which is dropped.
     index = labels.masked_fill(labels == IGNORED, classes).flatten()
     sums = each.new_zeros(classes + 1).index_add(0, index, each.flatten())[:classes]
-    counts = torch.bincount(index, minlength=classes + 1)[:classes]
+    # Not `bincount`, which waits for a GPU.
+    counts = index.new_zeros(classes + 1).index_add(0, index, torch.ones_like(index))[:classes]
     weights = torch.where(counts > 0, counts.clamp(min=1).to(sums.dtype) ** (1 - balance), 0)
     return (weights * sums / counts.clamp(min=1)).sum() / weights.sum().clamp(min=1e-6)
 
@@ -194,11 +194,10 @@ def feature_overlap(parts: Tensor, allowed: float = 0.2) -> Tensor:
 
 def _pair_mean(values: Tensor) -> Tensor:
     """Return the mean of values (B, Q, Q) over the batch and the pairs q<r; 0 if there is only one part."""
-    pairs = list(combinations(range(values.shape[1]), 2))
-    if not pairs:
+    first, second = torch.triu_indices(values.shape[1], values.shape[1], offset=1, device=values.device)
+    if not len(first):
         return values.sum() * 0  # keeps the graph, so that backward works
-    first, second = zip(*pairs, strict=True)
-    return values[:, list(first), list(second)].mean()
+    return values[:, first, second].mean()
 
 
 DIVISION_FORMS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {

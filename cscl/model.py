@@ -107,13 +107,14 @@ class CSCL(nn.Module):
         self.embedding_dim = dim if self.spam is None else 2 * dim + config.parts * config.part_dim
 
     def forward(
-        self, images: Tensor, infrared: Tensor, masks: Tensor | None = None, alpha: Tensor | None = None
+        self, images: Tensor, infrared: Tensor | int, masks: Tensor | None = None, alpha: Tensor | None = None
     ) -> Output:
         """Return features, logits and part features of a batch.
 
         Args:
             images: (B, 3, H, W), normalised, of both modalities in any order.
-            infrared: (B,) bool.
+            infrared: (B,) bool; or the number of visible images, if these come first, which saves a look at the
+                GPU.
             masks: M (B, Q+1, h, w), a distribution over classes at each cell, on a grid of any size.
             alpha: (B,) in [0, 1], weight of M against the network's own parsing in SPAM's pooling; None for 0.
 
@@ -137,7 +138,7 @@ class CSCL(nn.Module):
     def embed(
         self,
         images: Tensor,
-        infrared: Tensor,
+        infrared: Tensor | int,
         masks: Tensor | None = None,
         alpha: Tensor | None = None,
         flip: bool = True,
@@ -173,20 +174,23 @@ class CSCL(nn.Module):
             cast(PAM, module).g.clamp_(*G_BOUNDS)
         self.pool.p.clamp_(*GEM_BOUNDS)
 
-    def scalars(self) -> dict[str, float]:
-        """Return the scalar parameters for logging: `g2`, `g3`, `g4` of the PAMs that exist, and `p` of GeM."""
-        gates = {f"g{name[-1]}": cast(PAM, module).g.item() for name, module in self.pam.items()}
-        return {**gates, "p": self.pool.p.item()}
+    def scalars(self) -> dict[str, Tensor]:
+        """Return copies of the scalar parameters for logging: `g2`, `g3`, `g4` of the PAMs that exist, `p` of GeM."""
+        gates = {f"g{name[-1]}": cast(PAM, module).g for name, module in self.pam.items()}
+        return {name: value.detach().clone() for name, value in {**gates, "p": self.pool.p}.items()}
 
     def load_backbone(self, state: Mapping[str, Tensor]) -> None:
         """Copy pretrained weights into the backbone, see `Backbone.load`."""
         self.backbone.load(state)
 
-    def _check(self, images: Tensor, infrared: Tensor, masks: Tensor | None, alpha: Tensor | None) -> None:
+    def _check(self, images: Tensor, infrared: Tensor | int, masks: Tensor | None, alpha: Tensor | None) -> None:
         if images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(f"images have shape {tuple(images.shape)}; give (B, 3, H, W)")
         batch, classes = images.shape[0], self.config.parts + 1
-        if infrared.shape != (batch,) or infrared.dtype != torch.bool:
+        if isinstance(infrared, int):
+            if not 0 <= infrared <= batch:
+                raise ValueError(f"{infrared} visible images of {batch}; give a number of at most {batch}")
+        elif infrared.shape != (batch,) or infrared.dtype != torch.bool:
             raise ValueError(f"infrared is {infrared.dtype} of shape {tuple(infrared.shape)}; give bool, ({batch},)")
         if masks is not None and (masks.ndim != 4 or masks.shape[:2] != (batch, classes)):
             raise ValueError(f"masks have shape {tuple(masks.shape)}; give ({batch}, {classes}, h, w)")

@@ -201,7 +201,9 @@ def alpha_schedule(progress: float, guided: float) -> float:
     return max(0.0, 1.0 - progress / guided) if guided else 0.0
 
 
-def mask_distribution(part_labels: Tensor, parts: int, size: tuple[int, int] | None = None) -> Tensor:
+def mask_distribution(
+    part_labels: Tensor, parts: int, size: tuple[int, int] | None = None, checked: bool = True
+) -> Tensor:
     """Return M (B, Q+1, *size), float32: the share of each class in each cell of a grid.
 
     Ignored pixels count for no class. A cell that has no other pixels is background, so that nothing is pooled there.
@@ -210,6 +212,7 @@ def mask_distribution(part_labels: Tensor, parts: int, size: tuple[int, int] | N
         part_labels: (B, h, w), integers 0..Q or 255 (ignored).
         parts: Q.
         size: (H, W) of the grid. None for the grid on which the network pools, if the labels have its input's size.
+        checked: whether to look for other numbers, which waits for a GPU; if not, they count as ignored.
 
     Raises:
         ValueError: if the labels are not integers (B, h, w), or hold another number.
@@ -218,12 +221,13 @@ def mask_distribution(part_labels: Tensor, parts: int, size: tuple[int, int] | N
         raise ValueError(f"part labels are {part_labels.dtype}, {tuple(part_labels.shape)}; give integers (B, h, w)")
     classes = torch.arange(parts + 1, device=part_labels.device).view(1, -1, 1, 1)
     one_hot = part_labels[:, None] == classes
-    unknown = ~one_hot.any(1) & (part_labels != IGNORED)
-    if bool(unknown.any()):
-        raise ValueError(
-            f"part labels hold {int(part_labels[unknown][0])}, which is neither in 0..{parts} nor {IGNORED}; "
-            "regroup the labels into this part scheme first"
-        )
+    if checked:
+        unknown = ~one_hot.any(1) & (part_labels != IGNORED)
+        if bool(unknown.any()):
+            raise ValueError(
+                f"part labels hold {int(part_labels[unknown][0])}, which is neither in 0..{parts} nor {IGNORED}; "
+                "regroup the labels into this part scheme first"
+            )
     if size is None:
         size = (part_labels.shape[1] // STRIDE, part_labels.shape[2] // STRIDE)
     share = F.interpolate(one_hot.float(), size=size, mode="area")

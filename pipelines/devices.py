@@ -28,6 +28,16 @@ def find_device(name: str) -> str:
     return name
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that the memory of the machine or of a GPU is full. No torch is imported."""
+    # torch has a class of its own for a GPU's memory, and a plain RuntimeError for the machine's.
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+    )
+
+
 @cache
 def has_gpu_driver() -> bool:
     """Return whether this machine has the driver of NVIDIA or AMD, without which torch finds no GPU."""

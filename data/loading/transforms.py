@@ -1,11 +1,12 @@
-"""Joint transforms of an image and its mask: they move together, colour touches the image alone."""
+"""Joint transforms of images and their masks: they move together, colour touches the images alone."""
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
-from torchvision import tv_tensors
-from torchvision.transforms import v2
+from torchvision.transforms.v2.functional import rgb_to_grayscale
 
 from parsing.images import IMAGENET_MEAN, IMAGENET_STD
 from parsing.labels import IGNORED
@@ -13,98 +14,124 @@ from parsing.labels import IGNORED
 from .augmentation import AugmentConfig
 
 MEAN, STD = IMAGENET_MEAN, IMAGENET_STD
+Stack = Tensor | Sequence[Tensor]
+"""Tensors of one shape, one after the other."""
 
 
-class MirrorParts(v2.Transform):  # type: ignore[misc]  # torchvision has no types
-    """Mirror image and mask with probability `p`, and swap left and right parts as `flipped` (Q+1) says."""
+@dataclass(frozen=True)
+class Change:
+    """What happens to one image and its mask, in this order.
 
-    def __init__(self, p: float, flipped: tuple[int, ...]) -> None:
-        super().__init__()
-        self.p = p
-        self.table = torch.arange(256, dtype=torch.uint8)
-        self.table[: len(flipped)] = torch.tensor(flipped, dtype=torch.uint8)
+    Attributes:
+        channel: this channel replaces the other two, as in channel exchange (CAJ, Ye et al., ICCV 2021); None for none.
+        grey: whether the image turns grey.
+        down, right: by how many pixels the window is moved over the image; what lies outside of it is padding.
+        mirrored: whether both are mirrored, left and right parts swapped.
+        erased: (top, left, height, width) of random erasing (Zhong et al., 2020); None for none.
+    """
 
-    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        return {"mirror": bool(torch.rand(()) < self.p)}
-
-    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        if not params["mirror"]:
-            return inpt
-        if isinstance(inpt, tv_tensors.Mask):
-            return tv_tensors.Mask(self.table[inpt.flip(-1).long()])
-        return tv_tensors.wrap(inpt.flip(-1), like=inpt)
-
-
-class Erase(v2.Transform):  # type: ignore[misc]  # torchvision has no types
-    """Random erasing (Zhong et al., 2020) of image and mask: 2 to 40 % of the area becomes the mean colour, ignored."""
-
-    def __init__(self, p: float) -> None:
-        super().__init__()
-        self.p = p
-
-    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        height, width = flat_inputs[0].shape[-2:]
-        chance, area, ratio, y, x = torch.rand(5).tolist()
-        if chance >= self.p:
-            return {"box": None}
-        area, ratio = (0.02 + 0.38 * area) * height * width, 0.3 * (1 / 0.09) ** ratio
-        tall, wide = min(height, round((area * ratio) ** 0.5)), min(width, round((area / ratio) ** 0.5))
-        top, left = round(y * (height - tall)), round(x * (width - wide))
-        return {"box": (slice(top, top + tall), slice(left, left + wide))}
-
-    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        if params["box"] is None:
-            return inpt
-        erased = inpt.clone()
-        rows, columns = params["box"]
-        if isinstance(inpt, tv_tensors.Mask):
-            erased[..., rows, columns] = IGNORED
-        else:
-            erased[..., rows, columns] = torch.tensor(MEAN).mul(255).round().to(erased.dtype).view(3, 1, 1)
-        return tv_tensors.wrap(erased, like=inpt)
-
-
-class ChannelExchange(v2.Transform):  # type: ignore[misc]  # torchvision has no types
-    """Copy one random channel of the image over the others with probability `p` (CAJ, Ye et al., ICCV 2021)."""
-
-    def __init__(self, p: float) -> None:
-        super().__init__()
-        self.p = p
-
-    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        chance, channel = torch.rand(2).tolist()
-        return {"channel": int(channel * 3) if chance < self.p else None}
-
-    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        channel = params["channel"]
-        if channel is None or isinstance(inpt, tv_tensors.Mask):
-            return inpt
-        return tv_tensors.wrap(inpt[channel : channel + 1].expand(3, -1, -1).clone(), like=inpt)
+    channel: int | None
+    grey: bool
+    down: int
+    right: int
+    mirrored: bool
+    erased: tuple[int, int, int, int] | None
 
 
 class JointTransform:
-    """Augments one image with its mask; the result depends on the seed alone, not on other random draws."""
+    """Augments images with their masks; the result depends on the seeds alone, not on other random draws.
 
-    def __init__(self, size: tuple[int, int], config: AugmentConfig, flipped: tuple[int, ...]) -> None:
-        crop: list[v2.Transform] = []
-        if config.padding:
-            colour = [round(255 * m) for m in MEAN] if config.fill == "mean" else 0
-            fill: dict[Any, Any] = {tv_tensors.Image: colour, tv_tensors.Mask: IGNORED}
-            crop = [v2.RandomCrop(size, padding=config.padding, fill=fill)]
-        both = [*crop, MirrorParts(config.flip, flipped), Erase(config.erase)]
-        self.infrared = v2.Compose(both)
-        self.visible = v2.Compose([ChannelExchange(config.exchange), v2.RandomGrayscale(config.grey), *both])
+    Args:
+        size: (height, width) of the images.
+        config: how often and how far.
+        flipped: permutation of the Q+1 classes under a left-right flip.
+    """
 
-    def __call__(self, image: Tensor, mask: Tensor, infrared: bool, seed: int) -> tuple[Tensor, Tensor]:
-        """Return the augmented image (3, H, W) uint8 and its mask (H, W) uint8 of parts."""
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed CUDA's too
-            change = self.infrared if infrared else self.visible
-            moved = change(tv_tensors.Image(image), tv_tensors.Mask(mask))
-        return moved[0].as_subclass(Tensor), moved[1].as_subclass(Tensor)
+    def __init__(self, size: tuple[int, int], config: AugmentConfig, flipped: Sequence[int]) -> None:
+        self.size, self.config = size, config
+        self._swapped = torch.arange(256, dtype=torch.uint8)
+        self._swapped[: len(flipped)] = torch.tensor(flipped, dtype=torch.uint8)
+        self._has_sides = list(flipped) != sorted(flipped)
+        self._mean = torch.tensor([round(255 * m) for m in MEAN], dtype=torch.uint8).view(3, 1, 1)
+        self._padding = self._mean if config.fill == "mean" else torch.zeros_like(self._mean)
+
+    def __call__(
+        self, images: Stack, masks: Stack, infrared: Sequence[bool], seeds: Sequence[int]
+    ) -> tuple[Tensor, Tensor]:
+        """Return the augmented images (B, 3, H, W) uint8 and their masks (B, H, W) uint8.
+
+        Args:
+            images: B images (3, H, W) uint8.
+            masks: B masks (H, W) uint8, 0..Q or 255.
+            infrared: whether an image is infrared; its colours stay then.
+            seeds: one per image, 0 to 2^64 - 1.
+        """
+        moved = torch.empty((len(images), 3, *self.size), dtype=torch.uint8)
+        labels = torch.empty((len(images), *self.size), dtype=torch.uint8)
+        generator = torch.Generator()
+        for number, (image, mask, cold, seed) in enumerate(zip(images, masks, infrared, seeds, strict=True)):
+            change = self.draw(cold, generator.manual_seed(seed))
+            self._apply(change, image=image, mask=mask, moved=moved[number], labels=labels[number])
+        return moved, labels
+
+    def draw(self, infrared: bool, generator: torch.Generator) -> Change:
+        """Draw what happens to an image."""
+        c, (height, width) = self.config, self.size
+        channel, grey = None, False
+        if not infrared:
+            chance, which = torch.rand(2, generator=generator).tolist()
+            channel = int(which * 3) if chance < c.exchange else None
+            grey = torch.rand(1, generator=generator).item() < c.grey
+        down = right = 0
+        if c.padding:
+            down, right = (
+                int(torch.randint(0, 2 * c.padding + 1, (), generator=generator)) - c.padding for _ in range(2)
+            )
+        mirrored = bool(torch.rand((), generator=generator) < c.flip)
+        chance, area, ratio, y, x = torch.rand(5, generator=generator).tolist()
+        erased = None
+        if chance < c.erase:
+            area, ratio = (0.02 + 0.38 * area) * height * width, 0.3 * (1 / 0.09) ** ratio
+            tall, wide = min(height, round((area * ratio) ** 0.5)), min(width, round((area / ratio) ** 0.5))
+            erased = (round(y * (height - tall)), round(x * (width - wide)), tall, wide)
+        return Change(channel, grey=grey, down=down, right=right, mirrored=mirrored, erased=erased)
+
+    def _apply(self, change: Change, image: Tensor, mask: Tensor, moved: Tensor, labels: Tensor) -> None:
+        """Write image and mask, changed, into `moved` and `labels`: pixels are copied from the data into the batch."""
+        if change.channel is not None:
+            image = image[change.channel : change.channel + 1].expand(3, -1, -1)
+        if change.grey:
+            image = rgb_to_grayscale(image, 3)
+        rows, columns = (
+            (slice(max(0, by), min(length, length + by)), slice(max(0, -by), min(length, length - by)))
+            for by, length in zip((change.down, change.right), self.size, strict=True)
+        )
+        if change.down or change.right:
+            moved[:] = self._padding
+            labels[:] = IGNORED
+        image, mask = image[:, rows[0], columns[0]], mask[rows[0], columns[0]]
+        there = columns[1]
+        if change.mirrored:
+            image, mask = image.flip(-1), mask.flip(-1)
+            there = slice(self.size[1] - there.stop, self.size[1] - there.start)
+            if self._has_sides:
+                mask = self._swapped[mask.int()]
+        moved[:, rows[1], there] = image
+        labels[rows[1], there] = mask
+        if change.erased is not None:
+            top, left, height, width = change.erased
+            moved[:, top : top + height, left : left + width] = self._mean
+            labels[top : top + height, left : left + width] = IGNORED
 
 
 def normalise(images: Tensor) -> Tensor:
     """Return images (B, 3, H, W) uint8 as float, with mean 0 and deviation 1 on ImageNet."""
-    mean, std = (torch.tensor(v, device=images.device).view(3, 1, 1) * 255 for v in (MEAN, STD))
+    mean, std = _mean_and_std(images.device)
     return (images.float() - mean) / std
+
+
+@cache
+def _mean_and_std(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return mean and deviation of pixels 0 to 255, each (3, 1, 1); kept, since making them on a GPU waits for it."""
+    mean, std = (torch.tensor(values, device=device).view(3, 1, 1) * 255 for values in (MEAN, STD))
+    return mean, std

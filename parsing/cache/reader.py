@@ -221,9 +221,9 @@ class MaskCache:
             try:
                 if file.attrs.get("fingerprint") != self.fingerprint:
                     raise ValueError("the shard is of another cache")
-                opened = {"labels": get_dataset(file, "labels", "u1", (None, *self.size))}
+                opened = {"labels": get_dataset(file, path="labels", kind="u1", shape=(None, *self.size))}
                 if self._probs_shape is not None:
-                    opened["probs"] = get_dataset(file, "probs", "u1", (None, *self._probs_shape))
+                    opened["probs"] = get_dataset(file, path="probs", kind="u1", shape=(None, *self._probs_shape))
             except BaseException:
                 file.close()
                 raise

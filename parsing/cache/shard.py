@@ -93,7 +93,7 @@ class Columns:
         Raises:
             KeyError, TypeError, ValueError, OSError: if one of them is missing, or holds what no image has.
         """
-        count = len(get_dataset(group, "names", TEXT, (None,)))
+        count = len(get_dataset(group, path="names", kind=TEXT, shape=(None,)))
         found = Columns(
             *(read_stored_array(group, path=n, kind=kind, shape=(count, *rest)) for n, (kind, *rest) in _KINDS.items())
         )

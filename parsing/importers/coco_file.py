@@ -85,7 +85,7 @@ def read_coco(path: Path, labels: LabelSet, values: Mapping[int, int] | None = N
         if _hashable(row, "id", path) in masks:
             raise InputError(f"{path}: two images have the id {row['id']!r}")
         masks[row["id"]] = name, (int(height), int(width))
-    classes = _match_categories(path, content["categories"], labels, values or {})
+    classes = _match_categories(path, rows=content["categories"], labels=labels, values=values or {})
     found: dict[int | str, list[_Annotation]] = {image: [] for image in masks}
     for number, row in enumerate(content["annotations"]):
         image, category = _hashable(row, "image_id", path), _hashable(row, "category_id", path)
@@ -99,7 +99,7 @@ def read_coco(path: Path, labels: LabelSet, values: Mapping[int, int] | None = N
                 f"({', '.join(labels.classes[1:])}); say which it is, as --values {category}={labels.classes[1]}"
             )
         value = IGNORED if isinstance(label, str) else label
-        found[image].append(_Annotation(row.get("id"), value, row.get("segmentation"), crowd))
+        found[image].append(_Annotation(row.get("id"), label=value, segmentation=row.get("segmentation"), crowd=crowd))
     by_name = {
         name: CocoMask(path, name=name, size=size, annotations=tuple(found[image]))
         for image, (name, size) in masks.items()

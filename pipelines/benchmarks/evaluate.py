@@ -1,17 +1,16 @@
 """`cscl benchmark evaluate`: CMC, mAP and mINP of ten trials of SYSU-MM01's size, beside slower evaluators."""
 
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cscl.ranking import rank
-from parsing.errors import CsclError, InputError, MissingError
+from parsing.errors import CsclError, InputError
 
 from .measure import Row, Side, by_turns, compare_sides
+from .peer import peer_modules
 
 QUERIES, GALLERY, PEOPLE, TRIALS = 3803, 301, 96, 10
 """Of the single-shot all-search of SYSU-MM01."""
@@ -91,18 +90,14 @@ def _plain(trial: Trial) -> tuple[float, float, float]:
 
 
 def _peer(folder: Path) -> Callable[[Trial], tuple[float, float, float]]:
-    """Return the evaluator of a checkout that the user named; it is imported by its path and runs as it is."""
-    file = folder / "eval_metrics.py"
-    spec = importlib.util.spec_from_file_location("cscl_benchmark_peer", file)
-    if not file.is_file() or spec is None or spec.loader is None:
-        raise MissingError(f"--peer {folder}: no eval_metrics.py there; give a checkout of Cross-Modal-Re-ID-baseline")
-    module: Any = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if not hasattr(module, "eval_sysu"):
-        raise InputError(f"--peer {folder}: its eval_metrics.py has no eval_sysu")
+    """Return the evaluator of a checkout."""
+    with peer_modules(folder, "eval_metrics") as (module,):
+        if not hasattr(module, "eval_sysu"):
+            raise InputError(f"--peer {folder}: its eval_metrics.py has no eval_sysu")
+        evaluator = module.eval_sysu
 
     def run(trial: Trial) -> tuple[float, float, float]:
-        cmc, precision, penalty = module.eval_sysu(*trial)
+        cmc, precision, penalty = evaluator(*trial)
         return float(cmc[0]), float(precision), float(penalty)
 
     return run

@@ -18,7 +18,7 @@ class Row:
         ours, theirs: medians in `unit`; `theirs` is None if there is nothing to compare with.
         unit: of both; a rate, or seconds.
         other: what the other side is.
-        ratio: how many times as fast ours is; None without another side.
+        ratio: how many times as fast ours is or, of memory, how many times as much it needs; None without another side.
         least, most: of the ratio over the runs.
         runs: how many there were.
     """
@@ -37,15 +37,20 @@ class Row:
         return asdict(self)
 
 
-def by_turns(sides: Mapping[str, Side], runs: int) -> dict[str, list[float]]:
-    """Run every side `runs` times by turns, once more before to warm up, and return the seconds of processor time."""
+def by_turns(
+    sides: Mapping[str, Side], runs: int, clock: Callable[[], float] = time.process_time
+) -> dict[str, list[float]]:
+    """Run every side `runs` times by turns, once more before to warm up, and return the seconds of processor time.
+
+    On a GPU that says nothing: give another clock, and sides that wait until the GPU has done its work.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(runs + 1):
         for name, side in sides.items():
-            began = time.process_time()
+            began = clock()
             side()
             if number:
-                seconds[name].append(time.process_time() - began)
+                seconds[name].append(clock() - began)
     return seconds
 
 

@@ -1,3 +1,3 @@
 """The parts of `cscl benchmark` by name; importing this loads nothing, so that the help is quick."""
 
-PARTS = ("parse", "read", "evaluate", "start")
+PARTS = ("parse", "read", "train", "evaluate", "start")

@@ -22,6 +22,7 @@ class BenchmarkConfig:
         masks: masks to read.
         runs: of each side.
         peer: checkout of AGW.
+        device: on which `train` computes.
     """
 
     parts: tuple[str, ...]
@@ -30,6 +31,7 @@ class BenchmarkConfig:
     masks: int = 2000
     runs: int = 5
     peer: Path | None = None
+    device: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,13 @@ class Benchmarks:
 
     def lines(self) -> list[str]:
         each = [f"{part:10s} {describe_row(row.to_json())}" for part, rows in self.rows.items() for row in rows]
-        return [*each, f"processor time, medians; {format_machine(self.machine)}"]
+        return [*each, f"medians; {format_machine(self.machine)}"]
 
 
 MEASURES: Mapping[str, Callable[[BenchmarkConfig], list[Row]]] = {
     "parse": lambda c: import_module(f"{__package__}.parse").measure(c.images, c.count, c.runs),
     "read": lambda c: import_module(f"{__package__}.read").measure(c.masks, c.runs),
+    "train": lambda c: import_module(f"{__package__}.train").measure(c.runs, c.peer, c.device),
     "evaluate": lambda c: import_module(f"{__package__}.evaluate").measure(c.runs, c.peer),
     "start": lambda c: import_module(f"{__package__}.start").measure(c.masks, c.runs),
 }
@@ -85,7 +88,7 @@ def format_machine(machine: Mapping[str, Any]) -> str:
 
 def markdown(result: Mapping[str, Any]) -> Iterable[str]:
     """Yield the lines of the table in docs/benchmarks.md from the JSON of a result."""
-    yield "| part | what | beside | times as fast | ours | theirs | unit |"
+    yield "| part | what | beside | times | ours | theirs | unit |"
     yield "|" + " --- |" * 7
     for part, rows in result["rows"].items():
         for row in rows:
@@ -95,4 +98,4 @@ def markdown(result: Mapping[str, Any]) -> Iterable[str]:
             yield f"| {' | '.join(cells)} |"
     runs = max(row["runs"] for rows in result["rows"].values() for row in rows)
     yield ""
-    yield f"Medians of {runs} runs by turns, processor time. {format_machine(result['machine'])}."
+    yield f"Medians of {runs} runs by turns. {format_machine(result['machine'])}."

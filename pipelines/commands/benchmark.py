@@ -7,7 +7,7 @@ import click
 from pipelines.benchmarks.parts import PARTS
 
 from .ending import print_result
-from .options import Existing, json_option
+from .options import Existing, device_option, json_option
 
 
 @click.command()
@@ -18,7 +18,8 @@ from .options import Existing, json_option
 @click.option(
     "--runs", type=click.IntRange(1), default=5, help="Runs of each side, alternating; the median is reported."
 )
-@click.option("--peer", type=Existing(folder=True), help="evaluate: a checkout of AGW, whose evaluator runs too.")
+@click.option("--peer", type=Existing(folder=True), help="train, evaluate: a checkout of AGW, which runs too.")
+@device_option
 @json_option
 def benchmark(as_json: bool, **options: Any) -> None:
     """Measure this machine: ours beside plain ways to do the same.

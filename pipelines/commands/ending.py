@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import click
 
 from parsing.errors import CsclError, InputError, first_line
+from pipelines.devices import is_out_of_memory
 
 INTERRUPTED = 130
 """The exit code of a shell for a process that Ctrl-C ended: 128 + SIGINT."""
@@ -51,6 +52,10 @@ class CommandLine(OrderedGroup):
             _leave(str(error), 2 if isinstance(error, InputError) else 1)
         except OSError as error:  # a full disk, a read-only folder, a file that vanished
             _leave(_said_by_the_system(error), 1)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            _leave(f"the memory is full: {first_line(error)}", 1)
 
 
 def _leave(message: str, code: int) -> None:

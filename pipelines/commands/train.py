@@ -80,6 +80,9 @@ def train(
     """Stage 2: train CSCL, or a baseline, on a mask cache.
 
     With --splits or --seeds several runs, which `cscl evaluate` averages.
+
+    The first training decodes the images into a folder beside the cache, sysu_masks.images for sysu_masks.h5; all
+    processes of a machine and later trainings share it. `rm -r` removes it; the next training writes it again.
     """
     from pipelines.training.series import plan_runs, read_numbers
 

@@ -105,7 +105,7 @@ def export(config: ExportConfig, cache: MaskCache | None = None) -> ExportResult
     cache = MaskCache(config.file) if cache is None else cache
     kind = exporter(config.to)
     training = _find_training(cache, kind.name) if kind.needs_training else None
-    writer = kind(cache, FileOptions(config.size, config.palette, config.scheme, training))
+    writer = kind(cache, FileOptions(config.size, palette=config.palette, scheme=config.scheme, training=training))
     plan = _plan(config, cache=cache, writer=writer)
     files = [*plan.files, *plan.beside]
     made_by = _describe(config, cache=cache, writer=writer, template=plan.template) | {"files": sorted(map(str, files))}

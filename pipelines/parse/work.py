@@ -19,7 +19,7 @@ from parsing.parsers.base import Parser
 from parsing.parsers.labelling import Masks, label_images, stack_images
 from parsing.parsers.registry import ParserSpec, find_parser
 
-from ..devices import find_device
+from ..devices import find_device, is_out_of_memory
 from .site import Site
 from .task import ShardTask, name_progress_topic
 
@@ -129,10 +129,8 @@ def _parse_batch(task: ShardTask, parser: Parser, batch: Batch) -> Masks | None:
             flip=task.flip,
             probs=_probs_size(task),
         )
-    except MemoryError:
-        pass
-    except RuntimeError as error:  # torch's own for a GPU is one, that for a CPU has no type
-        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
             raise
     if torch.cuda.is_available():  # after the except clause, whose traceback holds on to tensors
         torch.cuda.empty_cache()

@@ -80,6 +80,8 @@ class TrainRecipe:
         identities: number of identities per batch.
         images: number of visible images per identity, and of infrared images.
         accumulate: number of pieces in which a batch passes the network, to save memory; losses see the whole batch.
+        compile: whether `torch.compile` compiles the network, which takes minutes at the start of a training and needs
+            a C++ compiler, on a GPU also Triton.
         optimiser: its name.
         learning_rate: of necks and classifiers.
         backbone_rate: factor of `learning_rate` for the backbone.
@@ -102,6 +104,7 @@ class TrainRecipe:
     identities: int = 8
     images: int = 4
     accumulate: int = 1
+    compile: bool = False
     optimiser: Literal["sgd", "adamw"] = "sgd"
     learning_rate: float = 0.1
     backbone_rate: float = 0.1

@@ -99,8 +99,10 @@ def estimate(config: ReproduceConfig) -> Estimate:
             needed = len(list_needed_records(opened.protocols(split=one.recipe.data.split)))
             steps, seconds = steps + left[one.run], seconds + left[one.run] * timed[kind][0]
             embedding += needed * timed[kind][1]
-        work.append(Work(f"train {row}", steps, "steps", seconds))
-        work.append(Work(f"evaluate {row}", sum(1 for p in planned if p.row == row), "runs", embedding))
+        work.append(Work(f"train {row}", amount=steps, unit="steps", seconds=seconds))
+        work.append(
+            Work(f"evaluate {row}", amount=sum(1 for p in planned if p.row == row), unit="runs", seconds=embedding)
+        )
     return Estimate(config.folder, device, tuple(work))
 
 
@@ -111,13 +113,13 @@ def _estimate_parsing(config: ReproduceConfig) -> Work:
     found = preview(whole)
     left = found.images - found.done_images
     if not left:
-        return Work("parse", 0, "images", 0.0)
+        return Work("parse", amount=0, unit="images", seconds=0.0)
     with TemporaryDirectory() as folder:
         for number in range(2):  # the first one loads the parser
             few = replace(whole, out=Path(folder) / f"{number}.h5", limit=PARSED, workers=0)
             result = parse(few)
     workers = config.workers or (1 if config.parser.device.startswith("cuda") else torch.get_num_threads())
-    return Work("parse", left, "images", left * result.seconds / result.images / workers)
+    return Work("parse", amount=left, unit="images", seconds=left * result.seconds / result.images / workers)
 
 
 def _count_steps(opened: DataSet, planned: PlannedRun) -> int:

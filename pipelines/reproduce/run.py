@@ -75,7 +75,7 @@ def reproduce(config: ReproduceConfig) -> Reproduction:
     for number, one in enumerate(planned, 1):
         if config.verbosity >= NORMAL:
             tqdm.write(f"{one.run}: run {number} of {len(planned)}, {ROWS[one.row].title}", file=sys.stderr)
-        _train(config, one, root, cache)
+        _train(config, planned=one, root=root, cache=cache)
         _evaluate(config, one, root)
     for row in dict.fromkeys(one.row for one in planned):
         each = [read_scores(one.run / "evaluation.json") for one in planned if one.row == row]

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from data.loading.sampler import IdentitySampler
-from data.loading.transforms import JointTransform
+from data.loading.transforms import JointTransform, Stack
 from data.records import Record
 from parsing.cache.provenance import command_of
 from parsing.cache.reader import MaskCache
@@ -29,7 +29,7 @@ class Batches(Dataset[dict[str, Tensor]]):
 
     Args:
         records: N training images.
-        images: (N, 3, H, W) uint8, in the order of the records, as are the two below.
+        images: N of (3, H, W) uint8, in the order of the records, as are the two below.
         part_labels: (N, H, W) uint8, 0..Q or 255.
         confidence: (N,) in [0, 1].
         sampler: draws the images of each batch.
@@ -45,7 +45,7 @@ class Batches(Dataset[dict[str, Tensor]]):
     def __init__(
         self,
         records: Sequence[Record],
-        images: Tensor,
+        images: Stack,
         part_labels: Tensor,
         confidence: Tensor,
         sampler: IdentitySampler,
@@ -97,15 +97,15 @@ class Batches(Dataset[dict[str, Tensor]]):
     def _make_batch(self, number: int, slots: Tensor) -> dict[str, Tensor]:
         rows = self._draw_rows(number)[slots]
         # The seed of an augmentation contains the slot, so that an image gets the same one whatever the processes are.
-        augmented = [
-            self.transform(
-                self.images[row], self.part_labels[row], bool(self.infrared[row]), _make_seed(self.seed, number, slot)
-            )
-            for slot, row in zip(slots.tolist(), rows.tolist(), strict=True)
-        ]
+        images, part_labels = self.transform(
+            [self.images[row] for row in rows.tolist()],
+            masks=[self.part_labels[row] for row in rows.tolist()],
+            infrared=self.infrared[rows].tolist(),
+            seeds=[_make_seed(self.seed, number, slot) for slot in slots.tolist()],
+        )
         return {
-            "images": torch.stack([image for image, _ in augmented]),
-            "part_labels": torch.stack([mask for _, mask in augmented]),
+            "images": images,
+            "part_labels": part_labels,
             "infrared": self.infrared[rows],
             "identities": self.identities[rows],
             "confidence": self.confidence[rows],

@@ -8,30 +8,27 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning_fabric import Fabric
 from safetensors.torch import save
-from torch import Tensor
-from torch.utils.data import DataLoader
 
 from cscl.model import CSCL
 from cscl.spam import alpha_schedule
-from cscl.total_loss import TotalLoss
 from parsing.errors import CsclError
-from parsing.stopping import StopRequest, ignore_signals
+from parsing.stopping import StopRequest
 
 from ..recipes.reading import Recipe
 from ..runs.folder import save_info, save_model, save_state
 from ..runs.log import RunLog
 from ..runs.loggers import MakeLogger
 from ..runs.provenance import RunInfo, write_file
-from .batch_norm import share_batch_norm
 from .batches import Batches
-from .optimiser import compute_rate_factor, make_optimiser
+from .feed import feed
+from .measured import LOG_EVERY, Measured, fetch_rows
+from .optimiser import compute_rate_factor
 from .processes import any_process, broadcast
 from .progress import Progress
 from .session import Session
-from .step import take_gradients
+from .stepper import Stepper
 from .validation import Validation, is_due
 
 
@@ -70,51 +67,34 @@ def fit(
         KeyboardInterrupt: if a signal asked to stop, after the state is saved.
         CsclError: if the loss or the norm of its gradient is not finite, after the batch is saved for inspection.
     """
-    start, best = 0, -1.0
-    if done is not None:
-        model.load_state_dict(done["model"])
-        start, best = int(done["step"]), float(done["best"])
-    if fabric.world_size > 1:
-        share_batch_norm(model, fabric.device)
-    network, optimiser = fabric.setup(model, make_optimiser(model, recipe.train))
-    if done is not None:  # not before `setup`, which moves the weights to their device
-        optimiser.load_state_dict(done["optimiser"])
-    criterion = TotalLoss(recipe.loss, recipe.model.tau)
-    first = fabric.is_global_zero
-    loader = DataLoader(
-        batches, batch_size=None, sampler=range(start, len(batches)), worker_init_fn=ignore_signals,
-        num_workers=4 if fabric.device.type == "cuda" else 0,
-        generator=torch.Generator(),  # without one the loader advances the global generator
-    )  # fmt: skip
-    network.train()
-    log = RunLog(run, recipe, start, loggers) if first else None
+    start, best = (0, -1.0) if done is None else (int(done["step"]), float(done["best"]))
+    stepper = Stepper(recipe, fabric=fabric, model=model, done=done)
+    first, every = fabric.is_global_zero, LOG_EVERY.get(fabric.device.type, 1)
+    pending: list[Measured] = []
+    log = RunLog(run, recipe=recipe, start=start, loggers=loggers) if first else None
     past = info.sessions
     progress.begin(recipe, steps=batches.steps, start=start)
     with StopRequest(impatient=fabric.world_size == 1) as stop, log or nullcontext():
-        for number, batch in enumerate(loader, start):
+        for number, batch in enumerate(feed(batches, start, fabric.device), start):
             epoch, step = divmod(number, batches.steps)
             factor = compute_rate_factor(recipe.train, number / batches.steps)
-            for group in optimiser.param_groups:
-                group["lr"] = group["base"] * factor
             alpha = alpha_schedule(number / len(batches), recipe.train.guided)
-            optimiser.zero_grad(set_to_none=True)
-            terms, measured = take_gradients(
-                network, criterion=criterion, batch=batch, alpha=alpha, recipe=recipe, fabric=fabric
-            )
-            if not bool(torch.isfinite(terms["total"])):
-                raise _make_error(run, number=number, terms=terms, batches=batches, write=first)
-            norm = fabric.clip_gradients(
-                network, optimiser, max_norm=recipe.train.clip or math.inf, error_if_nonfinite=False
-            )
-            if norm is None or not bool(torch.isfinite(norm)):
-                raise _make_error(run, number=number, terms=terms, batches=batches, write=first)
-            optimiser.step()
-            model.bound_scalars()
-            row: dict[str, Any] = {"step": number + 1, "epoch": epoch + 1}
-            row |= {name: float(value) for name, value in terms.items()}
-            row |= {"lr": recipe.train.learning_rate * factor, "alpha": alpha, "gradient": float(norm)}
-            row |= measured | model.scalars()
+            terms, others = stepper(batch, alpha, factor)
+            about = {"lr": recipe.train.learning_rate * factor, "alpha": alpha}
+            pending.append(Measured({"step": number + 1, "epoch": epoch + 1}, terms, about, others))
             last = step + 1 == batches.steps
+            # Processes ask each other for a stop request only here, at steps that they have in common.
+            if not (last or len(pending) == every or (fabric.world_size == 1 and stop.asked)):
+                continue
+            rows = fetch_rows(pending)
+            pending.clear()
+            for row in rows:
+                if not (math.isfinite(row["total"]) and math.isfinite(row["gradient"])):
+                    raise _make_error(run, row=row, terms=list(terms), batches=batches, write=first)
+                if row is not rows[-1]:
+                    progress.step(row)
+                    if log is not None:
+                        log.write_row(row)
             kept = last and validation is None
             if last and validation is not None and is_due(epoch, recipe):
                 found = broadcast(fabric, validation(model) if first else None)
@@ -138,23 +118,23 @@ def fit(
                         save_model(run, model=model, size=recipe.data.size, info=info)
                     else:
                         save_info(run, info)
-                    save_state(run, model=model, optimiser=optimiser, step=number + 1, best=best, info=info)
+                    save_state(run, model=model, optimiser=stepper.optimiser, step=number + 1, best=best, info=info)
             if stopped:
                 raise KeyboardInterrupt(f"after step {number + 1} of {len(batches)}, which is saved")
 
 
-def _make_error(run: Path, number: int, terms: Mapping[str, Tensor], batches: Batches, write: bool) -> CsclError:
+def _make_error(run: Path, row: Mapping[str, Any], terms: Sequence[str], batches: Batches, write: bool) -> CsclError:
     """Return the error for a loss that is not finite; if `write`, save the batch as failed-batch.safetensors.
 
     The file holds the whole batch of all processes, and the names of its images in its header.
     """
-    values = ", ".join(f"{name} {float(value):.3g}" for name, value in terms.items())
+    values = ", ".join(f"{name} {row[name]:.3g}" for name in terms)
     file = run / "failed-batch.safetensors"
     if write:
-        batch, names = batches.whole(number)
-        about = {"step": number + 1, "terms": values, "images": names}
+        batch, names = batches.whole(row["step"] - 1)
+        about = {"step": row["step"], "terms": values, "images": names}
         write_file(file, save({k: v.contiguous() for k, v in batch.items()}, {"cscl": json.dumps(about)}))
     return CsclError(
-        f"step {number + 1}: the loss or its gradient is not finite ({values}); its batch is in {file}; "
+        f"step {row['step']}: the loss or its gradient is not finite ({values}); its batch is in {file}; "
         "lower train.learning_rate"
     )

@@ -1,6 +1,8 @@
 """The optimiser of stage 2 and the schedule of its learning rates."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,10 +13,15 @@ from cscl.neck import BNNeck
 from ..recipes.reading import TrainRecipe
 
 
-def make_optimiser(model: CSCL, recipe: TrainRecipe) -> torch.optim.Optimizer:
+def make_optimiser(model: CSCL, recipe: TrainRecipe, fused: bool = False) -> torch.optim.Optimizer:
     """Return the optimiser, with one parameter group per kind of parameter (`classify_parameters`) and weight decay.
 
     Each group holds its learning rate before the schedule as `base`; multiply it by `compute_rate_factor` at each step.
+
+    Args:
+        model: whose parameters it changes.
+        recipe: its options.
+        fused: whether one kernel does the whole step: less time on a GPU, other rounding.
     """
     factors = {
         "backbone": recipe.backbone_rate,
@@ -35,8 +42,22 @@ def make_optimiser(model: CSCL, recipe: TrainRecipe) -> torch.optim.Optimizer:
         for (kind, decayed), parameters in groups.items()
     ]
     if recipe.optimiser == "adamw":
-        return torch.optim.AdamW(parameter_groups, lr=recipe.learning_rate)
-    return torch.optim.SGD(parameter_groups, lr=recipe.learning_rate, momentum=0.9, nesterov=True)
+        return torch.optim.AdamW(parameter_groups, lr=recipe.learning_rate, fused=fused or None)
+    return torch.optim.SGD(parameter_groups, lr=recipe.learning_rate, momentum=0.9, nesterov=True, fused=fused or None)
+
+
+def restore_optimiser(optimiser: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
+    """Load a saved state of an optimiser, of any device, into one of the same parameters.
+
+    How it computes (`fused`) stays: that belongs to the device, and not to the run. It must be right before the state
+    is loaded, since it decides on which device torch keeps AdamW's counters.
+    """
+    here = optimiser.param_groups
+    groups = [
+        {**saved, **{name: own[name] for name in ("fused", "foreach")}}
+        for saved, own in zip(state["param_groups"], here, strict=True)
+    ]
+    optimiser.load_state_dict({**state, "param_groups": groups})
 
 
 def classify_parameters(model: CSCL) -> list[tuple[str, nn.Parameter]]:

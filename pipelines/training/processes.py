@@ -7,6 +7,7 @@ from typing import Any, cast
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
 
 from parsing.errors import InputError
@@ -40,6 +41,8 @@ def make_fabric(device: str, precision: str) -> Fabric:
         options["accelerator"] = "auto" if given["ACCELERATOR"] in ("auto", "gpu") else found.type
     elif here > 1 or everywhere > 1:
         options |= {"devices": here, "num_nodes": everywhere // here, "strategy": "ddp"}
+        if found.type == "cuda" and here > (gpus := torch.cuda.device_count()):
+            options |= {"devices": gpus, "strategy": _share_devices(here, gpus)}
     else:
         options["devices"] = 1 if found.index is None else [found.index]
     if (by_fabric or everywhere > 1) and found.index is not None:
@@ -57,6 +60,15 @@ def make_fabric(device: str, precision: str) -> Fabric:
     except (ValueError, TypeError, RuntimeError) as error:
         raise InputError(f"--device {device} --precision {precision}: {error}") from error
     return fabric
+
+
+def _share_devices(processes: int, devices: int) -> DDPStrategy:
+    """Return DDP for more processes than GPUs, as in a test on a machine with one; they share them.
+
+    It uses gloo, since NCCL requires one GPU per process.
+    """
+    places = [torch.device("cuda", number % devices) for number in range(processes)]
+    return DDPStrategy(parallel_devices=places, process_group_backend="gloo")
 
 
 def gather(fabric: Fabric, values: Tensor) -> Tensor:

@@ -20,8 +20,10 @@ from .processes import gather
 
 def take_gradients(
     network: Any, criterion: TotalLoss, batch: Mapping[str, Tensor], alpha: float, recipe: Recipe, fabric: Fabric
-) -> tuple[dict[str, Tensor], dict[str, float]]:
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Add the gradients of L over the whole batch to those of the network; return the values to log.
+
+    Nothing in it waits for a GPU, so that the GPU always has the next operations at hand.
 
     L is computed on the network's outputs for all images of all processes. Every term that relates images (pairs,
     centers, means over classes or visible parts) thus has the same value as if one process held the whole batch.
@@ -39,17 +41,17 @@ def take_gradients(
         network: a CSCL in training mode, set up by `fabric`.
         criterion: computes L.
         batch: this process's images, see `Batches`: `train.accumulate` pieces of equal size one after the other, each
-            with all images of its identities.
+            with all images of its identities, and with its visible images before as many infrared ones.
         alpha: weight of the cached masks in SPAM's pooling, in [0, 1].
         recipe: of the run.
         fabric: connects the processes.
 
     Returns:
         The terms of L as `TotalLoss` returns them, detached.
-        Means over the whole batch: `accuracy` of the global identity classifier and, if the network has SPAM, `guide`,
-        the weight of the cached masks, and `visibility`, v.
+        Means over the whole batch: `accuracy` of the global identity classifier and, if the network has SPAM, `guided`,
+        the share of images whose masks guide the pooling, and `visibility`, v.
     """
-    batch = {name: value.to(fabric.device) for name, value in batch.items()}
+    batch = {name: value.to(fabric.device, non_blocking=True) for name, value in batch.items()}
     parts = network.config.parts if recipe.model.spam and recipe.model.part_pooling == "parsing" else None
     pieces = [
         _make_inputs(piece, alpha=alpha, parts=parts, min_confidence=recipe.train.guide_confidence)
@@ -86,11 +88,10 @@ def take_gradients(
             fabric.backward(torch.stack([(tensor * each[number]).sum() for tensor, each in pairs]).sum())
 
     correct = whole.logits.detach().argmax(1) == known["identities"]
-    measured = {"accuracy": float(correct.float().mean())}
+    measured = {"accuracy": correct.float().mean()}
     if whole.parts is not None:
-        guided = known["confidence"] >= recipe.train.guide_confidence
-        measured["guide"] = alpha * float(guided.float().mean())
-        measured["visibility"] = float(whole.parts.visibility.detach().mean())
+        measured["guided"] = (known["confidence"] >= recipe.train.guide_confidence).float().mean()
+        measured["visibility"] = whole.parts.visibility.detach().mean()
     return {name: value.detach() for name, value in terms.items()}, measured
 
 
@@ -102,20 +103,24 @@ def _split(batch: Mapping[str, Tensor], count: int) -> list[dict[str, Tensor]]:
 
 def _make_inputs(
     piece: Mapping[str, Tensor], alpha: float, parts: int | None, min_confidence: float
-) -> tuple[Tensor | None, ...]:
+) -> tuple[Tensor | int | None, ...]:
     """Return the arguments of `CSCL.forward` for a piece of the batch.
 
     Args:
-        piece: images, masks and identities of the piece.
+        piece: images, masks and identities of the piece, visible images before as many infrared ones.
         alpha: weight of the masks in SPAM's pooling; 0 for an image whose confidence is below `min_confidence`.
         parts: Q; None for a network that takes no masks.
         min_confidence: in [0, 1].
     """
     masks = guide = None
     if parts is not None:
-        masks = mask_distribution(piece["part_labels"].long(), parts)
+        # Unchecked: the table of the part scheme yields no other numbers, and a look at them would wait for the device.
+        masks = mask_distribution(piece["part_labels"].long(), parts, checked=False)
         guide = alpha * (piece["confidence"] >= min_confidence).float()
-    return normalise(piece["images"]), piece["infrared"], masks, guide
+    images = normalise(piece["images"])
+    if images.is_cuda:  # as the weights, see `Stepper`
+        images = images.contiguous(memory_format=torch.channels_last)
+    return images, len(images) // 2, masks, guide
 
 
 @contextmanager

@@ -11,16 +11,16 @@ import torch
 from lightning_fabric import Fabric
 
 from cscl.model import CSCL
-from data.loading.images import load_images
 from data.loading.sampler import IdentitySampler
 from data.records import Record
 from data.registry import DATA_SETS, open_data_set
 from parsing.cache.lock import hold_lock
 from parsing.cache.reader import MaskCache
-from parsing.errors import InputError
+from parsing.errors import CsclError, InputError, first_line
 from parsing.schemes import part_scheme
 from parsing.words import list_briefly
 
+from ..devices import is_out_of_memory
 from ..image_sizes import find_other_image
 from ..images import find_images
 from ..recipes.reading import Recipe, read_recipe
@@ -36,6 +36,7 @@ from .pretrained import load_backbone_weights
 from .processes import make_fabric
 from .progress import Progress
 from .session import start_session
+from .stored_images import make_store, open_store
 from .usable_masks import check_usable
 from .validation import Validation, hold_out
 
@@ -53,6 +54,7 @@ def train(config: TrainConfig, cache: MaskCache | None = None) -> Path:
         InputError: if the arguments do not fit the cache or an existing run, an image is not in the cache, or no mask
             shows a part.
         LockedError: if another process trains into the same folder.
+        CsclError: if the loss is not finite, or the memory is full.
     """
     loggers = [find_logger(name) for name in config.loggers]
     fabric = make_fabric(config.device, config.precision)
@@ -61,7 +63,16 @@ def train(config: TrainConfig, cache: MaskCache | None = None) -> Path:
         hold_lock(run, "cscl train", folder=run.parent) if fabric.is_global_zero else nullcontext(),
         Progress(config.verbosity, fabric.is_global_zero) as progress,
     ):
-        _train(config, fabric=fabric, progress=progress, cache=cache, loggers=loggers)
+        try:
+            _train(config, fabric=fabric, progress=progress, cache=cache, loggers=loggers)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            pieces = config.recipe.train.accumulate
+            raise CsclError(
+                f"the memory of --device {config.device} does not hold the training ({first_line(error)}); "
+                f"--set train.accumulate={2 * pieces} sends a batch through the network in {2 * pieces} pieces"
+            ) from error
     return run
 
 
@@ -81,6 +92,7 @@ def _train(
         )
     data_set = open_data_set(cache.data_set, find_images(config.masks, cache.root, config.root), pattern=cache.pattern)
     records = select_with_masks(data_set.train(recipe.data.split), cache)
+    store = make_store(config.masks, root=data_set.root, records=records, cache=cache, size=recipe.data.size)
     validating: tuple[Record, ...] = ()
     if recipe.data.select == "val":
         records, validating = hold_out(data_set, records)
@@ -101,11 +113,7 @@ def _train(
     if config.init is not None:
         new = load_initial_weights(model, config.init)
         progress.say(f"starts from the weights of {config.init}" + f"; new: {', '.join(new)}" * bool(new))
-
-    def load(wanted: tuple[Record, ...]) -> torch.Tensor:
-        return load_images(data_set.root, [r.name for r in wanted], recipe.data.size)
-
-    if other := find_other_image(records, data_set.root, cache):
+    if not store.exists() and (other := find_other_image([*records, *validating], data_set.root, cache)):
         raise InputError(
             f"{data_set.root}: {other} has another size than the image of that name in {config.masks}: these are other "
             "images, or they were changed after parsing; give their own masks, or the parsed images with --root"
@@ -119,10 +127,13 @@ def _train(
         notes = check_usable(cache, records=masked, parts=part_labels, confidence=confidence, scheme=scheme.name)
         for note in notes:
             progress.note(note)
-    validation = Validation(validating, load(validating), data_set.skip) if recipe.data.select == "val" else None
+    images = open_store(store, fabric, progress)
+    validation = None
+    if recipe.data.select == "val":
+        validation = Validation(validating, [images[r.name] for r in validating], data_set.skip)
     batches = Batches(
         records,
-        images=load(records),
+        images=[images[r.name] for r in records],
         part_labels=part_labels,
         confidence=confidence,
         sampler=sampler,

@@ -2,11 +2,9 @@
 
 from collections.abc import Sequence
 
-from torch import Tensor
-
 from cscl.embedder import Embedder
 from cscl.model import CSCL
-from data.loading.transforms import MEAN, STD
+from data.loading.transforms import MEAN, STD, Stack
 from data.records import DataSet, Protocol, Record, Skip, Trial
 from parsing.errors import InputError
 
@@ -20,16 +18,16 @@ class Validation:
 
     Args:
         records: N images of people who are not trained on.
-        images: (N, 3, H, W) uint8, of the network's input size.
+        images: N of (3, H, W) uint8, of the network's input size.
         skip: the data set's rule for gallery images that a query does not see.
 
     Raises:
         InputError: if nobody is seen in both modalities.
     """
 
-    def __init__(self, records: Sequence[Record], images: Tensor, skip: Skip = DataSet.skip) -> None:
+    def __init__(self, records: Sequence[Record], images: Stack, skip: Skip = DataSet.skip) -> None:
         self.records = records
-        self._size = (images.shape[2], images.shape[3])
+        self._size = (images[0].shape[1], images[0].shape[2])
         self._images = {r.name: image for r, image in zip(records, images, strict=True)}
         query, gallery = (tuple(r for r in records if r.modality == m) for m in ("infrared", "visible"))
         if not {r.identity for r in query} & {r.identity for r in gallery}:

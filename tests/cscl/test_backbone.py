@@ -213,3 +213,11 @@ def test_a_non_local_block_has_the_gradient_of_its_loops_and_bf16_is_near(near_i
     ):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
     near_in_bf16(lambda: [block(x)], inputs)
+
+
+def test_the_number_of_visible_images_says_what_the_modality_of_each_says() -> None:
+    backbone = Backbone("resnet18").eval()
+    images = torch.randn(5, 3, 32, 16, generator=torch.Generator().manual_seed(0))
+    for visible in range(6):
+        infrared = torch.arange(5) >= visible
+        assert torch.equal(backbone.stem(images, visible), backbone.stem(images, infrared))

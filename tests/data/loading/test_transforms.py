@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 import torch
+from support.plain_transforms import PlainTransform
 from torch import Tensor
 
+from data.loading import transforms
 from data.loading.augmentation import AugmentConfig
-from data.loading.transforms import MEAN, STD, JointTransform, normalise
+from data.loading.transforms import MEAN, STD, normalise
 from parsing.labels import IGNORED
 
 SIZE = (48, 24)
@@ -16,6 +18,14 @@ STAY = tuple(range(PARTS))
 SWAP = (0, 2, 1, 4, 3)
 OFF = AugmentConfig(padding=0, flip=0, erase=0, exchange=0, grey=0)
 SEEDS = range(40)
+
+
+class JointTransform(transforms.JointTransform):
+    """For one image at a time."""
+
+    def __call__(self, image: Tensor, mask: Tensor, infrared: bool, seed: int) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        images, masks = super().__call__([image], [mask], [infrared], [seed])
+        return images[0], masks[0]
 
 
 def encoded(mask: Tensor) -> Tensor:
@@ -169,3 +179,24 @@ def test_normalised_images_have_imagenets_mean_and_deviation(colours: Tensor) ->
     for channel in range(3):
         expected = (colours[channel].double() / 255 - MEAN[channel]) / STD[channel]
         torch.testing.assert_close(found[1, channel].double(), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [AugmentConfig(), AugmentConfig(padding=3, fill="black", exchange=1, grey=0.5), AugmentConfig(padding=0, erase=1)],
+)
+@pytest.mark.parametrize("size", [SIZE, (31, 17)])
+def test_a_batch_is_what_torchvisions_transforms_make_of_each_image(
+    config: AugmentConfig, size: tuple[int, int]
+) -> None:
+    rng = torch.Generator().manual_seed(2)
+    images = torch.randint(256, (60, 3, *size), generator=rng).to(torch.uint8)
+    masks = torch.randint(PARTS, (60, *size), generator=rng).to(torch.uint8)
+    infrared = [number % 3 == 0 for number in range(60)]
+    seeds = [(2**64 - 1) // (number + 1) for number in range(60)]
+    moved, labels = transforms.JointTransform(size, config, SWAP)(images, masks, infrared, seeds)
+    plain = PlainTransform(size, config, SWAP)
+    for number, seed in enumerate(seeds):
+        image, mask = plain(images[number], masks[number], infrared[number], seed)
+        assert torch.equal(moved[number], image)
+        assert torch.equal(labels[number], mask)

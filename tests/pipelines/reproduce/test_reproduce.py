@@ -65,7 +65,7 @@ def test_ours_stand_beside_the_published_and_nothing_is_done_twice(
     other_layouts: dict[str, tuple[Path, Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root, masks = other_layouts["regdb"]
-    config = tiny_config("regdb", root, masks, tmp_path / "out", rows=("baseline",), splits=(1, 2))
+    config = tiny_config("regdb", root=root, masks=masks, out=tmp_path / "out", rows=("baseline",), splits=(1, 2))
     calls = 0
 
     def stopped_at_the_second(*given: Any) -> Path:
@@ -132,7 +132,9 @@ def test_a_simulated_set_of_each_layout_goes_through_from_images_to_page(
 ) -> None:
     root = figures if name == "sysu" else other_layouts[name][0]
     done = reproduce(
-        tiny_config(name, root, None, tmp_path / "out", splits=(1, 2) if name == "regdb" else (), workers=0)
+        tiny_config(
+            name, root=root, masks=None, out=tmp_path / "out", splits=(1, 2) if name == "regdb" else (), workers=0
+        )
     )
     rows = [row for row in ROWS.values() if name == "sysu" or not row.ablation]
     assert list(done.results) == [row.title for row in rows]

@@ -72,4 +72,6 @@ def test_a_shipped_recipe_is_lengthened_although_its_guidance_ends_at_the_first_
     assert "the rate falls at epoch 100" in lines[1]
     assert len(lines) == 2, "neither rate nor guidance of the next step changes"
     given = read_resumed_recipe(tmp_path / "recipe.toml", ["train.epochs=120", "train.guided=0.1"])
-    assert "the masks guide SPAM until epoch 12 instead of 20" in describe_changes(read_recipe(), given, 7, 7)
+    assert "the masks guide SPAM until epoch 12 instead of 20" in describe_changes(
+        read_recipe(), after=given, done=7, steps=7
+    )

@@ -43,7 +43,7 @@ def test_a_run_is_named_by_data_recipe_split_and_seed(
 def test_a_split_that_is_not_there_is_refused() -> None:
     for data_set, split, said in (("sysu", 2, "sysu has the splits 1 to 1, and no 2"), ("regdb", 11, "1 to 10")):
         with pytest.raises(InputError, match=said):
-            plan_runs(data_set, None, None, [], splits=(split,), seeds=(), run=None, resume=False)
+            plan_runs(data_set, recipe=None, method=None, changes=[], splits=(split,), seeds=(), run=None, resume=False)
 
 
 def test_splits_and_seeds_are_trained_continued_and_evaluated_together(

@@ -1,0 +1,163 @@
+"""Decoded images in a file that all processes of a machine map into their memory, so that it is there once.
+
+The file's name says what is in it: the names of the images, their sizes and times of change, and how they were decoded.
+A file of that name and of the right length holds these images; it is written whole or not at all, by one process.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import PIL
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from parsing import files
+from parsing.cache.lock import LockedError, hold_lock
+from parsing.errors import CsclError, first_line
+from parsing.images import STRETCH, UnreadableImageError
+from parsing.progress import Bar
+
+from .images import load_image, load_images
+
+FORMAT = 1
+AHEAD = 256
+"""Number of images that may be decoded before they are written; bounds the memory."""
+NAME = re.compile(r"\d+x\d+-[0-9a-f]{12}-[0-9a-f]{16}\.uint8")
+
+
+class ImageStore:
+    """The images of a list of files at one size, decoded once into a file in `folder`.
+
+    Args:
+        folder: of the stores of a cache, see `find_folder`.
+        root: folder of the images.
+        names: N image files below `root`.
+        size: (height, width) to which they are stretched.
+        about: what else the store belongs to, as JSON; a store of something else is not used.
+
+    Attributes:
+        path: the file: (N, 3, *size) uint8 and nothing else.
+
+    Raises:
+        UnreadableImageError: if a file is not there.
+    """
+
+    def __init__(
+        self, folder: Path, root: Path, names: Sequence[str], size: tuple[int, int], about: Mapping[str, Any]
+    ) -> None:
+        self.root, self.names, self.size = root, list(names), size
+        content = {
+            "format": FORMAT, "about": about, "stretch": STRETCH, "pillow": PIL.__version__,
+            "files": [_stamp(root, name) for name in names],
+        }  # fmt: skip
+        self._group = f"{size[0]}x{size[1]}-{_digest(self.names)[:12]}"
+        self.path = folder / f"{self._group}-{_digest(content)[:16]}.uint8"
+        self.shape = (len(self.names), 3, *size)
+
+    @property
+    def bytes(self) -> int:
+        """The length of the file."""
+        count, channels, height, width = self.shape
+        return count * channels * height * width
+
+    def exists(self) -> bool:
+        """Return whether the file is there in its whole length."""
+        return self.path.is_file() and self.path.stat().st_size == self.bytes
+
+    def make(self) -> str | None:
+        """Write the file if it is not there; return why it cannot be written, or None.
+
+        If another process is writing it, wait for that.
+
+        Raises:
+            UnreadableImageError: if an image cannot be read; the message names it.
+        """
+        waiting = False
+        while not self.exists():
+            try:
+                with hold_lock(self.path, "cscl train", folder=self.path.parent):
+                    if not self.exists():
+                        self._write()
+            except UnreadableImageError:
+                raise
+            except LockedError as error:
+                if not waiting:
+                    tqdm.write(f"note: {first_line(error)}; waiting", file=sys.stderr)
+                waiting = True
+                time.sleep(1)
+            except (OSError, CsclError) as error:
+                return error.strerror or str(error) if isinstance(error, OSError) else first_line(error)
+        return None
+
+    def open(self) -> Tensor:
+        """Return the images (N, 3, *size) uint8, mapped from the file; decoded into memory if there is none.
+
+        What a process changes in them stays in its own memory.
+
+        Raises:
+            UnreadableImageError: if an image cannot be read; the message names it.
+        """
+        if not self.exists():
+            return load_images(self.root, self.names, self.size)
+        return torch.from_file(str(self.path), shared=False, size=self.bytes, dtype=torch.uint8).view(self.shape)
+
+    def _write(self) -> None:
+        folder = self.path.parent
+        for half in files.find_leftovers(
+            folder, NAME
+        ):  # of killed processes; those that live hold the lock of their file
+            if half.name.startswith(self.path.name):
+                half.unlink(missing_ok=True)
+        if shutil.disk_usage(folder).free < self.bytes:
+            raise OSError(errno.ENOSPC, f"{self.bytes / 1e9:.1f} GB do not fit")
+        with files.replacing(self.path) as temporary, open(temporary, "xb") as file:
+            for image in self._decoded():
+                file.write(image.numpy().data)
+            file.flush()
+            os.fsync(file.fileno())  # else a power cut may leave black images under the name
+        for old in folder.glob(f"{self._group}-*.uint8"):  # of images that have changed since
+            if old != self.path:
+                old.unlink(missing_ok=True)
+
+    def _decoded(self) -> Iterator[Tensor]:
+        """Yield the images in order; threads decode them."""
+        ahead: deque[Future[Tensor]] = deque()
+        with (
+            ThreadPoolExecutor() as pool,
+            Bar(total=len(self.names), unit="image", desc=f"decode to {self.path.parent.name}") as bar,
+        ):
+            for number, name in enumerate(self.names, start=1):
+                ahead.append(pool.submit(load_image, self.root / name, self.size))
+                while len(ahead) > AHEAD or (ahead and number == len(self.names)):
+                    yield ahead.popleft().result().contiguous()
+                    bar.update()
+
+
+def find_folder(cache: Path) -> Path:
+    """Return the folder of the stores of a cache, `sysu_masks.images` for `sysu_masks.h5`; it may be removed."""
+    return cache.with_suffix(".images")
+
+
+def _stamp(root: Path, name: str) -> list[str | int]:
+    """Return the name of a file with what shows that it was changed."""
+    try:
+        found = (root / name).stat()
+    except FileNotFoundError:
+        raise UnreadableImageError(f"{root / name}: no such file") from None
+    return [name, found.st_size, found.st_mtime_ns]
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
