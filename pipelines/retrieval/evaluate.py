@@ -21,6 +21,7 @@ from parsing.words import list_briefly
 
 from ..devices import find_device
 from ..image_sizes import find_other_image
+from ..pages.style import FigureFormat
 from ..runs.embed import embed, make_loader
 from ..runs.folder import load_model
 from ..runs.provenance import RunInfo, describe, find_own_root, open_images, read_run, write_file
@@ -109,6 +110,7 @@ def evaluate(
     rerank: bool = False,
     flip: bool = True,
     figures: bool = False,
+    figure_format: FigureFormat = "png",
     masks: Path | None = None,
     device: str = "auto",
 ) -> Evaluation:
@@ -126,6 +128,7 @@ def evaluate(
         rerank: whether to re-rank, see `cscl.rerank`.
         flip: whether to average the embeddings of an image and its mirror image.
         figures: whether to draw pictures and a page of them.
+        figure_format: format in which the pictures are written beside the PNG files of the page.
         masks: cache with which to compare the network's parts; None for the one of the training, if it still exists.
         device: `auto`, `cpu`, `cuda` or `cuda:1`.
 
@@ -184,6 +187,7 @@ def evaluate(
                 measured=measured,
                 simulated=simulated,
                 part_table=parts,
+                figure_format=figure_format,
             )
         except OSError as error:
             unwritten += ((run / "figures", f"{run / 'figures'} could not be written: {error.strerror or error}"),)

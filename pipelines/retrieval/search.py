@@ -21,7 +21,7 @@ from parsing.images import UnreadableImageError, read_image
 from parsing.words import list_briefly
 
 from ..devices import find_device
-from ..pages.sheets import RankedImage, RankedRow, draw_ranked_gallery
+from ..pages.rankings import RankedImage, RankedRow, draw_ranked_gallery
 from ..runs.embed import embed
 from ..runs.folder import load_model
 from ..runs.provenance import read_run

@@ -12,7 +12,7 @@ import pipelines.retrieval.report
 from cli import main
 from data.registry import open_data_set
 from pipelines.pages.charts import cmc_curve
-from pipelines.pages.sheets import RankedRow
+from pipelines.pages.rankings import RankedRow
 from pipelines.retrieval.report import draw_rankings
 from pipelines.runs.folder import load_model
 from pipelines.runs.scores import score
