@@ -208,11 +208,7 @@ def _failures(cache: MaskCache, root: Path) -> Section:
     caption = f"{without:,} images have no mask and {len(numbers) - without:,} masks have nobody in them."
     if len(numbers) > MOST_NAMED:
         caption += f" The first {MOST_NAMED} of these {len(numbers):,}:"
-    rows = [
-        [name, *_explain(Status(cache.status[n]), root, name)]
-        for n in numbers[:MOST_NAMED]
-        for name in (cache.names[n],)
-    ]
+    rows = [[cache.names[n], *_explain(Status(cache.status[n]), root, cache.names[n])] for n in numbers[:MOST_NAMED]]
     return Section("Failures", caption, table=Table(("image", "what", "why"), rows, sentences=True))
 
 
