@@ -96,7 +96,7 @@ def test_names_are_escaped_everywhere(make_cache: MakeCache, tmp_path: Path) -> 
     result = report(ReportConfig(path, tmp_path / "out"))
     text = result.page.read_text(encoding="utf-8")
     assert "<script>alert" not in text
-    assert unescape(text).count(HOSTILE) == 2  # of its card
+    assert unescape(text.replace("<wbr>", "")).count(HOSTILE) == 2  # of its card
     page = read(result.page)
     assert [tag for tag, _ in page.tags].count("script") == 1
     assert not [a for _, a in page.tags if "onerror" in a]
