@@ -90,9 +90,9 @@ def test_titles_legends_and_lines_of_the_curves_lie_apart(tmp_path: Path, monkey
             box = legend.get_window_extent()
             assert box.y0 >= inner.y1 - 1
             assert title.y0 >= box.y1 - 2
-        box = ax.get_tightbbox()
-        assert box is not None
-        boxes.append(box)
+        outer = ax.get_tightbbox()
+        assert outer is not None
+        boxes.append(outer)
     for i, one in enumerate(boxes):
         for other in boxes[:i]:
             assert not one.overlaps(other)
