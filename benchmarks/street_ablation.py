@@ -39,6 +39,7 @@ from parsing.schemes import part_scheme
 from pipelines.datasets.simulate import make_collage
 from pipelines.masks.importing import ImportConfig, import_masks
 from pipelines.masks.score import score_masks
+from pipelines.pages.style import DASHES, LINES, MARKERS
 from pipelines.parse.run import ParseConfig, parse
 from pipelines.recipes.reading import Recipe, read_recipe
 from pipelines.retrieval.evaluate import evaluate
@@ -419,25 +420,33 @@ def difference(done: Mapping[tuple[str, int], dict[str, Any]], name: str, other:
 
 def figure(done: Mapping[tuple[str, int], dict[str, Any]], png: Path) -> None:
     """mAP against the size of the box error, with the lowest and highest seed."""
-    drawn = Figure(figsize=(6.4, 4.0), layout="constrained")
+    drawn = Figure(figsize=(6.4, 4.4), layout="constrained")
     axes = drawn.add_subplot()
     errors = [100 * DIFFICULTIES[level].box_error for level in LEVELS]
-    for name, mark in (("baseline", "o"), ("six global heads", "v"), ("stripes", "s"), ("recipe", "D")):
+    rows = ("baseline", "six global heads", "stripes", "recipe")
+    for name, mark, colour, dashes in zip(rows, MARKERS, LINES, DASHES, strict=False):
         runs = of_row(done, name)
         if runs:
             values = np.array([[100 * one["levels"][level]["mAP"] for level in LEVELS] for one in runs])
             mean = values.mean(0)
             label = f"{'CSCL' if name == 'recipe' else name} ({len(runs)} seed{'s' * (len(runs) > 1)})"
             axes.errorbar(
-                errors, mean, [mean - values.min(0), values.max(0) - mean], marker=mark, capsize=3, label=label
+                errors,
+                mean,
+                [mean - values.min(0), values.max(0) - mean],
+                marker=mark,
+                color=colour,
+                linestyle=dashes,
+                capsize=3,
+                label=label,
             )
     axes.set_xlabel("largest error of the box's edges, per cent of the person")
     axes.set_ylabel("mAP, per cent")
     axes.set_title("Simulated people: misaligned and hidden", fontsize=10)
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
-    axes.legend()
-    drawn.savefig(png, dpi=120, metadata={"Software": None})
+    drawn.legend(loc="outside lower center", ncols=2, frameon=False)
+    drawn.savefig(png, dpi=240, metadata={"Software": None})
 
 
 def spread(values: Sequence[float]) -> str:

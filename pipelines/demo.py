@@ -136,8 +136,8 @@ def _page(
         ),
         Section(
             "4. Retrieval",
-            "Infrared queries of the test people (left) and the visible images that rank first: green is the right "
-            "person, red another one. Below each image is where the network sees each part.",
+            "Infrared queries of the test people (left) and the visible images that rank first: a blue frame is "
+            "the right person, a red one another. Below each image is where the network sees each part.",
             draw_rankings(
                 pictures / "rankings.png",
                 embedder=embedder,

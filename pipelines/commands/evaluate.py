@@ -30,6 +30,12 @@ from .options import (
 @rerank_option
 @flip_option
 @click.option("--figures", is_flag=True, help="Draw CMC, rankings, embeddings, part attention into RUN/figures.")
+@click.option(
+    "--figure-format",
+    type=click.Choice(("png", "pdf", "svg")),
+    default="png",
+    help="Format of the figures; pdf and svg are written beside the PNG files of the page.",
+)
 @click.option("--masks", type=Existing(file=True), help="A cache to compare the parts with.  [default: the run's own]")
 @click.option(
     "--baseline", type=Existing(file=True), help="Another run's evaluation.json: differences with a bootstrap interval."

@@ -1,6 +1,5 @@
 """Make the simulated data sets `pedestrians` and `collage` in the layout of a real one, and draw a sheet of them."""
 
-import io
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,7 +11,6 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from tqdm import tqdm
 
 from data.photographs.library import Photos
@@ -29,7 +27,7 @@ from parsing.labels import label_set
 from parsing.modality import MODALITIES
 from parsing.progress import Bar
 from parsing.stopping import interrupts_blocked
-from pipelines.pages.pictures import write_picture
+from pipelines.pages.canvas import Canvas
 from pipelines.pages.sheets import overlay
 
 
@@ -153,17 +151,19 @@ def contact_sheet(root: Path, out_png: Path, rows: int = 4, columns: int = 2) ->
         raise InputError(f"a contact sheet needs at least one row and one column, got {rows} and {columns}")
     number = min(rows * columns, about["train"] + about["test"])
     strips = [_strip(root, [slot for slot in slots if slot.person == person]) for person in range(number)]
-    blank = np.full_like(strips[0], 255)
-    strips += [blank] * (-number % columns)
-    gap = np.full((strips[0].shape[0], 10, 3), 255, np.uint8)
-    lines = [
-        np.hstack([part for s in strips[i : i + columns] for part in (s, gap)][:-1])
-        for i in range(0, len(strips), columns)
-    ]
-    sheet = Image.fromarray(np.vstack(lines))
-    file = io.BytesIO()
-    sheet.quantize(256, method=Image.Quantize.MEDIANCUT, kmeans=1).save(file, "PNG", optimize=True)
-    return write_picture(out_png, file)
+    tile, gap, head = (66, 156), 10, 18
+    across, width = min(columns, number), len(STRIP) * tile[0]
+    sheet = Canvas(across * (width + gap) - gap, head + -(-number // columns) * tile[1])
+    for column in range(across):
+        for i, name in enumerate(STRIP):
+            middle = column * (width + gap) + i * tile[0] + tile[0] // 2
+            sheet.draw_text((middle, 2), name, (34, 34, 34), 11, centered=True)
+    for number, strip in enumerate(strips):
+        top = head + number // columns * tile[1]
+        for i, image in enumerate(strip):
+            left = number % columns * (width + gap) + i * tile[0]
+            sheet.draw_image(image, (left, top, left + tile[0], top + tile[1]))
+    return sheet.save(out_png, quantized=True)
 
 
 def _camera_kind(layout: str, infrared: Infrared | None) -> Infrared:
@@ -232,9 +232,12 @@ def _film(draft: Path, filmer: Filmer, seed: int, slots: Sequence[Slot]) -> tupl
     return len(slots), filmer.notes
 
 
-def _strip(root: Path, slots: Sequence[Slot]) -> NDArray[np.uint8]:
-    """Return one person: two visible images, the parts of the first, two infrared ones, the parts of the first."""
-    tile = (66, 156)
+STRIP = ("visible", "its parts", "visible", "infrared", "its parts", "infrared")
+"""Headings of what `_strip` returns."""
+
+
+def _strip(root: Path, slots: Sequence[Slot]) -> list[NDArray[np.uint8]]:
+    """Return one person: two visible images, the first followed by its parts, and two infrared ones likewise."""
     known = label_set("person7")
     tiles = []
     for modality in MODALITIES:
@@ -247,4 +250,4 @@ def _strip(root: Path, slots: Sequence[Slot]) -> NDArray[np.uint8]:
             if i == 0:
                 labels, _ = read_labels(root / label_name(slot.name), known)
                 tiles.append(overlay(image, labels, known.classes))
-    return np.hstack([np.asarray(Image.fromarray(t).resize(tile, Image.Resampling.LANCZOS)) for t in tiles])
+    return tiles

@@ -11,6 +11,7 @@ from data.simulators.layouts import MARK
 from parsing.cache.reader import MaskCache
 from parsing.cache.shard import Status
 from parsing.errors import CsclError, InputError
+from parsing.images import UnreadableImageError, read_image
 from parsing.modality import MODALITIES
 
 from ..pages.charts import bars, histograms
@@ -72,7 +73,7 @@ def report(config: ReportConfig, cache: MaskCache | None = None) -> ReportResult
                 config.out,
                 title=f"Masks of {cache.data_set}",
                 summary=_summary(cache, counts),
-                sections=list(_sections(cache, counts, Path(folder))),
+                sections=list(_sections(cache, counts=counts, root=root, pictures=Path(folder))),
                 lead=f"{len(cache):,} images, parsed by {cache.made_by['parser']} into {len(cache.labels) - 1} parts "
                 f"({cache.labels.name}) at {cache.size[0]}x{cache.size[1]}.",
                 simulated=_simulated(root),
@@ -125,7 +126,7 @@ def _summary(cache: MaskCache, counts: MaskCounts) -> Iterator[SummaryRow]:
             )
 
 
-def _sections(cache: MaskCache, counts: MaskCounts, pictures: Path) -> Iterator[Section]:
+def _sections(cache: MaskCache, counts: MaskCounts, root: Path, pictures: Path) -> Iterator[Section]:
     parsed = cache.status == Status.OK
     yield Section(
         "Images",
@@ -141,6 +142,7 @@ def _sections(cache: MaskCache, counts: MaskCounts, pictures: Path) -> Iterator[
                 pictures / "confidence.png",
                 "confidence",
             ),
+            half=True,
         )
     present = [i for i in range(len(MODALITIES)) if counts.masks[i]]
     if present:
@@ -148,12 +150,17 @@ def _sections(cache: MaskCache, counts: MaskCounts, pictures: Path) -> Iterator[
         parts = list(cache.labels.classes[1:])
         yield Section(
             "Classes",
-            caption="How many of the masks have a pixel of a class, and how much of all person pixels is of it. A "
-            "class that is common in one modality and rare in the other may be one that the parser loses there.",
+            caption="How many of the masks have a pixel of a class. A class that is common in one modality and rare in "
+            "the other may be one that the parser loses there.",
             picture=bars(
                 parts, {MODALITIES[i]: of_images[i, 1:] for i in present}, pictures / "classes.png",
                 "% of the masks that a class occurs in",
             ),
+            half=True,
+        )  # fmt: skip
+        yield Section(
+            "Share of each class",
+            caption="Of all masks, those with a pixel of the class; of all pixels of a person, those of the class.",
             table=Table(
                 ("class", *(f"% of {w}, {MODALITIES[i]}" for w in ("masks", "person") for i in present)),
                 [
@@ -161,8 +168,8 @@ def _sections(cache: MaskCache, counts: MaskCounts, pictures: Path) -> Iterator[
                     for c, name in enumerate(parts, 1)
                 ],
             ),
-        )  # fmt: skip
-    yield _failures(cache)
+        )
+    yield _failures(cache, root)
 
 
 def _make_camera_table(cache: MaskCache, counts: MaskCounts) -> Table:
@@ -191,12 +198,9 @@ def _make_camera_table(cache: MaskCache, counts: MaskCounts) -> Table:
     return Table(columns, rows)
 
 
-def _failures(cache: MaskCache) -> Section:
-    kinds = {
-        Status.UNREADABLE: "unreadable image, no mask",
-        Status.FATAL: "killed what parsed it, no mask",
-        Status.EMPTY: "nobody found",
-    }
+def _failures(cache: MaskCache, root: Path) -> Section:
+    """Return the images without a mask and the masks without a person, each with the reason."""
+    kinds = (Status.UNREADABLE, Status.FATAL, Status.EMPTY)
     numbers = [n for status in kinds for n in np.flatnonzero(cache.status == status).tolist()]
     if not numbers:
         return Section("Failures", "None: every image could be read and has a person in its mask.")
@@ -204,8 +208,25 @@ def _failures(cache: MaskCache) -> Section:
     caption = f"{without:,} images have no mask and {len(numbers) - without:,} masks have nobody in them."
     if len(numbers) > MOST_NAMED:
         caption += f" The first {MOST_NAMED} of these {len(numbers):,}:"
-    rows = [[cache.names[n], kinds[Status(cache.status[n])]] for n in numbers[:MOST_NAMED]]
-    return Section("Failures", caption, table=Table(("image", "what"), rows))
+    rows = [[cache.names[n], *_explain(Status(cache.status[n]), root, cache.names[n])] for n in numbers[:MOST_NAMED]]
+    return Section("Failures", caption, table=Table(("image", "what", "why"), rows, sentences=True))
+
+
+def _explain(status: Status, root: Path, name: str) -> tuple[str, str]:
+    """Return what failed and why; an unreadable image is read again, since a cache does not keep the reason."""
+    if status == Status.EMPTY:
+        return "nobody found", "the parser labelled every pixel as background"
+    if status == Status.FATAL:
+        return (
+            "no mask",
+            "the process that parsed it was killed, each time: the image may need more memory than there is",
+        )
+    try:
+        read_image(root / name)
+    except UnreadableImageError as error:
+        reason = str(error).removeprefix(f"{root / name}: ").replace(f"{root}/", "")
+        return "no mask", f"unreadable image: {reason}"
+    return "no mask", "it could not be read when it was parsed, but can be now: `cscl masks verify --repair` parses it"
 
 
 def _write_caption(config: ReportConfig, root: Path, masks: int, shown: int, missing: int) -> str:

@@ -1,12 +1,16 @@
 """Write the page of a run: one HTML file that contains its pictures and needs no network and no prior knowledge."""
 
 import base64
+import io
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+from PIL import Image
 
 from parsing.errors import InputError, MissingError
 from parsing.files import write_file
@@ -23,6 +27,8 @@ MEANINGS = {
 }
 """What a measure says, in a line, for readers outside the field."""
 
+LARGE = 2**20
+"""Bytes of a PNG above which a page contains it as JPEG."""
 _KINDS = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
 
 
@@ -43,21 +49,29 @@ class SummaryRow:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of texts, shown unchanged; the first column names the row."""
+    """A table of texts, shown unchanged; the first column names the row.
+
+    sentences: whether the other columns are sentences, which are wrapped, or numbers, which are not.
+    """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
+    sentences: bool = False
 
 
 @dataclass(frozen=True)
 class Section:
-    """A section of the page: heading, explanation, and a picture (PNG or JPEG), a table or a command."""
+    """A section of the page: heading, explanation, and a picture (PNG or JPEG), a table or a command.
+
+    half: whether it takes half of a wide page, beside another such section.
+    """
 
     title: str
     caption: str
     picture: Path | None = None
     table: Table | None = None
     command: str = ""
+    half: bool = False
 
 
 def write_page(
@@ -97,6 +111,8 @@ def write_page(
         lstrip_blocks=True,
     )
     templates.filters["inline"] = _inline
+    templates.filters["prose"] = _mark_code
+    templates.filters["breakable"] = _mark_breaks
     page = templates.get_template("page.html" if thumbnails is None else "thumbnails.html")
     rows = [_prepare_row(row) for row in summary]
     html = page.render(
@@ -144,6 +160,8 @@ def _embed_picture(section: Section) -> dict[str, object]:
         "title": section.title,
         "caption": section.caption,
         "picture": _data_uri(section.picture) if section.picture else "",
+        "width": _measure_width(section.picture) if section.picture else 0,
+        "half": section.half,
         "table": table,
         "command": section.command,
     }
@@ -155,7 +173,31 @@ def _data_uri(picture: Path) -> str:
         raise InputError(f"pictures of a page must be PNG or JPEG, got {picture}")
     if not picture.is_file():
         raise MissingError(f"no picture at {picture}; draw it before the page is written")
-    return _inline(picture.read_bytes(), kind)
+    data = picture.read_bytes()
+    if kind != "image/png" or len(data) <= LARGE:
+        return _inline(data, kind)
+    # A sheet of photographs takes a fifth of the bytes as JPEG; the PNG stays beside the page.
+    file = io.BytesIO()
+    with Image.open(picture) as image:
+        image.convert("RGB").save(file, "JPEG", quality=90, subsampling=0)
+    return _inline(file.getvalue(), "image/jpeg")
+
+
+def _measure_width(picture: Path) -> int:
+    """Return the width of a picture in pixels, to which a page enlarges it at most."""
+    with Image.open(picture) as image:
+        return image.width
+
+
+def _mark_code(text: str) -> Markup:
+    """Return escaped text in which `commands` and options such as --root are code, which is not broken."""
+    safe = re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text)))
+    return Markup(re.sub(r"(?<![\w-])(--[a-z][\w-]*)(?![^<]*</code>)", r"<code>\1</code>", safe))
+
+
+def _mark_breaks(name: str) -> Markup:
+    """Return an escaped name that is broken behind a slash or an underscore, if it must be."""
+    return Markup(re.sub(r"([/_])", r"\1<wbr>", str(escape(name))))
 
 
 def _inline(data: bytes, kind: str) -> str:

@@ -21,6 +21,7 @@ from parsing.words import list_briefly
 
 from ..devices import find_device
 from ..image_sizes import find_other_image
+from ..pages.style import FigureFormat
 from ..recipes.reading import find_differences
 from ..runs import Format
 from ..runs.embed import embed, make_loader
@@ -118,6 +119,7 @@ def evaluate(
     rerank: bool = False,
     flip: bool = True,
     figures: bool = False,
+    figure_format: FigureFormat = "png",
     masks: Path | None = None,
     device: str = "auto",
 ) -> Evaluation:
@@ -135,6 +137,7 @@ def evaluate(
         rerank: whether to re-rank, see `cscl.rerank`.
         flip: whether to average the embeddings of an image and its mirror image.
         figures: whether to draw pictures and a page of them.
+        figure_format: format in which the pictures are written beside the PNG files of the page.
         masks: cache with which to compare the network's parts; None for the one of the training, if it still exists.
         device: `auto`, `cpu`, `cuda` or `cuda:1`.
 
@@ -195,6 +198,7 @@ def evaluate(
                     measured=measured,
                     simulated=simulated,
                     part_table=parts,
+                    figure_format=figure_format,
                 )
             )
         except OSError as error:

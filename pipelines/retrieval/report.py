@@ -15,7 +15,9 @@ from parsing.schemes import part_scheme
 
 from ..pages.charts import cmc_curve, curves, embedding_map
 from ..pages.page import Section, SummaryRow, Table, write_page
-from ..pages.sheets import MaskItem, RankedImage, RankedRow, draw_ranked_gallery, mask_sheet
+from ..pages.rankings import RankedImage, RankedRow, draw_ranked_gallery
+from ..pages.sheets import MaskItem, mask_sheet
+from ..pages.style import FigureFormat
 from ..recipes.reading import Recipe
 from ..runs.scores import Result, compute_distances, list_needed_records
 from .part_table import PartTable
@@ -35,6 +37,7 @@ def draw_figures(
     measured: str,
     simulated: bool,
     part_table: PartTable | None = None,
+    figure_format: FigureFormat = "png",
 ) -> Path:
     """Draw all figures of an evaluation into the folder `run`/figures, and return their page, index.html.
 
@@ -49,6 +52,7 @@ def draw_figures(
         measured: conditions of the results, for the headline.
         simulated: whether the images are simulated.
         part_table: agreement of the network's parts with the masks, if it was measured.
+        figure_format: format to write beside the PNG files, which the page shows.
 
     Raises:
         OSError: if a file cannot be written.
@@ -61,21 +65,8 @@ def draw_figures(
         Section(
             "CMC",
             "Share of the queries whose person is among the first k of the gallery.",
-            cmc_curve({r.protocol: r.curve for r in results}, out / "cmc.png"),
-        ),
-        Section(
-            "Ranked galleries",
-            f"Queries of {first.name}, first trial (left), and the gallery images that rank first: green is the same "
-            "person, red another." + " Below each image is where the network sees each part." * bool(parts),
-            draw_rankings(
-                out / "rankings.png",
-                embedder=embedder,
-                root=data_set.root,
-                protocol=first,
-                features=features,
-                parts=parts,
-                rerank=result.reranked,
-            ),
+            cmc_curve({r.protocol: r.curve for r in results}, out / "cmc.png", figure_format=figure_format),
+            half=True,
         ),
         Section(
             "Embeddings",
@@ -86,6 +77,25 @@ def draw_figures(
                 identities=np.array([r.identity for r in records]),
                 infrared=np.array([r.modality == "infrared" for r in records]),
                 out_png=out / "embeddings.png",
+                figure_format=figure_format,
+            ),
+            half=True,
+        ),
+        Section(
+            "Ranked galleries",
+            f"Queries of {first.name}, first trial (left), and the gallery images that rank first: a blue frame is "
+            "the same person, a red one another."
+            + " Below each image: where the network sees each part."
+            * bool(parts),
+            draw_rankings(
+                out / "rankings.png",
+                embedder=embedder,
+                root=data_set.root,
+                protocol=first,
+                features=features,
+                parts=parts,
+                rerank=result.reranked,
+                figure_format=figure_format,
             ),
         ),
     ]
@@ -101,13 +111,18 @@ def draw_figures(
                 caption="Where the network sees each part (P of SPAM, without the cached masks), tinted by how sure it "
                 f"is.{held}",
                 picture=draw_attention(
-                    out / "attention.png", embedder=embedder, root=data_set.root, records=records, parts=parts
+                    out / "attention.png",
+                    embedder=embedder,
+                    root=data_set.root,
+                    records=records,
+                    parts=parts,
+                    figure_format=figure_format,
                 ),
                 table=None if part_table is None else Table(*part_table.cells()),
             )
         )
     if (run / "metrics.jsonl").is_file():
-        picture = curves(run / "metrics.jsonl", out / "curves.png")
+        picture = curves(run / "metrics.jsonl", out / "curves.png", figure_format)
         sections.append(Section("Training", "Losses, learning rate and validation over the steps.", picture))
     return write_page(
         out,
@@ -138,6 +153,7 @@ def draw_rankings(
     parts: Sequence[str] = (),
     rerank: bool = False,
     queries: int = 6,
+    figure_format: FigureFormat = "png",
 ) -> Path:
     """Draw the rankings of some queries in the first trial, and return the picture.
 
@@ -150,6 +166,7 @@ def draw_rankings(
         parts: names of the parts whose attention is drawn below each image; empty for none.
         rerank: whether to re-rank.
         queries: number of queries, at equal distances in the list of all.
+        figure_format: format to write beside the PNG.
     """
     trial = protocol.trials[0]
     # Rank all queries, although few are drawn: the result of re-ranking depends on all of them.
@@ -164,12 +181,13 @@ def draw_rankings(
             for record in (trial.query[number], *nearest)
         ]
         rows.append(RankedRow(shots[0], shots[1:]))
-    return draw_ranked_gallery(rows, png, parts=parts)
+    return draw_ranked_gallery(rows, png, parts=parts, figure_format=figure_format)
 
 
 def draw_attention(
-    png: Path, embedder: Embedder, root: Path, records: Sequence[Record], parts: Sequence[str], each: int = 12
-) -> Path:
+    png: Path, embedder: Embedder, root: Path, records: Sequence[Record], parts: Sequence[str], each: int = 12,
+    figure_format: FigureFormat = "png",
+) -> Path:  # fmt: skip
     """Draw `each` images per modality beside the network's part attention, and return the picture."""
     items = []
     for modality in MODALITIES:
@@ -178,7 +196,7 @@ def draw_attention(
             shot = _read_ranked_image(embedder, root, record, attended=True)
             if shot.attention is not None:
                 items.append(MaskItem(shot.image, labels=shot.attention, modality=modality, caption=record.name))
-    return mask_sheet(items, png, ("background", *parts))
+    return mask_sheet(items, png, ("background", *parts), figure_format=figure_format)
 
 
 def _read_ranked_image(embedder: Embedder, root: Path, record: Record, attended: bool) -> RankedImage:

@@ -21,7 +21,7 @@ from parsing.images import UnreadableImageError, read_image
 from parsing.words import list_briefly
 
 from ..devices import find_device
-from ..pages.sheets import RankedImage, RankedRow, draw_ranked_gallery
+from ..pages.rankings import RankedImage, RankedRow, draw_ranked_gallery
 from ..runs.embed import embed
 from ..runs.folder import load_model
 from ..runs.provenance import read_run
@@ -175,6 +175,7 @@ def search(config: SearchConfig) -> SearchResult:
             embedder,
             rankings=rankings[:SHOWN],
             modalities=modalities,
+            folders=(config.gallery, *config.queries),
             parts=parts,
             picture=picture,
             across=min(config.top, ACROSS),
@@ -235,16 +236,21 @@ def _draw(
     embedder: Embedder,
     rankings: Sequence[tuple[str, tuple[Match, ...]]],
     modalities: tuple[Modality, Modality],
+    folders: Sequence[Path],
     parts: Sequence[str],
     picture: Path,
     across: int,
 ) -> None:
-    """Draw the rankings, with SPAM's attention over each image if the network has SPAM."""
+    """Draw the rankings, with SPAM's attention over each image if the network has SPAM.
+
+    An image is named by its path in the one of `folders` that it was found in.
+    """
 
     def read(path: str, modality: Modality, similarity: float | None = None) -> RankedImage:
         image = read_image(Path(path))
         seen = embedder.attention(image, infrared=modality == "infrared")
-        return RankedImage(image, name=path, similarity=similarity, attention=None if seen is None else seen[0].numpy())
+        name = next((str(Path(path).relative_to(f)) for f in folders if f in Path(path).parents), Path(path).name)
+        return RankedImage(image, name=name, similarity=similarity, attention=None if seen is None else seen[0].numpy())
 
     rows = [
         RankedRow(read(query, modalities[0]), [read(m.image, modalities[1], m.similarity) for m in matches[:across]])

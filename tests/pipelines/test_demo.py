@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from support.browser import check_layout
 
 from cli import main
 from parsing.cache.reader import MaskCache
@@ -27,7 +28,7 @@ def test_the_page_shows_every_stage_and_says_that_it_is_a_simulation(
     assert {p.name for p in (tmp_path / "pictures").iterdir()} == {
         "images.png", "masks.png", "curves.png", "rankings.png",
     }  # fmt: skip
-    assert html.count("data:image/png;base64,") == 4
+    assert len(re.findall("data:image/(?:png|jpeg);base64,", html)) == 4
     result = next(r for r in evaluation.results if r.protocol == PROTOCOL)
     for said in (f"{100 * result.cmc[1]:.1f} %", f"{100 * result.mAP:.1f} %", f"{100 * scores.mean('infrared'):.1f}"):
         assert said in html
@@ -36,6 +37,13 @@ def test_the_page_shows_every_stage_and_says_that_it_is_a_simulation(
         assert said in text, said
     for command in ("data make pedestrians", "parse --dataset sysu", "train --masks", "evaluate "):
         assert f"cscl {command}" in text
+
+
+@pytest.mark.browser
+def test_the_layout_fits_desktop_and_phone(figures: Path, masks: Path, finished: Path, tmp_path: Path) -> None:
+    evaluation, scores = evaluate(finished, device="cpu"), score_masks(MaskCache(masks))
+    page = _page(tmp_path, root=figures, masks=masks, run=finished, evaluation=evaluation, scores=scores, minutes=1.5)
+    check_layout(page, tmp_path)
 
 
 @pytest.mark.parametrize("made", ["folder", "file"])

@@ -1,4 +1,4 @@
-"""Pictures of masks and rankings: colours where they belong, whole images, errors that say what is wrong."""
+"""Pictures of masks: colours where they belong, whole images, errors that say what is wrong."""
 
 from pathlib import Path
 
@@ -9,13 +9,7 @@ from PIL import Image
 from parsing.errors import InputError
 from parsing.labels import IGNORED, LABEL_SETS, label_set
 from pipelines.pages.sheets import (
-    RIGHT,
-    UNKNOWN,
-    WRONG,
     MaskItem,
-    RankedImage,
-    RankedRow,
-    draw_ranked_gallery,
     mask_sheet,
     overlay,
     palette,
@@ -31,20 +25,15 @@ def plain(colour: Colour = BLUE, height: int = 16, width: int = 8) -> np.ndarray
 
 
 def pixels(path: Path) -> np.ndarray:
+    """Every second pixel, so that a unit of the sheet is one pixel."""
     with Image.open(path) as image:
         assert image.format == "PNG"
-        return np.asarray(image)
+        return np.asarray(image)[::2, ::2]
 
 
 def where(picture: np.ndarray, colour: Colour) -> np.ndarray:
     """(N, 2) rows and columns of this exact colour."""
     return np.argwhere((picture == colour).all(axis=-1))
-
-
-def frames(picture: np.ndarray, colour: Colour) -> np.ndarray:
-    """Left edges of the frames of this colour: columns of it that are as tall as an image."""
-    tall = (picture == colour).all(axis=-1).sum(axis=0) > 160
-    return np.flatnonzero(tall & ~np.roll(tall, 1))[::2]
 
 
 @pytest.mark.parametrize("name", LABEL_SETS)
@@ -139,51 +128,9 @@ def test_long_legends_wrap_and_nothing_is_cut_off(tmp_path: Path) -> None:
     assert (picture[:, -1] == 255).all()
 
 
-def test_ranking_frames_right_wrong_and_unknown_images(tmp_path: Path) -> None:
-    gallery = [
-        RankedImage(plain(), 7, 1),
-        RankedImage(plain(), 3, 2),
-        RankedImage(plain(), identity=-1, camera=4, name="who.jpg"),
-        RankedImage(plain(), 7, 5),
-    ]
-    picture = pixels(
-        draw_ranked_gallery(
-            [RankedRow(RankedImage(plain(), identity=7, camera=3, name="query.jpg"), gallery)], tmp_path / "r.png"
-        )
-    )
-    right, wrong, unknown = (frames(picture, colour) for colour in (RIGHT, WRONG, UNKNOWN))
-    assert len(right) == 2
-    assert len(wrong) == len(unknown) == 1
-    assert right[0] < wrong[0] < unknown[0] < right[1]
-    assert len(np.unique(np.diff([right[0], wrong[0], unknown[0], right[1]]))) == 1
-    query = where(picture, BLUE)
-    assert query[:, 1].min() < right[0]
-
-
-def test_ranking_shows_no_more_than_its_top_and_rows_below_each_other(tmp_path: Path) -> None:
-    row = RankedRow(RankedImage(plain(), 1), [RankedImage(plain(), 1)] + [RankedImage(plain(), 2)] * 14)
-    narrow = pixels(draw_ranked_gallery([row], tmp_path / "a.png", top=6))
-    assert len(frames(narrow, WRONG)) == 5
-    full = pixels(draw_ranked_gallery([row, row], tmp_path / "b.png"))
-    assert len(frames(full, WRONG)) == 9
-    assert full.shape[0] > narrow.shape[0] + 160
-
-
-def test_an_unknown_query_has_grey_frames_only(tmp_path: Path) -> None:
-    row = RankedRow(RankedImage(plain(), -1), [RankedImage(plain(), -1), RankedImage(plain(), 4)])
-    picture = pixels(draw_ranked_gallery([row], tmp_path / "a.png"))
-    assert len(frames(picture, UNKNOWN)) == 2
-    assert not len(frames(picture, RIGHT))
-    assert not len(frames(picture, WRONG))
-
-
 def test_pictures_of_nothing_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="at least one image"):
         mask_sheet([], tmp_path / "a.png", PERSON7)
-    with pytest.raises(InputError, match="at least one query"):
-        draw_ranked_gallery([], tmp_path / "a.png")
-    with pytest.raises(InputError, match="at least one query"):
-        draw_ranked_gallery([RankedRow(RankedImage(plain()), [])], tmp_path / "a.png")
     assert not list(tmp_path.iterdir())
 
 
@@ -200,21 +147,6 @@ def test_probabilities_tint_by_as_much_as_they_say() -> None:
         overlay(plain(), shares, ("background", "head"))
 
 
-def test_a_ranking_with_attention_shows_it_below_each_image_with_a_legend(tmp_path: Path) -> None:
-    shares = np.zeros((2, 2, 1))
-    shares[1] = 1
-    seen = RankedImage(plain(height=168, width=84), similarity=0.5, attention=shares, name="a.jpg")
-    unseen = RankedImage(plain(height=168, width=84))
-    without = pixels(draw_ranked_gallery([RankedRow(unseen, [unseen])], tmp_path / "a.png"))
-    found = pixels(draw_ranked_gallery([RankedRow(unseen, [seen, unseen])], tmp_path / "b.png", parts=("head",)))
-    assert found.shape[0] > without.shape[0] + 168
-    head = palette(("background", "head"))[1].astype(int)
-    tinted = np.round(0.25 * np.array(BLUE) + 0.75 * head).astype(np.uint8)
-    assert len(where(found, tinted)) == 84 * 168
-    assert len(where(found, palette(("background", "head"))[1])) > 100  # the legend
-    assert len(where(found, BLUE)) == 3 * 84 * 168
-
-
 def test_a_picture_that_a_full_disk_does_not_take_leaves_nothing_under_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,3 +157,17 @@ def test_a_picture_that_a_full_disk_does_not_take_leaves_nothing_under_its_name(
     with pytest.raises(OSError, match="No space"):
         mask_sheet([MaskItem(plain(), np.zeros((16, 8), np.uint8), "a")], tmp_path / "x.png", PERSON7)
     assert not list(tmp_path.iterdir())
+
+
+def test_images_keep_their_shape_without_bars_beside_them(tmp_path: Path) -> None:
+    nothing = np.zeros((4, 4), np.uint8)
+    items = [
+        MaskItem(plain(height=30, width=9), nothing, "visible"),
+        MaskItem(plain(height=30, width=15), nothing, "a"),
+    ]
+    picture = pixels(mask_sheet(items, tmp_path / "sheet.png", PERSON7))
+    narrow = where(picture, BLUE)
+    first = narrow[narrow[:, 0] < 34 + 12 + 192]
+    assert len(first) == pytest.approx(2 * 192 * 192 * 9 / 30, rel=0.02)
+    grey = (picture[..., 0] == picture[..., 1]) & (picture[..., 0] > 200) & (picture[..., 0] < 250)
+    assert grey[60:200].sum() == 0, "the place that an image leaves free is white"

@@ -1,5 +1,6 @@
 """`cscl evaluate --figures`: every picture is drawn, shows this run's own figures, and the page holds them all."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,12 +8,15 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from support.browser import check_layout
 
 import pipelines.retrieval.report
 from cli import main
 from data.registry import open_data_set
 from pipelines.pages.charts import cmc_curve
-from pipelines.pages.sheets import RankedRow
+from pipelines.pages.rankings import RankedRow
+from pipelines.pages.style import FigureFormat
+from pipelines.retrieval.evaluate import evaluate
 from pipelines.retrieval.report import draw_rankings
 from pipelines.runs.folder import load_model
 from pipelines.runs.scores import score
@@ -23,24 +27,25 @@ def test_the_command_draws_a_page_of_every_figure(
 ) -> None:
     curves: dict[str, tuple[float, ...]] = {}
 
-    def drawn(cmcs: dict[str, tuple[float, ...]], png: Path) -> Path:
+    def drawn(cmcs: dict[str, tuple[float, ...]], png: Path, figure_format: FigureFormat) -> Path:
         curves.update(cmcs)
-        return cmc_curve(cmcs, png)
+        return cmc_curve(cmcs, png, figure_format=figure_format)
 
     monkeypatch.setattr(pipelines.retrieval.report, "cmc_curve", drawn)
     protocol = ("--protocol", "indoor-single", "--protocol", "all-single")
-    command = ["evaluate", "--run", str(run_copy), "--root", str(figures), *protocol, "--figures", "--device", "cpu"]
+    command = ["evaluate", "--run", str(run_copy), "--root", str(figures), *protocol, "--figures",
+               "--figure-format", "svg", "--device", "cpu"]  # fmt: skip
     result = CliRunner().invoke(main, command, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     out = run_copy / "figures"
     written = result.stdout.splitlines()[-1]
     assert written.startswith(f"written: {run_copy / 'evaluation.json'}, ")
     assert written.endswith(f", {out / 'index.html'}")
-    assert {p.name for p in out.iterdir()} == {
-        "index.html", "cmc.png", "rankings.png", "embeddings.png", "attention.png", "curves.png",
-    }  # fmt: skip
+    pictures = {f"{name}.{kind}" for name in ("cmc", "rankings", "embeddings", "attention", "curves")
+                for kind in ("png", "svg")}  # fmt: skip
+    assert {p.name for p in out.iterdir()} == {"index.html", *pictures}
     html = (out / "index.html").read_text(encoding="utf-8")
-    assert html.count("data:image/png;base64,") == 5
+    assert len(re.findall("data:image/(?:png|jpeg);base64,", html)) == 5
     for said in ("Simulated data.", "all-single", "10 trials", "not re-ranked", "selection last"):
         assert said in html, said
     row = next(line for line in result.stdout.splitlines() if line.startswith("indoor-single")).split()
@@ -50,7 +55,13 @@ def test_the_command_draws_a_page_of_every_figure(
     assert (np.diff(curves["all-single"]) >= 0).all()
     for png in out.glob("*.png"):
         with Image.open(png) as picture:
-            assert min(picture.size) > 200
+            assert min(picture.size) > 400
+
+
+@pytest.mark.browser
+def test_the_layout_fits_desktop_and_phone(run_copy: Path, figures: Path, tmp_path: Path) -> None:
+    evaluate(run_copy, root=figures, figures=True, device="cpu")
+    check_layout(run_copy / "figures" / "index.html", tmp_path)
 
 
 def test_rankings_are_in_the_order_of_the_distances_and_hide_what_the_protocol_hides(
