@@ -7,7 +7,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import psutil
@@ -20,6 +22,7 @@ from parsing.files import file_hash
 from parsing.parsers.registry import ParserSpec
 from pipelines.parse.run import ParseConfig, parse
 
+Found = TypeVar("Found")
 PARSE = """
 import resource, signal, sys
 from pathlib import Path
@@ -85,13 +88,14 @@ class Command:
         self.process.stdin.flush()
         return time.monotonic()
 
-    def until(self, there: Callable[[], object], seconds: float = 300) -> None:
-        """Wait for it; a command that ends before fails the test."""
+    def until(self, look: Callable[[], Found], seconds: float = 300) -> Found:
+        """Wait until `look` finds something, and return it; a command that ends before fails the test."""
         last = time.monotonic() + seconds
-        while not there():
+        while not (found := look()):
             assert self.process.poll() is None
             assert time.monotonic() < last
             time.sleep(0.002)
+        return found
 
     def end(self, seconds: float = 300) -> tuple[int, list[str]]:
         """Exit code, and what it said beside its progress bar."""
@@ -189,11 +193,12 @@ def test_the_second_of_two_runs_says_so_and_stops(
 
 def forked_workers(command: Command) -> list[psutil.Process]:
     """The workers of a command: children of the process that forks them, with its command line."""
-    return [
-        p
-        for p in psutil.Process(command.process.pid).children(recursive=True)
-        if "forkserver" in str(p.cmdline()) and p.ppid() != command.process.pid
-    ]
+    found = []
+    for process in psutil.Process(command.process.pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # it has just ended
+            if "forkserver" in str(process.cmdline()) and process.ppid() != command.process.pid:
+                found.append(process)
+    return found
 
 
 @pytest.mark.slow
@@ -217,8 +222,8 @@ def test_a_worker_that_is_killed_while_it_starts_is_replaced(
     out = tmp_path / "masks.h5"
     command = Command(tiny_figures, tiny_weights, out, workers=1)
     command.begin()
-    command.until(lambda: forked_workers(command))
-    forked_workers(command)[0].kill()
+    (worker,) = command.until(lambda: forked_workers(command))
+    worker.kill()
     assert finished(out, whole) == 0
     assert command.end() == (0, [])
     assert hashes(out) == hashes(whole)
