@@ -47,7 +47,7 @@ def test_the_built_in_parser_is_fine_tuned_on_ten_images(tmp_path: Path) -> None
     run("-m", "cscl", "data", "make", "pedestrians", "--out", "data", "--train", 24, "--test", 20, "--shots", 1)
     said = run(ROOT / "examples" / "finetune_parser.py", "--root", "data")
     (before, after) = map(float, re.findall(r"colour: mIoU ([\d.]+) before, ([\d.]+) after", said)[0])
-    assert after > before + 1
+    assert after > before + 4  # 56.2 and 64.4 were measured
 
 
 @pytest.mark.slow

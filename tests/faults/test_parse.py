@@ -7,9 +7,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
+import psutil
 import pytest
 from support.places import ROOT
 
@@ -19,6 +22,7 @@ from parsing.files import file_hash
 from parsing.parsers.registry import ParserSpec
 from pipelines.parse.run import ParseConfig, parse
 
+Found = TypeVar("Found")
 PARSE = """
 import resource, signal, sys
 from pathlib import Path
@@ -32,6 +36,20 @@ if {limit}:
 cli.main()
 """
 """`cscl` with three images a shard, which waits for a line once it has loaded what takes seconds."""
+STICKY = """
+import os, time
+from pathlib import Path
+import parsing.images
+import pipelines.parse.work
+def read_image(path):
+    stuck = Path({stuck!r})
+    if len(list(stuck.iterdir())) < 2:
+        (stuck / str(os.getpid())).touch()
+        time.sleep(3600)
+    return parsing.images.read_image(path)
+pipelines.parse.work.read_image = read_image
+"""
+"""A worker's preload under which the first two workers write down their number at their first image, and stay there."""
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -70,11 +88,14 @@ class Command:
         self.process.stdin.flush()
         return time.monotonic()
 
-    def until(self, there: Callable[[], object]) -> None:
-        """Wait for it; a command that ends before fails the test."""
-        while not there():
+    def until(self, look: Callable[[], Found], seconds: float = 300) -> Found:
+        """Wait until `look` finds something, and return it; a command that ends before fails the test."""
+        last = time.monotonic() + seconds
+        while not (found := look()):
             assert self.process.poll() is None
+            assert time.monotonic() < last
             time.sleep(0.002)
+        return found
 
     def end(self, seconds: float = 300) -> tuple[int, list[str]]:
         """Exit code, and what it said beside its progress bar."""
@@ -170,29 +191,59 @@ def test_the_second_of_two_runs_says_so_and_stops(
     assert hashes(out) == hashes(whole)
 
 
-@pytest.mark.slow
-def test_workers_of_a_killed_run_end_and_killed_workers_are_replaced(
-    whole: Path, tiny_figures: Path, tiny_weights: Path, tmp_path: Path
-) -> None:
-    import psutil
+def forked_workers(command: Command) -> list[psutil.Process]:
+    """The workers of a command: children of the process that forks them, with its command line."""
+    found = []
+    for process in psutil.Process(command.process.pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # it has just ended
+            if "forkserver" in str(process.cmdline()) and process.ppid() != command.process.pid:
+                found.append(process)
+    return found
 
+
+@pytest.mark.slow
+def test_workers_of_a_killed_run_end(whole: Path, tiny_figures: Path, tiny_weights: Path, tmp_path: Path) -> None:
     out = tmp_path / "masks.h5"
     command = Command(tiny_figures, tiny_weights, out, workers=2)
     command.begin()
     command.until(lambda: finished(out, whole))
+    assert forked_workers(command)
     children = psutil.Process(command.process.pid).children(recursive=True)
     os.kill(command.process.pid, signal.SIGKILL)
     command.process.communicate()
     _, alive = psutil.wait_procs(children, timeout=60)
     assert alive == []
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_while_it_starts_is_replaced(
+    whole: Path, tiny_figures: Path, tiny_weights: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "masks.h5"
+    command = Command(tiny_figures, tiny_weights, out, workers=1)
+    command.begin()
+    (worker,) = command.until(lambda: forked_workers(command))
+    worker.kill()
+    assert finished(out, whole) == 0
+    assert command.end() == (0, [])
+    assert hashes(out) == hashes(whole)
+
+
+@pytest.mark.slow
+def test_workers_that_are_killed_in_the_middle_of_a_shard_are_replaced(
+    whole: Path, tiny_figures: Path, tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stuck, out = tmp_path / "stuck", tmp_path / "masks.h5"
+    stuck.mkdir()
+    (tmp_path / "sticky.py").write_text(STICKY.format(stuck=str(stuck)))
+    monkeypatch.setenv("DASK_DISTRIBUTED__WORKER__PRELOAD", repr([str(tmp_path / "sticky.py")]))
     command = Command(tiny_figures, tiny_weights, out, workers=2)
     command.begin()
-    if finished(out, whole) < 8:
-        while not (workers := [
-            p for p in psutil.Process(command.process.pid).children(recursive=True)
-            if "forkserver" in str(p.cmdline()) and p.ppid() != command.process.pid  # forked, not what forks
-        ]):  # fmt: skip
-            time.sleep(0.005)
-        workers[0].kill()
+    command.until(lambda: len(list(stuck.iterdir())) == 2)
+    first = forked_workers(command)
+    assert sorted(p.name for p in stuck.iterdir()) == sorted(str(p.pid) for p in first)
+    assert finished(out, whole) == 0
+    for worker in first:
+        worker.kill()
     assert command.end() == (0, [])
     assert hashes(out) == hashes(whole)
