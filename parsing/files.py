@@ -38,7 +38,7 @@ def replacing(path: Path, folder: Path | None = None) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except OSError as error:  # the user knows the file that was to be written; a full disk names none
-        if error.filename in (None, str(temporary)) and error.filename2 is None:
+        if error.errno is not None and error.filename in (None, str(temporary)) and error.filename2 is None:
             error.filename = str(path)
         raise
     finally:
