@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from support.pictures import BLUE, pixels, plain, where
 
 from parsing.errors import InputError
 from parsing.labels import IGNORED, LABEL_SETS, label_set
@@ -16,24 +16,6 @@ from pipelines.pages.sheets import (
 )
 
 PERSON7 = label_set("person7").classes
-Colour = tuple[int, int, int] | np.ndarray
-BLUE = (10, 20, 240)
-
-
-def plain(colour: Colour = BLUE, height: int = 16, width: int = 8) -> np.ndarray:
-    return np.full((height, width, 3), colour, dtype=np.uint8)
-
-
-def pixels(path: Path) -> np.ndarray:
-    """Every second pixel, so that a unit of the sheet is one pixel."""
-    with Image.open(path) as image:
-        assert image.format == "PNG"
-        return np.asarray(image)[::2, ::2]
-
-
-def where(picture: np.ndarray, colour: Colour) -> np.ndarray:
-    """(N, 2) rows and columns of this exact colour."""
-    return np.argwhere((picture == colour).all(axis=-1))
 
 
 @pytest.mark.parametrize("name", LABEL_SETS)

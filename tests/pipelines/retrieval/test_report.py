@@ -77,7 +77,7 @@ def test_rankings_are_in_the_order_of_the_distances_and_hide_what_the_protocol_h
         seen.extend(rows)
         return png
 
-    monkeypatch.setattr(pipelines.retrieval.report, "ranked_gallery", noted)
+    monkeypatch.setattr(pipelines.retrieval.report, "draw_ranked_gallery", noted)
     draw_rankings(tmp_path / "r.png", embedder=load_model(finished), root=figures, protocol=protocol, features=features)
     trial = protocol.trials[0]
     assert len(seen) == 6
