@@ -103,6 +103,7 @@ def compare(peer: Path, sets: Mapping[str, DataSet], features: Mapping[str, Feat
     """Yield what was compared and the largest difference."""
     if (peer / "utils" / "eval_sysu.py").is_file():
         yield from compare_mpanet(peer, sets["sysu"], features["sysu"])
+        yield from compare_classes(load(peer / "data" / "dataset.py"), sets)
         return
     evaluators, manager = load(peer / "eval_metrics.py"), load(next(peer.glob("data*manager.py")))
     root = sets["sysu"].root
@@ -218,6 +219,38 @@ def compare_mpanet(peer: Path, data_set: DataSet, features: Features) -> Iterato
         ours = score(protocol, features)
         off = max(abs(mean - ours.mAP), *(abs(ours.cmc[k] - value) for k, value in zip(RANKS, ranks, strict=True)))
         yield f"SYSU-MM01 {protocol.name}: official galleries, {TRIALS} trials", off
+
+
+def compare_classes(datasets: ModuleType, sets: Mapping[str, DataSet]) -> Iterator[tuple[str, float]]:
+    """Yield the share of images that their data set classes and our readers take for other people or parts.
+
+    LLCM's test images lie in two places, of which their class reads one and our reader the other: there images are
+    compared by the file's name, which says person, camera and frame.
+    """
+    for layout, name in (("sysu", "SYSUDataset"), ("llcm", "LLCMData")):
+        kind = getattr(datasets, name, None)
+        if kind is None:
+            continue
+        data_set = sets[layout]
+        train = {r.name for r in data_set.train()}
+        tested = [r for r in data_set.images if r.name not in train]
+        halves = {
+            "train": data_set.train(),
+            "query": [r for r in tested if r.modality == "infrared"],
+            "gallery": [r for r in tested if r.modality == "visible"],
+        }
+        wrong = total = 0
+        for mode, records in halves.items():
+            theirs = kind(str(data_set.root), mode=mode)
+            depth = 3 if layout == "sysu" else 1
+            found = {Path(p).parts[-depth:]: n for p, n in zip(theirs.img_paths, theirs.ids, strict=True)}
+            ours = {Path(r.name).parts[-depth:]: r.identity for r in records}
+            people = {(ours[key], found[key]) for key in found.keys() & ours.keys()}
+            wrong += len(found.keys() ^ ours.keys())
+            wrong += len(people) - len(set(ours.values()))  # they renumber people in training, one number each
+            total += len(ours)
+            theirs[0]
+        yield f"{layout}: {name}, share of images elsewhere or of another person", wrong / total
 
 
 def load(file: Path) -> ModuleType:
