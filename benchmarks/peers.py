@@ -186,7 +186,7 @@ def compare_arrays(script: Path, data_set: DataSet) -> float:
             for image, mask in zip(theirs, masks, strict=True):
                 name = names[int(mask[0, : len(digits)].astype(int) @ digits)]
                 with Image.open(data_set.root / name) as opened:
-                    ours = np.asarray(opened.resize(size[::-1], Image.Resampling.LANCZOS))
+                    ours = np.asarray(opened.resize(image.shape[1::-1], Image.Resampling.LANCZOS))
                 wrong.append(not np.array_equal(image, ours))
         for kind in ("rgb", "ir"):
             for what in ("img", "label"):
