@@ -115,9 +115,8 @@ class ImageStore:
 
     def _write(self) -> None:
         folder = self.path.parent
-        for half in files.find_leftovers(
-            folder, NAME
-        ):  # of killed processes; those that live hold the lock of their file
+        # of killed processes: those that live hold the lock of their file
+        for half in files.find_leftovers(folder, NAME):
             if half.name.startswith(self.path.name):
                 half.unlink(missing_ok=True)
         if shutil.disk_usage(folder).free < self.bytes:
