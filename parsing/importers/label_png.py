@@ -1,6 +1,5 @@
 """One PNG of labels as it is stored: its numbers, the colours that they have, and which pixel has which."""
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -9,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from ..errors import InputError, MissingError
-from ..resize import MOST_PIXELS
+from ..errors import InputError
 from .palettes import Colour
+from .pictures import open_picture
 
 MOST_COLOURS = 256
 _SCALED = {"L;2": 85, "L;4": 17}
@@ -45,19 +44,10 @@ def read_label_png(path: Path) -> LabelPng:
         MissingError: if there is no such file.
         InputError: if it is no label map: another mode, see-through pixels, too many colours.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of large pictures: the limit below is stricter
-            with Image.open(path) as image:
-                if image.width * image.height > MOST_PIXELS:
-                    raise ValueError(f"{image.width} x {image.height} pixels are too many")
-                raw = image.tile[0][3] if image.tile else None
-                upright = ImageOps.exif_transpose(image)
-                mode, values, palette = upright.mode, np.array(upright), _palette(upright)
-    except FileNotFoundError:
-        raise MissingError(f"no mask {path}") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path} is no readable mask: {error}") from error
+    with open_picture(path, "mask") as image:
+        raw = image.tile[0][3] if image.tile else None
+        upright = ImageOps.exif_transpose(image)
+        mode, values, palette = upright.mode, np.array(upright), _palette(upright)
     if mode in ("LA", "RGBA"):
         if (values[..., -1] != 255).any():
             raise InputError(f"{path} has see-through pixels, which are of no class; save it without transparency")

@@ -1,15 +1,14 @@
 """SGIEL's pictures of a body's shape: how likely each pixel is of the person, as grey from 0 to 255."""
 
-import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
-from ..errors import InputError, MissingError
+from ..errors import InputError
 from ..labels import LabelSet
-from ..resize import MOST_PIXELS
 from .label_png import Key, LabelPng
+from .pictures import open_picture
 
 PERSON = 128
 """From this grey value on a pixel is of the person: a probability of a half."""
@@ -33,17 +32,8 @@ def read_shape_picture(path: Path, labels: LabelSet) -> LabelPng:
             f"{path}: such a picture shows a person and no parts, and label set {labels.name} has "
             f"{len(labels) - 1} classes; give --labels person"
         )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of large pictures: the limit below is stricter
-            with Image.open(path) as image:
-                if image.width * image.height > MOST_PIXELS:
-                    raise ValueError(f"{image.width} x {image.height} pixels are too many")
-                values = np.array(ImageOps.exif_transpose(image).convert("RGB"))
-    except FileNotFoundError:
-        raise MissingError(f"no mask {path}") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path} is no readable picture: {error}") from error
+    with open_picture(path, "picture") as image:
+        values = np.array(ImageOps.exif_transpose(image).convert("RGB"))
     if int(np.ptp(values.astype(np.int16), axis=2).max()) > _SLACK:
         raise InputError(f"{path} has colours: a photograph, not the picture of a shape")
     found, pixels = np.unique(values[..., 0] >= PERSON, return_inverse=True)
