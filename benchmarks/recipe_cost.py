@@ -7,8 +7,8 @@ for the backward pass, weights, gradients and the optimiser's state. Hours follo
 is a measurement of a GPU.
 """
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import click
 import torch
@@ -16,11 +16,10 @@ from page import put_table
 from torch.utils.flop_counter import FlopCounterMode
 
 from cscl.model import CSCL
-from cscl.total_loss import TotalLoss
+from pipelines.benchmarks.steps import PARTS, draw_batch
 from pipelines.recipes.reading import Recipe, read_recipe
-from pipelines.training.optimiser import make_optimiser
 from pipelines.training.processes import make_fabric
-from pipelines.training.step import take_gradients
+from pipelines.training.stepper import Stepper
 
 BEGIN, END = "<!-- cost: benchmarks/recipe_cost.py -->", "<!-- end of cost -->"
 RUNS = (
@@ -64,21 +63,10 @@ def table() -> list[str]:
 
 def count(recipe: Recipe, identities: int) -> tuple[int, int]:
     """Return the operations of a training step and the bytes that it holds, in float32."""
-    torch.manual_seed(0)
-    fabric = make_fabric("cpu", "32-true")
-    model = CSCL(recipe.model.config(identities, parts=4, flipped=()))
-    network, _ = fabric.setup(model, make_optimiser(model, recipe.train))
-    network.train()
-    criterion = TotalLoss(recipe.loss, recipe.model.tau)
-    half, (height, width) = recipe.train.identities * recipe.train.images // PIECE, recipe.data.size
-    batch: dict[str, Any] = {
-        "images": torch.randint(0, 256, (2 * half, 3, height, width), dtype=torch.uint8),
-        "part_labels": torch.randint(0, 5, (2 * half, height, width), dtype=torch.uint8),
-        "infrared": torch.arange(2 * half) >= half,
-        "identities": torch.arange(2 * half) % half // recipe.train.images,
-        "confidence": torch.ones(2 * half),
-    }
-    own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    piece = replace(recipe, train=replace(recipe.train, identities=recipe.train.identities // PIECE))
+    stepper = Stepper(piece, make_fabric("cpu", "32-true"), CSCL(recipe.model.config(identities, PARTS, ())))
+    batch = draw_batch(piece)
+    own = {parameter.untyped_storage().data_ptr() for parameter in stepper.model.parameters()}
     kept: dict[int, int] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
@@ -88,8 +76,8 @@ def count(recipe: Recipe, identities: int) -> tuple[int, int]:
         return tensor
 
     with FlopCounterMode(display=False) as counter, torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
-        take_gradients(network, criterion=criterion, batch=batch, alpha=0.5, recipe=recipe, fabric=fabric)
-    weights = sum(p.numel() * 4 for p in model.parameters())
+        stepper(batch, alpha=0.5, factor=0.0)
+    weights = sum(p.numel() * 4 for p in stepper.model.parameters())
     return PIECE * counter.get_total_flops(), PIECE * sum(kept.values()) + 3 * weights
 
 
