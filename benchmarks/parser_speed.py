@@ -1,4 +1,4 @@
-"""Images a second of every kind of parser, flip averaged, and the built-in one's mIoU: the table of docs/parsers.md.
+"""Images per second of every kind of parser, flip averaged, and the built-in one's mIoU: the table of docs/parsers.md.
 
     python benchmarks/parser_speed.py --photos DIR --docs docs/parsers.md
 
@@ -125,7 +125,7 @@ ROWS = (
 
 
 def measure(spec: ParserSpec, threads: int, runs: int) -> list[float]:
-    """Images a second of each run, from pixels to labels at 288x144, flip averaged."""
+    """Images per second of each run, from pixels to labels at 288x144, flip averaged."""
     torch.set_num_threads(threads)
     parser, random = find_parser(spec), np.random.default_rng(0)
 
@@ -215,7 +215,7 @@ def table(results: dict[str, Any]) -> list[str]:
     return [
         *lines,
         "",
-        "Images a second from pixels to labels at 288x144 with flip averaging, one thread a process as "
+        "Images per second from pixels to labels at 288x144 with flip averaging, one thread per process as "
         f"`cscl parse` has, median of several runs; random weights for all but `street`. {'; '.join(told)}. A load "
         "above the processes of the measurement is other work on the same cores, which slows it. "
         f"mIoU {scored}, near-infrared simulated (see below).",

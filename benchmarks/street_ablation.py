@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import click
+import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 from page import machine, put_table
 from scipy.stats import bootstrap
 
@@ -39,7 +39,7 @@ from parsing.schemes import part_scheme
 from pipelines.datasets.simulate import make_collage
 from pipelines.masks.importing import ImportConfig, import_masks
 from pipelines.masks.score import score_masks
-from pipelines.pages.style import DASHES, LINES, MARKERS
+from pipelines.pages.style import DASHES, LINES, MARKERS, PAGE, STYLE, draw_legend, make_figure, save_figure
 from pipelines.parse.run import ParseConfig, parse
 from pipelines.recipes.reading import Recipe, read_recipe
 from pipelines.retrieval.evaluate import evaluate
@@ -418,10 +418,10 @@ def difference(done: Mapping[tuple[str, int], dict[str, Any]], name: str, other:
     return f"{other}: {100 * values.mean():+.1f} [{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]"
 
 
+@matplotlib.rc_context(STYLE)
 def figure(done: Mapping[tuple[str, int], dict[str, Any]], png: Path) -> None:
     """mAP against the size of the box error, with the lowest and highest seed."""
-    drawn = Figure(figsize=(6.4, 4.4), layout="constrained")
-    axes = drawn.add_subplot()
+    drawn, (axes,) = make_figure(1, 1, (PAGE, 4.4))
     errors = [100 * DIFFICULTIES[level].box_error for level in LEVELS]
     rows = ("baseline", "six global heads", "stripes", "recipe")
     for name, mark, colour, dashes in zip(rows, MARKERS, LINES, DASHES, strict=False):
@@ -442,11 +442,10 @@ def figure(done: Mapping[tuple[str, int], dict[str, Any]], png: Path) -> None:
             )
     axes.set_xlabel("largest error of the box's edges, per cent of the person")
     axes.set_ylabel("mAP, per cent")
-    axes.set_title("Simulated people: misaligned and hidden", fontsize=10)
+    axes.set_title("Simulated people: misaligned and hidden")
     axes.set_ylim(bottom=0)
-    axes.grid(alpha=0.3)
-    drawn.legend(loc="outside lower center", ncols=2, frameon=False)
-    drawn.savefig(png, dpi=240, metadata={"Software": None})
+    draw_legend(drawn, axes, columns=2)
+    save_figure(drawn, png)
 
 
 def spread(values: Sequence[float]) -> str:

@@ -91,9 +91,9 @@ def train(
 @parser_options
 @json_option
 def score(photos: Path, name: str, device: str, as_json: bool, **options: Any) -> None:
-    """Score a parser on annotated photographs, in three spectra.
+    """Score a parser on annotated photographs, in four spectra.
 
-    IoU in colour, grey and simulated infrared.
+    IoU in colour, grey, and simulated near-infrared and thermal.
     """
     spec = take_parser(name, device, options)
     from pipelines.parsers.score import score_parser

@@ -28,7 +28,7 @@ from parsing.modality import MODALITIES
 from parsing.progress import Bar
 from parsing.stopping import interrupts_blocked
 from pipelines.pages.canvas import Canvas
-from pipelines.pages.sheets import overlay
+from pipelines.pages.sheets import draw_classes, overlay, palette, place_legend
 
 
 class Filmer(Protocol):
@@ -143,7 +143,7 @@ def make_collage(
 def contact_sheet(root: Path, out_png: Path, rows: int = 4, columns: int = 2) -> Path:
     """Draw a sheet of a simulated data set, in rows and columns of people.
 
-    Each person has two visible and two infrared images, and the parts of one of each.
+    Each person has two visible and two infrared images, and the parts of one of each, whose colours a legend names.
     """
     about = simulation(root)
     slots = plan(*(about[key] for key in ("layout", "train", "test", "shots", "seed"))).slots
@@ -153,7 +153,10 @@ def contact_sheet(root: Path, out_png: Path, rows: int = 4, columns: int = 2) ->
     strips = [_strip(root, [slot for slot in slots if slot.person == person]) for person in range(number)]
     tile, gap, head = (66, 156), 10, 18
     across, width = min(columns, number), len(STRIP) * tile[0]
-    sheet = Canvas(across * (width + gap) - gap, head + -(-number // columns) * tile[1])
+    whole, below = across * (width + gap) - gap, head + -(-number // columns) * tile[1] + gap
+    known = label_set("person7").classes
+    legend = place_legend(known[1:], whole)
+    sheet = Canvas(whole, below + legend[-1][2] + 24)
     for column in range(across):
         for i, name in enumerate(STRIP):
             middle = column * (width + gap) + i * tile[0] + tile[0] // 2
@@ -163,6 +166,7 @@ def contact_sheet(root: Path, out_png: Path, rows: int = 4, columns: int = 2) ->
         for i, image in enumerate(strip):
             left = number % columns * (width + gap) + i * tile[0]
             sheet.draw_image(image, (left, top, left + tile[0], top + tile[1]))
+    draw_classes(sheet, legend, palette(known), list(known), (0, below))
     return sheet.save(out_png, quantized=True)
 
 

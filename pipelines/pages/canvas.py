@@ -1,6 +1,7 @@
 """A sheet of images, text and frames, drawn as pixels (PNG) or with text that stays text (PDF, SVG)."""
 
 import io
+import itertools
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -59,12 +60,13 @@ class Canvas:
     def save(self, out_png: Path, figure_format: FigureFormat = "png", quantized: bool = False) -> Path:
         """Write the sheet as PNG and, for another format, as that beside it; return the path of the PNG.
 
-        quantized: whether the PNG has 256 colours, for a quarter of the bytes.
+        quantized: whether the PNG has 256 colours, for a quarter of the bytes. Colours of text, lines and rectangles
+            are exact, so that those of a legend stay apart.
         """
         file = io.BytesIO()
         sheet = self._to_pixels()
         if quantized:
-            sheet = sheet.quantize(256, method=Image.Quantize.MEDIANCUT, kmeans=1)
+            sheet = self._quantize(sheet)
         sheet.save(file, format="PNG", optimize=True, dpi=(2 * 96, 2 * 96))
         write_picture(out_png, file)
         if figure_format != "png":
@@ -89,6 +91,18 @@ class Canvas:
             place = (SCALE * x, SCALE * (y + _ASCENT * size))
             draw.text(place, text, colour, _load_font(SCALE * size), anchor="ms" if centered else "ls")
         return sheet
+
+    def _quantize(self, sheet: Image.Image) -> Image.Image:
+        drawn = {colour for _, *colours, _ in self._boxes for colour in colours if colour is not None}
+        drawn |= {colour for _, colour, _ in self._lines} | {text[3] for text in self._texts} | {WHITE}
+        exact = sorted(drawn)
+        reduced = sheet.quantize(256 - len(exact), method=Image.Quantize.MEDIANCUT, kmeans=1)
+        numbers = np.asarray(reduced) + np.uint8(len(exact))
+        for number, colour in enumerate(exact):
+            numbers[(np.asarray(sheet) == colour).all(axis=-1)] = number
+        picture = Image.fromarray(numbers)
+        picture.putpalette([*itertools.chain(*exact), *(reduced.getpalette() or ())])
+        return picture
 
     def _to_figure(self) -> Figure:
         """Return the sheet as a figure that is at most as wide as a page, with the images' own pixels."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from parsing.errors import InputError
 
-from .canvas import WHITE, Canvas, Colour, Pixels, measure_text, wrap_text
+from .canvas import WHITE, Box, Canvas, Colour, Pixels, measure_text, wrap_text
 from .sheets import FAINT, GAP, INK, LINE, choose_tile, draw_classes, fit_image, overlay, palette, place_legend
 from .style import FigureFormat
 
@@ -18,6 +18,8 @@ RIGHT: Colour = (0, 90, 181)
 WRONG: Colour = (220, 50, 32)
 UNKNOWN: Colour = (150, 150, 150)
 
+FRAME = 4
+"""Width of a frame, outside the image."""
 _FRAMES = {
     "right": (RIGHT, "same person"),
     "wrong": (WRONG, "another person"),
@@ -75,11 +77,11 @@ def draw_ranked_gallery(
         raise InputError("a ranked gallery needs at least one query with one gallery image")
     shots = [[row.query, *row.gallery[:shown]] for row in rows]
     tile = choose_tile([shot.image for row in shots for shot in row], 168)
-    frame, head = 4, 30
-    step = tile[0] + 2 * frame + 6
+    head = 30
+    step = tile[0] + 2 * FRAME + 6
     gallery_left = GAP + step + 18  # the query stands apart
-    framed = tile[1] + 2 * frame
-    attended = (tile[1] + frame) * bool(parts)
+    framed = tile[1] + 2 * FRAME
+    attended = (tile[1] + FRAME) * bool(parts)
     captions = [[_captions(shot, tile[0]) for shot in row] for row in shots]
     heights = [framed + attended + 10 + LINE * max(map(len, row)) for row in captions]
     width = max(480, gallery_left + shown * step + GAP - 6)
@@ -88,35 +90,28 @@ def draw_ranked_gallery(
     kinds = [kind for kind in _FRAMES if any(kind in row for row in judged)]
     framing = any(row.query.identity >= 0 for row in rows)
     sheet = Canvas(width, head + sum(heights) + 28 * framing + (legend[-1][2] + 26 if legend else 0))
-    sheet.draw_text((GAP + frame, 8), "Query", INK, 14)
+    sheet.draw_text((GAP + FRAME, 8), "Query", INK, 14)
     for k in range(shown):
         sheet.draw_text((gallery_left + k * step + step // 2 - 3, 8), str(k + 1), INK, 14, centered=True)
     y = head
     for shots_of_row, verdicts, texts, height in zip(shots, judged, captions, heights, strict=True):
         for k, shot in enumerate(shots_of_row):
-            x = (GAP if k == 0 else gallery_left + (k - 1) * step) + frame
-            left, upper, right, lower = box = fit_image(shot.image, (x, y + frame), tile)
+            x = (GAP if k == 0 else gallery_left + (k - 1) * step) + FRAME
+            box = fit_image(shot.image, (x, y + FRAME), tile)
             sheet.draw_image(shot.image, box)
             if k and framing:
-                outer = (left - frame, upper - frame, right + frame, lower + frame)
-                sheet.draw_box(outer, outline=_FRAMES[verdicts[k - 1]][0], width=frame)
-                _draw_mark(sheet, (right - 16, upper), verdicts[k - 1])
+                draw_frame(sheet, box, verdicts[k - 1])
             if parts and shot.attention is not None:
                 tinted = overlay(shot.image, shot.attention, ("background", *parts))
                 sheet.draw_image(tinted, fit_image(shot.image, (x, y + framed), tile))
             for i, text in enumerate(texts[k]):
                 sheet.draw_text((x, y + framed + attended + 2 + LINE * i), text, INK if i == 0 else FAINT)
         y += height
-    x, y = GAP + frame, y + 4
-    for kind in kinds if framing else ():
-        colour, words = _FRAMES[kind]
-        sheet.draw_box((x, y, x + 15, y + 15), outline=colour, width=frame)
-        _draw_mark(sheet, (x + 20, y - 1), kind)
-        x += 20 * (kind != "unknown")
-        sheet.draw_text((x + 21, y), words, INK, 13)
-        x += 44 + int(measure_text(words, 13))
+    x, y = GAP + FRAME, y + 4
+    if framing:
+        draw_frame_legend(sheet, (x, y), kinds)
     draw_classes(
-        sheet, legend, palette(("background", *parts)), ["background", *parts], (GAP + frame, y + 24 * framing)
+        sheet, legend, palette(("background", *parts)), ["background", *parts], (GAP + FRAME, y + 24 * framing)
     )
     return sheet.save(out_png, figure_format)
 
@@ -133,6 +128,27 @@ def _judge(query: RankedImage, shot: RankedImage) -> str:
     if query.identity < 0 or shot.identity < 0:
         return "unknown"
     return "right" if shot.identity == query.identity else "wrong"
+
+
+def draw_frame(sheet: Canvas, box: Box, kind: str) -> None:
+    """Draw the frame of an image in `box`, with its mark; kind: `right`, `wrong` or `unknown`."""
+    left, upper, right, lower = box
+    outer = (left - FRAME, upper - FRAME, right + FRAME, lower + FRAME)
+    sheet.draw_box(outer, outline=_FRAMES[kind][0], width=FRAME)
+    _draw_mark(sheet, (right - 16, upper), kind)
+
+
+def draw_frame_legend(sheet: Canvas, corner: tuple[float, float], kinds: Sequence[str]) -> float:
+    """Draw what the frames of these kinds mean, to the right of a corner; return where the next entry would stand."""
+    x, y = corner
+    for kind in kinds:
+        colour, words = _FRAMES[kind]
+        sheet.draw_box((x, y, x + 15, y + 15), outline=colour, width=FRAME)
+        _draw_mark(sheet, (x + 20, y - 1), kind)
+        x += 20 * (kind != "unknown")
+        sheet.draw_text((x + 21, y), words, INK, 13)
+        x += 44 + int(measure_text(words, 13))
+    return x
 
 
 def _draw_mark(sheet: Canvas, corner: tuple[float, float], kind: str) -> None:

@@ -36,12 +36,14 @@ class MaskItem:
         image: (H, W, 3) uint8.
         labels: as `overlay` takes them.
         modality: heading of the block in which it is shown.
+        truth: labels to show between the image and the mask, in all items of a sheet or in none.
     """
 
     image: Pixels
     labels: NDArray[np.number]
     modality: str
     caption: str = ""
+    truth: NDArray[np.number] | None = None
 
 
 def palette(classes: Sequence[str]) -> Pixels:
@@ -104,17 +106,28 @@ def _tint(image: Pixels, shares: NDArray[np.number], colours: Pixels) -> Pixels:
 
 
 def mask_sheet(
-    items: Iterable[MaskItem], out_png: Path, classes: Sequence[str], columns: int = 6,
-    figure_format: FigureFormat = "png",
+    items: Iterable[MaskItem], out_png: Path, classes: Sequence[str], columns: int = 6, height: int = 192,
+    figure_format: FigureFormat = "png", quantized: bool = False,
 ) -> Path:  # fmt: skip
-    """Draw images beside their overlays, one block per modality in order of appearance, and a legend."""
+    """Draw images beside their overlays, one block per modality in order of appearance, and a legend.
+
+    Args:
+        items: images with their masks.
+        out_png: file to write.
+        classes: of the masks, background first or absent.
+        columns: largest number of items beside each other.
+        height: of each image, in units of which the PNG has two pixels.
+        figure_format: format to write beside the PNG.
+        quantized: as in `Canvas.save`.
+    """
     blocks: dict[str, list[MaskItem]] = {}
     for item in items:
         blocks.setdefault(item.modality, []).append(item)
     if not blocks or columns < 1:
         raise InputError("a sheet of masks needs at least one image and one column")
-    tile = choose_tile([item.image for block in blocks.values() for item in block], 192)
-    cell = 2 * tile[0] + 2
+    tile = choose_tile([item.image for block in blocks.values() for item in block], height)
+    with_truth = any(item.truth is not None for block in blocks.values() for item in block)
+    cell = (2 + with_truth) * (tile[0] + 2) - 2
     columns = min(columns, max(map(len, blocks.values())))
     width = max(300, GAP + columns * (cell + GAP))  # room for a block's heading
     names = {id(item): wrap_text(item.caption, cell, 12) for block in blocks.values() for item in block}
@@ -125,13 +138,15 @@ def mask_sheet(
     top = GAP
     for (modality, row, first), height in zip(rows, heights, strict=True):
         if first:
-            sheet.draw_text((GAP, top + 4), f"{modality.capitalize()}: image and its parts", INK, 16)
+            shown = "image, truth and parser" if with_truth else "image and its parts"
+            sheet.draw_text((GAP, top + 4), f"{modality.capitalize()}: {shown}", INK, 16)
         y = top + 34 * first
         for i, item in enumerate(row):
             x = GAP + i * (cell + GAP)
             sheet.draw_image(item.image, fit_image(item.image, (x, y), tile))
-            tinted = overlay(item.image, item.labels, classes)
-            sheet.draw_image(tinted, fit_image(item.image, (x + tile[0] + 2, y), tile))
+            for place, labels in enumerate((item.labels,) if item.truth is None else (item.truth, item.labels), 1):
+                tinted = overlay(item.image, labels, classes)
+                sheet.draw_image(tinted, fit_image(item.image, (x + place * (tile[0] + 2), y), tile))
             for line, text in enumerate(names[id(item)]):
                 sheet.draw_text((x, y + tile[1] + 4 + LINE * line), text, FAINT)
         top += height

@@ -99,7 +99,7 @@ def score_parser(
         scheme: part scheme to score in; necessary for a parser of another label set than person7.
         border: pixels with another true class at most this many rows and columns away are ignored, like the void border
             of PASCAL VOC. What remains shows wrong parts rather than inexact outlines of parser or annotation.
-        sheet: PNG file for the best, median and worst masks in each spectrum.
+        sheet: PNG file for the best, median and two worst masks in each spectrum.
     """
     library, parser, labels = Photos(photos), find_parser(spec), label_set("person7")
     ids = library.split[subset]
@@ -191,19 +191,14 @@ class Answer:
     answer: NDArray[np.uint8]
 
 
-def _draw(answered: Mapping[str, list[Answer]], sheet: Path, classes: Sequence[str], each: int = 3) -> None:
-    """Draw the best, median and worst masks of each spectrum, `each` of them, beside the truth."""
+def _draw(answered: Mapping[str, list[Answer]], sheet: Path, classes: Sequence[str]) -> None:
+    """Draw the best, the median and the two worst masks of each spectrum, beside the truth."""
     items = []
     for spectrum, answers in answered.items():
         ranked = sorted(answers, key=lambda a: -a.miou)
-        middle = max(0, len(ranked) // 2 - each // 2)
-        for kind, some in (
-            ("best", ranked[:each]),
-            ("median", ranked[middle : middle + each]),
-            ("worst", ranked[-each:]),
-        ):
-            for one in some:
-                caption = f"mIoU {100 * one.miou:.0f}, {one.photo_id}"
-                items.append(MaskItem(one.image, labels=one.truth, modality=f"{spectrum}, {kind}", caption="truth"))
-                items.append(MaskItem(one.image, labels=one.answer, modality=f"{spectrum}, {kind}", caption=caption))
-    mask_sheet(items, sheet, classes)
+        named = {len(ranked) // 2: "median", len(ranked) - 2: "second worst", len(ranked) - 1: "worst", 0: "best"}
+        for number in sorted(number for number in named if number >= 0):
+            one = ranked[number]
+            caption = f"{named[number]}: mIoU {100 * one.miou:.0f}, {one.photo_id}"
+            items.append(MaskItem(one.image, labels=one.answer, modality=spectrum, caption=caption, truth=one.truth))
+    mask_sheet(items, sheet, classes, columns=4, height=144, quantized=True)

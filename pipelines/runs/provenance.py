@@ -15,7 +15,7 @@ from parsing.errors import CsclError, InputError, MissingError
 from parsing.words import quote_path
 
 from ..images import find_images
-from ..recipes.reading import Recipe, read_recipe
+from ..recipes.reading import Recipe, read_recipe, read_values
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,16 @@ def read_run(run: Path) -> tuple[Recipe, RunInfo]:
         info = RunInfo(**json.loads((run / "run.json").read_text(encoding="utf-8")))
     except (ValueError, TypeError, RecursionError) as error:
         raise InputError(f"{run / 'run.json'} cannot be read: {error}") from error
-    return read_recipe(run / "recipe.toml"), info
+    return read_recipe(run / "recipe.toml", _read_guided(run / "recipe.toml")), info
+
+
+def _read_guided(recipe: Path) -> list[str]:
+    """Return the change that a recipe needs in which `train.guided` is a number of epochs, as it was before 0.1.0."""
+    train = read_values(recipe, "").get("train")
+    guided, epochs = (train.get(key) if isinstance(train, dict) else None for key in ("guided", "epochs"))
+    if type(guided) is int and type(epochs) is int and 0 < guided <= epochs:  # a share is written as a float, also 1.0
+        return [f"train.guided={guided / epochs!r}"]
+    return []
 
 
 def open_images(run: Path, info: RunInfo, root: Path | None, permutations: Path | None = None) -> DataSet:
