@@ -8,7 +8,7 @@ from collections.abc import Sequence
 def list_briefly(names: Sequence[str], most: int = 5) -> str:
     """Return the first `most` of `names`, and how many more there are.
 
-    >>> listed(["anna", "ben", "cora"], 2)
+    >>> list_briefly(["anna", "ben", "cora"], 2)
     'anna, ben and 1 more'
     """
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
@@ -17,7 +17,7 @@ def list_briefly(names: Sequence[str], most: int = 5) -> str:
 def quote_path(path: str | os.PathLike[str]) -> str:
     """Return `path` as an argument of a suggested command, which can be pasted into a shell.
 
-    >>> quoted("my data/masks.h5")
+    >>> quote_path("my data/masks.h5")
     "'my data/masks.h5'"
     """
     return shlex.quote(os.fspath(path))

@@ -222,10 +222,10 @@ def test_what_failed_ends_with_1_and_an_interruption_says_how_to_go_on(
 
 
 def test_parse_with_nothing_to_do_names_no_rate(parse: Callable[..., Result]) -> None:
-    assert "images a second" in parse("--limit", 2).stdout
+    assert "images per second" in parse("--limit", 2).stdout
     again = parse("--limit", 2).stdout
     assert "0 parsed now" in again
-    assert "a second" not in again
+    assert "per second" not in again
 
 
 def test_a_dry_run_counts_what_is_there_and_what_is_done(parse: Callable[..., Result], tmp_path: Path) -> None:
@@ -243,7 +243,9 @@ def test_a_dry_run_counts_what_is_there_and_what_is_done(parse: Callable[..., Re
     assert dry("--overwrite")["done_images"] == 0
     changed = dry("--no-flip", "--size", "48x24")
     assert (changed["done_images"], changed["other"]) == (0, ["flip", "size"])
-    assert "0 to parse" in parse("--limit", 4, "--dry-run").stdout
+    first, second = parse("--limit", 4, "--dry-run").stdout.splitlines()
+    assert first.endswith(" in 1 shard")
+    assert second == "done: 4 images in 1 shard, 0 to parse"
 
 
 def test_a_moved_data_set_is_asked_for_by_its_option(parse: Callable[..., Result], tmp_path: Path) -> None:
@@ -267,3 +269,6 @@ def test_the_shipped_recipes_are_listed_without_another_option() -> None:
     assert listed.exit_code == 0
     assert [line.split()[0] for line in listed.stdout.splitlines()] == ["agw", "cscl", "demo", "llcm", "regdb", "small"]
     assert all(len(line.split()) > 5 for line in listed.stdout.splitlines())
+    for given in (("--recipe", "list", "--json"), ("--json", "--recipe", "list")):
+        purposes = json.loads(cscl("train", *given).stdout)
+        assert [f"{name:5s}  {purpose}" for name, purpose in purposes.items()] == listed.stdout.splitlines()

@@ -89,7 +89,9 @@ def decorate(*options: Callable[[Command], Command]) -> Callable[[Command], Comm
     return add
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+json_option = click.option(  # eager: known to an option that prints something and ends, such as `--recipe list`
+    "--json", "as_json", is_flag=True, is_eager=True, help="Print the result as JSON."
+)
 device_option = click.option(
     "--device", default="auto", help="`cpu`, `cuda`, `cuda:1`; `auto` is CUDA if there is one."
 )

@@ -61,7 +61,7 @@ def parse(dry_run: bool, as_json: bool, **options: Any) -> None:
 
     with resumable("finished shards are kept, the same command continues"):
         result = run(config)
-    rate = f" ({result.parsed / result.seconds:.0f} images a second)" if result.parsed else ""
+    rate = f" ({result.parsed / result.seconds:.0f} images per second)" if result.parsed else ""
     line = (
         f"{result.path}: {result.images} masks, {result.parsed} parsed now in {result.seconds:.1f} s{rate},"
         f" {result.empty} without a person"

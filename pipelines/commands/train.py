@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 
 def _list_recipes(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
-    """Print the shipped recipes for `--recipe list` and end; eager, so that no other option is needed."""
+    """Print the shipped recipes for `--recipe list` and end; click would miss the absent --masks only afterwards."""
     if value != Path("list"):
         return value
     from pipelines.recipes.reading import list_shipped, read_purpose
 
-    names = list_shipped()
-    for name in names:
-        click.echo(f"{name:{max(map(len, names))}s}  {read_purpose(name)}")
+    purposes = {name: read_purpose(name) for name in list_shipped()}
+    lines = [f"{name:{max(map(len, purposes))}s}  {purpose}" for name, purpose in purposes.items()]
+    print_values(purposes, lines, ctx.params["as_json"])
     ctx.exit()
 
 
@@ -41,7 +41,6 @@ def _list_recipes(ctx: click.Context, param: click.Parameter, value: Path | None
     "--recipe",
     type=Place,
     callback=_list_recipes,
-    is_eager=True,
     help="A TOML file or a shipped recipe; `list` prints these.  [default: cscl]",
 )
 @click.option("--set", "changes", multiple=True, metavar="A.B=C", help="Change an entry of the recipe; may repeat.")

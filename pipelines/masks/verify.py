@@ -77,7 +77,8 @@ class VerifyReport:
         if others := [name for name in self.unmasked if name not in self.readable]:
             lines.append(f"note: {len(others)} images are recorded without a mask: {list_briefly(others, 10)}")
         state = "whole" if self.sound else f"damaged; {self.advice}"
-        return [*lines, f"{self.path}: {self.images} masks in {self.shards} whole shards, {state}"]
+        shards = f"{self.shards} whole shard{'s' * (self.shards != 1)}"
+        return [*lines, f"{self.path}: {self.images} masks in {shards}, {state}"]
 
 
 def verify(config: VerifyConfig) -> VerifyReport:

@@ -43,9 +43,10 @@ class Preview:
     def lines(self) -> list[str]:
         """Return the text that `cscl parse --dry-run` prints, as lines."""
         left = self.images - self.done_images
+        planned, done = (f"{n} shard{'s' * (n != 1)}" for n in (self.shards, self.done_shards))
         lines = [
-            f"{self.path}: {self.images} images of {self.root} in {self.shards} shards",
-            f"{self.done_images} images in {self.done_shards} shards are done, {left} to parse",
+            f"{self.path}: {self.images} images of {self.root} in {planned}",
+            f"done: {self.done_images} images in {done}, {left} to parse",
         ]
         if self.other:
             lines.append(

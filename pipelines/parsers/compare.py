@@ -95,7 +95,7 @@ class ParserAgreement:
         shown = [
             *(
                 f"{side.words}: {side.parser} {side.weights[:12]}, input {side.input_size[0]}x{side.input_size[1]}, "
-                f"flip {side.flip}, {side.images_per_second:.1f} images a second on {side.device}"
+                f"flip {side.flip}, {side.images_per_second:.1f} images per second on {side.device}"
                 for side in (self.first, self.second)
             ),
             f"{self.images} images at {self.size[0]}x{self.size[1]} in {self.scheme} classes: alike are "

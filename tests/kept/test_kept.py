@@ -16,6 +16,7 @@ from numpy.lib.npyio import NpzFile
 from cli import main
 from cscl import load
 from parsing import MaskCache
+from parsing.errors import InputError
 from parsing.labels import label_set
 from pipelines.runs.provenance import read_run
 
@@ -64,6 +65,20 @@ def test_a_kept_run_gives_the_embeddings_that_it_gave(kept: Path, answers: NpzFi
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-4)
     apart = np.linalg.norm(expected[:, None] - expected[None], axis=2)
     assert np.quantile(apart, 0.5) > 0.01, "embeddings of different images differ by more than the tolerance"
+
+
+def test_a_run_from_before_the_first_version_is_read(kept: Path) -> None:
+    """Its recipe has `train.guided` in epochs, a whole number; a share is written with a point, also 1.0."""
+    recipe = kept / "run" / "recipe.toml"
+    text = recipe.read_text(encoding="utf-8").replace("epochs = 1\n", "epochs = 6\n")
+    assert "guided = 0.5\n" in text
+    for said, expected in (("3", 0.5), ("6", 1.0), ("1.0", 1.0), ("0", 0.0)):
+        recipe.write_text(text.replace("guided = 0.5\n", f"guided = {said}\n"), encoding="utf-8")
+        assert read_run(kept / "run")[0].train.guided == expected
+    for said in ("7", "true"):
+        recipe.write_text(text.replace("guided = 0.5\n", f"guided = {said}\n"), encoding="utf-8")
+        with pytest.raises(InputError, match=r"train\.guided"):
+            read_run(kept / "run")
 
 
 def test_a_kept_runs_recipe_and_provenance_are_read(kept: Path) -> None:

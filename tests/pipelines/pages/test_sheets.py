@@ -97,6 +97,17 @@ def test_sheet_holds_each_image_beside_its_overlay_and_a_legend(tmp_path: Path) 
     assert all(len(where(legend, colour)) > 100 for colour in palette(PERSON7)[1:])
 
 
+def test_the_truth_stands_between_image_and_mask(tmp_path: Path) -> None:
+    head, feet = (np.full((16, 8), PERSON7.index(part), np.uint8) for part in ("head", "feet"))
+    item = MaskItem(plain(), labels=feet, modality="grey", truth=head)
+    picture = pixels(mask_sheet([item], tmp_path / "sheet.png", PERSON7, height=144))
+    y, x = where(picture, BLUE)[0]
+    step = 72 + 2
+    for place, labels in ((1, head), (2, feet)):
+        assert (picture[y + 40, x + place * step + 20] == overlay(plain(), labels, PERSON7)[8, 4]).all()
+    assert len(where(picture, BLUE)) == 144 * 72
+
+
 def test_long_legends_wrap_and_nothing_is_cut_off(tmp_path: Path) -> None:
     classes = label_set("goliath").classes
     item = MaskItem(
