@@ -1,6 +1,7 @@
 """Wheel and source archive (slow): both hold every file that they should, and the wheel works elsewhere."""
 
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -85,6 +86,15 @@ def test_the_wheel_holds_the_packages_and_nothing_else(wheel: Path, files: set[s
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
     assert names == {"cli.py"} | {name for name in files if name.partition("/")[0] in PACKAGES}
     assert {f"{package}/py.typed" for package in PACKAGES} <= names
+
+
+def test_the_description_for_a_package_index_has_no_link_into_the_checkout(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        text = archive.read(name).decode()
+    assert "\nDescription-Content-Type: text/markdown\n" in text
+    assert "\n# cscl\n" in text
+    assert re.findall(r"\]\((?!https?://)", text) == []
 
 
 @pytest.fixture(scope="module")
