@@ -69,7 +69,7 @@ class Canvas:
         sheet = self._to_pixels()
         if quantized:
             sheet = self._quantize(sheet)
-        sheet.save(file, format="PNG", optimize=True, dpi=(2 * 96, 2 * 96))
+        sheet.save(file, format="PNG", optimize=quantized, dpi=(2 * 96, 2 * 96))
         write_picture(out_png, file)
         if figure_format != "png":
             with matplotlib.rc_context(STYLE):

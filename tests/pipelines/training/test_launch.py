@@ -69,6 +69,7 @@ def start(environment: dict[str, str]) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_two_tasks_of_srun_train_together_and_a_bare_job_is_one_process() -> None:
     node = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_TASKS_PER_NODE": "2", "SLURM_STEP_NODELIST": "localhost"}
     port = {"SLURM_JOB_ID": str(os.getpid())}

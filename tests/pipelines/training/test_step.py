@@ -89,7 +89,9 @@ def assert_alike(found: dict[str, Tensor], expected: dict[str, Tensor], within: 
         assert float((found[name] - value).norm()) <= within * scale, name
 
 
-@pytest.mark.parametrize(("method", "pieces"), [("cscl", 1), ("cscl", 4), ("agw", 2), ("baseline", 2)])
+@pytest.mark.parametrize(
+    ("method", "pieces"), [("cscl", 1), ("cscl", 4), pytest.param("agw", 2, marks=pytest.mark.slow), ("baseline", 2)]
+)
 @pytest.mark.usefixtures("double")
 def test_gradients_in_pieces_are_those_of_the_batch_at_once(tiny_recipe: MakeRecipe, method: str, pieces: int) -> None:
     recipe = tiny_recipe(f"train.accumulate={pieces}", "train.identities=4", method=method)

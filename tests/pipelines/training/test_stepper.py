@@ -42,7 +42,7 @@ def step(stepper: Stepper, count: int) -> list[dict[str, Tensor]]:
     return [stepper(batch, alpha=0.5, factor=0.1)[0] for _ in range(count)]
 
 
-@pytest.mark.parametrize("method", ["cscl", "agw"])
+@pytest.mark.parametrize("method", ["cscl", pytest.param("agw", marks=pytest.mark.slow)])
 def test_a_compiled_network_is_one_graph_and_trains_as_the_plain_one(
     tiny_recipe: MakeRecipe, method: str, dynamo: Any
 ) -> None:
