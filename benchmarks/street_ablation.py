@@ -12,23 +12,21 @@ import hashlib
 import json
 import shutil
 import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
-import matplotlib
 import numpy as np
 from page import machine, put_table
-from scipy.stats import bootstrap
+from street_rows import HARDEST, LEVELS, PROTOCOL, ROWS, RUNS, SEED, SHORT, TEST, TRAIN, Row, read_runs
+from street_tables import draw_figure, make_table, make_whole_table
 
 from cscl import load
 from cscl.config import ModelOptions
 from data.photographs.library import Photos
 from data.readers.sysu import SYSU
 from data.records import Record
-from data.simulators.collage.levels import DIFFICULTIES
 from data.simulators.collage.people import people
 from data.simulators.collage.simulator import Collage
 from data.simulators.layouts import MARK, plan, save
@@ -39,7 +37,6 @@ from parsing.schemes import part_scheme
 from pipelines.datasets.simulate import make_collage
 from pipelines.masks.importing import ImportConfig, import_masks
 from pipelines.masks.score import score_masks
-from pipelines.pages.style import DASHES, LINES, MARKERS, PAGE, STYLE, draw_legend, make_figure, save_figure
 from pipelines.parse.run import ParseConfig, parse
 from pipelines.recipes.reading import Recipe, read_recipe
 from pipelines.retrieval.evaluate import evaluate
@@ -49,57 +46,11 @@ from pipelines.training.batches import read_part_labels
 from pipelines.training.config import TrainConfig
 from pipelines.training.train import train
 
-PROTOCOL = "all-single"
-TRAIN, TEST, SEED = 300, 80, 0
-LEVELS = tuple(DIFFICULTIES)
-HARDEST = LEVELS[-1]
 RECIPE_SIZE = (128, 64)
 """(height, width) of `small`."""
-HERE = Path(__file__).resolve().parent
-RUNS, PICTURE = HERE / "street_ablation.jsonl", "street_ablation.png"
+ROOT = Path(__file__).resolve().parents[1]
+PICTURE = "street_ablation.png"
 BEGIN, END = "<!-- results: benchmarks/street_ablation.py -->", "<!-- end of results -->"
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table: a method, what is changed in the recipe, and the masks that it is trained on.
-
-    against: the row that it is compared with. masks: `built-in` or `true`.
-    """
-
-    method: str
-    changes: tuple[str, ...] = ()
-    against: str = ""
-    masks: str = "built-in"
-
-
-PAM = ("model.spam=false", "loss.division=0")
-UNMASKED = ("model.pam=false", "loss.parsing=0", "loss.shown=0", "loss.division=0")
-ROWS = {
-    "baseline": Row("baseline"),
-    "AGW": Row("agw", against="baseline"),
-    "six global heads": Row("cscl", ("model.part_pooling=global", *UNMASKED), "baseline"),
-    "stripes": Row("cscl", ("model.part_pooling=stripes", *UNMASKED), "baseline"),
-    "+ PAM": Row("cscl", PAM, "baseline"),
-    "+ SPAM": Row("cscl", ("loss.division=0",), "+ PAM"),
-    "recipe": Row("cscl", (), "stripes"),
-    "+ ICM": Row("cscl", ("loss.icm=0.5",), "recipe"),
-    "recipe without PAM": Row("cscl", ("model.pam=false",), "recipe"),
-    "recipe, true masks": Row("cscl", changes=(), against="recipe", masks="true"),
-    "recipe, another image's masks": Row("cscl", ("data.masks=other",), "recipe"),
-    "recipe, no masks": Row(
-        "cscl", ("loss.parsing=0", "loss.shown=0", "train.guided=0", "model.pulled=true"), "recipe"
-    ),
-    "PAM, se gate": Row("cscl", (*PAM, "model.pam_gate=se"), "+ PAM"),
-    "PAM, mam gate": Row("cscl", (*PAM, "model.pam_gate=mam"), "+ PAM"),
-    "+ ICM, weight 0.1": Row("cscl", ("loss.icm=0.1",), "recipe"),
-    "HC for ICM": Row("cscl", ("loss.icm=0.15", "loss.icm_form=hc"), "+ ICM"),
-    "HcTri for ICM": Row("cscl", ("loss.icm=1.2", "loss.icm_form=hctri"), "+ ICM"),
-}
-"""`+` rows add to the one before; `recipe` is the shipped one as it is, which adds the division loss to `+ SPAM`.
-The weights of HC and HcTri give their gradients the norm of ICM's at 0.5 (benchmarks/icm_gradients.py)."""
-SHORT = ("baseline", "six global heads", "stripes", "recipe", "recipe, another image's masks")
-"""Rows that the README shows."""
 
 
 @click.command()
@@ -135,20 +86,16 @@ def main(
     if again:
         measure_again(epochs, out, prepare(photos, out))
     done = read_runs(epochs)
-    text = "\n".join(table(done, epochs))
+    lines, whole = make_table(done, epochs), read_recipe(Path("small")).train.epochs
+    if epochs != whole:
+        lines += make_whole_table(read_runs(whole), whole)
+    text = "\n".join(lines)
     click.echo(text)
     if page is not None:
-        figure(done, page.parent / PICTURE)
+        draw_figure(done, page.parent / PICTURE)
         put_table(page, begin=BEGIN, end=END, table=text)
     if readme is not None:
-        put_table(readme, begin=BEGIN, end=END, table="\n".join(table(done, epochs, SHORT)))
-
-
-def read_runs(epochs: int) -> dict[tuple[str, int], dict[str, Any]]:
-    """Finished trainings of this budget by row and seed."""
-    lines = RUNS.read_text(encoding="utf-8").splitlines() if RUNS.is_file() else []
-    found = [json.loads(line) for line in lines]
-    return {(one["row"], one["seed"]): one for one in found if one["epochs"] == epochs}
+        put_table(readme, begin=BEGIN, end=END, table="\n".join(make_table(done, epochs, SHORT)))
 
 
 def prepare(photos: Path, out: Path) -> dict[str, Path]:
@@ -294,163 +241,13 @@ def by_person(queries: Mapping[str, Any]) -> dict[str, float]:
 
 def code() -> str:
     """A hash of the source that decides a training."""
-    root = HERE.parent
+    root = ROOT
     files = sorted([*root.glob("cscl/*.py"), *(root / "pipelines" / "recipes").glob("small.toml")])
     files += [root / "pipelines" / "training" / f"{name}.py" for name in ("batches", "loop", "optimiser", "step")]
     files += [root / "pipelines" / "recipes" / "reading.py"]
     files += [root / "data" / "loading" / f"{name}.py" for name in ("augmentation", "sampler", "transforms")]
     files += sorted((root / "data" / "simulators" / "collage").glob("*.py"))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
-
-
-def table(done: Mapping[tuple[str, int], dict[str, Any]], epochs: int, names: Sequence[str] = tuple(ROWS)) -> list[str]:
-    """Markdown: a line for each of the rows that has a training, then what the figures are."""
-    boxes = [f"{level}, {100 * DIFFICULTIES[level].box_error:.0f} %" for level in LEVELS]
-    lines = [
-        f"| row | seeds | {' | '.join(boxes)} | Rank-1, {HARDEST} | {HARDEST} against |",
-        "| --- |" + " --- |" * (len(LEVELS) + 3),
-    ]
-    for name in names:
-        row, runs = ROWS[name], of_row(done, name)
-        if not runs:
-            continue
-        cells = [spread([one["levels"][level]["mAP"] for one in runs]) for level in LEVELS]
-        cells.append(spread([one["levels"][HARDEST]["Rank-1"] for one in runs]))
-        lines.append(f"| {name} | {len(runs)} | {' | '.join(cells)} | {difference(done, name, row.against)} |")
-    every = [one for one in done.values() if one["row"] in names]
-    if not every:
-        return ["No training is done yet."]
-    chance = every[0]["levels"][HARDEST]["chance"]
-    iou: dict[str, float] = next((one["mask_iou"] for one in every if "mask_iou" in one), {})
-    codes, machines = {one["code"] for one in every}, {one["machine"] for one in every}
-    missing = [name for name in names if not of_row(done, name)]
-    return [
-        *lines,
-        "",
-        "mAP in per cent, mean over the seeds (lowest to highest), by the largest error of the box's edges; chance has "
-        f"{100 * chance[1]:.1f} and Rank-1 {100 * chance[0]:.1f}. The last column is the difference in mAP to another "
-        f"row over the seeds that both have, with a 95 % interval (paired bootstrap over the {TEST} test people; "
-        "another seed moves both). Simulated data (`collage`, "
-        f"{TRAIN} people to train and {TEST} to test, one image a camera; in training every image has a level of its "
-        f"own), SYSU-MM01's {PROTOCOL} protocol, 10 seeded trials, cosine "
-        f"distance, flip averaged, not re-ranked. Recipe `small` with {epochs} epochs of 50 steps of 32 images, last "
-        "weights; no test person selected anything, and none was in the parser's training. Masks by the built-in parser"
-        + (f" (mIoU with the true ones {', '.join(f'{m} {100 * v:.1f}' for m, v in iou.items())})" if iou else "")
-        + f". Machine: {'; '.join(sorted(machines))}."
-        + (f" The rows are of {len(codes)} states of the code." if len(codes) > 1 else "")
-        + (f" Not trained yet: {', '.join(missing)}." if missing else ""),
-        "",
-        *(part_table(done, "recipe") if len(names) == len(ROWS) else ()),
-    ]
-
-
-def part_table(done: Mapping[tuple[str, int], dict[str, Any]], name: str) -> list[str]:
-    """Markdown: the parts of a row at the easiest and the hardest level, means over the seeds."""
-    runs = [one for one in of_row(done, name) if "parts" in one["levels"][HARDEST]]
-    if not runs:
-        return []
-    columns = {
-        "inside": "inside",
-        "ideal": "ideal",
-        "ratio": "",
-        "IoU": "iou",
-        "AUC of v": "auc",
-        "absent": "auc_absent",
-    }
-    lines = [f"| part of `{name}`, level | {' | '.join(columns)} |", "| --- |" + " --- |" * len(columns)]
-    for level in (LEVELS[0], HARDEST):
-        for number, row in enumerate(runs[0]["levels"][level]["parts"]["rows"]):
-            each = [one["levels"][level]["parts"]["rows"][number] for one in runs]
-            cells = {label: mean_of([r[key] for r in each]) for label, key in columns.items() if key}
-            cells["ratio"] = f"{100 * sum(r['inside'] for r in each) / sum(r['ideal'] for r in each):.0f}"
-            lines.append(f"| {row['part']}, {level} | {' | '.join(cells[label] for label in columns)} |")
-    lines += [
-        "",
-        "Attention of SPAM on test people against their true masks, in per cent, mean over the seeds. Inside: the "
-        "share of a part's attention that lies inside the part; ideal: the same of the true mask at the attention's "
-        "grid; IoU: of the attention's labels; AUC: of the visibility v for whether the true mask shows the part, "
-        f"which is where it covers {100 * ModelOptions().tau:.0f} % of the image; absent: the same against the images "
-        "whose true mask has no pixel of it.",
-    ]
-    return lines + visibility_table([one["visibility"] for one in runs if "visibility" in one])
-
-
-def visibility_table(found: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Markdown: the AUC of v beside that of the masks that v learns from, on the same images."""
-    if not found:
-        return []
-    lines = ["", "| part, mixed levels | v | masks | v, absent | masks, absent |", "| --- |" + " --- |" * 4]
-    for part in found[0]:
-        cells = [mean_of([one[part][who][number] for one in found]) for number in (0, 1) for who in ("v", "masks")]
-        lines.append(f"| {part} | {' | '.join(cells)} |")
-    return [
-        *lines,
-        "",
-        "The same AUC on the test people's images of mixed levels: of the network's v, and of the area that the part "
-        "has in the built-in parser's mask of that image. v is trained on such masks.",
-    ]
-
-
-def mean_of(values: Sequence[float | None]) -> str:
-    """Per cent, over those that are known."""
-    known = [v for v in values if v is not None]
-    return f"{100 * statistics.mean(known):.1f}" if known else "-"
-
-
-def of_row(done: Mapping[tuple[str, int], dict[str, Any]], name: str) -> list[dict[str, Any]]:
-    return [one for (row, _), one in sorted(done.items()) if row == name]
-
-
-def difference(done: Mapping[tuple[str, int], dict[str, Any]], name: str, other: str) -> str:
-    """mAP at the hardest level minus that of another row, over the seeds of both, and its interval over the people."""
-    seeds = [seed for row, seed in done if row == name and (other, seed) in done]
-    if not seeds:
-        return ""
-    each = [
-        [done[row, seed]["levels"][HARDEST]["people"][who] - done[other, seed]["levels"][HARDEST]["people"][who]
-         for who in done[row, seed]["levels"][HARDEST]["people"]]
-        for row, seed in ((name, seed) for seed in seeds)
-    ]  # fmt: skip
-    values = np.mean(each, 0)
-    interval = bootstrap(
-        (values,), np.mean, n_resamples=2000, method="percentile", random_state=np.random.default_rng(0)
-    ).confidence_interval
-    return f"{other}: {100 * values.mean():+.1f} [{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]"
-
-
-@matplotlib.rc_context(STYLE)
-def figure(done: Mapping[tuple[str, int], dict[str, Any]], png: Path) -> None:
-    """mAP against the size of the box error, with the lowest and highest seed."""
-    drawn, (axes,) = make_figure(1, 1, (PAGE, 4.4))
-    errors = [100 * DIFFICULTIES[level].box_error for level in LEVELS]
-    rows = ("baseline", "six global heads", "stripes", "recipe")
-    for name, mark, colour, dashes in zip(rows, MARKERS, LINES, DASHES, strict=False):
-        runs = of_row(done, name)
-        if runs:
-            values = np.array([[100 * one["levels"][level]["mAP"] for level in LEVELS] for one in runs])
-            mean = values.mean(0)
-            label = f"{'CSCL' if name == 'recipe' else name} ({len(runs)} seed{'s' * (len(runs) > 1)})"
-            axes.errorbar(
-                errors,
-                mean,
-                [mean - values.min(0), values.max(0) - mean],
-                marker=mark,
-                color=colour,
-                linestyle=dashes,
-                capsize=3,
-                label=label,
-            )
-    axes.set_xlabel("largest error of the box's edges, per cent of the person")
-    axes.set_ylabel("mAP, per cent")
-    axes.set_title("Simulated people: misaligned and hidden")
-    axes.set_ylim(bottom=0)
-    draw_legend(drawn, axes, columns=2)
-    save_figure(drawn, png)
-
-
-def spread(values: Sequence[float]) -> str:
-    mean, low, high = (100 * v for v in (statistics.mean(values), min(values), max(values)))
-    return f"{mean:.1f} ({low:.1f} to {high:.1f})" if len(values) > 1 else f"{mean:.1f}"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,63 @@
+"""What benchmarks/street_ablation.py trains: a row per method, control or part, and the results so far."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data.simulators.collage.levels import DIFFICULTIES
+
+PROTOCOL = "all-single"
+TRAIN, TEST, SEED = 300, 80, 0
+LEVELS = tuple(DIFFICULTIES)
+HARDEST = LEVELS[-1]
+RUNS = Path(__file__).resolve().with_name("street_ablation.jsonl")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: a method, what is changed in the recipe, and the masks that it is trained on.
+
+    against: the row that it is compared with. masks: `built-in` or `true`.
+    """
+
+    method: str
+    changes: tuple[str, ...] = ()
+    against: str = ""
+    masks: str = "built-in"
+
+
+PAM = ("model.spam=false", "loss.division=0")
+UNMASKED = ("model.pam=false", "loss.parsing=0", "loss.shown=0", "loss.division=0")
+ROWS = {
+    "baseline": Row("baseline"),
+    "AGW": Row("agw", against="baseline"),
+    "six global heads": Row("cscl", ("model.part_pooling=global", *UNMASKED), "baseline"),
+    "stripes": Row("cscl", ("model.part_pooling=stripes", *UNMASKED), "baseline"),
+    "+ PAM": Row("cscl", PAM, "baseline"),
+    "+ SPAM": Row("cscl", ("loss.division=0",), "+ PAM"),
+    "recipe": Row("cscl", (), "stripes"),
+    "+ ICM": Row("cscl", ("loss.icm=0.5",), "recipe"),
+    "recipe without PAM": Row("cscl", ("model.pam=false",), "recipe"),
+    "recipe, true masks": Row("cscl", changes=(), against="recipe", masks="true"),
+    "recipe, another image's masks": Row("cscl", ("data.masks=other",), "recipe"),
+    "recipe, no masks": Row(
+        "cscl", ("loss.parsing=0", "loss.shown=0", "train.guided=0", "model.pulled=true"), "recipe"
+    ),
+    "PAM, se gate": Row("cscl", (*PAM, "model.pam_gate=se"), "+ PAM"),
+    "PAM, mam gate": Row("cscl", (*PAM, "model.pam_gate=mam"), "+ PAM"),
+    "+ ICM, weight 0.1": Row("cscl", ("loss.icm=0.1",), "recipe"),
+    "HC for ICM": Row("cscl", ("loss.icm=0.15", "loss.icm_form=hc"), "+ ICM"),
+    "HcTri for ICM": Row("cscl", ("loss.icm=1.2", "loss.icm_form=hctri"), "+ ICM"),
+}
+"""`+` rows add to the one before; `recipe` is the shipped one as it is, which adds the division loss to `+ SPAM`.
+The weights of HC and HcTri give their gradients the norm of ICM's at 0.5 (benchmarks/icm_gradients.py)."""
+SHORT = ("baseline", "six global heads", "stripes", "recipe", "recipe, another image's masks")
+"""Rows that the README shows."""
+
+
+def read_runs(epochs: int) -> dict[tuple[str, int], dict[str, Any]]:
+    """Finished trainings of this budget by row and seed."""
+    lines = RUNS.read_text(encoding="utf-8").splitlines() if RUNS.is_file() else []
+    found = [json.loads(line) for line in lines]
+    return {(one["row"], one["seed"]): one for one in found if one["epochs"] == epochs}

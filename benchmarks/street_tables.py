@@ -1,0 +1,187 @@
+"""Tables and figure of benchmarks/street_ablation.py, from its finished trainings."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from scipy.stats import bootstrap
+from street_rows import HARDEST, LEVELS, PROTOCOL, ROWS, TEST, TRAIN
+
+from cscl.config import ModelOptions
+from data.simulators.collage.levels import DIFFICULTIES
+from pipelines.pages.style import DASHES, LINES, MARKERS, PAGE, STYLE, draw_legend, make_figure, save_figure
+
+Runs = Mapping[tuple[str, int], dict[str, Any]]
+"""Finished trainings of one budget by row and seed."""
+
+
+def make_table(done: Runs, epochs: int, names: Sequence[str] = tuple(ROWS)) -> list[str]:
+    """Markdown: a line for each of the rows that has a training, then what the figures are."""
+    lines = _make_score_lines(done, names)
+    every = [one for one in done.values() if one["row"] in names]
+    if not every:
+        return ["No training is done yet."]
+    chance = every[0]["levels"][HARDEST]["chance"]
+    iou: dict[str, float] = next((one["mask_iou"] for one in every if "mask_iou" in one), {})
+    codes, machines = {one["code"] for one in every}, {one["machine"] for one in every}
+    missing = [name for name in names if not find_row(done, name)]
+    return [
+        *lines,
+        "",
+        "mAP in per cent, mean over the seeds (lowest to highest), by the largest error of the box's edges; chance has "
+        f"{100 * chance[1]:.1f} and Rank-1 {100 * chance[0]:.1f}. The last column is the difference in mAP to another "
+        f"row over the seeds that both have, with a 95 % interval (paired bootstrap over the {TEST} test people; "
+        "another seed moves both). Simulated data (`collage`, "
+        f"{TRAIN} people to train and {TEST} to test, one image a camera; in training every image has a level of its "
+        f"own), SYSU-MM01's {PROTOCOL} protocol, 10 seeded trials, cosine "
+        f"distance, flip averaged, not re-ranked. Recipe `small` with {epochs} epochs of 50 steps of 32 images, last "
+        "weights; no test person selected anything, and none was in the parser's training. Masks by the built-in parser"
+        + (f" (mIoU with the true ones {', '.join(f'{m} {100 * v:.1f}' for m, v in iou.items())})" if iou else "")
+        + f". Machine: {'; '.join(sorted(machines))}."
+        + (f" The rows are of {len(codes)} states of the code." if len(codes) > 1 else "")
+        + (f" Not trained yet: {', '.join(missing)}." if missing else ""),
+        "",
+        *(make_part_table(done, "recipe") if len(names) == len(ROWS) else ()),
+    ]
+
+
+def make_whole_table(done: Runs, epochs: int) -> list[str]:
+    """Markdown: the rows that were also trained for all epochs of the recipe, and the parts of `recipe` after them."""
+    lines = _make_score_lines(done, tuple(ROWS))
+    if not done:
+        return []
+    return [
+        *lines,
+        "",
+        f"The same after all {epochs} epochs of `small`.",
+        "",
+        *make_part_table(done, "recipe"),
+    ]
+
+
+def _make_score_lines(done: Runs, names: Sequence[str]) -> list[str]:
+    boxes = [f"{level}, {100 * DIFFICULTIES[level].box_error:.0f} %" for level in LEVELS]
+    lines = [
+        f"| row | seeds | {' | '.join(boxes)} | Rank-1, {HARDEST} | {HARDEST} against |",
+        "| --- |" + " --- |" * (len(LEVELS) + 3),
+    ]
+    for name in names:
+        runs = find_row(done, name)
+        if not runs:
+            continue
+        cells = [format_spread([one["levels"][level]["mAP"] for one in runs]) for level in LEVELS]
+        cells.append(format_spread([one["levels"][HARDEST]["Rank-1"] for one in runs]))
+        lines.append(f"| {name} | {len(runs)} | {' | '.join(cells)} | {compare_rows(done, name, ROWS[name].against)} |")
+    return lines
+
+
+def make_part_table(done: Runs, name: str) -> list[str]:
+    """Markdown: the parts of a row at the easiest and the hardest level, means over the seeds."""
+    runs = [one for one in find_row(done, name) if "parts" in one["levels"][HARDEST]]
+    if not runs:
+        return []
+    columns = {
+        "inside": "inside",
+        "ideal": "ideal",
+        "ratio": "",
+        "IoU": "iou",
+        "AUC of v": "auc",
+        "absent": "auc_absent",
+    }
+    lines = [f"| part of `{name}`, level | {' | '.join(columns)} |", "| --- |" + " --- |" * len(columns)]
+    for level in (LEVELS[0], HARDEST):
+        for number, row in enumerate(runs[0]["levels"][level]["parts"]["rows"]):
+            each = [one["levels"][level]["parts"]["rows"][number] for one in runs]
+            cells = {label: average([r[key] for r in each]) for label, key in columns.items() if key}
+            cells["ratio"] = f"{100 * sum(r['inside'] for r in each) / sum(r['ideal'] for r in each):.0f}"
+            lines.append(f"| {row['part']}, {level} | {' | '.join(cells[label] for label in columns)} |")
+    lines += [
+        "",
+        "Attention of SPAM on test people against their true masks, in per cent, mean over the seeds. Inside: the "
+        "share of a part's attention that lies inside the part; ideal: the same of the true mask at the attention's "
+        "grid; IoU: of the attention's labels; AUC: of the visibility v for whether the true mask shows the part, "
+        f"which is where it covers {100 * ModelOptions().tau:.0f} % of the image; absent: the same against the images "
+        "whose true mask has no pixel of it.",
+    ]
+    return lines + make_visibility_table([one["visibility"] for one in runs if "visibility" in one])
+
+
+def make_visibility_table(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Markdown: the AUC of v beside that of the masks that v learns from, on the same images."""
+    if not found:
+        return []
+    lines = ["", "| part, mixed levels | v | masks | v, absent | masks, absent |", "| --- |" + " --- |" * 4]
+    for part in found[0]:
+        cells = [average([one[part][who][number] for one in found]) for number in (0, 1) for who in ("v", "masks")]
+        lines.append(f"| {part} | {' | '.join(cells)} |")
+    return [
+        *lines,
+        "",
+        "The same AUC on the test people's images of mixed levels: of the network's v, and of the area that the part "
+        "has in the built-in parser's mask of that image. v is trained on such masks.",
+    ]
+
+
+def average(values: Sequence[float | None]) -> str:
+    """Per cent, over those that are known."""
+    known = [v for v in values if v is not None]
+    return f"{100 * statistics.mean(known):.1f}" if known else "-"
+
+
+def find_row(done: Runs, name: str) -> list[dict[str, Any]]:
+    return [one for (row, _), one in sorted(done.items()) if row == name]
+
+
+def compare_rows(done: Runs, name: str, other: str) -> str:
+    """mAP at the hardest level minus that of another row, over the seeds of both, and its interval over the people."""
+    seeds = [seed for row, seed in done if row == name and (other, seed) in done]
+    if not seeds:
+        return ""
+    each = [
+        [done[row, seed]["levels"][HARDEST]["people"][who] - done[other, seed]["levels"][HARDEST]["people"][who]
+         for who in done[row, seed]["levels"][HARDEST]["people"]]
+        for row, seed in ((name, seed) for seed in seeds)
+    ]  # fmt: skip
+    values = np.mean(each, 0)
+    interval = bootstrap(
+        (values,), np.mean, n_resamples=2000, method="percentile", random_state=np.random.default_rng(0)
+    ).confidence_interval
+    return f"{other}: {100 * values.mean():+.1f} [{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]"
+
+
+@matplotlib.rc_context(STYLE)
+def draw_figure(done: Runs, png: Path) -> None:
+    """mAP against the size of the box error, with the lowest and highest seed."""
+    drawn, (axes,) = make_figure(1, 1, (PAGE, 4.4))
+    errors = [100 * DIFFICULTIES[level].box_error for level in LEVELS]
+    rows = ("baseline", "six global heads", "stripes", "recipe")
+    for name, mark, colour, dashes in zip(rows, MARKERS, LINES, DASHES, strict=False):
+        runs = find_row(done, name)
+        if runs:
+            values = np.array([[100 * one["levels"][level]["mAP"] for level in LEVELS] for one in runs])
+            mean = values.mean(0)
+            label = f"{'CSCL' if name == 'recipe' else name} ({len(runs)} seed{'s' * (len(runs) > 1)})"
+            axes.errorbar(
+                errors,
+                mean,
+                [mean - values.min(0), values.max(0) - mean],
+                marker=mark,
+                color=colour,
+                linestyle=dashes,
+                capsize=3,
+                label=label,
+            )
+    axes.set_xlabel("largest error of the box's edges, per cent of the person")
+    axes.set_ylabel("mAP, per cent")
+    axes.set_title("Simulated people: misaligned and hidden")
+    axes.set_ylim(bottom=0)
+    draw_legend(drawn, axes, columns=2)
+    save_figure(drawn, png)
+
+
+def format_spread(values: Sequence[float]) -> str:
+    mean, low, high = (100 * v for v in (statistics.mean(values), min(values), max(values)))
+    return f"{mean:.1f} ({low:.1f} to {high:.1f})" if len(values) > 1 else f"{mean:.1f}"
