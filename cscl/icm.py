@@ -10,12 +10,14 @@ from .losses import distances
 
 
 class Centers(NamedTuple):
-    """Mean features of the I identities of a batch in each modality; index 0 is visible, 1 infrared.
+    """Mean features of the identities of a batch in each modality; index 0 is visible, 1 infrared.
+
+    An identity is numbered by its first image, so that of B numbers only as many have an image as there are identities.
 
     Attributes:
-        centers: (2, I, D); 0 if the batch does not show the identity in this modality.
-        seen: (2, I) bool, whether it does.
-        of: (B,), index 0..I-1 of each image's identity.
+        centers: (2, B, D); 0 if the batch does not show an identity of this number in this modality.
+        seen: (2, B) bool, whether it does.
+        of: (B,), number of each image's identity.
     """
 
     centers: Tensor
@@ -33,11 +35,12 @@ def modality_centers(features: Tensor, identities: Tensor, infrared: Tensor, vis
         visible: (B,) in [0, 1], weight of each image in its center; None for 1. A center whose weights are all 0 counts
             as not seen.
     """
-    rows, of = identities.unique(return_inverse=True)
-    slot = of + len(rows) * infrared
+    # A slot per image, that of the identity's first one: the number of identities would have to come from the device.
+    of, count = (identities[:, None] == identities[None]).int().argmax(1), len(identities)
+    slot = of + count * infrared
     weights = features.new_ones(len(features)) if visible is None else visible.to(features.dtype)
-    sums = features.new_zeros(2 * len(rows), features.shape[1]).index_add(0, slot, weights[:, None] * features)
-    totals = features.new_zeros(2 * len(rows)).index_add(0, slot, weights)
+    sums = features.new_zeros(2 * count, features.shape[1]).index_add(0, slot, weights[:, None] * features)
+    totals = features.new_zeros(2 * count).index_add(0, slot, weights)
     seen = totals > 0
     means = sums / torch.where(seen, totals, torch.ones_like(totals))[:, None]
     return Centers(means.unflatten(0, (2, -1)), seen.view(2, -1), of)
@@ -101,7 +104,7 @@ def hetero_center_triplet(
 
 
 def _nearest_other(centers: Tensor, seen: Tensor) -> Tensor:
-    """Return (2, I), the distance of each center to the nearest center of another identity; inf if there is none."""
+    """Return (2, B), the distance of each center to the nearest center of another identity; inf if there is none."""
     count = seen.shape[1]
     identity = torch.arange(2 * count, device=seen.device) % count
     excluded = (identity[:, None] == identity[None]) | ~seen.flatten()

@@ -72,6 +72,8 @@ RECIPES = {
     "pieces": ["train.accumulate=2"],
     "forms": ["loss.division_form=both", "loss.triplet_form=hard", "model.pam_gate=mam"],
     "stripes": ["model.part_pooling=stripes"],
+    "icm": ["loss.icm=0.5"],
+    "hctri": ["loss.icm=0.5", "loss.icm_form=hctri"],
 }
 
 
