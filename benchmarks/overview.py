@@ -1,9 +1,9 @@
 """The picture at the top of the README: images of both modalities, their masks, and what a trained network retrieves.
 
-    python benchmarks/overview.py --run RUN --out docs/overview.png
+    python benchmarks/overview.py --run WORK/runs/recipe-6-1 --out docs/overview.png
 
-RUN: a training of `recipe` by benchmarks/street_ablation.py, whose images and masks are still there. The people are
-the first of the test identities, not chosen by hand; none of them was trained on.
+The run: `recipe` with seed 1 as benchmarks/street_ablation.py trains it into WORK, whose images and masks are still there.
+The people are the first of the test identities, not chosen by hand; none of them was trained on.
 """
 
 from dataclasses import dataclass
