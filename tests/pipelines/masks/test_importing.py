@@ -56,7 +56,7 @@ def test_masks_in_a_folder_below_are_not_taken_but_named(config: ImportConfig, t
     config.masks.rename(tmp_path / "SegmentationClass")
     (tmp_path / "cvat").mkdir()
     (tmp_path / "SegmentationClass").rename(tmp_path / "cvat" / "SegmentationClass")
-    with pytest.raises(InputError, match="but some have in .*cvat/SegmentationClass: give that folder"):
+    with pytest.raises(InputError, match=r"but some have in .*cvat/SegmentationClass: give that folder"):
         import_masks(replace(config, masks=tmp_path / "cvat"))
 
 
