@@ -26,8 +26,6 @@ from .weights import check_fit, content_hash, load_strictly, read_tensors
 
 MEAN, STD = IMAGENET_MEAN[::-1], IMAGENET_STD[::-1]
 """Of blue, green, red, in [0, 1]."""
-TRIAL = (97, 97)
-"""Height and width of the image on which packed weights are tried."""
 
 
 class SCHPParser(Parser):
@@ -38,6 +36,7 @@ class SCHPParser(Parser):
     """
 
     licence = SCHP_LICENCE
+    cpu_batch = 2
 
     def __init__(
         self,
@@ -57,7 +56,7 @@ class SCHPParser(Parser):
         self.network = SCHPEngine(network).eval().to(self.device)
         self._mean, self._std = (torch.tensor(v, device=self.device).view(3, 1, 1) for v in (MEAN, STD))
         if self.device.type == "cpu" and not bf16:  # packed weights are of float32
-            pack(self.network, self._normalise(noise(TRIAL, self.device)))
+            pack(self.network, self._normalise(noise(self.input_size, self.device)))
 
     @property
     def preprocessing(self) -> dict[str, Any]:
