@@ -2,10 +2,11 @@
 
     python benchmarks/peers.py --out WORK --peer DIR [--peer DIR ...] [--page docs/reuse.md]
 
-DIR is the folder of a checkout that holds `eval_metrics.py` (AGW and what is built on it) or `utils/eval_sysu.py`
-(MPANet and what is built on it). Their code runs as it is, but for a name that NumPy no longer has (`in1d`) and
-packages that their modules import and these functions do not need. None of it is part of this repository. Each image
-gets a random vector that is similar to those of the same person; both sides rank by the cosine.
+DIR is the folder of a checkout that holds `eval_metrics.py` (AGW and what is built on it), `utils/eval_sysu.py`
+(MPANet and what is built on it) or `torchreid/` (BPBReID and KPR, see peer_masks.py). Their code runs as it is, but for
+a name that NumPy no longer has (`in1d`) and packages that their modules import and these functions do not need. None of
+it is part of this repository. Each image gets a random vector that is similar to those of the same person; both sides
+rank by the cosine.
 """
 
 import inspect
@@ -16,8 +17,6 @@ import runpy
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from importlib import import_module
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
@@ -30,11 +29,13 @@ import scipy.io
 import torch
 from numpy.typing import NDArray
 from page import put_table
+from peer_masks import compare_part_maps
 from PIL import Image
 
 from data.records import DataSet, Protocol
 from data.registry import open_data_set
 from parsing.cache.writer import CacheWriter
+from pipelines.benchmarks.peer import peer_modules
 from pipelines.masks.export import ExportConfig, export
 from pipelines.runs.scores import RANKS, score
 
@@ -43,6 +44,8 @@ MADE = {"sysu": (12, 20, 10), "regdb": (20, 20, 10), "llcm": (12, 20, 4)}
 """People to train and to test, and shots, of the data set of each layout."""
 TRIALS = 10
 Features = Mapping[str, NDArray[np.float64]]
+Evaluator = Callable[..., Any]
+STAND_INS = dict.fromkeys(("sklearn", "sklearn.preprocessing"), mock.MagicMock())
 Row = tuple[str, str, str, float]
 """Project, commit, what was compared, largest difference of a Rank-k, mAP or mINP in [0, 1]."""
 
@@ -53,6 +56,8 @@ Row = tuple[str, str, str, float]
 @click.option("--page", type=click.Path(path_type=Path, exists=True))
 def main(out: Path, peers: tuple[Path, ...], page: Path | None) -> None:
     """Compare every checkout, and write the table."""
+    if not hasattr(np, "in1d"):
+        setattr(np, "in1d", np.isin)  # noqa: B010 - ruff takes the plain form for a use of what NumPy removed
     kept = out / "peers.json"
     rows: list[Row] = [tuple(row) for row in json.loads(kept.read_text())] if kept.exists() else []
     sets = {layout: make(out / layout, layout) for layout in MADE}
@@ -101,11 +106,17 @@ def describe(peer: Path) -> tuple[str, str]:
 
 def compare(peer: Path, sets: Mapping[str, DataSet], features: Mapping[str, Features]) -> Iterator[tuple[str, float]]:
     """Yield what was compared and the largest difference."""
-    if (peer / "utils" / "eval_sysu.py").is_file():
-        yield from compare_mpanet(peer, sets["sysu"], features["sysu"])
-        yield from compare_classes(load(peer / "data" / "dataset.py"), sets)
+    if (peer / "torchreid").is_dir():
+        yield from compare_part_maps(peer)
         return
-    evaluators, manager = load(peer / "eval_metrics.py"), load(next(peer.glob("data*manager.py")))
+    if (peer / "utils" / "eval_sysu.py").is_file():
+        with peer_modules(peer, "utils.eval_sysu", "data.dataset", stand_ins=STAND_INS) as (evaluator, datasets):
+            pass
+        yield from compare_mpanet(evaluator.eval_sysu, sets["sysu"], features["sysu"])
+        yield from compare_classes(datasets, sets)
+        return
+    with peer_modules(peer, "eval_metrics", next(peer.glob("data*manager.py")).stem) as (evaluators, manager):
+        pass
     root = sets["sysu"].root
     for mode in ("all", "indoor"):
         query = named(manager.process_query_sysu, root=root, mode=mode)
@@ -194,13 +205,8 @@ def compare_arrays(script: Path, data_set: DataSet) -> float:
         return float(np.mean(wrong))
 
 
-def compare_mpanet(peer: Path, data_set: DataSet, features: Features) -> Iterator[tuple[str, float]]:
+def compare_mpanet(evaluate: Evaluator, data_set: DataSet, features: Features) -> Iterator[tuple[str, float]]:
     """Yield the comparison with an evaluator that draws official galleries from `rand_perm_cam.mat`."""
-    package = ModuleType(f"peer_{abs(hash(peer))}")
-    package.__path__ = [str(peer / "utils")]
-    sys.modules[package.__name__] = package
-    with outside():
-        evaluate = import_module(f"{package.__name__}.eval_sysu").eval_sysu
     permutations = scipy.io.loadmat(str(data_set.root / "exp" / "rand_perm_cam.mat"))["rand_perm_cam"]
     for protocol in data_set.protocols("official"):
         mode, shots = protocol.name.split("-")
@@ -213,8 +219,7 @@ def compare_mpanet(peer: Path, data_set: DataSet, features: Features) -> Iterato
             sides += [np.array([r.identity for r in records]), np.array([r.camera for r in records])]
         paths = np.array([str(data_set.root / r.name) for r in gallery])
         count = {"single": 1, "multi": 10}[shots]
-        with outside():
-            theirs = evaluate(*sides, paths, permutations, mode=mode, num_shots=count)
+        theirs = evaluate(*sides, paths, permutations, mode=mode, num_shots=count)
         mean, *ranks = (float(value) / 100 for value in theirs)
         ours = score(protocol, features)
         off = max(abs(mean - ours.mAP), *(abs(ours.cmc[k] - value) for k, value in zip(RANKS, ranks, strict=True)))
@@ -253,25 +258,6 @@ def compare_classes(datasets: ModuleType, sets: Mapping[str, DataSet]) -> Iterat
         yield f"{layout}: {name}, share of images elsewhere or of another person", wrong / total
 
 
-def load(file: Path) -> ModuleType:
-    """Return a module of theirs."""
-    spec = spec_from_file_location(f"peer_{abs(hash(file))}", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    with outside():
-        spec.loader.exec_module(module)
-    return module
-
-
-def outside() -> mock._patch_dict:
-    """Return a context with stand-ins for what their modules import and these functions do not need."""
-    if not hasattr(np, "in1d"):
-        setattr(np, "in1d", np.isin)  # noqa: B010 - ruff takes the plain form for a use of what NumPy removed
-    absent = ("sklearn", "sklearn.preprocessing", "ipdb")
-    return mock.patch.dict(sys.modules, {name: mock.MagicMock() for name in absent if name not in sys.modules})
-
-
 def named(function: Callable[..., Any], root: Path, **options: Any) -> tuple[Any, ...]:
     """Call a function that lists images; the data set's folder is its parameter `data_path...`."""
     random.seed(0)
@@ -281,7 +267,7 @@ def named(function: Callable[..., Any], root: Path, **options: Any) -> tuple[Any
 
 
 def run(
-    evaluate: Callable[..., Any], features: Features, root: Path, query: tuple[Any, ...], gallery: tuple[Any, ...]
+    evaluate: Evaluator, features: Features, root: Path, query: tuple[Any, ...], gallery: tuple[Any, ...]
 ) -> NDArray[np.float64]:
     """Return 20 Rank-k, mAP and mINP of their evaluator."""
     q, g = (

@@ -17,6 +17,16 @@ class CacheError(InputError):
     """A mask cache is damaged, of another version, or does not fit what it is used for: exit code 2."""
 
 
+LONGEST = 200
+"""Characters of another program's message that an error of ours repeats."""
+
+
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, at most 200 characters; its class name if the message is empty."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+    """Return the first line of an error's message, its class name if that is empty.
+
+    Of a line of more than 200 characters, whole sentences or, if the first is that long too, its beginning.
+    """
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if len(line) <= LONGEST:
+        return line
+    return line[:LONGEST].rpartition(". ")[0] or f"{line[: LONGEST - 3]}..."

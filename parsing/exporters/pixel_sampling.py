@@ -38,9 +38,12 @@ class PixelSamplingExporter(Exporter):
 
     def encode(self, number: int, target: PurePosixPath) -> bytes:
         parts = self.maps(number, _SCHEME)
-        background = (1 - parts.sum(0, keepdims=True)).clip(0)
-        channels = np.concatenate([background, parts])
-        return npy((channels / channels.sum(0)).transpose(1, 2, 0))
+        channels = [(1 - parts.sum(0)).clip(0), *parts]
+        total = sum(channels[1:], start=channels[0])
+        shares = np.empty((*total.shape, len(channels)), np.float32)
+        for index, channel in enumerate(channels):
+            np.divide(channel, total, out=shares[..., index])
+        return npy(shares)
 
     def notes(self) -> list[str]:
         return [*super().notes(), *note_missing_parts(self.cache, _SCHEME)]

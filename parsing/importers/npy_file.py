@@ -35,7 +35,15 @@ def read_npy(path: Path) -> NDArray[Any]:
     except FileNotFoundError:
         raise MissingError(f"no mask {path}") from None
     except UNREADABLE as error:
-        raise InputError(f"{path} is no readable .npy file of numbers: {first_line(error)}") from error
+        raise InputError(f"{path} is no readable .npy file of numbers{explain_unreadable(error)}") from error
     if not isinstance(array, np.ndarray):
         raise InputError(f"{path} is an archive of arrays; give .npy files, one array each")
     return array
+
+
+def explain_unreadable(error: Exception) -> str:
+    """Return what NumPy says of a file, after a colon, but nothing if it would have the user load a pickle.
+
+    It takes every file that is no .npy and no .npz for a pickle.
+    """
+    return "" if "pickle" in str(error) else f": {first_line(error)}"

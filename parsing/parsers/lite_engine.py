@@ -1,7 +1,6 @@
 """The built-in parser's network as it is computed: batch norms multiplied out, few passes over large tensors.
 
-Layers are those of `lite_network`. On a CPU with oneDNN a convolution, its bias, its activation and the addition after
-it are one operation (`torch.ops.mkldnn`, which torch's own compiler calls); elsewhere they are plain ones of torch.
+Layers are those of `lite_network`, convolutions those of `packed`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,60 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .lite_network import FEATURES, STEM_LAYER, Layer, has_shortcut, stages
+from .packed import Convolution
 
 NORM_EPS, DECODER_EPS = 1e-3, 1e-5
 """Of the batch norms of TensorFlow's networks, and torch's own."""
-PACKED_FOR = 16
-"""Images in the batch that the weights' layout in memory is chosen for; any other batch is computed too."""
-ALIKE = 1e-3
-"""The largest difference of a logit at which packed convolutions are used."""
-
-
-class Convolution(nn.Module):
-    """A convolution whose padding is TensorFlow's `SAME`, with bias, and its activation: `relu6`, `relu` or `none`.
-
-    Of an even input and stride 2, `SAME` pads one row more behind than before. The kernel gets a row and a column
-    of zeros in front here, so that it pads alike on both sides: no padded copy of the input is made.
-    """
-
-    weight: Tensor
-    bias: Tensor
-
-    def __init__(self, weight: Tensor, bias: Tensor, stride: int = 1, groups: int = 1, active: str = "none") -> None:
-        super().__init__()
-        kernel = weight.shape[-1]
-        self.stride, self.groups, self.active = stride, groups, active
-        self.padding = kernel // 2
-        if stride == 2:
-            weight = F.pad(weight, (1, 0, 1, 0))
-        self.register_buffer("weight", weight.contiguous(memory_format=torch.channels_last))
-        self.register_buffer("bias", bias)
-        self.shape: tuple[int, ...] = ()
-        self.packed: Tensor | None = None
-
-    def pack(self) -> None:
-        """Lay out the weights for oneDNN, for inputs as large as the last one; they are then used on a CPU."""
-        if self.shape:
-            shape = [PACKED_FOR, *self.shape[1:]]
-            both = [self.padding] * 2, [self.stride] * 2, [1, 1]
-            self.packed = torch.ops.mkldnn._reorder_convolution_weight(self.weight, *both, self.groups, shape)
-
-    def forward(self, images: Tensor, added: Tensor | None = None) -> Tensor:
-        """Return the convolution of `images` (B, C, H, W), plus `added` of its output's shape, then activated."""
-        if self.packed is None:
-            self.shape = tuple(images.shape)
-            answer = F.conv2d(images, self.weight, self.bias, self.stride, self.padding, 1, self.groups)
-            answer = answer if added is None else answer + added
-            if self.active == "none":
-                return answer
-            return F.relu6(answer) if self.active == "relu6" else F.relu(answer)
-        place = [self.padding] * 2, [self.stride] * 2, [1, 1], self.groups
-        name, limits = ("hardtanh", [0.0, 6.0]) if self.active == "relu6" else (self.active, [])
-        convolve = torch.ops.mkldnn._convolution_pointwise
-        if added is None:
-            return convolve(images, self.packed, self.bias, *place, name, limits, "")  # type: ignore[no-any-return]
-        after = None if name == "none" else name
-        return convolve(images, added, self.packed, self.bias, *place, "add", 1.0, after, limits, "")  # type: ignore[no-any-return]
 
 
 class Residual(nn.Module):
@@ -126,11 +75,15 @@ class LiteEngine(nn.Module):
 
 
 def _fold_layer(layer: Layer, tensors: Mapping[str, Tensor], scale: float = 1.0) -> Convolution:
+    """Return a convolution whose padding is TensorFlow's `SAME`, with its batch norm folded in."""
     weight, bias = _fold(tensors[f"{layer.name}.weight"] * scale, norm=layer.norm, tensors=tensors, eps=NORM_EPS)
-    groups = layer.outputs if layer.depthwise else 1
-    return Convolution(
-        weight, bias=bias, stride=layer.stride, groups=groups, active="relu6" if layer.active else "none"
-    )
+    padding, groups = layer.kernel // 2, layer.outputs if layer.depthwise else 1
+    if layer.stride == 2:
+        # Of an even input, `SAME` pads one row more behind than before. With a row and a column of zeros in front the
+        # kernel pads alike on both sides: no padded copy of the input is made.
+        weight = F.pad(weight, (1, 0, 1, 0))
+    active = "relu6" if layer.active else "none"
+    return Convolution(weight, bias=bias, stride=layer.stride, groups=groups, padding=padding, active=active)
 
 
 def _fold(weight: Tensor, norm: str, tensors: Mapping[str, Tensor], eps: float) -> tuple[Tensor, Tensor]:
@@ -157,24 +110,3 @@ def _decoder_maps(tensors: Mapping[str, Tensor]) -> list[Convolution]:
         Convolution(quarter, bias, active="relu"),
         *(Convolution(product, none) for product in small),
     ]
-
-
-@torch.inference_mode()
-def pack(engine: LiteEngine, input_size: tuple[int, int]) -> None:
-    """Have the engine compute with packed convolutions, if this torch has them and they give the same answer."""
-    if not torch.backends.mkldnn.is_available():
-        return
-    if not hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
-        return
-    noise = torch.rand((1, 3, *input_size), generator=torch.Generator().manual_seed(0)) * 255 - 127.5
-    noise = noise.contiguous(memory_format=torch.channels_last)
-    wanted, layers = engine(noise), [m for m in engine.modules() if isinstance(m, Convolution)]
-    try:
-        for layer in layers:
-            layer.pack()
-        same = torch.allclose(engine(noise), wanted, rtol=0.0, atol=ALIKE)
-    except (RuntimeError, TypeError):  # another version of torch: the operations are its own affair
-        same = False
-    if not same:
-        for layer in layers:
-            layer.packed = None

@@ -14,8 +14,11 @@ from torch import Tensor
 from ..images import IMAGENET_MEAN, IMAGENET_STD
 from ..labels import label_set
 from ..resize import Size
+from .answers import noise
 from .base import Parser
 from .info import ParserInfo
+from .packed import pack
+from .schp_engine import SCHPEngine
 from .schp_network import SCHPNetwork
 from .sources import SCHP, SCHP_LICENCE, schp_file
 from .spec import ParserSpec
@@ -33,6 +36,7 @@ class SCHPParser(Parser):
     """
 
     licence = SCHP_LICENCE
+    cpu_batch = 2
 
     def __init__(
         self,
@@ -49,8 +53,10 @@ class SCHPParser(Parser):
         network = SCHPNetwork(len(self.labels))
         load_strictly(network, tensors=read_tensors(file), file=file, what=name)
         self.weights_hash = content_hash([file])
-        self.network = network.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = SCHPEngine(network).eval().to(self.device)
         self._mean, self._std = (torch.tensor(v, device=self.device).view(3, 1, 1) for v in (MEAN, STD))
+        if self.device.type == "cpu" and not bf16:  # packed weights are of float32
+            pack(self.network, self._normalise(noise(self.input_size, self.device)))
 
     @property
     def preprocessing(self) -> dict[str, Any]:
@@ -63,11 +69,14 @@ class SCHPParser(Parser):
         return torch.from_numpy(np.floor(warped + 0.5).astype(np.uint8))
 
     def forward(self, batch: Tensor) -> Tensor:
-        images = (batch.flip(1).float() / 255 - self._mean) / self._std
         precision = torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
         with precision:
-            fusion: Tensor = self.network(images.contiguous(memory_format=torch.channels_last))[0]
+            fusion: Tensor = self.network(self._normalise(batch))
         return fusion
+
+    def _normalise(self, batch: Tensor) -> Tensor:
+        images = (batch.flip(1).float() / 255 - self._mean) / self._std
+        return images.contiguous(memory_format=torch.channels_last)
 
     def restore(self, logits: Tensor, sources: Sequence[Size], size: Size) -> Tensor:
         """Map logits to the input (corners aligned), back through the affine, then to `size`, axis by axis."""

@@ -4,7 +4,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-FUSED_STRIDE = 4
+from .packed import SLOPE
+
+GRIDS = (1, 2, 3, 6)
+"""Cells a side of the pyramid's averages."""
 
 
 class AbsoluteNorm(nn.Module):
@@ -14,6 +17,7 @@ class AbsoluteNorm(nn.Module):
     norm answers something else wherever a weight is negative.
     """
 
+    eps = 1e-5
     running_mean: Tensor
     running_var: Tensor
 
@@ -26,9 +30,9 @@ class AbsoluteNorm(nn.Module):
         self.active = active
 
     def forward(self, x: Tensor) -> Tensor:
-        scale = self.weight.abs() + 1e-5
-        y = F.batch_norm(x, self.running_mean, self.running_var, scale, self.bias, eps=1e-5)
-        return F.leaky_relu(y, 0.01, inplace=True) if self.active else y
+        scale = self.weight.abs() + self.eps
+        y = F.batch_norm(x, self.running_mean, self.running_var, scale, self.bias, eps=self.eps)
+        return F.leaky_relu(y, SLOPE, inplace=True) if self.active else y
 
 
 def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
@@ -72,13 +76,12 @@ class Bottleneck(nn.Module):
 
 
 class PyramidPooling(nn.Module):
-    """Averages over 1, 2, 3 and 6 cells a side beside the input itself: (B, 2048, h, w) to (B, 512, h, w)."""
+    """Averages over `GRIDS` cells beside the input itself: (B, 2048, h, w) to (B, 512, h, w)."""
 
     def __init__(self, inputs: int = 2048, outputs: int = 512) -> None:
         super().__init__()
-        grids = (1, 2, 3, 6)
-        self.stages = nn.ModuleList(_activate(nn.AdaptiveAvgPool2d(g), _convolution(inputs, outputs)) for g in grids)
-        self.bottleneck = _activate(_convolution(inputs + len(grids) * outputs, outputs, 3))
+        self.stages = nn.ModuleList(_activate(nn.AdaptiveAvgPool2d(g), _convolution(inputs, outputs)) for g in GRIDS)
+        self.bottleneck = _activate(_convolution(inputs + len(GRIDS) * outputs, outputs, 3))
 
     def forward(self, x: Tensor) -> Tensor:
         size = (x.shape[-2], x.shape[-1])

@@ -15,11 +15,13 @@ from torch.nn import functional as F
 
 from ..files import file_hash, write_file
 from ..resize import Size
+from .answers import noise
 from .base import Parser
 from .enlarging import enlarging
 from .folding import fold_batch_norms
-from .lite_engine import LiteEngine, pack
+from .lite_engine import LiteEngine
 from .lite_network import list_tensor_shapes
+from .packed import pack
 from .sources import BUILT_IN, STREET_LICENCE
 from .spec import ParserSpec
 from .street_file import FORMAT, LABELS, describe_preprocessing, is_street, make_weights_error, read_config
@@ -86,7 +88,7 @@ def _load(file: Path, device: torch.device) -> tuple[StreetNetwork, nn.Module, s
             raise make_weights_error(file, "their names or shapes are others")
         engine = LiteEngine(tensors, config.std * 255).eval().to(device)
         if device.type == "cpu":
-            pack(engine, config.input_size)
+            pack(engine, noise(config.input_size, device) - 127.5)
         return config, engine, file_hash(file)
     network, config, digest = load_street(file)
     network = fold_batch_norms(network.eval(), torch.zeros(1, 3, *config.input_size)).to(device)

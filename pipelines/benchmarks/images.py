@@ -13,6 +13,8 @@ from ..datasets.simulate import make_pedestrians
 
 CAMERAS = 6
 """Of the layout of SYSU-MM01."""
+LEAST = 3
+"""People of a simulated data set, two of them to train."""
 
 
 @contextmanager
@@ -24,7 +26,7 @@ def benchmark_images(folder: Path | None, count: int) -> Iterator[tuple[Path, li
     """
     if folder is None:
         with TemporaryDirectory() as place:
-            people = max(2, -(-count // CAMERAS))
+            people = max(LEAST, -(-count // CAMERAS))
             root = make_pedestrians(Path(place) / "images", train=people - 1, test=1, shots=1)
             yield root, list(islice(_names(root, "cam"), count))
         return

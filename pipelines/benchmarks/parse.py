@@ -1,6 +1,7 @@
 """`cscl benchmark parse`: files to a finished shard, beside the network alone and beside one image at a time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +16,7 @@ from parsing.cache.lock import hold_lock
 from parsing.cache.provenance import Provenance, cache_attributes
 from parsing.images import read_image
 from parsing.parsers.labelling import stack_images
-from parsing.parsers.registry import ParserSpec
+from parsing.parsers.registry import ParserSpec, describe_parser
 from parsing.parsers.sources import BUILT_IN
 from parsing.parsers.street import StreetParser, load_street
 
@@ -39,9 +40,19 @@ class Line:
 
     def whole(self, flip: bool) -> Callable[[], object]:
         """Return what `cscl parse` does in a worker: files to a shard."""
-        parser = StreetParser()
+
+        def run() -> None:
+            with self.task(flip, ParserSpec()) as task:
+                write_shard(task)
+
+        return run
+
+    @contextmanager
+    def task(self, flip: bool, spec: ParserSpec) -> Iterator[ShardTask]:
+        """Hold the lock of a cache of these images, and yield the task of its only shard."""
+        parser, name = describe_parser(spec), f"masks{flip:d}{spec.narrow:d}"
         provenance = Provenance(
-            "street",
+            parser.name,
             weights=parser.weights_hash,
             labels=parser.labels,
             size=SIZE,
@@ -49,28 +60,21 @@ class Line:
             flip=flip,
             probs=False,
         )
-        index = self.out / f"masks{flip:d}.h5"
-        attributes = cache_attributes(index, provenance, data_set="images", root=self.root, licence="", pattern=None)
-
-        def run() -> None:
-            with hold_lock(index, "cscl benchmark") as lock:
-                write_shard(
-                    ShardTask(
-                        path=self.out / f"{flip:d}.h5",
-                        records=[Record(name, identity=-1, camera=0, modality="visible") for name in self.names],
-                        attributes=attributes,
-                        parser=ParserSpec(),
-                        site=Site(
-                            lock, root=self.root, sample=self.names[0], shards=self.out, versions=list_versions()
-                        ),
-                        size=SIZE,
-                        batch_size=None,
-                        flip=flip,
-                        probs=False,
-                    )
-                )
-
-        return run
+        index = self.out / f"{name}.h5"
+        with hold_lock(index, "cscl benchmark") as lock:
+            yield ShardTask(
+                path=self.out / f"{name}.shard.h5",
+                records=[Record(n, identity=-1, camera=0, modality="visible") for n in self.names],
+                attributes=cache_attributes(
+                    index, provenance, data_set="images", root=self.root, licence="", pattern=None
+                ),
+                parser=spec,
+                site=Site(lock, root=self.root, sample=self.names[0], shards=self.out, versions=list_versions()),
+                size=SIZE,
+                batch_size=None,
+                flip=flip,
+                probs=False,
+            )
 
     def network(self, flip: bool) -> Callable[[], object]:
         """Return the network alone, on as many images in batches as `whole` makes."""

@@ -6,9 +6,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from parsing.errors import InputError
+
 from .machine import describe_machine
 from .measure import Row
 from .parts import PARTS
+
+EXTRACTOR = "simple_extractor.py"
+"""In a checkout of SCHP."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +26,7 @@ class BenchmarkConfig:
         count: images to parse.
         masks: masks to read.
         runs: of each side.
-        peer: checkout of AGW.
+        peers: checkouts of AGW and of SCHP.
         device: on which `train` computes.
     """
 
@@ -30,7 +35,7 @@ class BenchmarkConfig:
     count: int = 240
     masks: int = 2000
     runs: int = 5
-    peer: Path | None = None
+    peers: tuple[Path, ...] = ()
     device: str = "auto"
 
 
@@ -52,19 +57,42 @@ class Benchmarks:
         return [*each, f"medians; {format_machine(self.machine)}"]
 
 
+def _parse(config: BenchmarkConfig) -> list[Row]:
+    rows: list[Row] = import_module(f"{__package__}.parse").measure(config.images, config.count, config.runs)
+    if (peer := find_peer(config.peers, "parse")) is not None:
+        rows += import_module(f"{__package__}.extractor").measure(config.images, config.count, config.runs, peer)
+    return rows
+
+
 MEASURES: Mapping[str, Callable[[BenchmarkConfig], list[Row]]] = {
-    "parse": lambda c: import_module(f"{__package__}.parse").measure(c.images, c.count, c.runs),
+    "parse": _parse,
     "read": lambda c: import_module(f"{__package__}.read").measure(c.masks, c.runs),
-    "train": lambda c: import_module(f"{__package__}.train").measure(c.runs, c.peer, c.device),
-    "evaluate": lambda c: import_module(f"{__package__}.evaluate").measure(c.runs, c.peer),
+    "train": lambda c: import_module(f"{__package__}.train").measure(c.runs, find_peer(c.peers, "train"), c.device),
+    "evaluate": lambda c: import_module(f"{__package__}.evaluate").measure(c.runs, find_peer(c.peers, "evaluate")),
     "start": lambda c: import_module(f"{__package__}.start").measure(c.masks, c.runs),
 }
 """What measures each part of `PARTS`."""
 
 
+def find_peer(peers: Sequence[Path], part: str) -> Path | None:
+    """Return the first checkout that a part runs: of SCHP for `parse`, of AGW for `train` and `evaluate`."""
+    for peer in peers:
+        if part in (("parse",) if (peer / EXTRACTOR).is_file() else ("train", "evaluate")):
+            return peer
+    return None
+
+
 def run_benchmarks(config: BenchmarkConfig) -> Benchmarks:
-    """Measure the parts one after the other."""
-    return Benchmarks(describe_machine(), {part: MEASURES[part](config) for part in config.parts or PARTS})
+    """Measure the parts one after the other.
+
+    Raises:
+        InputError: if no part runs one of the checkouts.
+    """
+    parts = config.parts or PARTS
+    for peer in config.peers:
+        if all(find_peer([peer], part) is None for part in parts):
+            raise InputError(f"--peer {peer}: `parse` runs a checkout of SCHP, `train` and `evaluate` one of AGW")
+    return Benchmarks(describe_machine(), {part: MEASURES[part](config) for part in parts})
 
 
 def describe_row(row: Mapping[str, Any]) -> str:

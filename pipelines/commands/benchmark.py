@@ -18,7 +18,13 @@ from .options import Existing, device_option, json_option
 @click.option(
     "--runs", type=click.IntRange(1), default=5, help="Runs of each side, alternating; the median is reported."
 )
-@click.option("--peer", type=Existing(folder=True), help="train, evaluate: a checkout of AGW, which runs too.")
+@click.option(
+    "--peer",
+    "peers",
+    type=Existing(folder=True),
+    multiple=True,
+    help="A checkout that runs too: of SCHP (parse), of AGW (train, evaluate).",
+)
 @device_option
 @json_option
 def benchmark(as_json: bool, **options: Any) -> None:

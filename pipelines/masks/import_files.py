@@ -42,6 +42,16 @@ class MaskFiles:
         path = self.folder / place  # of another ending, or below a link to a folder that is listed under another name
         return path if path.is_file() else None
 
+    def find_folder(self, places: Iterable[str]) -> Path | None:
+        """Return a folder below this one that holds a file at one of these places; None if there is none."""
+        wanted = {_with_lower_ending(place) for place in places}
+        for name in map(_with_lower_ending, self.names):
+            parts = PurePosixPath(name).parts
+            for start in range(1, len(parts)):
+                if "/".join(parts[start:]) in wanted:
+                    return self.folder.joinpath(*parts[:start])
+        return None
+
     def unused(self, used: Iterable[Path]) -> list[str]:
         """Return the names of the files that are none of `used`, also not under the name of a link."""
         taken = set(used)

@@ -115,8 +115,12 @@ def _select_images(path: str | None, kind: str, data_set: DataSet, files: MaskFi
             if mask.resolve() == (data_set.root / image.name).resolve():
                 raise InputError(f"{mask} is an image of the data set and not its mask; give the folder of the masks")
             return images
-    example = " or ".join(str(files.folder / fill(t, data_set.images[0].name, "")) for t in templates)
-    raise InputError(f"no image of {data_set.name} has a mask in {files.folder}; looked for {example}; give --path")
+    places = [str(fill(t, image.name, data_set.root.name)) for image in data_set.images for t in templates]
+    nobody = f"no image of {data_set.name} has a mask in {files.folder}"
+    if below := files.find_folder(places):
+        raise InputError(f"{nobody}, but some have in {below}: give that folder")
+    example = " or ".join(str(files.folder / place) for place in places[: len(templates)])
+    raise InputError(f"{nobody}; looked for {example}; give --path")
 
 
 def _without(data_set: DataSet, pairs: Iterable[Pair]) -> tuple[str, ...]:

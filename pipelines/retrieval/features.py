@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from data.records import DataSet
-from parsing.errors import InputError, MissingError, first_line
-from parsing.importers.npy_file import UNREADABLE
+from parsing.errors import InputError, MissingError
+from parsing.importers.npy_file import UNREADABLE, explain_unreadable
 from parsing.words import list_briefly
 
 Floats = NDArray[np.float64]
@@ -126,7 +126,8 @@ def _arrays(file: Path) -> tuple[list[str] | None, NDArray[Any]]:
             found = {key: loaded[key] for key in loaded.files if key in (*ROWS, *NAMES)}
             arrays = {key: array for key, array in found.items() if isinstance(array, np.ndarray)}
     except (*UNREADABLE, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, MemoryError) as error:
-        raise InputError(f"{file} is no .npz or .npy of numbers and text: {first_line(error)}") from error
+        why = explain_unreadable(error)
+        raise InputError(f"{file} is no .npz or .npy of numbers and text{why}; write {_EXAMPLE}") from error
     rows: NDArray[Any] | None = next((arrays[key] for key in ROWS if key in arrays), None)
     if rows is None:
         raise InputError(f"{file} has no array {' or '.join(ROWS)}; write {_EXAMPLE}")

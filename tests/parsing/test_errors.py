@@ -13,7 +13,8 @@ from parsing.errors import first_line
         (KeyError(""), "''"),
         (OSError("\n\n  late\n"), "late"),
         (RuntimeError(" \n"), "RuntimeError"),
-        (ValueError("x" * 900), "x" * 200),
+        (ValueError("x" * 900), "x" * 197 + "..."),
+        (ValueError(f"{'x' * 90}. {'y' * 90}. {'z' * 90}"), f"{'x' * 90}. {'y' * 90}"),
     ],
 )
 def test_the_first_line_of_an_error(error: Exception, line: str) -> None:

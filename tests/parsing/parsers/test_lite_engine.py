@@ -8,9 +8,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from parsing.parsers import lite_engine
-from parsing.parsers.lite_engine import Convolution, LiteEngine, pack
+from parsing.parsers import packed as packing
+from parsing.parsers.answers import noise
+from parsing.parsers.lite_engine import LiteEngine
 from parsing.parsers.lite_network import list_tensor_shapes
+from parsing.parsers.packed import Convolution, pack
 from parsing.parsers.sources import BUILT_IN
 from parsing.parsers.street import StreetNetwork, StreetParser, load_street, save_street
 
@@ -28,7 +30,7 @@ def engine(packed: bool) -> LiteEngine:
     tensors = {k: v.float() if v.is_floating_point() else v for k, v in load_file(BUILT_IN).items()}
     made = LiteEngine(tensors, 127.5).eval()
     if packed:
-        pack(made, SIZE)
+        pack(made, noise(SIZE, torch.device("cpu")) - 127.5)
     return made
 
 
@@ -52,7 +54,7 @@ def test_the_file_has_the_tensors_that_the_table_of_layers_says() -> None:
 
 
 def test_packed_convolutions_that_answer_otherwise_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lite_engine, "ALIKE", -1.0)
+    monkeypatch.setattr(packing, "ALIKE", -1.0)
     assert all(m.packed is None for m in engine(packed=True).modules() if isinstance(m, Convolution))
 
 

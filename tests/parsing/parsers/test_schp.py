@@ -17,8 +17,11 @@ from torch.nn import functional as F
 
 from parsing.errors import InputError, MissingError
 from parsing.labels import label_set
+from parsing.parsers import packed as packing
+from parsing.parsers.packed import Convolution, pack
 from parsing.parsers.registry import ParserSpec, describe_parser
 from parsing.parsers.schp import SCHPParser, map_into_input, map_out_of_input, scale_of
+from parsing.parsers.schp_engine import SCHPEngine
 from parsing.parsers.schp_network import AbsoluteNorm, SCHPNetwork
 from parsing.parsers.sources import SCHP
 from parsing.resize import Size
@@ -96,6 +99,31 @@ def test_the_network_answers_as_the_reference(name: str, tensors: Callable[[int]
     for kind, answer in zip(("fusion", "parsing", "edge"), answers, strict=True):
         reference = expected[f"{labels}_{kind}"]
         assert np.abs(answer.numpy() - reference).max() < 1e-4 * np.abs(reference).max(), kind
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_engine_answers_as_the_network(tensors: Callable[[int], dict[str, Tensor]], packed: bool) -> None:
+    network = loaded(tensors(20), 20)
+    engine = SCHPEngine(network).eval()
+    if packed:
+        pack(engine, torch.randn((1, 3, 33, 33)))
+    assert all((m.packed is not None) == packed for m in engine.modules() if isinstance(m, Convolution))
+    for size in ((97, 97), (121, 62)):
+        images = torch.randn((2, 3, *size), generator=torch.Generator().manual_seed(0))
+        with torch.inference_mode():
+            wanted = network(images)[0]
+            found = engine(images.contiguous(memory_format=torch.channels_last))
+        assert float(wanted.std()) > 0.1
+        assert float((found - wanted).abs().max()) < 2e-5
+
+
+def test_packed_convolutions_that_answer_otherwise_are_not_used(
+    tensors: Callable[[int], dict[str, Tensor]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packing, "ALIKE", -1.0)
+    engine = SCHPEngine(loaded(tensors(7), 7)).eval()
+    pack(engine, torch.randn((1, 3, 33, 33)))
+    assert all(m.packed is None and m.weight.numel() for m in engine.modules() if isinstance(m, Convolution))
 
 
 def agrees(parser: SCHPParser, number: str) -> None:

@@ -11,6 +11,7 @@ from PIL import Image
 from cli import main
 from parsing.errors import CsclError, MissingError
 from pipelines.benchmarks import evaluate
+from pipelines.benchmarks.images import benchmark_images
 from pipelines.benchmarks.measure import compare_sides
 from pipelines.benchmarks.parts import PARTS
 from pipelines.benchmarks.run import MEASURES, describe_row, markdown
@@ -67,6 +68,12 @@ def test_images_of_a_folder_are_parsed(tmp_path: Path) -> None:
         ("the network alone", True), ("one image at a time to PNG", True)
     ] * 2  # fmt: skip
     assert sorted(p.name for p in tmp_path.iterdir()) == ["0.jpg", "1.jpg", "2.jpg"]
+
+
+def test_few_images_are_drawn_too() -> None:
+    with benchmark_images(None, 2) as (root, names):
+        assert len(names) == 2
+        assert all((root / name).is_file() for name in names)
 
 
 def test_a_folder_without_images_and_a_peer_without_evaluator_are_refused(tmp_path: Path) -> None:

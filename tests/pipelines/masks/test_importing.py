@@ -52,6 +52,23 @@ def test_masks_are_cached_with_their_images_identities_and_sizes(config: ImportC
     assert result.without == ()
 
 
+def test_masks_in_a_folder_below_are_not_taken_but_named(config: ImportConfig, tmp_path: Path) -> None:
+    config.masks.rename(tmp_path / "SegmentationClass")
+    (tmp_path / "cvat").mkdir()
+    (tmp_path / "SegmentationClass").rename(tmp_path / "cvat" / "SegmentationClass")
+    with pytest.raises(InputError, match=r"but some have in .*cvat/SegmentationClass: give that folder"):
+        import_masks(replace(config, masks=tmp_path / "cvat"))
+
+
+def test_nobody_is_advised_to_load_a_pickle(config: ImportConfig, tmp_path: Path) -> None:
+    (tmp_path / "odd").mkdir()
+    image = open_data_set("sysu", config.root).images[0]
+    (tmp_path / "odd" / f"{Path(image.name).stem}.npy").write_bytes(b"MATLAB 5.0 MAT-file")
+    with pytest.raises(InputError) as caught:
+        import_masks(replace(config, masks=tmp_path / "odd"))
+    assert "pickle" not in str(caught.value)
+
+
 def test_masks_all_in_one_folder_are_found_by_stem_unless_two_images_share_it(
     config: ImportConfig, tmp_path: Path
 ) -> None:

@@ -106,6 +106,14 @@ def test_files_that_cannot_be_scored_end_with_code_2(
     assert said in result.stderr
 
 
+def test_nobody_is_advised_to_load_a_pickle(figures: Path, tmp_path: Path) -> None:
+    (tmp_path / "features.mat").write_bytes(b"MATLAB 5.0 MAT-file")
+    words = ["score", str(tmp_path / "features.mat"), "--dataset", "sysu", "--root", str(figures)]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 2
+    assert "is no .npz or .npy of numbers and text; write np.savez" in result.stderr
+
+
 def test_results_are_compared_and_query_and_gallery_may_be_two_files(
     figures: Path, images: list[str], tmp_path: Path
 ) -> None:
