@@ -1,26 +1,30 @@
 """The picture at the top of the README: images of both modalities, their masks, and what a trained network retrieves.
 
-    python benchmarks/overview.py --run WORK/runs/recipe-6-1 --out docs/overview.png
+    python benchmarks/overview.py --run WORK/runs/recipe-10-0 --out docs/overview.png
 
-The run: `recipe` with seed 1 as benchmarks/street_ablation.py trains it into WORK, whose images and masks are still there.
-The people are the first of the test identities, not chosen by hand; none of them was trained on.
+The run: `recipe`, all epochs of `small` and seed 0, as benchmarks/street_ablation.py trains it into WORK, where the
+test people's images at each level still are. The people are the first of them, not chosen by hand; none was trained on.
 """
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import numpy as np
+from street_rows import LEVELS
 
 from cscl import load
 from data.records import Record
+from data.registry import open_data_set
 from parsing import MaskCache
 from parsing.images import read_image
 from pipelines.pages.canvas import Box, Canvas
 from pipelines.pages.rankings import draw_frame, draw_frame_legend
 from pipelines.pages.sheets import GAP, INK, draw_classes, overlay, palette, place_legend
+from pipelines.parse.config import ParseConfig
+from pipelines.parse.run import parse
 from pipelines.runs.embed import embed, make_loader
-from pipelines.runs.provenance import open_images, read_run
 
 PROTOCOL, PEOPLE, NEAREST = "all-single", 3, 4
 WIDTH, HEIGHT = 88, 176
@@ -40,11 +44,11 @@ class Shown:
 
 @click.command()
 @click.option("--run", type=click.Path(path_type=Path, exists=True), required=True)
+@click.option("--level", type=click.Choice(LEVELS), default="mild", show_default=True, help="Of the images.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="A PNG.")
-def main(run: Path, out: Path) -> None:
+def main(run: Path, level: str, out: Path) -> None:
     """Draw the picture."""
-    _, info = read_run(run)
-    data_set = open_images(run, info, None)
+    data_set = open_data_set("sysu", run.parents[1] / level / "SYSU-MM01")
     (protocol,) = (p for p in data_set.protocols() if p.name == PROTOCOL)
     trial = protocol.trials[0]
     embedder = load(run)
@@ -59,7 +63,9 @@ def main(run: Path, out: Path) -> None:
         visible = next(r for r in trial.gallery if r.identity == identity)
         rows.append(Shown(visible, trial.query[number], [trial.gallery[n] for n in order]))
     people = len({r.identity for r in trial.gallery})
-    draw(rows, people=people, root=data_set.root, cache=MaskCache(run / info.masks), out=out)
+    with tempfile.TemporaryDirectory() as folder:
+        parsed = parse(ParseConfig("sysu", root=data_set.root, out=Path(folder) / "masks.h5"))
+        draw(rows, people=people, root=data_set.root, cache=MaskCache(parsed.path), out=out)
 
 
 def draw(rows: list[Shown], people: int, root: Path, cache: MaskCache, out: Path) -> None:
