@@ -2,7 +2,7 @@
 
     python benchmarks/overview.py --run WORK/runs/recipe-6-1 --out docs/overview.png
 
-The run: `recipe` with seed 1 as benchmarks/street_ablation.py trains it into WORK, whose images and masks are still there.
+The run: `recipe` with seed 1 as benchmarks/street_ablation.py trains it into WORK, which still has its images.
 The people are the first of the test identities, not chosen by hand; none of them was trained on.
 """
 
