@@ -97,7 +97,7 @@ class Canvas:
         drawn |= {colour for _, colour, _ in self._lines} | {text[3] for text in self._texts} | {WHITE}
         exact = sorted(drawn)
         free = 256 - len(exact)
-        # a quarter of the pixels, and k-means until one in a hundred still moves: as good a palette, in a tenth of the time
+        # a quarter of the pixels, and k-means until one in a hundred moves: about as good, in a tenth of the time
         sample = sheet.resize((sheet.width // 2, sheet.height // 2), Image.Resampling.NEAREST)
         moving = 1 + sample.width * sample.height // 100
         learnt = (sample.quantize(free, method=Image.Quantize.MEDIANCUT, kmeans=moving).getpalette() or [])[: 3 * free]
