@@ -102,13 +102,15 @@ class Canvas:
         share = min(1.0, (_SAMPLED / (sheet.width * sheet.height)) ** 0.5)
         small = (max(1, round(share * sheet.width)), max(1, round(share * sheet.height)))
         sample = sheet.resize(small, Image.Resampling.NEAREST)
-        palette = sample.quantize(256 - len(exact), method=Image.Quantize.MEDIANCUT, kmeans=1)
-        reduced = sheet.quantize(palette=palette, dither=Image.Dither.NONE)
-        numbers = np.asarray(reduced) + np.uint8(len(exact))
+        learnt = sample.quantize(256 - len(exact), method=Image.Quantize.MEDIANCUT, kmeans=1).getpalette() or []
+        colours = [*itertools.chain(*exact), *learnt][: 3 * 256]
+        palette = Image.new("P", (1, 1))
+        palette.putpalette(colours + colours[-3:] * (256 - len(colours) // 3))  # an entry left out would be black
+        numbers = np.array(sheet.quantize(palette=palette, dither=Image.Dither.NONE))
         for number, colour in enumerate(exact):
             numbers[(np.asarray(sheet) == colour).all(axis=-1)] = number
         picture = Image.fromarray(numbers)
-        picture.putpalette([*itertools.chain(*exact), *(reduced.getpalette() or ())])
+        picture.putpalette(colours)
         return picture
 
     def _to_figure(self) -> Figure:

@@ -13,6 +13,7 @@ from data.registry import open_data_set
 from data.simulators.layouts import label_name, simulation
 from parsing.errors import InputError, MissingError
 from pipelines.datasets.simulate import contact_sheet, make_collage, make_pedestrians
+from pipelines.pages.sheets import HUES
 
 
 def digest(root: Path) -> dict[str, str]:
@@ -81,12 +82,14 @@ def test_wrong_options_are_refused_before_anything_is_written(tmp_path: Path) ->
 
 
 def test_a_contact_sheet_shows_as_many_people_as_asked(figures: Path, tmp_path: Path) -> None:
-    with Image.open(contact_sheet(figures, tmp_path / "a.png", rows=2, columns=1)) as small:
+    with Image.open(contact_sheet(figures, tmp_path / "a.png", rows=1, columns=2)) as small:
         assert len(small.getcolors(1 << 16) or []) > 50
         width, height = small.size
+        legend = np.asarray(small.convert("RGB"))[-48:]
     with Image.open(contact_sheet(figures, tmp_path / "b.png", rows=2, columns=2)) as large:
-        assert large.height == height
-        assert large.width > 2 * width
+        assert large.width == width
+        assert large.height > 1.5 * height
+    assert all((legend == colour).all(axis=-1).sum() > 300 for colour in HUES.values())
     with pytest.raises(InputError, match="row"):
         contact_sheet(figures, tmp_path / "c.png", rows=0)
     with pytest.raises(MissingError, match=r"simulated\.json"):
