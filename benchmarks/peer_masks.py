@@ -6,8 +6,10 @@ Images and masks are random. Passed over is what their packages import beside th
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
 from importlib import import_module
 from importlib.machinery import ModuleSpec
+from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -65,7 +67,8 @@ def compare_part_maps(peer: Path) -> Iterator[tuple[str, float]]:
         cache = make_market(root)
         export(ExportConfig(cache.path, name, root, size=(64, 32)))
         worst = 0.0
-        with peer_modules(peer, *_NEEDED, stand_ins=_stand_ins(peer)) as (data, sets, defaults):
+        found = peer_modules(peer, *_NEEDED, stand_ins=_stand_ins(peer))
+        with found as (data, sets, defaults), redirect_stdout(StringIO()):
             for grouping, groups in GROUPINGS.items():
                 config = defaults.get_default_config()
                 own = config.model.kpr if kpr else config.model.bpbreid

@@ -8,6 +8,7 @@ and added up.
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +30,9 @@ class SCHPEngine(nn.Module):
         stem = ((network.conv1, network.bn1), (network.conv2, network.bn2), (network.conv3, network.bn3))
         self.stem = nn.Sequential(*(_fold(convolution, norm, "relu") for convolution, norm in stem))
         layers = (network.layer1, network.layer2, network.layer3, network.layer4)
-        self.layers = nn.ModuleList(nn.Sequential(*map(_Block, layer)) for layer in layers)
+        self.layers = nn.ModuleList(
+            nn.Sequential(*(_Block(block) for block in layer if isinstance(block, Bottleneck))) for layer in layers
+        )
         self.context = Context(network.context_encoding)
         self.head = _Head(network)
 
@@ -68,9 +71,10 @@ class Context(nn.Module):
 
     def __init__(self, pyramid: PyramidPooling) -> None:
         super().__init__()
-        self.averages = nn.ModuleList(_fold_all(stage)[0] for stage in pyramid.stages)
+        averages = [_fold_all(stage)[0] for stage in pyramid.stages]
+        self.averages = nn.ModuleList(averages)
         whole = _fold_all(pyramid.bottleneck)[0]
-        cells = sum(average.bias.numel() for average in self.averages)
+        cells = sum(len(average.bias) for average in averages)
         of_cells, direct = whole.weight[:, :cells], whole.weight[:, cells:]
         self.direct = Convolution(direct, whole.bias)
         taps = of_cells.unflatten(1, (len(GRIDS), -1)).flatten(3)  # (O, 4, I, 9)
@@ -107,7 +111,7 @@ class _Head(nn.Module):
         self.edges = nn.ModuleList(_fold_all(branch)[0] for branch in (edge.conv1, edge.conv2, edge.conv3))
         widths = [len(module.bias) for module in (self.mapped, *self.edges)]
         self.fused = nn.ModuleList(_split(_fold_all(network.fushion)[0], widths))
-        last = network.fushion[-1]
+        last: Any = network.fushion[-1]
         self.last = Convolution(last.weight, last.bias)
 
     def forward(self, context: Tensor, layer1: Tensor, layer2: Tensor, layer3: Tensor) -> Tensor:
