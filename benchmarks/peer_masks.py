@@ -8,12 +8,10 @@ Images and masks are random. Passed over is what their packages import beside th
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from importlib import import_module
-from importlib.machinery import ModuleSpec
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import torch
@@ -25,7 +23,7 @@ from parsing.cache.writer import CacheWriter
 from parsing.labels import label_set
 from parsing.resize import resize_maps
 from parsing.schemes import PartScheme
-from pipelines.benchmarks.peer import bare_package, peer_modules
+from pipelines.benchmarks.peer import absent_module, bare_package, peer_modules
 from pipelines.masks.export import ExportConfig, export
 
 Groups = tuple[tuple[int, str], ...]
@@ -101,7 +99,7 @@ _PASSED_OVER = (
 
 
 def _stand_ins(peer: Path) -> dict[str, Any]:
-    found: dict[str, Any] = {n: mock.MagicMock(__spec__=ModuleSpec(n, None)) for n in _PASSED_OVER}
+    found: dict[str, Any] = {name: absent_module(name) for name in _PASSED_OVER}
     for name in ("torchreid", "torchreid.utils", "torchreid.scripts"):
         found[name] = bare_package(peer, name)
     # their package joins the names of its modules, most of which need networks and loggers; these are in `tools`
