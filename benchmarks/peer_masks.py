@@ -6,12 +6,12 @@ Images and masks are random. Passed over is what their packages import beside th
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
 from importlib import import_module
-from importlib.machinery import ModuleSpec
+from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from parsing.cache.writer import CacheWriter
 from parsing.labels import label_set
 from parsing.resize import resize_maps
 from parsing.schemes import PartScheme
-from pipelines.benchmarks.peer import bare_package, peer_modules
+from pipelines.benchmarks.peer import absent_module, bare_package, peer_modules
 from pipelines.masks.export import ExportConfig, export
 
 Groups = tuple[tuple[int, str], ...]
@@ -65,7 +65,8 @@ def compare_part_maps(peer: Path) -> Iterator[tuple[str, float]]:
         cache = make_market(root)
         export(ExportConfig(cache.path, name, root, size=(64, 32)))
         worst = 0.0
-        with peer_modules(peer, *_NEEDED, stand_ins=_stand_ins(peer)) as (data, sets, defaults):
+        found = peer_modules(peer, *_NEEDED, stand_ins=_stand_ins(peer))
+        with found as (data, sets, defaults), redirect_stdout(StringIO()):
             for grouping, groups in GROUPINGS.items():
                 config = defaults.get_default_config()
                 own = config.model.kpr if kpr else config.model.bpbreid
@@ -98,7 +99,7 @@ _PASSED_OVER = (
 
 
 def _stand_ins(peer: Path) -> dict[str, Any]:
-    found: dict[str, Any] = {n: mock.MagicMock(__spec__=ModuleSpec(n, None)) for n in _PASSED_OVER}
+    found: dict[str, Any] = {name: absent_module(name) for name in _PASSED_OVER}
     for name in ("torchreid", "torchreid.utils", "torchreid.scripts"):
         found[name] = bare_package(peer, name)
     # their package joins the names of its modules, most of which need networks and loggers; these are in `tools`

@@ -35,7 +35,7 @@ from PIL import Image
 from data.records import DataSet, Protocol
 from data.registry import open_data_set
 from parsing.cache.writer import CacheWriter
-from pipelines.benchmarks.peer import peer_modules
+from pipelines.benchmarks.peer import absent_module, peer_modules
 from pipelines.masks.export import ExportConfig, export
 from pipelines.runs.scores import RANKS, score
 
@@ -45,7 +45,7 @@ MADE = {"sysu": (12, 20, 10), "regdb": (20, 20, 10), "llcm": (12, 20, 4)}
 TRIALS = 10
 Features = Mapping[str, NDArray[np.float64]]
 Evaluator = Callable[..., Any]
-STAND_INS = dict.fromkeys(("sklearn", "sklearn.preprocessing"), mock.MagicMock())
+STAND_INS = {name: absent_module(name) for name in ("sklearn", "sklearn.preprocessing")}
 Row = tuple[str, str, str, float]
 """Project, commit, what was compared, largest difference of a Rank-k, mAP or mINP in [0, 1]."""
 

@@ -58,19 +58,23 @@ class Convolution(nn.Module):
             self.packed = torch.ops.mkldnn._reorder_convolution_weight(self.weight, *place, self.groups, shape)
 
     def forward(self, images: Tensor, added: Tensor | None = None) -> Tensor:
-        """Return the convolution of `images` (B, C, H, W), plus `added` of its output's shape, then activated."""
+        """Return the convolution of `images` (B, C, H, W), plus `added` of its output's shape, then activated.
+
+        The answer may be in the memory of `added`, which nothing may need afterwards.
+        """
         if self.packed is None:
             self.shape = tuple(images.shape)
             place = self.stride, self.padding, self.dilation, self.groups
             answer = F.conv2d(images, self.weight, self.bias, *place)
             return _activate(answer if added is None else answer.add_(added), self.active)
         both = [self.padding] * 2, [self.stride] * 2, [self.dilation] * 2, self.groups
-        convolve = torch.ops.mkldnn._convolution_pointwise
         if added is None:
             name, limits = _POINTWISE.get(self.active, (self.active, []))
+            convolve = torch.ops.mkldnn._convolution_pointwise
             return convolve(images, self.packed, self.bias, *both, name, limits, "")  # type: ignore[no-any-return]
         after = "relu" if self.active == "relu" else None
-        answer = convolve(images, added, self.packed, self.bias, *both, "add", 1.0, after, [], "")
+        convolve = torch.ops.mkldnn._convolution_pointwise_
+        answer = convolve(added, images, self.packed, self.bias, *both, "add", 1.0, after, [], "")
         return answer if self.active in _AFTER_SUM else _activate(answer, self.active)
 
 

@@ -8,6 +8,7 @@ and added up.
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +30,9 @@ class SCHPEngine(nn.Module):
         stem = ((network.conv1, network.bn1), (network.conv2, network.bn2), (network.conv3, network.bn3))
         self.stem = nn.Sequential(*(_fold(convolution, norm, "relu") for convolution, norm in stem))
         layers = (network.layer1, network.layer2, network.layer3, network.layer4)
-        self.layers = nn.ModuleList(nn.Sequential(*map(_Block, layer)) for layer in layers)
+        self.layers = nn.ModuleList(
+            nn.Sequential(*(_Block(block) for block in layer if isinstance(block, Bottleneck))) for layer in layers
+        )
         self.context = Context(network.context_encoding)
         self.head = _Head(network)
 
@@ -60,31 +63,45 @@ class _Block(nn.Module):
 class Context(nn.Module):
     """`PyramidPooling`: (B, 2048, h, w) to (B, 512, h, w).
 
-    The enlarged averages of the pyramid, convolved by 3x3, are linear in its 50 cells: each tap of the kernel maps the
-    cells, and a matrix says how much of each of them a pixel gets. That saves an eighth of the whole network's work.
+    The last convolution's nine taps map each pixel, in one matrix product, and what they make is shifted and added up.
+    The enlarged averages of the pyramid are linear in its 50 cells: the taps map the cells, and a matrix says how much
+    of each of them a pixel gets. That saves an eighth of the whole network's work.
     """
 
     taps: Tensor
+    of_cells: Tensor
+    bias: Tensor
 
     def __init__(self, pyramid: PyramidPooling) -> None:
         super().__init__()
-        self.averages = nn.ModuleList(_fold_all(stage)[0] for stage in pyramid.stages)
+        averages = [_fold_all(stage)[0] for stage in pyramid.stages]
+        self.averages = nn.ModuleList(averages)
         whole = _fold_all(pyramid.bottleneck)[0]
-        cells = sum(average.bias.numel() for average in self.averages)
-        of_cells, direct = whole.weight[:, :cells], whole.weight[:, cells:]
-        self.direct = Convolution(direct, whole.bias)
-        taps = of_cells.unflatten(1, (len(GRIDS), -1)).flatten(3)  # (O, 4, I, 9)
-        self.register_buffer("taps", taps.permute(1, 2, 3, 0).flatten(2).contiguous())  # (4, I, 9 O)
+        cells = sum(len(average.bias) for average in averages)
+        taps = whole.weight.flatten(2).permute(1, 2, 0).flatten(1)  # (I, 9 O)
+        self.register_buffer("taps", taps[cells:].contiguous())
+        self.register_buffer("of_cells", taps[:cells].unflatten(0, (len(GRIDS), -1)).contiguous())
+        self.register_buffer("bias", whole.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
         mapped = []
-        for grid, average, taps in zip(GRIDS, self.averages, self.taps, strict=True):
+        for grid, average, taps in zip(GRIDS, self.averages, self.of_cells, strict=True):
             cells = average(F.adaptive_avg_pool2d(x, grid)).flatten(2).mT  # (B, g g, I)
             mapped.append((cells @ taps).unflatten(2, (TAPS, -1)).flatten(1, 2))  # (B, 9 g g, O)
         spread = torch.cat([spread_cells(grid, height, width) for grid in GRIDS], 1).to(x)
-        added = (spread @ torch.cat(mapped, 1)).unflatten(1, (height, width)).permute(0, 3, 1, 2)
-        return F.leaky_relu(self.direct(x, added), SLOPE, inplace=True)
+        total = torch.baddbmm(self.bias.to(x), spread.expand(len(x), -1, -1), torch.cat(mapped, 1))
+        total = total.unflatten(1, (height, width))
+        by_tap = (x.permute(0, 2, 3, 1) @ self.taps).unflatten(3, (TAPS, -1))  # (B, h, w, 9, O)
+        for tap in range(TAPS):
+            rows, columns = _overlap(tap // 3 - 1, height), _overlap(tap % 3 - 1, width)
+            total[:, rows[0], columns[0]] += by_tap[:, rows[1], columns[1], tap]
+        return F.leaky_relu(total.permute(0, 3, 1, 2), SLOPE, inplace=True)
+
+
+def _overlap(shift: int, length: int) -> tuple[slice, slice]:
+    """Return where pixels lie that have a neighbour `shift` further in the image, and where these neighbours do."""
+    return slice(max(0, -shift), length - max(0, shift)), slice(max(0, shift), length + min(0, shift))
 
 
 @lru_cache(maxsize=32)
@@ -107,7 +124,7 @@ class _Head(nn.Module):
         self.edges = nn.ModuleList(_fold_all(branch)[0] for branch in (edge.conv1, edge.conv2, edge.conv3))
         widths = [len(module.bias) for module in (self.mapped, *self.edges)]
         self.fused = nn.ModuleList(_split(_fold_all(network.fushion)[0], widths))
-        last = network.fushion[-1]
+        last: Any = network.fushion[-1]
         self.last = Convolution(last.weight, last.bias)
 
     def forward(self, context: Tensor, layer1: Tensor, layer2: Tensor, layer3: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ from .measure import Row, compare_sides
 from .parse import RATE, Line
 from .peer import peer_modules
 
-MOST = 8
+MOST = 4
 """Images, of which the network computes one in seconds."""
 NAME, LAST = "schp-lip", "fushion.3"
 SCALED_ON = (161, 161)

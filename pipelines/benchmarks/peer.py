@@ -4,9 +4,11 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest import mock
 
 from parsing.errors import MissingError
 
@@ -50,6 +52,11 @@ def bare_package(folder: Path, name: str) -> ModuleType:
     package = ModuleType(name)
     package.__path__ = [str(folder.resolve().joinpath(*name.split(".")))]
     return package
+
+
+def absent_module(name: str) -> Any:
+    """Return a stand-in for a module that is not installed: whatever is taken from it is there, and does nothing."""
+    return mock.MagicMock(__spec__=ModuleSpec(name, None))
 
 
 def _take_out(own: set[str], replaced: Mapping[str, Any]) -> dict[str, Any]:
