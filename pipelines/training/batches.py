@@ -19,6 +19,9 @@ from parsing.words import quote_path
 
 from ..recipes.reading import Recipe
 
+_BLOCK = 1024
+"""Number of masks that are in memory at the cache's own size."""
+
 
 class Batches(Dataset[dict[str, Tensor]]):
     """All batches of a run, by their number from 0; batch `i` depends on the seed and `i` only.
@@ -145,14 +148,16 @@ def read_part_labels(
         table: (256,), from classes to part numbers, see `MaskCache.table`.
         size: (H, W).
     """
-    labels = torch.from_numpy(table[cache.preload(r.name for r in records)])
-    if tuple(labels.shape[1:]) == size:
-        return labels
     rows, columns = (
-        ((torch.arange(wanted) + 0.5) * have / wanted).long()
-        for wanted, have in zip(size, labels.shape[1:], strict=True)
+        ((np.arange(wanted, dtype=np.float32) + 0.5) * have / wanted).astype(np.int64)
+        for wanted, have in zip(size, cache.size, strict=True)
     )
-    return labels[:, rows][:, :, columns]
+    found = np.empty((len(records), *size), np.uint8)
+    order = np.argsort([cache.number(r.name) for r in records], kind="stable")  # that of the files
+    for some in np.split(order, range(_BLOCK, len(order), _BLOCK)):
+        labels = cache.preload(records[n].name for n in some)
+        found[some] = table[labels[:, rows[:, None], columns]]
+    return torch.from_numpy(found)
 
 
 def permute_within_modality(records: Sequence[Record], seed: int) -> tuple[int, ...]:

@@ -1,6 +1,6 @@
 """Batches of stage 2: which mask belongs to which image, at which size, and how sure it is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from parsing.cache.reader import MaskCache
 from parsing.errors import InputError
 from parsing.schemes import part_scheme
 from pipelines.recipes.reading import Recipe
+from pipelines.training import batches
 from pipelines.training.batches import (
     Batches,
     permute_within_modality,
@@ -50,12 +51,24 @@ def test_an_image_that_the_cache_lacks_is_named(records: tuple[Record, ...], cac
     assert "\n" not in str(caught.value)
 
 
-def test_masks_come_in_the_order_of_the_records_and_in_parts(records: tuple[Record, ...], cache: MaskCache) -> None:
+def test_masks_come_in_the_order_of_the_records_and_in_parts(
+    records: tuple[Record, ...], cache: MaskCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts, preload = [], MaskCache.preload
+
+    def count(self: MaskCache, keys: Iterable[str]) -> Any:
+        names = list(keys)
+        counts.append(len(names))
+        return preload(self, names)
+
+    monkeypatch.setattr(batches, "_BLOCK", 5)
+    monkeypatch.setattr(MaskCache, "preload", count)
     shuffled = [records[i] for i in np.random.default_rng(0).permutation(len(records))]
     found = read_part_labels(cache, records=shuffled, table=cache.table("reid4"), size=SIZE)
     assert found.shape == (len(records), *SIZE)
     for record, mask in zip(shuffled, found, strict=True):
         assert np.array_equal(mask.numpy(), cache.part_labels(record.name, "reid4"))
+    assert max(counts) == 5, "masks at the cache's own size in memory at once"
 
 
 @pytest.mark.parametrize("size", [(32, 16), (128, 64), (96, 40)])
