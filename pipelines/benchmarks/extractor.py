@@ -206,7 +206,7 @@ def _draw(name: str, shape: torch.Size, generator: torch.Generator) -> Tensor:
         return 0.5 + torch.rand(shape, generator=generator)
     if name.endswith(("running_mean", "bias")):
         return 0.1 * normal
-    return normal * (2 / shape[1:].numel()) ** 0.5 if len(shape) == 4 else 0.6 + 0.1 * normal
+    return normal * (2 / normal[0].numel()) ** 0.5 if len(shape) == 4 else 0.6 + 0.1 * normal
 
 
 def compare_labels(line: Line, parser: Parser) -> float:
