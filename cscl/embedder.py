@@ -46,6 +46,12 @@ class Embedder(nn.Module):
         """Return the embedder, still in eval mode: an embedding must not depend on the rest of its batch."""
         return super().train(False)
 
+    def __repr__(self) -> str:
+        """Return one line, not the hundreds of modules; `print(model.network)` shows these."""
+        config, (height, width) = self.network.config, self.size
+        parts = [f"SPAM with {config.parts} parts"] * config.spam + ["PAM"] * config.pam
+        return f"Embedder({', '.join([config.backbone, *parts, f'{height}x{width} images', f'{self.dim} values'])})"
+
     @property
     def dim(self) -> int:
         """D, the number of values of an embedding."""

@@ -48,6 +48,7 @@ class CacheInfo:
         """Return the text that `cscl masks info` prints, as lines."""
         made, labels = self.made_by, self.made_by["labels"]
         each = self.bytes / max(self.images, 1) / 2**10
+        size = f"{self.bytes / 2**20:.1f} MiB" if self.bytes >= 2**20 else f"{self.bytes / 2**10:.1f} KiB"
         gone = "" if self.images_there else " (not there; commands that read them need --root)"
         shards = list_briefly([f"{shard_folder(self.path).name}/{name}" for name in self.missing_shards], 3)
         notes = [f"{self.missing_masks} masks are missing: no {shards}; copy the folder beside the index"]
@@ -62,7 +63,7 @@ class CacheInfo:
             f"  parser       {made['parser']} {made['weights'][:12]}, flip {made['flip']}, probs {made['probs']}",
             f"  licence      {self.licence}",
             f"  fingerprint  {self.fingerprint}",
-            f"  on disk      {self.bytes / 2**20:.1f} MiB ({each:.1f} KiB an image)",
+            f"  on disk      {size} ({each:.1f} KiB per image)",
         ]
 
 

@@ -58,7 +58,8 @@ def check_length(after: Recipe, done: int, steps: int) -> None:
     """
     if done > after.train.epochs * steps:
         raise InputError(
-            f"--resume: train.epochs = {after.train.epochs}, but {done / steps:g} epochs are done; give as many"
+            f"--resume: train.epochs = {after.train.epochs}, but {done / steps:.3g} epochs are done; "
+            f"give at least {-(-done // steps)}"
         )
 
 

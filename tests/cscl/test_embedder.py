@@ -64,6 +64,11 @@ def test_three_lines_give_the_features_of_the_network(run: Path, network: CSCL, 
     assert (model.network.config, model.size, model.mean, model.std) == (CONFIG, SIZE, MEAN, STD)
 
 
+def test_it_is_printed_in_one_line(run: Path) -> None:
+    model = load(run)
+    assert repr(model) == f"Embedder(resnet18, SPAM with 4 parts, PAM, 48x24 images, {model.dim} values)"
+
+
 def test_a_folder_its_file_and_a_lone_copy_of_it_load_alike(run: Path, tmp_path: Path) -> None:
     copy = tmp_path / "handed_over.safetensors"
     copy.write_bytes((run / "model.safetensors").read_bytes())

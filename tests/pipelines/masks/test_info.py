@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,13 @@ def test_images_are_counted_by_modality_and_status(cache: MaskCache) -> None:
     assert report.by_status == {"ok": 5, "unreadable": 1, "empty": 2, "fatal": 0}
     files = [cache.path, *shard_folder(cache.path).iterdir()]
     assert report.bytes == sum(p.stat().st_size for p in files)
+
+
+def test_the_size_of_a_small_cache_is_not_0(cache: MaskCache) -> None:
+    report = info(cache)
+    shown = f"{report.bytes / 2**10:.1f} KiB ({report.bytes / 2**13:.1f} KiB per image)"
+    assert any(line.endswith(shown) for line in report.lines())
+    assert any("3.0 MiB (384.0 KiB per image)" in line for line in replace(report, bytes=3 * 2**20).lines())
 
 
 def test_confidence_is_the_mean_over_the_parsed_images_of_a_modality(cache: MaskCache) -> None:

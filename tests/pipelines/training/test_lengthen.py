@@ -42,7 +42,7 @@ def test_a_finished_run_is_lengthened(run_copy: Path, masks: Path, figures: Path
     assert "train.epochs: 2 -> 3" in log.read_text()
     again = CliRunner().invoke(main, [*command, "--set", "train.epochs=2"])
     assert again.exit_code == 2
-    assert "train.epochs = 2, but 3 epochs are done" in again.stderr
+    assert "train.epochs = 2, but 3 epochs are done; give at least 3" in again.stderr
 
 
 def test_steps_to_come_are_those_of_a_long_run_with_a_step_schedule(
