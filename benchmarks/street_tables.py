@@ -54,11 +54,12 @@ def make_whole_table(done: Runs, epochs: int) -> list[str]:
     if not done:
         return []
     return [
+        "",
         *lines,
         "",
-        f"The same after all {epochs} epochs of `small`.",
+        f"The same after all {epochs} epochs of `small`; columns as above.",
         "",
-        *make_part_table(done, "recipe"),
+        *make_part_table(done, "recipe", explained=False),
     ]
 
 
@@ -78,7 +79,7 @@ def _make_score_lines(done: Runs, names: Sequence[str]) -> list[str]:
     return lines
 
 
-def make_part_table(done: Runs, name: str) -> list[str]:
+def make_part_table(done: Runs, name: str, explained: bool = True) -> list[str]:
     """Markdown: the parts of a row at the easiest and the hardest level, means over the seeds."""
     runs = [one for one in find_row(done, name) if "parts" in one["levels"][HARDEST]]
     if not runs:
@@ -98,6 +99,8 @@ def make_part_table(done: Runs, name: str) -> list[str]:
             cells = {label: average([r[key] for r in each]) for label, key in columns.items() if key}
             cells["ratio"] = f"{100 * sum(r['inside'] for r in each) / sum(r['ideal'] for r in each):.0f}"
             lines.append(f"| {row['part']}, {level} | {' | '.join(cells[label] for label in columns)} |")
+    if not explained:
+        return lines
     lines += [
         "",
         "Attention of SPAM on test people against their true masks, in per cent, mean over the seeds. Inside: the "
