@@ -45,7 +45,8 @@ def decode_segmentation(segmentation: object, size: Size) -> NDArray[np.bool_]:
         ValueError: if it is none of these, or does not fit the size.
     """
     if isinstance(segmentation, list) and segmentation:
-        return np.asarray(np.logical_or.reduce([_fill(_corners(polygon), size) for polygon in segmentation]), bool)
+        filled: NDArray[np.bool_] = np.any([_fill(_corners(polygon), size) for polygon in segmentation], axis=0)
+        return filled
     if not isinstance(segmentation, Mapping) or segmentation.get("size") != list(size):
         raise ValueError(f"a segmentation is polygons, or lengths of runs of the size {list(size)}")
     counts = segmentation.get("counts")
@@ -91,7 +92,7 @@ def _to_text(runs: NDArray[np.int64]) -> str:
 def _from_text(text: str) -> NDArray[np.int64]:
     """Return the runs of COCO's text; ValueError if it is none."""
     codes = np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8).astype(np.int64) - 48
-    if not len(codes) or codes.min() < 0 or codes.max() > 63 or codes[-1] & 32:
+    if not len(codes) or np.min(codes) < 0 or np.max(codes) > 63 or codes[-1] & 32:
         raise ValueError("counts are no text of run lengths")
     last = np.flatnonzero(codes < 32)
     first = np.concatenate([[0], last[:-1] + 1])
@@ -99,7 +100,7 @@ def _from_text(text: str) -> NDArray[np.int64]:
     if digits.max() > _DIGITS:
         raise ValueError("counts are no text of run lengths")
     place = np.arange(len(codes)) - np.repeat(first, digits)
-    runs = np.add.reduceat((codes & 31) << 5 * place, first)
+    runs: NDArray[np.int64] = np.add.reduceat((codes & 31) << 5 * place, first)
     runs -= np.where(codes[last] & 16, 1, 0) << 5 * digits
     runs[1::2] = np.cumsum(runs[1::2])
     runs[2::2] = np.cumsum(runs[2::2])

@@ -67,7 +67,7 @@ def _taps(old: int, new: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     else:
         # in whole numbers, 1/new of an old pixel each: rounding would add pixels that an area only touches
         start, end = np.arange(new) * old, np.arange(1, new + 1) * old
-        taken = start // new + np.arange((-(-end // new) - start // new).max())[:, None]
+        taken = start // new + np.arange(np.max(-(-end // new) - start // new))[:, None]
         covered = np.minimum(end, (taken + 1) * new) - np.maximum(start, taken * new)
         weights = (covered.clip(0) / old).astype(np.float32)
         taken = np.minimum(taken, old - 1)

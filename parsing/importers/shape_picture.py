@@ -34,7 +34,7 @@ def read_shape_picture(path: Path, labels: LabelSet) -> LabelPng:
         )
     with open_picture(path, "picture") as image:
         values = np.array(ImageOps.exif_transpose(image).convert("RGB"))
-    if int(np.ptp(values.astype(np.int16), axis=2).max()) > _SLACK:
+    if int(np.max(np.ptp(values.astype(np.int16), axis=2))) > _SLACK:
         raise InputError(f"{path} has colours: a photograph, not the picture of a shape")
     found, pixels = np.unique(values[..., 0] >= PERSON, return_inverse=True)
     return LabelPng(pixels.reshape(values.shape[:2]), tuple(Key(int(n), None) for n in found))

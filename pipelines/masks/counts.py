@@ -48,7 +48,7 @@ def count_masks(cache: MaskCache) -> MaskCounts:
     for number in Bar(numbers, unit="image", desc="count classes"):
         found = np.bincount(cache[number].ravel(), minlength=IGNORED + 1)
         known = found[:classes]
-        person[number] = known[1:].sum() / found.sum()
+        person[number] = float(known[1:].sum()) / float(found.sum())
         modality = cache.modality[number]
         images[modality] += known > 0
         pixels[modality] += known

@@ -77,7 +77,7 @@ def curves(metrics: Path | Rows, out_png: Path, figure_format: FigureFormat = "p
         ax = next(free)
         series = {key: _read_series(rows, key) for key in rates}
         # The power of ten stands in the title, since at the end of the axis it hides the legend.
-        power = math.floor(math.log10(max(float(values.max()) for _, values in series.values()) or 1))
+        power = math.floor(math.log10(max(float(np.max(values)) for _, values in series.values()) or 1))
         for i, (key, (steps, values)) in enumerate(series.items()):
             ax.plot(steps, values / 10.0**power, DASHES[i % len(DASHES)], color=LINES[i % len(LINES)], label=key)
         title = f"learning rate (1e{power})"
@@ -89,8 +89,8 @@ def curves(metrics: Path | Rows, out_png: Path, figure_format: FigureFormat = "p
         ax = next(free)
         for i, key in enumerate(accuracies):
             steps, values = _read_series(rows, key)
-            if values.size and not 0 <= values.min() <= values.max() <= 1:
-                raise InputError(f"{key} must lie in [0, 1], got {values.min():g} to {values.max():g}")
+            if values.size and not 0 <= np.min(values) <= np.max(values) <= 1:
+                raise InputError(f"{key} must lie in [0, 1], got {np.min(values):g} to {np.max(values):g}")
             ax.plot(steps, 100 * values, DASHES[i], marker=MARKERS[i], color=LINES[i], label=ACCURACIES[key],
                 markevery=max(1, len(values) // 10))  # fmt: skip
         ax.set_ylim(0, 102)
@@ -131,7 +131,7 @@ def cmc_curve(
     ends = [t for t in TICKS if t <= ranks]
     ax.set_xticks(ends, [str(t) for t in ends])
     ax.set_xlim(0.5, ranks + 0.5)
-    lowest = 100 * min(float(cmc[: max(1, ranks)].min()) for cmc in drawn.values())
+    lowest = 100 * min(float(np.min(cmc[: max(1, ranks)])) for cmc in drawn.values())
     bottom = max(0, min(80, 10 * math.floor(lowest / 10)))
     ax.set_ylim(bottom, 100 + (100 - bottom) / 50)
     ax.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10], integer=True))
@@ -153,7 +153,7 @@ def histograms(values: Mapping[str, ArrayLike], out_png: Path, quantity: str, bi
         raise InputError(f"there is no {quantity} to draw")
     for i, (name, group) in enumerate(drawn.items()):
         if not ((group >= 0) & (group <= 1)).all():
-            raise InputError(f"{quantity} of {name!r} must lie in [0, 1], got {group.min():g} to {group.max():g}")
+            raise InputError(f"{quantity} of {name!r} must lie in [0, 1], got {np.min(group):g} to {np.max(group):g}")
         counts, edges = np.histogram(group, bins, (0, 1))
         label = f"{name}, {len(group):,} (median {np.median(group):.2f})"
         line, dashes = LINES[i % len(LINES)], DASHES[i % len(DASHES)]

@@ -67,7 +67,7 @@ def sample(cache: MaskCache, order: NDArray[np.int64], count: int) -> NDArray[np
     One half of a camera's share are its first images, the other half lie at equal distances in the rest. If a camera
     has fewer images than its share, the other cameras get the remainder.
     """
-    camera = cache.modality[order].astype(np.int64) * (int(cache.camera.max(initial=0)) + 1) + cache.camera[order]
+    camera = cache.modality[order].astype(np.int64) * (int(np.max(cache.camera, initial=0)) + 1) + cache.camera[order]
     groups = sorted((np.flatnonzero(camera == c) for c in np.unique(camera)), key=len)
     chosen: list[int] = []
     for number, group in enumerate(groups):

@@ -79,7 +79,7 @@ def test_copies_of_one_image_give_finite_distances_and_come_first() -> None:
     gallery[:12] = query[0]
     found = k_reciprocal(query, gallery=gallery, k1=4, k2=2)
     assert np.isfinite(found).all()
-    assert found[:, :12].max() < found[:, 12:].min()
+    assert np.max(found[:, :12]) < np.min(found[:, 12:])
 
 
 def test_features_that_are_all_equal_are_all_at_the_same_small_distance() -> None:

@@ -135,7 +135,7 @@ def _measures(person: Cutout) -> tuple[float, float, float]:
     shown = person.labels > 0
     columns = np.arange(shown.shape[1])
     share = shown.sum(0)
-    middle = float((columns * share).sum() / max(share.sum(), 1)) / height
+    middle = float((columns * share).sum()) / max(float(share.sum()), 1.0) / height
     legs = np.flatnonzero(np.isin(person.labels, _LEGWEAR).sum(1) > 0.02 * height)
     hip = float(np.clip((legs[0] if len(legs) else 0.5 * height) / height, 0.42, 0.6))
     half = float(np.median(shown[int(0.2 * height) : int(0.5 * height)].sum(1))) / 2 / height

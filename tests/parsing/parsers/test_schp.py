@@ -176,7 +176,7 @@ def test_the_affine_into_the_input_is_scipys(source: Size) -> None:
 
 def test_the_whole_image_lies_centred_in_the_input_and_touches_two_sides() -> None:
     rows, columns = map_into_input((81, 41), (65, 65))
-    assert rows.sum(1).min() == pytest.approx(1)  # as tall as the input
+    assert np.min(rows.sum(1)) == pytest.approx(1)  # as tall as the input
     inside = np.flatnonzero(columns.sum(1))
     assert (inside[0] + inside[-1], len(inside)) == (64, 33)  # and half as wide, in the middle
 

@@ -134,7 +134,7 @@ def test_shapes_that_we_wrote_give_back_the_person(
     back = MaskCache(import_masks(replace(config, masks=tmp_path / "shape", labels="person")).path)
     assert back.names == cache.names
     found, true = back.preload() > 0, cache.preload() > 0
-    assert (found & true).sum() / (found | true).sum() > 0.95  # JPEG blurs the outline
+    assert float((found & true).sum()) / float((found | true).sum()) > 0.95  # JPEG blurs the outline
     with pytest.raises(InputError, match="is an image of the data set and not its mask"):
         import_masks(replace(config, masks=config.root, labels="person", kind="sgiel"))  # type: ignore[arg-type]
 

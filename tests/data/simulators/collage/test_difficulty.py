@@ -131,9 +131,13 @@ def test_the_harder_the_level_the_less_is_shown_of_a_person(bare: Collage, monke
     means = []
     for name in DIFFICULTIES:
         shown = [replace(bare, difficulty=name).shoot(slot)[1] for slot in SLOTS]
-        rows = [part.any(1).sum() / full.any(1).sum() for part, full in zip(shown, whole, strict=True)]
+        rows = [float(part.any(1).sum()) / float(full.any(1).sum()) for part, full in zip(shown, whole, strict=True)]
         assert min(rows) >= 0.39
-        means.append(np.mean([(part > 0).sum() / (full > 0).sum() for part, full in zip(shown, whole, strict=True)]))
+        means.append(
+            np.mean(
+                [float((part > 0).sum()) / float((full > 0).sum()) for part, full in zip(shown, whole, strict=True)]
+            )
+        )
     assert means[0] > 0.97
     assert all(easy - hard > 0.02 for easy, hard in pairwise(means)), means
 
