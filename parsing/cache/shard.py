@@ -157,9 +157,12 @@ def read_columns(path: Path) -> tuple[Columns, dict[str, Any]]:
     try:
         with open_stored(path) as file:
             attributes = dict(file.attrs)
-            if attributes["format_version"] != FORMAT_VERSION:
+            version = attributes["format_version"]
+            if not isinstance(version, int | np.integer):
+                raise TypeError("its format version is no number")
+            if version != FORMAT_VERSION:
                 raise OtherVersionError(
-                    f"{path}: mask cache format {attributes['format_version']}, "
+                    f"{path}: mask cache format {version}, "
                     f"but this version of cscl reads {FORMAT_VERSION}; parse again with --overwrite"
                 )
             if absent := [name for name in ATTRIBUTES if not isinstance(attributes.get(name), str)]:

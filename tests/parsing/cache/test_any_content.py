@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.caches import edit
 from support.properties import TRIED, names
@@ -136,6 +136,7 @@ FILES = st.sampled_from(["masks.h5", "masks.shards/00000.h5"])
 @FEWER
 @given(FILES, st.sampled_from(["format_version", "fingerprint", "made_by", "data_set", "root", "licence", "pattern"]),
        stored_values)  # fmt: skip
+@example("masks.h5", "format_version", b"\n")
 def test_any_attribute(good: Path, file: str, key: str, value: Any) -> None:
     read_changed(good, file, lambda opened: opened.attrs.__setitem__(key, value))
 
