@@ -52,9 +52,8 @@ def main(run: Path, level: str, out: Path) -> None:
     (protocol,) = (p for p in data_set.protocols() if p.name == PROTOCOL)
     trial = protocol.trials[0]
     embedder = load(run)
-    features = embed(
-        embedder, [*trial.query, *trial.gallery], make_loader(data_set.root, embedder.size)
-    ).numpy()  # fmt: skip
+    records = [*trial.query, *trial.gallery]
+    features = embed(embedder, records, make_loader(data_set.root, embedder.size)).numpy()
     queries, gallery = features[: len(trial.query)], features[len(trial.query) :]
     rows = []
     for identity in sorted({r.identity for r in trial.query})[:PEOPLE]:

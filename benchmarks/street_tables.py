@@ -50,12 +50,11 @@ def make_table(done: Runs, epochs: int, names: Sequence[str] = tuple(ROWS)) -> l
 
 def make_whole_table(done: Runs, epochs: int) -> list[str]:
     """Markdown: the rows that were also trained for all epochs of the recipe, and the parts of `recipe` after them."""
-    lines = _make_score_lines(done, tuple(ROWS))
     if not done:
         return []
     return [
         "",
-        *lines,
+        *_make_score_lines(done, tuple(ROWS)),
         "",
         f"The same after all {epochs} epochs of `small`; columns as above.",
         "",

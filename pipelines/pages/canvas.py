@@ -106,9 +106,9 @@ class Canvas:
         colours = [*itertools.chain(*exact), *learnt][: 3 * 256]
         palette = Image.new("P", (1, 1))
         palette.putpalette(colours + colours[-3:] * (256 - len(colours) // 3))  # an entry left out would be black
-        numbers = np.array(sheet.quantize(palette=palette, dither=Image.Dither.NONE))
+        numbers, pixels = np.array(sheet.quantize(palette=palette, dither=Image.Dither.NONE)), np.asarray(sheet)
         for number, colour in enumerate(exact):
-            numbers[(np.asarray(sheet) == colour).all(axis=-1)] = number
+            numbers[(pixels == colour).all(axis=-1)] = number
         picture = Image.fromarray(numbers)
         picture.putpalette(colours)
         return picture

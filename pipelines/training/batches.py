@@ -153,9 +153,10 @@ def read_part_labels(
         for wanted, have in zip(size, cache.size, strict=True)
     )
     found = np.empty((len(records), *size), np.uint8)
-    order = np.argsort([cache.number(r.name) for r in records], kind="stable")  # that of the files
+    numbers = np.array([cache.number(r.name) for r in records], np.int64)
+    order = np.argsort(numbers, kind="stable")  # that of the files
     for some in np.split(order, range(_BLOCK, len(order), _BLOCK)):
-        labels = cache.preload(records[n].name for n in some)
+        labels = cache.preload(numbers[some].tolist())
         found[some] = table[labels[:, rows[:, None], columns]]
     return torch.from_numpy(found)
 
