@@ -3,7 +3,6 @@
 from typing import get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import PamGate
@@ -80,17 +79,40 @@ class PAM(nn.Module):
             descriptor = masked_average(x, torch.cat([person, 1 - person], 1)).flatten(1)
         else:
             descriptor = x.float().mean((2, 3))
-        m = self.gate(descriptor)[:, :, None, None]
-        emphasised = x if person is None else person.to(x.dtype) * x
-        y = m * emphasised + (1 - m) * self._replace_style(x)
-        x = x + self.g * (y - x)
+        m, g = self.gate(descriptor).float(), self.g.float()
+        scale, shift = self._find_style_replacement(x)
+        # X' = t X + b with t = g m (1 - A_0) + (1 - g) + g (1 - m) scale and b = g (1 - m) shift. Backward keeps one
+        # map of the size of X for it, t; for the terms one by one it keeps three.
+        rest = 1 - g + g * (1 - m) * scale
+        factor = (g * m + rest)[:, :, None, None] if person is None else _add_products(g * m, person, rest, x)
+        x = torch.addcmul((g * (1 - m) * shift)[:, :, None, None].to(x.dtype), x, factor.to(x.dtype))
         return (x.relu() if self.rectified else x), logits
 
-    def _replace_style(self, x: Tensor) -> Tensor:
-        """Return S(X)."""
+    def _find_style_replacement(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (B, C) each, float32, with S(X) = scale * X + shift."""
         mean, variance = self.norm.running_mean, self.norm.running_var
         if mean is None or variance is None:
             raise ValueError("PAM's norm needs running statistics")
-        # Clone: the norm updates its statistics in place on its next forward pass, and backward needs these values.
-        deviation, mean = variance.clamp(min=self.norm.eps).sqrt().to(x.dtype), mean.clone().to(x.dtype)
-        return F.instance_norm(x, weight=deviation, bias=mean)
+        own_variance, own_mean = torch.var_mean(x.float(), (2, 3), correction=0)
+        # The norm updates its statistics in place on its next forward pass, and backward needs these values: the
+        # square root is a copy, the mean needs one.
+        scale = variance.clamp(min=self.norm.eps).sqrt() * (own_variance + self.norm.eps).rsqrt()
+        return scale, mean.clone() - scale * own_mean
+
+
+def _add_products(slope: Tensor, person: Tensor, offset: Tensor, like: Tensor) -> Tensor:
+    """Return slope * person + offset, (B, C, H, W) in the memory format of `like`.
+
+    Args:
+        slope: (B, C).
+        person: (B, 1, H, W).
+        offset: (B, C).
+        like: (B, C, H, W).
+    """
+    cells = torch.cat([person, torch.ones_like(person)], 1).flatten(2)  # (B, 2, HW)
+    channels = torch.stack([slope, offset], 2)  # (B, C, 2)
+    if like.is_contiguous(memory_format=torch.channels_last):
+        products = torch.bmm(cells.transpose(1, 2), channels.transpose(1, 2)).transpose(1, 2)
+    else:
+        products = torch.bmm(channels, cells)
+    return products.view(like.shape)

@@ -79,7 +79,8 @@ def test_the_restyled_features_have_the_scale_of_x_and_no_style_of_the_image(gat
     style = torch.tensor([0.5, 2.0]).view(2, 1, 1, 1)
     x = 7 * style * features() + style
     module(x)
-    restyled = module._replace_style(x)
+    scale, shift = module._find_style_replacement(x)
+    restyled = scale[:, :, None, None] * x + shift[:, :, None, None]
     torch.testing.assert_close(restyled.mean((0, 2, 3)), x.mean((0, 2, 3)), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(restyled.mean((2, 3))[0], restyled.mean((2, 3))[1], rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(restyled.var((2, 3))[0], restyled.var((2, 3))[1], rtol=1e-3, atol=1e-3)
@@ -110,6 +111,30 @@ def test_flipped_features_give_flipped_features_and_parsing(gate: str) -> None:
     torch.testing.assert_close(mirrored, out.flip(3))
     if logits is not None:
         torch.testing.assert_close(mirrored_logits, logits.flip(3))
+
+
+@pytest.mark.parametrize("gate", PAM_GATES)
+def test_the_memory_format_is_kept_and_changes_no_value(gate: str) -> None:
+    module, x = pam(gate), features()
+    out = module(x.to(memory_format=torch.channels_last))[0]
+    assert out.is_contiguous(memory_format=torch.channels_last)
+    assert module(x)[0].is_contiguous()
+    torch.testing.assert_close(out, module(x)[0])
+
+
+def test_backward_keeps_three_maps_beside_x() -> None:
+    """The normed X for the parsing head, the factor of X, and the output; the memory of a training step rests on it."""
+    module, x, kept = pam("parsing").train(), features().requires_grad_(), set()
+
+    def keep(saved: Tensor) -> Tensor:
+        if saved.untyped_storage().nbytes() >= x.untyped_storage().nbytes():
+            kept.add(saved.untyped_storage().data_ptr())
+        return saved
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda saved: saved):
+        out, logits = module(x)
+    assert all(result.requires_grad for result in (out, logits))  # alive, so that no address was used twice
+    assert len(kept - {x.untyped_storage().data_ptr()}) == 3
 
 
 def test_an_unknown_gate_is_named() -> None:
