@@ -93,7 +93,7 @@ class PAM(nn.Module):
         mean, variance = self.norm.running_mean, self.norm.running_var
         if mean is None or variance is None:
             raise ValueError("PAM's norm needs running statistics")
-        own_variance, own_mean = torch.var_mean(x.float(), (2, 3), correction=0)
+        own_variance, own_mean = torch.var_mean(x.float(), (2, 3), correction=0)  # E[x^2] - E[x]^2 is inexact
         # The norm updates its statistics in place on its next forward pass, and backward needs these values: the
         # square root is a copy, the mean needs one.
         scale = variance.clamp(min=self.norm.eps).sqrt() * (own_variance + self.norm.eps).rsqrt()

@@ -1,12 +1,13 @@
-"""Decoded images in a file that all processes of a machine map into their memory, so that it is there once.
+"""Data of a training in files that all processes of a machine map into their memory, so that they are there once.
 
-The file's name says what is in it: the names of the images, their sizes and times of change, and how they were decoded.
-A file of that name and of the right length holds these images; it is written whole or not at all, by one process.
+A file's name says what is in it: for images their names, sizes and times of change, and how they were decoded. A file
+of that name and of the right length holds these data; it is written whole or not at all, by one process.
 """
 
 import errno
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -25,52 +26,50 @@ from tqdm import tqdm
 
 from parsing import files
 from parsing.cache.lock import LockedError, hold_lock
-from parsing.errors import CsclError, first_line
+from parsing.errors import CacheError, CsclError, first_line
 from parsing.images import STRETCH, UnreadableImageError
 from parsing.progress import Bar
 
-from .images import load_image, load_images
+from .images import load_image
 
 FORMAT = 1
 AHEAD = 256
 """Number of images that may be decoded before they are written; bounds the memory."""
-NAME = re.compile(r"\d+x\d+-[0-9a-f]{12}-[0-9a-f]{16}\.uint8")
+NAME = re.compile(r"(labels-)?\d+x\d+-[0-9a-f]{12}-[0-9a-f]{16}\.uint8")
 
 
-class ImageStore:
-    """The images of a list of files at one size, decoded once into a file in `folder`.
+class Store:
+    """N arrays of uint8 of one shape, one for each name, computed once into a file in `folder`.
 
     Args:
         folder: of the stores of a cache, see `find_folder`.
-        root: folder of the images.
-        names: N image files below `root`.
-        size: (height, width) to which they are stretched.
-        about: what else the store belongs to, as JSON; a store of something else is not used.
+        group: of the file's name: files of one group replace each other.
+        content: what decides the arrays, as JSON; a file of something else is not used.
+        names: N names.
+        shape: of one array.
 
     Attributes:
-        path: the file: (N, 3, *size) uint8 and nothing else.
-
-    Raises:
-        UnreadableImageError: if a file is not there.
+        path: the file: (N, *shape) uint8 and nothing else.
+        what: the data, in messages.
     """
 
+    what: str
+
     def __init__(
-        self, folder: Path, root: Path, names: Sequence[str], size: tuple[int, int], about: Mapping[str, Any]
+        self, folder: Path, group: str, content: Mapping[str, Any], names: Sequence[str], shape: tuple[int, ...]
     ) -> None:
-        self.root, self.names, self.size = root, list(names), size
-        content = {
-            "format": FORMAT, "about": about, "stretch": STRETCH, "pillow": PIL.__version__,
-            "files": [_stamp(root, name) for name in names],
-        }  # fmt: skip
-        self._group = f"{size[0]}x{size[1]}-{_digest(self.names)[:12]}"
-        self.path = folder / f"{self._group}-{_digest(content)[:16]}.uint8"
-        self.shape = (len(self.names), 3, *size)
+        self.names, self._group = list(names), group
+        self.path = folder / f"{group}-{digest({'format': FORMAT, **content})[:16]}.uint8"
+        self.shape = (len(self.names), *shape)
+
+    def compute(self) -> Iterator[Tensor]:
+        """Yield the arrays in order, with or without a first dimension for several of them."""
+        raise NotImplementedError
 
     @property
     def bytes(self) -> int:
         """The length of the file."""
-        count, channels, height, width = self.shape
-        return count * channels * height * width
+        return math.prod(self.shape)
 
     def exists(self) -> bool:
         """Return whether the file is there in its whole length."""
@@ -82,7 +81,7 @@ class ImageStore:
         If another process is writing it, wait for that.
 
         Raises:
-            UnreadableImageError: if an image cannot be read; the message names it.
+            UnreadableImageError, CacheError: if an image or a mask cannot be read; the message names it.
         """
         waiting = False
         while not self.exists():
@@ -90,7 +89,7 @@ class ImageStore:
                 with hold_lock(self.path, "cscl train", folder=self.path.parent):
                     if not self.exists():
                         self._write()
-            except UnreadableImageError:
+            except (UnreadableImageError, CacheError):
                 raise
             except LockedError as error:
                 if not waiting:
@@ -102,16 +101,21 @@ class ImageStore:
         return None
 
     def open(self) -> Tensor:
-        """Return the images (N, 3, *size) uint8, mapped from the file; decoded into memory if there is none.
+        """Return all arrays (N, *shape) uint8, mapped from the file; computed into memory if there is none.
 
         What a process changes in them stays in its own memory.
 
         Raises:
-            UnreadableImageError: if an image cannot be read; the message names it.
+            UnreadableImageError, CacheError: if an image or a mask cannot be read; the message names it.
         """
-        if not self.exists():
-            return load_images(self.root, self.names, self.size)
-        return torch.from_file(str(self.path), shared=False, size=self.bytes, dtype=torch.uint8).view(self.shape)
+        if self.exists():
+            return torch.from_file(str(self.path), shared=False, size=self.bytes, dtype=torch.uint8).view(self.shape)
+        found = torch.empty(self.shape, dtype=torch.uint8)
+        flat, done = found.flatten(), 0
+        for some in self._compute_with_bar():
+            flat[done : done + some.numel()] = some.flatten()
+            done += some.numel()
+        return found
 
     def _write(self) -> None:
         folder = self.path.parent
@@ -122,26 +126,61 @@ class ImageStore:
         if shutil.disk_usage(folder).free < self.bytes:
             raise OSError(errno.ENOSPC, f"{self.bytes / 1e9:.1f} GB do not fit")
         with files.replacing(self.path) as temporary, open(temporary, "xb") as file:
-            for image in self._decoded():
-                file.write(image.numpy().data)
+            for some in self._compute_with_bar():
+                file.write(some.contiguous().numpy().data)
             file.flush()
-            os.fsync(file.fileno())  # else a power cut may leave black images under the name
-        for old in folder.glob(f"{self._group}-*.uint8"):  # of images that have changed since
+            os.fsync(file.fileno())  # else a power cut may leave zeros under the name
+        for old in folder.glob(f"{self._group}-*.uint8"):  # of data that have changed since
             if old != self.path:
                 old.unlink(missing_ok=True)
 
-    def _decoded(self) -> Iterator[Tensor]:
-        """Yield the images in order; threads decode them."""
+    def _compute_with_bar(self) -> Iterator[Tensor]:
+        one = math.prod(self.shape[1:])
+        with Bar(total=len(self.names), unit="image", desc=f"{self.what} to {self.path.parent.name}") as bar:
+            for some in self.compute():
+                yield some
+                bar.update(some.numel() // one)
+
+
+class ImageStore(Store):
+    """The images (3, *size) of a list of files at one size.
+
+    Args:
+        folder: of the stores of a cache, see `find_folder`.
+        root: folder of the images.
+        names: N image files below `root`.
+        size: (height, width) to which they are stretched.
+        about: what else the store belongs to, as JSON.
+
+    Raises:
+        UnreadableImageError: if a file is not there.
+    """
+
+    what = "images"
+
+    def __init__(
+        self, folder: Path, root: Path, names: Sequence[str], size: tuple[int, int], about: Mapping[str, Any]
+    ) -> None:
+        self.root, self.size = root, size
+        super().__init__(
+            folder,
+            group=f"{size[0]}x{size[1]}-{digest(list(names))[:12]}",
+            content={
+                "about": about, "stretch": STRETCH, "pillow": PIL.__version__,
+                "files": [_stamp(root, name) for name in names],
+            },
+            names=names,
+            shape=(3, *size),
+        )  # fmt: skip
+
+    def compute(self) -> Iterator[Tensor]:
+        """Yield the decoded images in order; threads decode them."""
         ahead: deque[Future[Tensor]] = deque()
-        with (
-            ThreadPoolExecutor() as pool,
-            Bar(total=len(self.names), unit="image", desc=f"decode to {self.path.parent.name}") as bar,
-        ):
+        with ThreadPoolExecutor() as pool:
             for number, name in enumerate(self.names, start=1):
                 ahead.append(pool.submit(load_image, self.root / name, self.size))
                 while len(ahead) > AHEAD or (ahead and number == len(self.names)):
-                    yield ahead.popleft().result().contiguous()
-                    bar.update()
+                    yield ahead.popleft().result()
 
 
 def find_folder(cache: Path) -> Path:
@@ -158,5 +197,6 @@ def _stamp(root: Path, name: str) -> list[str | int]:
     return [name, found.st_size, found.st_mtime_ns]
 
 
-def _digest(content: Any) -> str:
+def digest(content: Any) -> str:
+    """Return the SHA-256 of JSON."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -124,6 +124,7 @@ def markdown(result: Mapping[str, Any]) -> Iterable[str]:
             theirs = "" if row["theirs"] is None else f"{row['theirs']:.4g}"
             cells = (part, row["what"], row["other"], ratio, f"{row['ours']:.4g}", theirs, row["unit"])
             yield f"| {' | '.join(cells)} |"
-    runs = max(row["runs"] for rows in result["rows"].values() for row in rows)
+    runs = [row["runs"] for rows in result["rows"].values() for row in rows]
+    count = f"{max(runs)}" if min(runs) == max(runs) else f"{min(runs)} to {max(runs)}"
     yield ""
-    yield f"Medians of {runs} runs by turns. {format_machine(result['machine'])}."
+    yield f"Medians of {count} runs by turns. {format_machine(result['machine'])}."

@@ -98,7 +98,18 @@ def read_run(run: Path) -> tuple[Recipe, RunInfo]:
         info = RunInfo(**json.loads((run / "run.json").read_text(encoding="utf-8")))
     except (ValueError, TypeError, RecursionError) as error:
         raise InputError(f"{run / 'run.json'} cannot be read: {error}") from error
-    return read_recipe(run / "recipe.toml", _read_guided(run / "recipe.toml")), info
+    return read_own_recipe(run), info
+
+
+def read_own_recipe(run: Path, changes: Sequence[str] = ()) -> Recipe:
+    """Return the recipe of a run, with `changes` as in `read_recipe`.
+
+    Raises:
+        MissingError: if the run has none.
+        InputError: if it is damaged, or a change does not fit.
+    """
+    file = run / "recipe.toml"
+    return read_recipe(file, [*_read_guided(file), *changes])
 
 
 def _read_guided(recipe: Path) -> list[str]:

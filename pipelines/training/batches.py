@@ -1,6 +1,6 @@
 """Training batches of images and part labels, from data that lies in memory."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ class Batches(Dataset[dict[str, Tensor]]):
     Args:
         records: N training images.
         images: N of (3, H, W) uint8, in the order of the records, as are the two below.
-        part_labels: (N, H, W) uint8, 0..Q or 255.
+        part_labels: N of (H, W) uint8, 0..Q or 255.
         confidence: (N,) in [0, 1].
         sampler: draws the images of each batch.
         steps: number of batches per epoch.
@@ -49,7 +49,7 @@ class Batches(Dataset[dict[str, Tensor]]):
         self,
         records: Sequence[Record],
         images: Stack,
-        part_labels: Tensor,
+        part_labels: Stack,
         confidence: Tensor,
         sampler: IdentitySampler,
         steps: int,
@@ -140,7 +140,15 @@ def select_with_masks(records: Sequence[Record], cache: MaskCache) -> tuple[Reco
 def read_part_labels(
     cache: MaskCache, records: Sequence[Record], table: NDArray[np.uint8], size: tuple[int, int]
 ) -> Tensor:
-    """Return the part labels (N, H, W) uint8 of all records, resized to the network's input by nearest neighbour.
+    """Return the part labels (N, H, W) uint8 of all records, as `iterate_part_labels` yields them."""
+    blocks = list(iterate_part_labels(cache, records=records, table=table, size=size))
+    return torch.cat(blocks) if blocks else torch.empty((0, *size), dtype=torch.uint8)
+
+
+def iterate_part_labels(
+    cache: MaskCache, records: Sequence[Record], table: NDArray[np.uint8], size: tuple[int, int]
+) -> Iterator[Tensor]:
+    """Yield part labels (n, H, W) uint8 of some records after the other, resized by nearest neighbour.
 
     Args:
         cache: with masks of any size.
@@ -152,13 +160,9 @@ def read_part_labels(
         ((np.arange(wanted, dtype=np.float32) + 0.5) * have / wanted).astype(np.int64)
         for wanted, have in zip(size, cache.size, strict=True)
     )
-    found = np.empty((len(records), *size), np.uint8)
-    numbers = np.array([cache.number(r.name) for r in records], np.int64)
-    order = np.argsort(numbers, kind="stable")  # that of the files
-    for some in np.split(order, range(_BLOCK, len(order), _BLOCK)):
-        labels = cache.preload(numbers[some].tolist())
-        found[some] = table[labels[:, rows[:, None], columns]]
-    return torch.from_numpy(found)
+    for start in range(0, len(records), _BLOCK):
+        labels = cache.preload([r.name for r in records[start : start + _BLOCK]])
+        yield torch.from_numpy(table[labels[:, rows[:, None], columns]])
 
 
 def permute_within_modality(records: Sequence[Record], seed: int) -> tuple[int, ...]:

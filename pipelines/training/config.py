@@ -5,7 +5,8 @@ from pathlib import Path
 
 from parsing.errors import InputError, MissingError
 
-from ..recipes.reading import Recipe, read_recipe
+from ..recipes.reading import Recipe
+from ..runs.provenance import read_own_recipe
 from .lengthen import check_changes
 
 
@@ -54,4 +55,4 @@ class TrainConfig:
             raise MissingError(f"--resume: {run} holds no run")
         if self.init is not None:
             raise InputError("--init: a resumed run goes on from its own weights; give a new --run")
-        check_changes(read_recipe(recipe), self.recipe, recipe)
+        check_changes(read_own_recipe(run), self.recipe, recipe)

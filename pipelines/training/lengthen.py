@@ -7,31 +7,32 @@ from typing import Any
 
 from parsing.errors import InputError
 
-from ..recipes.reading import Recipe, find_differences, read_recipe
+from ..recipes.reading import Recipe, find_differences
+from ..runs.provenance import read_own_recipe
 
 MAY_CHANGE = ("train.epochs", "train.milestones", "train.guided")
 """Keys that a resumed run may change. They decide the steps to come, and nothing in those that are done."""
 
 
-def read_resumed_recipe(file: Path, changes: Sequence[str]) -> Recipe:
+def read_resumed_recipe(run: Path, changes: Sequence[str]) -> Recipe:
     """Return the recipe of a run that is resumed with changes.
 
     `train.guided` is a share of all epochs. With another number of epochs it is computed anew unless it is given too,
     so that the guidance ends at the same epoch as before.
 
     Args:
-        file: recipe of the run.
+        run: its folder.
         changes: `section.key=value` each.
 
     Raises:
         InputError: if a change does not fit.
     """
-    before, keys = read_recipe(file), {change.partition("=")[0].strip() for change in changes}
+    before, keys = read_own_recipe(run), {change.partition("=")[0].strip() for change in changes}
     if "train.epochs" not in keys or "train.guided" in keys:
-        return read_recipe(file, changes)
-    epochs = read_recipe(file, [*changes, "train.guided=0"]).train.epochs
+        return read_own_recipe(run, changes)
+    epochs = read_own_recipe(run, [*changes, "train.guided=0"]).train.epochs
     share = min(1.0, before.train.guided * before.train.epochs / epochs)
-    return read_recipe(file, [*changes, f"train.guided={share!r}"])
+    return read_own_recipe(run, [*changes, f"train.guided={share!r}"])
 
 
 def check_changes(before: Recipe, after: Recipe, file: Path) -> dict[str, tuple[Any, Any]]:

@@ -94,6 +94,6 @@ def plan_runs(
             name = name_run(data_set_name, recipe=made, source=recipe, method=method, splits=count)
             folder = Path("runs") / name if run is None else run / name if splits or seeds else run
             if resume and recipe is None and method is None and (folder / "recipe.toml").is_file():
-                made = read_resumed_recipe(folder / "recipe.toml", [*changes, *own])
+                made = read_resumed_recipe(folder, [*changes, *own])
             members.append((folder, made))
     return members

@@ -23,11 +23,11 @@ from parsing.words import list_briefly
 from ..devices import is_out_of_memory
 from ..image_sizes import find_other_image
 from ..images import find_images
-from ..recipes.reading import Recipe, read_recipe
+from ..recipes.reading import Recipe
 from ..runs.folder import read_state
 from ..runs.loggers import MakeLogger, find_logger
-from ..runs.provenance import RunInfo, hash_people, read_run, write_file
-from .batches import Batches, permute_within_modality, read_confidences, read_part_labels, select_with_masks
+from ..runs.provenance import RunInfo, hash_people, read_own_recipe, read_run, write_file
+from .batches import Batches, permute_within_modality, read_confidences, select_with_masks
 from .config import TrainConfig
 from .initial import continue_from, load_initial_weights
 from .lengthen import check_changes, check_length, describe_changes
@@ -36,7 +36,7 @@ from .pretrained import load_backbone_weights
 from .processes import make_fabric
 from .progress import Progress
 from .session import start_session
-from .stored_images import make_store, open_store
+from .stores import LabelStore, make_image_store, open_store
 from .usable_masks import check_usable
 from .validation import Validation, hold_out
 
@@ -81,7 +81,7 @@ def _train(
 ) -> None:
     recipe, run = config.recipe, config.run
     done = _read_done(config, progress)
-    before = read_recipe(run / "recipe.toml") if config.resume else recipe
+    before = read_own_recipe(run) if config.resume else recipe
     cache = MaskCache(config.masks) if cache is None else cache
     if done is not None and done["masks"] != cache.fingerprint:
         raise InputError(f"--resume: {run} was trained on other masks than those of {config.masks}; give the same")
@@ -92,7 +92,8 @@ def _train(
         )
     data_set = open_data_set(cache.data_set, find_images(config.masks, cache.root, config.root), pattern=cache.pattern)
     records = select_with_masks(data_set.train(recipe.data.split), cache)
-    store = make_store(config.masks, root=data_set.root, records=records, cache=cache, size=recipe.data.size)
+    with_masks = records
+    store = make_image_store(config.masks, root=data_set.root, records=with_masks, cache=cache, size=recipe.data.size)
     validating: tuple[Record, ...] = ()
     if recipe.data.select == "val":
         records, validating = hold_out(data_set, records)
@@ -121,7 +122,8 @@ def _train(
     masked = records
     if recipe.data.masks == "other":
         masked = tuple(records[n] for n in permute_within_modality(records, recipe.seed))
-    part_labels = read_part_labels(cache, records=masked, table=scheme.table(cache.labels), size=recipe.data.size)
+    labels = LabelStore(cache, records=with_masks, table=scheme.table(cache.labels), size=recipe.data.size)
+    part_labels = list(map(open_store(labels, fabric, progress).__getitem__, [r.name for r in masked]))
     confidence = read_confidences(cache, masked, recipe.data.min_confidence)
     if recipe.loss.parsing or recipe.loss.shown:  # a baseline does not use masks
         notes = check_usable(cache, records=masked, parts=part_labels, confidence=confidence, scheme=scheme.name)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from data.loading.transforms import Stack
 from data.records import Record
 from parsing.cache.reader import MaskCache
 from parsing.errors import InputError
@@ -16,21 +17,21 @@ AT_ONCE = 1024
 
 
 def check_usable(
-    cache: MaskCache, records: Sequence[Record], parts: Tensor, confidence: Tensor, scheme: str
+    cache: MaskCache, records: Sequence[Record], parts: Stack, confidence: Tensor, scheme: str
 ) -> tuple[str, ...]:
     """Check that at least one mask shows a part and is used, and return a note per modality without such a mask.
 
     Args:
         cache: of the masks; named in errors.
         records: N training images.
-        parts: (N, H, W) uint8, their part labels.
+        parts: N of (H, W) uint8, their part labels.
         confidence: (N,) in [0, 1]; 0 if a mask is not used.
         scheme: name of the part scheme, for errors.
 
     Raises:
         InputError: if there is no such mask.
     """
-    shown = torch.cat([((some > 0) & (some != IGNORED)).flatten(1).any(1) for some in parts.split(AT_ONCE)])
+    shown = torch.cat([_show_part(parts[start : start + AT_ONCE]) for start in range(0, len(records), AT_ONCE)])
     if not shown.any():
         raise InputError(
             f"{cache.path}: none of the {len(records)} training masks shows a part of {scheme}, so that there is "
@@ -48,3 +49,9 @@ def check_usable(
         for name, of in (("visible", ~infrared), ("infrared", infrared))
         if of.any() and not usable[of].any()
     )
+
+
+def _show_part(parts: Stack) -> Tensor:
+    """Return whether each mask (H, W) shows a part."""
+    some = torch.stack(list(parts))
+    return ((some > 0) & (some != IGNORED)).flatten(1).any(1)

@@ -1,4 +1,4 @@
-"""Images in memory: in the order and at the size asked for, of any depth, and a bad file named."""
+"""Images as tensors: at the size asked for, of any depth, and a bad file named."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from data.loading.depth import has_deep_images
-from data.loading.images import load_image, load_images
+from data.loading.images import load_image
 from data.readers.folder import Folder
 from parsing.images import UnreadableImageError, read_image
 
@@ -23,14 +23,12 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_images_come_in_the_order_of_the_names(root: Path) -> None:
-    names = ["c.png", "a.png", "deep/b.png", "a.png"] * 5
-    images = load_images(root, names, (16, 8))
-    assert images.shape == (20, 3, 16, 8)
-    assert images.dtype == torch.uint8
-    for name, image in zip(names, images, strict=True):
-        assert image.unique(dim=1).flatten().tolist()[:1] == [COLOURS[name][0]]
-        assert [int(v) for v in image[:, 3, 5]] == list(COLOURS[name])
+@pytest.mark.parametrize("name", COLOURS)
+def test_an_image_has_three_channels_in_the_order_of_rgb(root: Path, name: str) -> None:
+    image = load_image(root / name, (16, 8))
+    assert image.shape == (3, 16, 8)
+    assert image.dtype == torch.uint8
+    assert [int(v) for v in image[:, 3, 5]] == list(COLOURS[name])
 
 
 def test_height_comes_before_width_and_pixels_keep_their_place(tmp_path: Path) -> None:
@@ -43,16 +41,12 @@ def test_height_comes_before_width_and_pixels_keep_their_place(tmp_path: Path) -
     assert np.corrcoef(shrunk.ravel(), pixels.ravel())[0, 1] > 0.9
 
 
-def test_no_images_are_an_empty_tensor(root: Path) -> None:
-    assert load_images(root, [], (16, 8)).shape == (0, 3, 16, 8)
-
-
 @pytest.mark.parametrize("content", [None, b"", b"\xff\xd8\xff\xe0 no picture"])
 def test_an_unreadable_image_is_named(root: Path, content: bytes | None) -> None:
     if content is not None:
         (root / "bad.jpg").write_bytes(content)
     with pytest.raises(UnreadableImageError, match=r"bad\.jpg"):
-        load_images(root, ["a.png", "bad.jpg", "c.png"], (16, 8))
+        load_image(root / "bad.jpg", (16, 8))
 
 
 def test_sixteen_bits_are_loaded_as_they_are_parsed(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import errno
 import multiprocessing
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from data.loading import images, store
-from data.loading.images import load_images
+from data.loading.images import load_image
 from data.loading.store import ImageStore, find_folder
 from parsing.images import UnreadableImageError
 
@@ -35,12 +35,15 @@ def make(root: Path, names: list[str] = NAMES, size: tuple[int, int] = SIZE, **a
     return ImageStore(root.parent / "masks.images", root=root, names=names, size=size, about=about)
 
 
+def load_images(root: Path, names: Sequence[str], size: tuple[int, int]) -> torch.Tensor:
+    return torch.stack([load_image(root / name, size) for name in names])
+
+
 def forbid(monkeypatch: pytest.MonkeyPatch) -> None:
     def decode(*_: object) -> None:
         raise AssertionError("decoded again")
 
     monkeypatch.setattr(store, "load_image", decode)
-    monkeypatch.setattr(store, "load_images", decode)
 
 
 def test_the_folder_lies_beside_the_cache() -> None:

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from support.parses import hashes
 
-from data.loading.images import load_images
+from data.loading.images import load_image
 from parsing import MaskCache
 from parsing.cache.index import shard_folder
 from parsing.errors import CacheError
@@ -69,7 +69,7 @@ def test_images_that_exif_turns_are_parsed_trained_on_and_exported_upright(own: 
         cache = MaskCache(parse(replace(own, out=tmp_path / out)).path)
         export(ExportConfig(cache.path, "png", tmp_path / f"{out}-png", size="source"))
         sizes = {f.parent.name: Image.open(f).size for f in (tmp_path / f"{out}-png").rglob("*.png")}
-        return cache, load_images(root, cache.names, (32, 16)), sizes
+        return cache, torch.stack([load_image(root / name, (32, 16)) for name in cache.names]), sizes
 
     masks, images, sizes = seen("upright.h5")
     exif = Image.Exif()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from data.loading.images import load_images
+from data.loading.images import load_image
 from data.loading.sampler import IdentitySampler
 from data.records import Record
 from data.registry import open_data_set
@@ -100,7 +100,7 @@ def test_a_batch_holds_the_sampled_images_with_their_own_masks(
     recipe = tiny_recipe(
         "augment.padding=0", "augment.flip=0", "augment.erase=0", "augment.exchange=0", "augment.grey=0"
     )
-    images = load_images(figures, [r.name for r in records], SIZE)
+    images = torch.stack([load_image(figures / r.name, SIZE) for r in records])
     masks, sure = (
         read_part_labels(cache, records=records, table=cache.table("reid4"), size=SIZE),
         read_confidences(cache, records, 0),
@@ -132,7 +132,7 @@ def test_a_batch_holds_the_sampled_images_with_their_own_masks(
 def test_a_batch_is_the_same_whenever_it_is_asked_for(
     figures: Path, records: tuple[Record, ...], cache: MaskCache, tiny_recipe: Callable[..., Recipe]
 ) -> None:
-    images = load_images(figures, [r.name for r in records], SIZE)
+    images = torch.stack([load_image(figures / r.name, SIZE) for r in records])
     masks, sure = (
         read_part_labels(cache, records=records, table=cache.table("reid4"), size=SIZE),
         read_confidences(cache, records, 0),

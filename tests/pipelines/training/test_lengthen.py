@@ -65,13 +65,29 @@ def test_other_keys_are_refused_by_name(run_copy: Path, masks: Path, tiny_recipe
 
 def test_a_shipped_recipe_is_lengthened_although_its_guidance_ends_at_the_first_milestone(tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text(read_recipe().to_toml())
-    recipe = read_resumed_recipe(tmp_path / "recipe.toml", ["train.epochs=120", "train.milestones=[20, 50, 100]"])
+    recipe = read_resumed_recipe(tmp_path, ["train.epochs=120", "train.milestones=[20, 50, 100]"])
     assert recipe.train.guided * 120 == pytest.approx(20)
     lines = describe_changes(read_recipe(), after=recipe, done=80 * 7, steps=7)
     assert lines[0].startswith("train.epochs: 80 -> 120, train.milestones: [20, 50] -> [20, 50, 100] changes after 80")
     assert "the rate falls at epoch 100" in lines[1]
     assert len(lines) == 2, "neither rate nor guidance of the next step changes"
-    given = read_resumed_recipe(tmp_path / "recipe.toml", ["train.epochs=120", "train.guided=0.1"])
+    given = read_resumed_recipe(tmp_path, ["train.epochs=120", "train.guided=0.1"])
     assert "the masks guide SPAM until epoch 12 instead of 20" in describe_changes(
         read_recipe(), after=given, done=7, steps=7
     )
+
+
+@pytest.mark.parametrize("changes", [(), ("train.epochs=3",)], ids=["as it is", "longer"])
+def test_a_run_from_before_the_first_version_is_resumed(run_copy: Path, masks: Path, changes: tuple[str, ...]) -> None:
+    """Its recipe has `train.guided` in epochs, a whole number."""
+    recipe = run_copy / "recipe.toml"
+    text = recipe.read_text()
+    assert "guided = 0.5\n" in text
+    recipe.write_text(text.replace("guided = 0.5\n", "guided = 1\n"))
+    found = CliRunner().invoke(
+        main, ["train", "--masks", str(masks), "--run", str(run_copy), "--resume", "--device", "cpu"]
+        + [word for change in changes for word in ("--set", change)],
+    )  # fmt: skip
+    assert found.exit_code == 0, found.output
+    after = read_run(run_copy)[0].train
+    assert after.guided * after.epochs == pytest.approx(1)
