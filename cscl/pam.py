@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from .config import PamGate
+from .parsing_head import ParsingHead
 from .pooling import masked_average
 
 PAM_GATES: tuple[str, ...] = get_args(PamGate)
@@ -63,7 +64,7 @@ class PAM(nn.Module):
         super().__init__()
         if gate not in PAM_GATES:
             raise ValueError(f"no PAM gate {gate!r}; choose one of {', '.join(PAM_GATES)}")
-        self.head = None if gate == "mam" else nn.Conv2d(channels, parts + 1, 1)
+        self.head = None if gate == "mam" else ParsingHead(channels, parts + 1)
         self.norm = nn.BatchNorm2d(channels, affine=self.head is not None)  # without a head it only follows the scale
         self.contrast = gate == "parsing"
         self.rectified = rectified

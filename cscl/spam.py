@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from .backbone import STRIDE
 from .config import PartPooling
 from .neck import BNNeck
+from .parsing_head import ParsingHead
 from .pooling import normalised_weights, resize_distribution, weighted_sum
 
 IGNORED = 255
@@ -81,7 +82,7 @@ class SPAM(nn.Module):
         self.parts, self.tau, self.pulled, self.pooling = parts, tau, pulled, pooling
         if pooling == "parsing":
             self.norm = nn.BatchNorm2d(sum(channels))
-            self.head = nn.Conv2d(sum(channels), parts + 1, 1)
+            self.head = ParsingHead(sum(channels), parts + 1)
             self.shown = PartLogits(sum(channels) + 2, parts)
         self.project = nn.ModuleList(nn.Linear(channels[1], part_dim, bias=False) for _ in range(parts))
         self.necks = nn.ModuleList(BNNeck(part_dim, identities) for _ in range(parts))
