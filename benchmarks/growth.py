@@ -141,7 +141,9 @@ def table(results: dict[str, Any]) -> list[str]:
             lines.append(
                 f"| {found['images']:,} | {said.get(stage, stage)} | {values} | {found[stage]['memory']:.0f} |"
             )
-    sizes = ", ".join(f"{f['size']:.1f} MB of {f['images']:,}" for f in results["sizes"].values())
+    sizes = ", ".join(
+        f"{f['size']:.1f} MB of {f['images']:,}{', flip averaged' * f['flip']}" for f in results["sizes"].values()
+    )
     return [*lines, "", f"Caches: {sizes}. Drawn pedestrians in the layout of SYSU-MM01. {results['machine']}."]
 
 
