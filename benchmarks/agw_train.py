@@ -36,6 +36,10 @@ from pipelines.training.config import TrainConfig
 from pipelines.training.train import train
 
 RUNNER = Path(__file__).with_name("agw_runner.py")
+LOSSES = ("id", "triplet")
+"""Losses that both print: identity loss and weighted triplet."""
+LAST = 5
+"""Epochs over whose first batches the losses at the end are averaged: theirs prints no others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +61,7 @@ class Budget:
 
 
 def compare_training(peer: Path, work: Path, budget: Budget) -> dict[str, Any]:
-    """Rank-1 and mAP of both by seed; what is finished in `work` is not done again."""
+    """Rank-1, mAP and the losses at the end, of both by seed; what is finished in `work` is not done again."""
     work = work.resolve()
     said = work / "budget.json"
     if said.exists() and json.loads(said.read_text()) != json.loads(json.dumps(asdict(budget))):
@@ -119,7 +123,7 @@ def theirs(peer: Path, work: Path, weights: Path, budget: Budget, seed: int) -> 
         if numbers is None:
             raise ValueError(f"their test.py said no average:\n{average}")
         result.write_text(json.dumps({"rank1": float(numbers[1]), "mAP": float(numbers[2])}))
-    return dict(json.loads(result.read_text()))
+    return {**json.loads(result.read_text()), **average_last(read_losses(folder / "train.log"))}
 
 
 def ours(work: Path, weights: Path, budget: Budget, seed: int) -> dict[str, float]:
@@ -145,7 +149,21 @@ def ours(work: Path, weights: Path, budget: Budget, seed: int) -> dict[str, floa
     recipe = read_recipe(Path("agw"), changes)
     train(TrainConfig(masks, run, recipe, resume=(run / "recipe.toml").exists(), device="cpu"))
     found = evaluate(run, protocols=("all-single",), flip=False, device="cpu").results[0]
-    return {"rank1": 100 * float(found.cmc[1]), "mAP": 100 * float(found.mAP), "chance": 100 * found.chance_rank1}
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    losses = [{key: row[key] for key in LOSSES} for row in rows if row["step"] % budget.steps == 1]
+    scores = {"rank1": 100 * float(found.cmc[1]), "mAP": 100 * float(found.mAP), "chance": 100 * found.chance_rank1}
+    return {**scores, **average_last(losses)}
+
+
+def read_losses(log: Path) -> list[dict[str, float]]:
+    """The losses that their train.py printed, by epoch: those of its first batch."""
+    found = re.findall(r"Epoch: \[\d+\]\[0/.*?iLoss: ([\d.]+) .*?TLoss: ([\d.]+)", log.read_text(encoding="utf-8"))
+    return [dict(zip(LOSSES, map(float, each), strict=True)) for each in found]
+
+
+def average_last(losses: list[dict[str, float]]) -> dict[str, float]:
+    """The means over the last epochs."""
+    return {key: statistics.mean(each[key] for each in losses[-LAST:]) for key in LOSSES}
 
 
 def table(results: dict[str, Any]) -> list[str]:
@@ -153,9 +171,9 @@ def table(results: dict[str, Any]) -> list[str]:
     lines = [f"{results['steps']} steps; {json.dumps(results['budget'])}"]
     for who in ("theirs", "ours"):
         shown = []
-        for key in ("rank1", "mAP"):
-            values = [run[key] for run in results[who]]
-            shown.append(f"{key} {statistics.mean(values):5.1f} ({min(values):.1f} to {max(values):.1f})")
+        for key, digits in (("rank1", 1), ("mAP", 1), ("id", 2), ("triplet", 3)):
+            mean, low, high = (f(run[key] for run in results[who]) for f in (statistics.mean, min, max))
+            shown.append(f"{key} {mean:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})")
         lines.append(f"{who:7s} {'   '.join(shown)}")
     return [*lines, f"chance  rank1 {results['ours'][0]['chance']:.1f}; simulated data, from random weights"]
 
