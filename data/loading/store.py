@@ -35,7 +35,6 @@ from .images import load_image
 FORMAT = 1
 AHEAD = 256
 """Number of images that may be decoded before they are written; bounds the memory."""
-NAME = re.compile(r"(labels-)?\d+x\d+-[0-9a-f]{12}-[0-9a-f]{16}\.uint8")
 
 
 class Store:
@@ -120,9 +119,8 @@ class Store:
     def _write(self) -> None:
         folder = self.path.parent
         # of killed processes: those that live hold the lock of their file
-        for half in files.find_leftovers(folder, NAME):
-            if half.name.startswith(self.path.name):
-                half.unlink(missing_ok=True)
+        for half in files.find_leftovers(folder, re.compile(re.escape(self.path.name))):
+            half.unlink(missing_ok=True)
         if shutil.disk_usage(folder).free < self.bytes:
             raise OSError(errno.ENOSPC, f"{self.bytes / 1e9:.1f} GB do not fit")
         with files.replacing(self.path) as temporary, open(temporary, "xb") as file:
@@ -136,7 +134,7 @@ class Store:
 
     def _compute_with_bar(self) -> Iterator[Tensor]:
         one = math.prod(self.shape[1:])
-        with Bar(total=len(self.names), unit="image", desc=f"{self.what} to {self.path.parent.name}") as bar:
+        with Bar(total=len(self.names), unit="image", desc=f"read {self.what}") as bar:
             for some in self.compute():
                 yield some
                 bar.update(some.numel() // one)

@@ -46,6 +46,7 @@ class MaskCache:
         pattern: how their paths name identity and camera; None if the data set knows.
         made_by: parser, weights, preprocessing and size, see `parsing.cache.provenance.Provenance`.
         fingerprint: the hash of `made_by`.
+        shard_hashes: SHA-256 of each shard, as the index says: other masks have others, if not another fingerprint.
 
     Raises:
         MissingError: if there is no such file.
@@ -81,6 +82,7 @@ class MaskCache:
         self._probs_shape = said.probs_shape
         table = read_shard_table(self.path, len(columns))
         self._shards, self._shard, self._row = table.names, table.shard, table.row
+        self.shard_hashes: list[str] = table.hashes
         self.names: tuple[str, ...] = tuple(columns.names)
         self.status, self.confidence, self.source_size = (
             columns.status,

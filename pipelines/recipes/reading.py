@@ -226,7 +226,11 @@ def read_recipe(source: Path | None = None, changes: Sequence[str] = (), method:
         InputError: if a key is unknown or its value does not fit; the message names the key.
         MissingError: if there is no such recipe.
     """
-    said = read_values(source, "cscl")
+    return make_recipe(read_values(source, "cscl"), changes, method)
+
+
+def make_recipe(said: Mapping[str, Any], changes: Sequence[str] = (), method: str | None = None) -> Recipe:
+    """Return the recipe of the values that a file holds, with `changes` and `method` as in `read_recipe`."""
     own = said.get("method", "cscl")
     values = read_method(own)
     _update(values, said)

@@ -15,7 +15,7 @@ from parsing.errors import CsclError, InputError, MissingError
 from parsing.words import quote_path
 
 from ..images import find_images
-from ..recipes.reading import Recipe, read_recipe, read_values
+from ..recipes.reading import Recipe, make_recipe, read_values
 
 
 @dataclass(frozen=True)
@@ -108,17 +108,16 @@ def read_own_recipe(run: Path, changes: Sequence[str] = ()) -> Recipe:
         MissingError: if the run has none.
         InputError: if it is damaged, or a change does not fit.
     """
-    file = run / "recipe.toml"
-    return read_recipe(file, [*_read_guided(file), *changes])
+    values = read_values(run / "recipe.toml", "")
+    _convert_guided(values.get("train"))
+    return make_recipe(values, changes)
 
 
-def _read_guided(recipe: Path) -> list[str]:
-    """Return the change that a recipe needs in which `train.guided` is a number of epochs, as it was before 0.1.0."""
-    train = read_values(recipe, "").get("train")
+def _convert_guided(train: Any) -> None:
+    """Make a share of `guided` in a recipe's section `train` if it is a number of epochs, as it was before 0.1.0."""
     guided, epochs = (train.get(key) if isinstance(train, dict) else None for key in ("guided", "epochs"))
     if type(guided) is int and type(epochs) is int and 0 < guided <= epochs:  # a share is written as a float, also 1.0
-        return [f"train.guided={guided / epochs!r}"]
-    return []
+        train["guided"] = guided / epochs
 
 
 def open_images(run: Path, info: RunInfo, root: Path | None, permutations: Path | None = None) -> DataSet:

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from data.loading.store import ImageStore, Store, digest, find_folder
 from data.records import Record
-from parsing.cache.index import read_shard_table
 from parsing.cache.reader import MaskCache
 
 from .batches import iterate_part_labels
@@ -38,7 +37,7 @@ class LabelStore(Store):
         super().__init__(
             find_folder(cache.path),
             group=f"labels-{size[0]}x{size[1]}-{digest([names, table.tolist()])[:12]}",
-            content={"shards": read_shard_table(cache.path, len(cache)).hashes},
+            content={"shards": cache.shard_hashes},
             names=names,
             shape=size,
         )
@@ -48,23 +47,20 @@ class LabelStore(Store):
         return iterate_part_labels(self.cache, records=self.records, table=self.table, size=self.size)
 
 
-def make_image_store(
-    masks: Path, root: Path, records: Sequence[Record], cache: MaskCache, size: tuple[int, int]
-) -> ImageStore:
+def make_image_store(cache: MaskCache, root: Path, records: Sequence[Record], size: tuple[int, int]) -> ImageStore:
     """Return the store of the images of these records; nothing is written yet.
 
     It belongs to images of the sizes that the cache recorded: if it is there, the sizes need not be compared again.
 
     Args:
-        masks: index file of the cache.
+        cache: with the sizes of the images.
         root: folder of the images.
         records: images that the cache has a mask of.
-        cache: with their sizes.
         size: (height, width) of the network's input.
     """
     sizes = np.ascontiguousarray(cache.source_size[[cache.number(r.name) for r in records]], "<i8")
     about = {"source_size": hashlib.sha256(sizes.tobytes()).hexdigest()}
-    return ImageStore(find_folder(masks), root=root, names=[r.name for r in records], size=size, about=about)
+    return ImageStore(find_folder(cache.path), root=root, names=[r.name for r in records], size=size, about=about)
 
 
 def open_store(store: Store, fabric: Fabric, progress: Progress) -> dict[str, Tensor]:

@@ -92,8 +92,9 @@ def _train(
         )
     data_set = open_data_set(cache.data_set, find_images(config.masks, cache.root, config.root), pattern=cache.pattern)
     records = select_with_masks(data_set.train(recipe.data.split), cache)
-    with_masks = records
-    store = make_image_store(config.masks, root=data_set.root, records=with_masks, cache=cache, size=recipe.data.size)
+    scheme = part_scheme(recipe.data.scheme)
+    image_store = make_image_store(cache, root=data_set.root, records=records, size=recipe.data.size)
+    label_store = LabelStore(cache, records=records, table=scheme.table(cache.labels), size=recipe.data.size)
     validating: tuple[Record, ...] = ()
     if recipe.data.select == "val":
         records, validating = hold_out(data_set, records)
@@ -106,7 +107,6 @@ def _train(
             f"{len(names)} of the {len({r.identity for r in records})} people are seen in one modality alone "
             f"and are not trained on: {list_briefly(names)}"
         )
-    scheme = part_scheme(recipe.data.scheme)
     flipped = scheme.flipped(cache.labels)
     identities = len({r.identity for r in records})
     fresh = done is None and config.init is None
@@ -114,7 +114,7 @@ def _train(
     if config.init is not None:
         new = load_initial_weights(model, config.init)
         progress.say(f"starts from the weights of {config.init}" + f"; new: {', '.join(new)}" * bool(new))
-    if not store.exists() and (other := find_other_image([*records, *validating], data_set.root, cache)):
+    if not image_store.exists() and (other := find_other_image([*records, *validating], data_set.root, cache)):
         raise InputError(
             f"{data_set.root}: {other} has another size than the image of that name in {config.masks}: these are other "
             "images, or they were changed after parsing; give their own masks, or the parsed images with --root"
@@ -122,14 +122,14 @@ def _train(
     masked = records
     if recipe.data.masks == "other":
         masked = tuple(records[n] for n in permute_within_modality(records, recipe.seed))
-    labels = LabelStore(cache, records=with_masks, table=scheme.table(cache.labels), size=recipe.data.size)
-    part_labels = list(map(open_store(labels, fabric, progress).__getitem__, [r.name for r in masked]))
+    labels = open_store(label_store, fabric, progress)
+    part_labels = [labels[r.name] for r in masked]
     confidence = read_confidences(cache, masked, recipe.data.min_confidence)
     if recipe.loss.parsing or recipe.loss.shown:  # a baseline does not use masks
         notes = check_usable(cache, records=masked, parts=part_labels, confidence=confidence, scheme=scheme.name)
         for note in notes:
             progress.note(note)
-    images = open_store(store, fabric, progress)
+    images = open_store(image_store, fabric, progress)
     validation = None
     if recipe.data.select == "val":
         validation = Validation(validating, [images[r.name] for r in validating], data_set.skip)

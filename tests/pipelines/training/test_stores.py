@@ -12,7 +12,6 @@ from PIL import Image
 
 from data.loading import store
 from data.registry import open_data_set
-from parsing.cache.index import read_shard_table
 from parsing.cache.reader import MaskCache
 from parsing.errors import CacheError, InputError
 from pipelines.recipes.reading import Recipe
@@ -84,11 +83,10 @@ def test_an_image_replaced_after_a_training_is_noticed(own: Path, tiny_recipe: M
 
 def test_a_cache_that_recorded_other_sizes_does_not_take_the_store(own: Path, tmp_path: Path) -> None:
     cache, data_set = MaskCache(own), open_data_set("sysu", tmp_path / "SYSU-MM01")
-    first = stores.make_image_store(own, root=data_set.root, records=data_set.train(), cache=cache, size=(64, 32))
+    first = stores.make_image_store(cache, root=data_set.root, records=data_set.train(), size=(64, 32))
     cache.source_size[cache.number(data_set.train()[0].name)] += 1
     assert (
-        stores.make_image_store(own, root=data_set.root, records=data_set.train(), cache=cache, size=(64, 32)).path
-        != first.path
+        stores.make_image_store(cache, root=data_set.root, records=data_set.train(), size=(64, 32)).path != first.path
     )
 
 
@@ -114,17 +112,14 @@ def test_another_scheme_or_size_has_a_file_of_its_own(own: Path) -> None:
     assert len({one.path for one in made}) == 3
 
 
-def test_masks_that_were_mended_are_read_again_and_the_stale_file_goes(
-    own: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_masks_that_were_mended_are_read_again_and_the_stale_file_goes(own: Path) -> None:
     """`made_by` and with it the fingerprint are the same, the shards are not."""
     first = label_store(MaskCache(own))
     first.make()
-    table = read_shard_table(own, len(MaskCache(own)))
-    table.hashes[0] = "0" * 64
-    monkeypatch.setattr(stores, "read_shard_table", lambda *_: table)
+    mended = MaskCache(own)
+    mended.shard_hashes[0] = "0" * 64
     (first.path.parent / "other.uint8").write_bytes(b"of somebody else")
-    second = label_store(MaskCache(own))
+    second = label_store(mended)
     assert second.path != first.path
     second.make()
     assert sorted(p.name for p in second.path.parent.iterdir()) == sorted([second.path.name, "other.uint8"])
