@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.summary.writer import event_file_writer
 
 from parsing.errors import CsclError, InputError
 from pipelines.recipes.reading import Recipe
@@ -17,6 +18,15 @@ from pipelines.runs.log import RunLog
 from pipelines.runs.loggers import find_logger, tag_values
 
 MakeRecipe = Callable[..., Recipe]
+
+
+@pytest.fixture(autouse=True)
+def number_event_files_from_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let files of one second be read in the order of writing.
+
+    Their names end in the number of files that the process has made, and TensorBoard reads 10 before 9.
+    """
+    monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(0))
 
 
 def write(run: Path, recipe: Recipe, start: int, steps: range, value: float, **options: Any) -> None:
