@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from .config import PamGate
-from .parsing_head import ParsingHead
+from .parsing_head import HeadNorm, ParsingHead, find_moments
 from .pooling import masked_average
 
 PAM_GATES: tuple[str, ...] = get_args(PamGate)
@@ -65,7 +65,7 @@ class PAM(nn.Module):
         if gate not in PAM_GATES:
             raise ValueError(f"no PAM gate {gate!r}; choose one of {', '.join(PAM_GATES)}")
         self.head = None if gate == "mam" else ParsingHead(channels, parts + 1)
-        self.norm = nn.BatchNorm2d(channels, affine=self.head is not None)  # without a head it only follows the scale
+        self.norm = HeadNorm(channels, affine=self.head is not None)  # without a head it only follows the scale
         self.contrast = gate == "parsing"
         self.rectified = rectified
         self.gate = ChannelGate(2 * channels if self.contrast else channels, channels)
@@ -73,15 +73,16 @@ class PAM(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return X' and parsing logits (B, Q+1, H, W) of X (B, C, H, W); no logits (None) for `mam`."""
-        normed = self.norm(x)
-        logits = None if self.head is None else self.head(normed)
+        moments = find_moments(x)
+        scale, shift = self.norm.fold(*moments, cells=x.shape[2] * x.shape[3])
+        logits = None if self.head is None else self.head([x], scale, shift)
         person = None if logits is None else 1 - logits.float().softmax(1)[:, :1]
         if self.contrast and person is not None:
             descriptor = masked_average(x, torch.cat([person, 1 - person], 1)).flatten(1)
         else:
             descriptor = x.float().mean((2, 3))
         m, g = self.gate(descriptor).float(), self.g.float()
-        scale, shift = self._find_style_replacement(x)
+        scale, shift = self._find_style_replacement(*moments)
         # X' = t X + b with t = g m (1 - A_0) + (1 - g) + g (1 - m) scale and b = g (1 - m) shift. Backward keeps one
         # map of the size of X for it, t; for the terms one by one it keeps three.
         rest = 1 - g + g * (1 - m) * scale
@@ -89,12 +90,11 @@ class PAM(nn.Module):
         x = torch.addcmul((g * (1 - m) * shift)[:, :, None, None].to(x.dtype), x, factor.to(x.dtype))
         return (x.relu() if self.rectified else x), logits
 
-    def _find_style_replacement(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (B, C) each, float32, with S(X) = scale * X + shift."""
+    def _find_style_replacement(self, own_mean: Tensor, own_variance: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (B, C) each, float32, with S(X) = scale * X + shift, from mean and variance (B, C) of each image."""
         mean, variance = self.norm.running_mean, self.norm.running_var
         if mean is None or variance is None:
             raise ValueError("PAM's norm needs running statistics")
-        own_variance, own_mean = torch.var_mean(x.float(), (2, 3), correction=0)  # E[x^2] - E[x]^2 is inexact
         # The norm updates its statistics in place on its next forward pass, and backward needs these values: the
         # square root is a copy, the mean needs one.
         scale = variance.clamp(min=self.norm.eps).sqrt() * (own_variance + self.norm.eps).rsqrt()

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from .backbone import STRIDE
 from .config import PartPooling
 from .neck import BNNeck
-from .parsing_head import ParsingHead
+from .parsing_head import HeadNorm, ParsingHead, find_moments
 from .pooling import normalised_weights, resize_distribution, weighted_sum
 
 IGNORED = 255
@@ -81,7 +81,7 @@ class SPAM(nn.Module):
             raise ValueError(f"no part pooling {pooling!r}; choose one of {', '.join(PART_POOLINGS)}")
         self.parts, self.tau, self.pulled, self.pooling = parts, tau, pulled, pooling
         if pooling == "parsing":
-            self.norm = nn.BatchNorm2d(sum(channels))
+            self.norm = HeadNorm(sum(channels))
             self.head = ParsingHead(sum(channels), parts + 1)
             self.shown = PartLogits(sum(channels) + 2, parts)
         self.project = nn.ModuleList(nn.Linear(channels[1], part_dim, bias=False) for _ in range(parts))
@@ -105,15 +105,19 @@ class SPAM(nn.Module):
         """
         size = (features.shape[2], features.shape[3])
         if self.pooling == "parsing":
-            normed = self.norm(torch.cat([earlier, features], 1))
-            logits = self.head(normed)
+            both = [earlier, features]
+            mean, variance = (torch.cat(m, 1) for m in zip(*map(find_moments, both), strict=True))
+            scale, shift = self.norm.fold(mean, variance, cells=size[0] * size[1])
+            logits = self.head(both, scale, shift)
             attention = logits.float().softmax(1)
             weights = normalised_weights(_replace_background(attention if self.pulled else attention.detach()))
             # s_q: the visibility of a part, from its mean feature, its area and its largest probability. The area alone
             # does not do: P never reaches 0, and puts feet at the bottom of images that show none.
             maps = attention[:, 1:].detach()
+            under = normalised_weights(maps)
+            averages = torch.cat([weighted_sum(x, under) for x in both], 2)
             descriptor = [
-                weighted_sum(normed, normalised_weights(maps)),
+                scale * averages + shift * under.sum((2, 3))[:, :, None],
                 maps.mean((2, 3))[:, :, None],
                 maps.amax((2, 3))[:, :, None],
             ]

@@ -7,6 +7,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from cscl.parsing_head import HeadNorm
+
 
 class _AllReduce(torch.autograd.Function):
     """Sum a tensor over the processes; the gradient is summed over the processes too."""
@@ -53,14 +55,24 @@ class SharedBatchNorm(_BatchNorm):
         return centred * (self.weight * scale).view(shape) + self.bias.view(shape)
 
 
+class SharedHeadNorm(HeadNorm):
+    """The norm before a parsing head over all processes; all must have equally many images."""
+
+    def average(self, values: Tensor) -> tuple[Tensor, int]:
+        """Return the mean (C,) of the values (B, C) of all processes' images, and how many they are."""
+        images = dist.get_world_size() * values.shape[0]
+        return _AllReduce.apply(values.sum(0)) / images, images
+
+
 def share_batch_norm(model: nn.Module, device: torch.device) -> nn.Module:
     """Return `model`, changed in place, with every batch norm replaced by one over all processes.
 
     Names and values of its state dict stay the same.
     """
-    kind = nn.SyncBatchNorm if device.type == "cuda" else SharedBatchNorm
+    plain = nn.SyncBatchNorm if device.type == "cuda" else SharedBatchNorm
     for name, child in model.named_children():
         if isinstance(child, _BatchNorm):
+            kind = SharedHeadNorm if isinstance(child, HeadNorm) else plain
             shared = kind(child.num_features, child.eps, child.momentum, child.affine)
             for key, value in (*child.named_parameters(recurse=False), *child.named_buffers(recurse=False)):
                 setattr(shared, key, value)

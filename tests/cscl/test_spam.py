@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import conv2d
 
 from cscl.neck import BNNeck
 from cscl.spam import SPAM, alpha_schedule, mask_distribution
@@ -45,7 +46,7 @@ def pooled_under(x: Tensor, weights: Tensor) -> Tensor:
 def test_guided_pooling_equals_its_equations() -> None:
     module, before, x, m, alpha = spam(), earlier(), features(), masks(), torch.tensor([0.25, 0.8])
     out = module(before, x, m, alpha)
-    p = module.head(module.norm(torch.cat([before, x], 1))).softmax(1)
+    p = conv2d(module.norm(torch.cat([before, x], 1)), module.head.weight, module.head.bias).softmax(1)
     torch.testing.assert_close(out.attention, p)
     seen = out.shown.sigmoid()
     for b in range(2):

@@ -21,7 +21,7 @@ from cscl.spam import mask_distribution
 from cscl.total_loss import TotalLoss
 from data.loading.transforms import normalise
 from pipelines.recipes.reading import Recipe
-from pipelines.training.batch_norm import SharedBatchNorm, share_batch_norm
+from pipelines.training.batch_norm import SharedBatchNorm, SharedHeadNorm, share_batch_norm
 from pipelines.training.config import TrainConfig
 from pipelines.training.step import take_gradients
 from pipelines.training.train import train
@@ -162,7 +162,7 @@ def test_norms_shared_by_processes_keep_names_values_and_activations(tiny_recipe
     before, state = model.embed(given, infrared), {k: v.clone() for k, v in model.state_dict().items()}
     share_batch_norm(model, torch.device(device))  # neither kind needs its device, or other processes, to evaluate
     kind = torch.nn.SyncBatchNorm if device == "cuda" else SharedBatchNorm
-    assert {type(m) for m in model.modules() if isinstance(m, _BatchNorm)} == {kind}
+    assert {type(m) for m in model.modules() if isinstance(m, _BatchNorm)} == {kind, SharedHeadNorm}
     assert model.state_dict().keys() == state.keys()
     assert all(torch.equal(v, state[k]) for k, v in model.state_dict().items())
     assert torch.equal(model.embed(given, infrared), before)
