@@ -74,13 +74,13 @@ class PAM(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return X' and parsing logits (B, Q+1, H, W) of X (B, C, H, W); no logits (None) for `mam`."""
         moments = find_moments(x)
-        scale, shift = self.norm.fold(*moments, cells=x.shape[2] * x.shape[3])
-        logits = None if self.head is None else self.head([x], scale, shift)
+        folded = self.norm.fold([x], [moments])  # without a head too: it updates the running statistics
+        logits = None if self.head is None else self.head([x], *folded)
         person = None if logits is None else 1 - logits.float().softmax(1)[:, :1]
         if self.contrast and person is not None:
             descriptor = masked_average(x, torch.cat([person, 1 - person], 1)).flatten(1)
         else:
-            descriptor = x.float().mean((2, 3))
+            descriptor = moments[0]
         m, g = self.gate(descriptor).float(), self.g.float()
         scale, shift = self._find_style_replacement(*moments)
         # X' = t X + b with t = g m (1 - A_0) + (1 - g) + g (1 - m) scale and b = g (1 - m) shift. Backward keeps one
@@ -92,9 +92,7 @@ class PAM(nn.Module):
 
     def _find_style_replacement(self, own_mean: Tensor, own_variance: Tensor) -> tuple[Tensor, Tensor]:
         """Return (B, C) each, float32, with S(X) = scale * X + shift, from mean and variance (B, C) of each image."""
-        mean, variance = self.norm.running_mean, self.norm.running_var
-        if mean is None or variance is None:
-            raise ValueError("PAM's norm needs running statistics")
+        mean, variance = (self.norm.get_buffer(f"running_{name}") for name in ("mean", "var"))
         # The norm updates its statistics in place on its next forward pass, and backward needs these values: the
         # square root is a copy, the mean needs one.
         scale = variance.clamp(min=self.norm.eps).sqrt() * (own_variance + self.norm.eps).rsqrt()

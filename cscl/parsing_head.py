@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class HeadNorm(nn.BatchNorm2d):
@@ -14,18 +15,21 @@ class HeadNorm(nn.BatchNorm2d):
     took a third of what PAM and SPAM add to a training step.
     """
 
-    def fold(self, mean: Tensor, variance: Tensor, cells: int) -> tuple[Tensor, Tensor]:
+    def fold(
+        self, maps: Sequence[Tensor], moments: Sequence[tuple[Tensor, Tensor]] | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return (scale, shift), (C,) float32, with batch norm of X = scale * X + shift.
 
         In training they are those of the batch, and the running statistics are updated, as by `forward`.
 
         Args:
-            mean: (B, C) of each image's channels, as from `find_moments`; in evaluation mode of no importance.
-            variance: the same, biased.
-            cells: H * W.
+            maps: X, in pieces of (B, C_i, H, W) whose channels add up to C.
+            moments: `find_moments` of each piece; None to find them here, if they are needed.
         """
         if self.training:
-            mean, variance = self._pool_moments(mean, variance, cells)
+            each = zip(*(map(find_moments, maps) if moments is None else moments), strict=True)
+            means, variances = (torch.cat(pieces, 1) for pieces in each)
+            mean, variance = self._pool_moments(means, variances, cells=maps[0][0, 0].numel())
         else:
             mean, variance = (self.get_buffer(f"running_{name}").float() for name in ("mean", "var"))
         scale = (variance + self.eps).rsqrt()
@@ -42,13 +46,17 @@ class HeadNorm(nn.BatchNorm2d):
         """Return mean and biased variance (C,) of all images, and update the running statistics."""
         mean, images = self.average(means)
         variance, _ = self.average(variances + (means - mean).square())
-        with torch.no_grad():
-            count = images * cells
-            self.get_buffer("num_batches_tracked").add_(1)
-            for name, value in (("mean", mean), ("var", variance * (count / max(1, count - 1)))):
-                running = self.get_buffer(f"running_{name}")
-                running.lerp_(value.to(running.dtype), self.momentum or 0)
+        update_statistics(self, mean=mean, variance=variance, count=images * cells)
         return mean, variance
+
+
+@torch.no_grad()
+def update_statistics(norm: _BatchNorm, mean: Tensor, variance: Tensor, count: int) -> None:
+    """Move a norm's running statistics towards mean and biased variance (C,) of `count` cells, as torch's own do."""
+    norm.get_buffer("num_batches_tracked").add_(1)
+    for name, value in (("mean", mean), ("var", variance * (count / max(1, count - 1)))):
+        running = norm.get_buffer(f"running_{name}")
+        running.lerp_(value.to(running.dtype), norm.momentum or 0)
 
 
 class ParsingHead(nn.Conv2d):

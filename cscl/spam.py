@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from .backbone import STRIDE
 from .config import PartPooling
 from .neck import BNNeck
-from .parsing_head import HeadNorm, ParsingHead, find_moments
+from .parsing_head import HeadNorm, ParsingHead
 from .pooling import normalised_weights, resize_distribution, weighted_sum
 
 IGNORED = 255
@@ -106,8 +106,7 @@ class SPAM(nn.Module):
         size = (features.shape[2], features.shape[3])
         if self.pooling == "parsing":
             both = [earlier, features]
-            mean, variance = (torch.cat(m, 1) for m in zip(*map(find_moments, both), strict=True))
-            scale, shift = self.norm.fold(mean, variance, cells=size[0] * size[1])
+            scale, shift = self.norm.fold(both)
             logits = self.head(both, scale, shift)
             attention = logits.float().softmax(1)
             weights = normalised_weights(_replace_background(attention if self.pulled else attention.detach()))

@@ -7,7 +7,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from cscl.parsing_head import HeadNorm
+from cscl.parsing_head import HeadNorm, update_statistics
 
 
 class _AllReduce(torch.autograd.Function):
@@ -45,10 +45,7 @@ class SharedBatchNorm(_BatchNorm):
         mean = _AllReduce.apply(x.sum(dims)) / count
         centred: Tensor = x - mean.view(shape)
         variance = _AllReduce.apply(centred.square().sum(dims)) / count
-        with torch.no_grad():
-            self.num_batches_tracked.add_(1)  # type: ignore[union-attr]
-            self.running_mean.lerp_(mean, self.momentum)  # type: ignore[union-attr, arg-type]
-            self.running_var.lerp_(variance * count / max(1, count - 1), self.momentum)  # type: ignore[union-attr, arg-type]
+        update_statistics(self, mean=mean, variance=variance, count=count)
         scale: Tensor = (variance + self.eps).rsqrt()
         if not self.affine:
             return centred * scale.view(shape)
