@@ -80,9 +80,7 @@ def _make_score_lines(done: Runs, names: Sequence[str]) -> list[str]:
 
 def make_part_table(done: Runs, name: str, explained: bool = True) -> list[str]:
     """Markdown: the parts of a row at the easiest and the hardest level, means over the seeds."""
-    measured = [one for one in find_row(done, name) if "parts" in one["levels"][HARDEST]]
-    # Lines of older code lack `absent` until --measure-parts.
-    runs = [one for one in measured if all("auc_absent" in row for row in one["levels"][HARDEST]["parts"]["rows"])]
+    runs = [one for one in find_row(done, name) if "parts" in one["levels"][HARDEST]]
     if not runs:
         return []
     columns = {
