@@ -93,7 +93,8 @@ class ParsingHead(nn.Conv2d):
 
 def find_moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean and biased variance of each channel of each image, (B, C) float32, of X (B, C, H, W)."""
-    if x.requires_grad and torch.is_grad_enabled() and not torch.jit.is_tracing():  # an ONNX file of it would give NaN
+    tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]  # public, without types
+    if x.requires_grad and torch.is_grad_enabled() and not tracing:  # traced, an ONNX file of it gave NaN
         mean, variance = _Moments.apply(x)
         return mean, variance
     variance, mean = torch.var_mean(x.float(), (2, 3), correction=0)  # E[x^2] - E[x]^2 is inexact
