@@ -140,7 +140,7 @@ def write_shard(
         for name, values in (("labels", labels), ("probs", probs)):
             if values is not None:
                 file.create_dataset(
-                    name, data=values, chunks=(1, *values.shape[1:]), compression="gzip", compression_opts=4,
+                    name, data=values, chunks=(1, *values.shape[1:]), compression="gzip", compression_opts=3,
                     shuffle=False, fletcher32=True, track_times=False,
                 )  # fmt: skip
 

@@ -15,6 +15,7 @@ from ..errors import InputError
 from ..labels import LabelSet
 from ..resize import Size
 from .confidence import find_winners
+from .enlarging import find_most_likely
 from .info import ParserInfo, describe_stretching
 
 __all__ = ["CHANNELS", "NetworkParser", "Parser", "ParserInfo", "describe_stretching"]
@@ -113,6 +114,13 @@ class Parser(ABC):
         if whole.shape != (len(logits), len(self.labels), *size):
             raise InputError(f"{self.name}: restore answers {tuple(whole.shape)} for {len(logits)} images of {size}")
         return whole
+
+    def label_pixels(self, logits: Tensor, sources: Sequence[Size], size: Size) -> NDArray[np.uint8]:
+        """Return the class with the highest of the logits that `enlarge` returns, the first of equals: (B, *size)."""
+        if logits.device.type != "cpu":
+            return find_winners(self.enlarge(logits, sources, size))[1].cpu().numpy()
+        pairs = zip(logits, sources, strict=True)  # one at a time stays in the cache
+        return np.stack([find_most_likely(self.enlarge(one[None], [source], size)[0]) for one, source in pairs])
 
     def forward_checked(self, batch: Tensor) -> Tensor:
         """Return what `forward` answers, float32; raise InputError if that is no answer to this batch.

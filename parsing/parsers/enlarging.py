@@ -1,5 +1,6 @@
 """From scores on a network's grid to labels at the masks' size, in one step."""
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from .confidence import find_winners
+from ..resize import Size
 
 
 @lru_cache(maxsize=32)
@@ -21,14 +22,72 @@ def enlarging(old: int, between: int, new: int) -> Tensor:
     return F.interpolate(steps, (new, old), mode="bilinear", align_corners=False)[0, 0].mT.contiguous()
 
 
-def find_most_likely(scores: Tensor) -> Tensor:
-    """Return the class with the highest score (C, H, W) in each pixel, the first of equals, as (H, W) uint8.
+@dataclass(frozen=True)
+class Reach:
+    """Of one side that `enlarging` enlarges: which new pixels are made of which old ones.
 
-    As `find_winners`. On a CPU numpy has less to do per operation than torch, and one image at a time stays in
-    the cache.
+    Attributes:
+        first, end: of each old pixel, the new pixels that it is a part of: from `first` to before `end`.
+        lowest, above: of each new pixel, likewise the old ones that it is made of.
     """
-    if scores.device.type != "cpu":
-        return find_winners(scores[None])[1][0]
+
+    first: list[int]
+    end: list[int]
+    lowest: list[int]
+    above: list[int]
+
+    def box(self, used: NDArray[np.bool_]) -> tuple[slice, slice]:
+        """Return the new pixels that these old ones are a part of, and all the old ones that those are made of."""
+        (numbers,) = used.nonzero()
+        new = slice(self.first[numbers[0]], self.end[numbers[-1]])
+        return new, slice(self.lowest[new.start], self.above[new.stop - 1])
+
+
+@lru_cache(maxsize=32)
+def find_reach(old: int, between: int, new: int) -> Reach:
+    """Return where the matrix of `enlarging` is above 0."""
+    used = enlarging(old, between, new).numpy() > 0
+    sides = [(u.argmax(1), u.shape[1] - u[:, ::-1].argmax(1)) for u in (used, used.T)]
+    return Reach(*(side.tolist() for both in sides for side in both))
+
+
+def label_enlarged(scores: Tensor, between: Size, size: Size) -> NDArray[np.uint8]:
+    """Return the class with the highest score in each pixel, the first of equals, after `enlarging` both sides.
+
+    The same as of the whole enlarged scores but for rounding, on a CPU. A new pixel is a mean of old ones, so that a
+    class is enlarged only in the box around where it scores above the first class, the background.
+
+    Args:
+        scores: (C, h, w), on the network's grid.
+        between: (height, width) of the step between.
+        size: (height, width) of the labels.
+    """
+    sides = tuple(zip(scores.shape[1:], between, size, strict=True))
+    rows, columns = (enlarging(*side) for side in sides)
+    tall, wide = (find_reach(*side) for side in sides)
+    top: NDArray[np.float32] = (rows.mT @ scores[0] @ columns).numpy()
+    classes = np.zeros(size, np.uint8)
+    values = scores.numpy()
+    ahead = values[1:] > values[0]
+    for number, where in enumerate(ahead, start=1):
+        if not where.any():
+            continue
+        (new_rows, old_rows), (new_columns, old_columns) = tall.box(where.any(1)), wide.box(where.any(0))
+        piece = scores[number, old_rows, old_columns]
+        these = (rows[old_rows, new_rows].mT @ piece @ columns[old_columns, new_columns]).numpy()
+        best, labels = top[new_rows, new_columns], classes[new_rows, new_columns]
+        higher = (these > best).view(np.uint8)
+        higher *= np.uint8(number)
+        np.maximum(labels, higher, out=labels)  # later classes have higher numbers
+        np.maximum(best, these, out=best)
+    return classes
+
+
+def find_most_likely(scores: Tensor) -> NDArray[np.uint8]:
+    """Return the class with the highest score (C, H, W) in each pixel, the first of equals: (H, W).
+
+    As `find_winners`, on a CPU, where numpy has less to do per operation than torch.
+    """
     values: NDArray[np.float32] = scores.numpy()
     top, classes = values[0].copy(), np.zeros(values.shape[1:], np.uint8)
     higher = np.empty(values.shape[1:], np.bool_)
@@ -38,4 +97,4 @@ def find_most_likely(scores: Tensor) -> Tensor:
         number *= np.uint8(index)
         np.maximum(classes, number, out=classes)  # later classes have higher numbers
         np.maximum(top, these, out=top)
-    return torch.from_numpy(classes)
+    return classes

@@ -12,7 +12,6 @@ from torch.nn import functional as F
 from ..resize import Size
 from .base import Parser
 from .confidence import confidence, find_winners
-from .enlarging import find_most_likely
 
 COARSE, LEAST = 4, 16
 """The confidence is computed at this part of the masks' size, if their shorter side then has so many pixels."""
@@ -66,10 +65,4 @@ def label_images(
         labels = find_winners(scores)[1].cpu()
         small = F.interpolate(scores.softmax(1), probs, mode="area")
         return Masks(labels.numpy(), trust, (small * 255).round().to(torch.uint8).cpu().numpy())
-    if logits.device.type != "cpu":
-        return Masks(find_winners(parser.enlarge(logits, sources, size))[1].cpu().numpy(), trust)
-    each = [
-        find_most_likely(parser.enlarge(one[None], [source], size)[0])
-        for one, source in zip(logits, sources, strict=True)
-    ]
-    return Masks(torch.stack(each).numpy(), trust)
+    return Masks(parser.label_pixels(logits, sources, size), trust)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from parsing.parsers.confidence import confidence, find_winners
-from parsing.parsers.enlarging import find_most_likely
+from parsing.parsers.enlarging import enlarging, find_most_likely, label_enlarged
 from parsing.parsers.labelling import label_images, stack_images
 from parsing.parsers.street import StreetParser
 
@@ -21,9 +21,38 @@ def photographs() -> list[np.ndarray]:
 
 def test_the_first_of_equal_classes_wins() -> None:
     scores = torch.randint(0, 3, (9, 20, 30), generator=torch.Generator().manual_seed(0)).float()
-    assert torch.equal(find_most_likely(scores), find_winners(scores[None])[1][0])
     assert (scores.max(0)[0] == scores[0]).any()
-    assert torch.equal(find_most_likely(scores), torch.from_numpy(scores.numpy().argmax(0).astype(np.uint8)))
+    labels = find_most_likely(scores)
+    assert labels.dtype == np.uint8
+    assert np.array_equal(labels, find_winners(scores[None])[1][0].numpy())
+    assert np.array_equal(labels, scores.numpy().argmax(0))
+
+
+@pytest.mark.parametrize("size", [(288, 144), (97, 200), (64, 32), (20, 9), (1, 1)])
+def test_classes_enlarged_in_their_boxes_are_those_of_the_whole_scores(size: tuple[int, int]) -> None:
+    drawn, between = torch.Generator().manual_seed(0), (256, 128)
+    rows, columns = enlarging(64, 256, size[0]), enlarging(32, 128, size[1])
+    for _ in range(20):
+        scores = torch.randn(8, 64, 32, generator=drawn)
+        for number in range(1, 7):  # each class in a box of its own, from a single cell to everything; the last nowhere
+            (top, bottom), (left, right) = (
+                torch.randint(0, side, (2,), generator=drawn).sort()[0].tolist() for side in (64, 32)
+            )
+            inside = torch.zeros(64, 32, dtype=torch.bool)
+            inside[top : bottom + 1, left : right + 1] = True
+            scores[number][~inside] -= 20
+        scores[7] = scores[0]  # equal to the background, which then wins
+        whole = rows.mT @ scores @ columns
+        labels = torch.from_numpy(label_enlarged(scores, between, size)).long()
+        assert bool((whole.gather(0, labels[None])[0] >= whole.max(0)[0] - 1e-5).all())
+        assert not bool((labels == 7).any())
+        assert (labels != whole.argmax(0)).float().mean() < 1e-3
+
+
+def test_an_image_of_background_alone_has_no_class() -> None:
+    scores = torch.zeros(3, 4, 4)
+    scores[0] = 1
+    assert not label_enlarged(scores, (8, 8), (9, 9)).any()
 
 
 @pytest.mark.parametrize("flip", [False, True])
