@@ -17,6 +17,7 @@ from pipelines.commands.reproduce import reproduce
 from pipelines.commands.score import score
 from pipelines.commands.search import search
 from pipelines.commands.train import train
+from pipelines.devices import keep_memory
 from pipelines.training.launch import is_first
 
 
@@ -27,6 +28,7 @@ from pipelines.training.launch import is_first
 @click.version_option(package_name="cscl")
 def main() -> None:
     """Human-part masks for visible-infrared person re-identification, and CSCL trained on them."""
+    keep_memory()
     if not is_first():  # one of several training processes; only the first shows progress
         os.environ["TQDM_DISABLE"] = "1"
 

@@ -1,7 +1,8 @@
 """Our `agw` beside the code that its authors published (mangye16/Cross-Modal-Re-ID-baseline), on the same weights.
 
     python benchmarks/agw_peer.py --peer CHECKOUT [--dtype float32] [--set a.b=c] [--json]
-    python benchmarks/agw_peer.py --peer CHECKOUT --train --out WORK [--epochs 5] [--seeds 2] [--json]
+    python benchmarks/agw_peer.py --peer CHECKOUT --train --out WORK [--epochs 5] [--seeds 2] [--people 24]
+        [--before 300 20] [--json]
 
 Puts one set of random weights into both networks, one batch through both, and compares losses, gradients, running
 statistics and embeddings; the rest of the table says how the two are built, which equal weights would hide.
@@ -267,6 +268,21 @@ def _listed(names: Iterable[str | None]) -> str:
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--epochs", type=click.IntRange(3), default=5, show_default=True)
 @click.option("--seeds", type=click.IntRange(1), default=2, show_default=True)
+@click.option(
+    "--people",
+    type=click.IntRange(4),
+    default=24,
+    show_default=True,
+    help="Identities to train on; as many, or 20, to test.",
+)
+@click.option(
+    "--before",
+    type=click.IntRange(0),
+    nargs=2,
+    default=(0, 0),
+    metavar="PEOPLE EPOCHS",
+    help="First train the weights to start from on other people, epochs of 50 steps.  [default: random weights]",
+)
 @click.option("--json", "as_json", is_flag=True)
 def main(
     peer: Path,
@@ -276,6 +292,8 @@ def main(
     out: Path | None,
     epochs: int,
     seeds: int,
+    people: int,
+    before: tuple[int, int],
     as_json: bool,
 ) -> None:
     """Compare, print the table, and exit with 1 where the two disagree, with 2 where they cannot be compared."""
@@ -284,7 +302,9 @@ def main(
             raise click.UsageError("--train: give --out, the folder for data set and runs")
         from agw_train import Budget, compare_training, table
 
-        results = compare_training(peer, out, Budget(epochs=epochs, seeds=seeds))
+        results = compare_training(
+            peer, out, Budget(epochs=epochs, seeds=seeds, train=people, test=max(20, people), before=before)
+        )
         click.echo(json.dumps(results, indent=1) if as_json else "\n".join(table(results)))
         return
     try:

@@ -3,9 +3,14 @@
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from typing import Any
+from multiprocessing import get_context
+from typing import Any, TypeVar
 
+from ..parse.preload import worker_environment
+
+Result = TypeVar("Result")
 Side = Callable[[], object]
 
 
@@ -52,6 +57,19 @@ def by_turns(
             if number:
                 seconds[name].append(clock() - began)
     return seconds
+
+
+def run_as_worker(work: Callable[..., Result], *arguments: Any) -> Result:
+    """Return `work(*arguments)`, done in a new process that has what a worker of `cscl parse` has in its environment.
+
+    Its settings of the memory make a network nearly twice as fast on some machines.
+
+    Args:
+        work: a function of a module.
+        arguments: that can be pickled.
+    """
+    with worker_environment(), ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(work, *arguments).result()
 
 
 def compare_sides(

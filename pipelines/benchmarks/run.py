@@ -9,7 +9,7 @@ from typing import Any
 from parsing.errors import InputError
 
 from .machine import describe_machine
-from .measure import Row
+from .measure import Row, run_as_worker
 from .parts import PARTS
 
 EXTRACTOR = "simple_extractor.py"
@@ -58,9 +58,10 @@ class Benchmarks:
 
 
 def _parse(config: BenchmarkConfig) -> list[Row]:
-    rows: list[Row] = import_module(f"{__package__}.parse").measure(config.images, config.count, config.runs)
+    arguments = config.images, config.count, config.runs
+    rows: list[Row] = run_as_worker(import_module(f"{__package__}.parse").measure, *arguments)
     if (peer := find_peer(config.peers, "parse")) is not None:
-        rows += import_module(f"{__package__}.extractor").measure(config.images, config.count, config.runs, peer)
+        rows += run_as_worker(import_module(f"{__package__}.extractor").measure, *arguments, peer)
     return rows
 
 

@@ -20,9 +20,9 @@ from parsing.errors import CsclError, InputError, MissingError, first_line
 from parsing.progress import Bar
 from parsing.stopping import block_interrupts
 
-from ..devices import find_device
+from ..devices import MALLOC, find_device
 from .config import ParseConfig
-from .preload import ENVIRONMENT, ready_to_fork
+from .preload import ready_to_fork
 from .site import Site, check_scheduler, check_writing
 
 SETTINGS = {
@@ -32,7 +32,7 @@ SETTINGS = {
     # A worker that a nanny has just restarted may need longer than dask's 15 s to start, and would be ended each time.
     "distributed.deploy.lost-worker-timeout": "60s",
     # Keep freed memory in the process. Dask's settings return it to the system after every tensor: half the speed.
-    **{f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in ENVIRONMENT.items()},
+    **{f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in MALLOC.items()},
 }
 DASHBOARD = "127.0.0.1:0"
 """Any free port, since another run may use the default one."""

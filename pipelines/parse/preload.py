@@ -5,17 +5,14 @@ ours must be those of the run, wherever it found them.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing import forkserver, get_context
 
 from parsing.stopping import interrupts_blocked
 
-ENVIRONMENT = {
-    # memory is kept, not given back and asked for again with every tensor: dask's own setting halves the speed
-    "MALLOC_TRIM_THRESHOLD_": "100000000000",
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_ARENA_MAX": "1",
-}
-"""Of every worker, before it starts."""
+from ..devices import MALLOC
+
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 SAFE = {"PYTHONSAFEPATH": "1"}
 """The folder in which the user stands is not searched: it may have a package of any name."""
@@ -23,21 +20,27 @@ PRELOADED = ("torch", "h5py", "PIL.Image", "PIL.JpegImagePlugin", "safetensors.t
 _started = False
 
 
+@contextmanager
+def worker_environment() -> Iterator[None]:
+    """Give processes that are started meanwhile what a worker on a CPU has in its environment."""
+    before = dict(os.environ)
+    os.environ.update({**MALLOC, **{k: v for k, v in ONE_THREAD.items() if k not in before}, **SAFE})
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
 def preload_workers() -> None:
     """Start the process if none runs; it imports in the background and ends with this one."""
     global _started
     if _started:
         return
-    before = dict(os.environ)
-    os.environ.update({**ENVIRONMENT, **{k: v for k, v in ONE_THREAD.items() if k not in before}, **SAFE})
-    try:
-        get_context("forkserver").set_forkserver_preload(list(PRELOADED))
-        with interrupts_blocked():  # a Ctrl-C while it imports would be a traceback of its own
-            forkserver.ensure_running()
-        _started = True
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+    get_context("forkserver").set_forkserver_preload(list(PRELOADED))
+    with worker_environment(), interrupts_blocked():  # a Ctrl-C while it imports would be a traceback of its own
+        forkserver.ensure_running()
+    _started = True
 
 
 def ready_to_fork() -> bool:
