@@ -79,7 +79,7 @@ def _make_score_lines(done: Runs, names: Sequence[str]) -> list[str]:
 
 
 def make_part_table(done: Runs, name: str, explained: bool = True) -> list[str]:
-    """Markdown: the parts of a row at the easiest and the hardest level, means over the seeds."""
+    """Markdown: the parts of a row at the easiest level, the hardest, and over all: means over levels and seeds."""
     runs = [one for one in find_row(done, name) if "parts" in one["levels"][HARDEST]]
     if not runs:
         return []
@@ -92,21 +92,23 @@ def make_part_table(done: Runs, name: str, explained: bool = True) -> list[str]:
         "absent": "auc_absent",
     }
     lines = [f"| part of `{name}`, level | {' | '.join(columns)} |", "| --- |" + " --- |" * len(columns)]
-    for level in (LEVELS[0], HARDEST):
-        for number, row in enumerate(runs[0]["levels"][level]["parts"]["rows"]):
-            each = [one["levels"][level]["parts"]["rows"][number] for one in runs]
+    for where, levels in ((LEVELS[0], LEVELS[:1]), (HARDEST, (HARDEST,)), ("all levels", LEVELS)):
+        for number, row in enumerate(runs[0]["levels"][HARDEST]["parts"]["rows"]):
+            each = [one["levels"][level]["parts"]["rows"][number] for one in runs for level in levels]
             cells = {label: average([r[key] for r in each]) for label, key in columns.items() if key}
+            if len(levels) > 1:  # of all images together, not the mean of such: in `make_visibility_table`
+                cells |= {"AUC of v": "-", "absent": "-"}
             cells["ratio"] = f"{100 * sum(r['inside'] for r in each) / sum(r['ideal'] for r in each):.0f}"
-            lines.append(f"| {row['part']}, {level} | {' | '.join(cells[label] for label in columns)} |")
+            lines.append(f"| {row['part']}, {where} | {' | '.join(cells[label] for label in columns)} |")
     if not explained:
         return lines
     lines += [
         "",
-        "Attention of SPAM on test people against their true masks, in per cent, mean over the seeds. Inside: the "
-        "share of a part's attention that lies inside the part; ideal: the same of the true mask at the attention's "
-        "grid; IoU: of the attention's labels; AUC: of the visibility v for whether the true mask shows the part, "
-        f"which is where it covers {100 * ModelOptions().tau:.0f} % of the image; absent: the same against the images "
-        "whose true mask has no pixel of it.",
+        "Attention of SPAM on test people against their true masks, in per cent, mean over the seeds (and levels). "
+        "Inside: the share of a part's attention that lies inside the part; ideal: the same of the true mask at the "
+        "attention's grid; IoU: of the attention's labels; AUC: of the visibility v for whether the true mask shows "
+        f"the part, which is where it covers {100 * ModelOptions().tau:.0f} % of the image; absent: the same against "
+        "the images whose true mask has no pixel of it.",
     ]
     return lines + make_visibility_table([one["visibility"] for one in runs if "visibility" in one])
 
