@@ -1,7 +1,7 @@
 """Our `agw` beside the code that its authors published (mangye16/Cross-Modal-Re-ID-baseline), on the same weights.
 
     python benchmarks/agw_peer.py --peer CHECKOUT [--dtype float32] [--set a.b=c] [--json]
-    python benchmarks/agw_peer.py --peer CHECKOUT --train --out WORK [--epochs 5] [--seeds 2] [--people 24]
+    python benchmarks/agw_peer.py --peer CHECKOUT --train --out WORK [--epochs 5] [--seeds 2] [--identities 24]
         [--before 300 20] [--json]
 
 Puts one set of random weights into both networks, one batch through both, and compares losses, gradients, running
@@ -269,18 +269,16 @@ def _listed(names: Iterable[str | None]) -> str:
 @click.option("--epochs", type=click.IntRange(3), default=5, show_default=True)
 @click.option("--seeds", type=click.IntRange(1), default=2, show_default=True)
 @click.option(
-    "--people",
+    "--identities",
     type=click.IntRange(4),
     default=24,
     show_default=True,
-    help="Identities to train on; as many, or 20, to test.",
+    help="To train on; as many to test, at least 20.",
 )
 @click.option(
     "--before",
-    type=click.IntRange(0),
-    nargs=2,
-    default=(0, 0),
-    metavar="PEOPLE EPOCHS",
+    type=(click.IntRange(8), click.IntRange(1)),
+    metavar="IDENTITIES EPOCHS",
     help="First train the weights to start from on other people, epochs of 50 steps.  [default: random weights]",
 )
 @click.option("--json", "as_json", is_flag=True)
@@ -292,8 +290,8 @@ def main(
     out: Path | None,
     epochs: int,
     seeds: int,
-    people: int,
-    before: tuple[int, int],
+    identities: int,
+    before: tuple[int, int] | None,
     as_json: bool,
 ) -> None:
     """Compare, print the table, and exit with 1 where the two disagree, with 2 where they cannot be compared."""
@@ -303,7 +301,7 @@ def main(
         from agw_train import Budget, compare_training, table
 
         results = compare_training(
-            peer, out, Budget(epochs=epochs, seeds=seeds, train=people, test=max(20, people), before=before)
+            peer, out, Budget(epochs=epochs, seeds=seeds, train=identities, test=max(20, identities), before=before)
         )
         click.echo(json.dumps(results, indent=1) if as_json else "\n".join(table(results)))
         return

@@ -7,6 +7,7 @@ to start from. What still differs is none of the recipe's:
   (nobody twice before all were there) and an image twice only where there are too few. Left to itself, ours also takes
   N // batch steps an epoch where they take one more; here both take theirs.
 - resizing: they resize with Pillow's Lanczos filter, ours (data/loading/images.py) with its bilinear one.
+- weights to start from: random ones, or (`Budget.before`) such as our `baseline` has trained on other people.
 - selection: train.py keeps the weights that score best on the test people, ours the last; here both are tested with
   their last. Galleries (ten, by the same seeds) and features (after the neck, no mirror image) are the same.
 - precision: they compute in float32, ours on CUDA under bf16 autocast unless told otherwise; here both run on a CPU.
@@ -47,7 +48,8 @@ LAST = 5
 class Budget:
     """people and images (of each modality) a step; `train`, `test`: identities, at least 20 of them to test.
 
-    before: other identities and epochs on which the weights that both start from are first trained; 0 for random ones.
+    before: how many other identities the weights that both start from are first trained on, and for how many epochs;
+    None for random weights.
     """
 
     size: tuple[int, int] = (96, 48)
@@ -57,7 +59,7 @@ class Budget:
     seeds: int = 2
     train: int = 24
     test: int = 20
-    before: tuple[int, int] = (0, 0)
+    before: tuple[int, int] | None = None
 
     @property
     def steps(self) -> int:
@@ -92,12 +94,12 @@ def start_weights(work: Path, budget: Budget) -> tuple[Path, dict[str, float] | 
     calm, weights = work / "calm.pth", work / "resnet50.pth"
     if not calm.exists():
         torch.save(calm_weights(), calm)
-    people, epochs = budget.before
-    if not people:
+    if budget.before is None:
         return calm, None
+    identities, epochs = budget.before
     root, run = work / "before" / "SYSU-MM01", work / "before" / "run"
     if not root.exists():
-        make_pedestrians(root, train=people, test=budget.test, shots=1, seed=1, workers=1)
+        make_pedestrians(root, train=identities, test=budget.test, shots=1, seed=1, workers=1)
     size = budget.size
     masks = make_masks(root, work / "before" / "masks.h5", size)
     changes = [
@@ -107,11 +109,10 @@ def start_weights(work: Path, budget: Budget) -> tuple[Path, dict[str, float] | 
     recipe = read_recipe(Path("small"), changes, "baseline")
     train(TrainConfig(masks, run, recipe, resume=(run / "recipe.toml").exists(), device="cpu"))
     state: dict[str, Tensor] = torch.load(calm, weights_only=True)
-    for key, value in load(run).network.backbone.state_dict().items():
-        name = key.removeprefix("visible_stem.")  # all others are torchvision's
-        if name in state:
-            state[name] = value
-    torch.save(state, weights)
+    trained = {k.removeprefix("visible_stem."): v for k, v in load(run).network.backbone.state_dict().items()}
+    if {name for name in state if not name.startswith("fc.")} - set(trained):
+        raise ValueError("our ResNet-50 no longer has torchvision's names")
+    torch.save({name: trained.get(name, value) for name, value in state.items()}, weights)
     found = evaluate(run, work / "SYSU-MM01", protocols=("all-single",), flip=False, device="cpu").results[0]
     return weights, {"rank1": 100 * float(found.cmc[1]), "mAP": 100 * float(found.mAP)}
 

@@ -6,6 +6,7 @@ Each stage runs by itself on the same images, by turns with the others, as in a 
 thread, medians.
 """
 
+import os
 import statistics
 import tempfile
 from collections.abc import Callable
@@ -25,7 +26,8 @@ from parsing.parsers.confidence import confidence, find_winners
 from parsing.parsers.labelling import COARSE, label_images, stack_images
 from parsing.parsers.street import StreetParser
 from pipelines.benchmarks.images import benchmark_images
-from pipelines.benchmarks.measure import by_turns, run_as_worker
+from pipelines.benchmarks.measure import by_turns, run_apart
+from pipelines.parse.preload import worker_environment
 
 SIZE, COUNT = (288, 144), 240
 BEGIN, END = "<!-- stages: benchmarks/parse_stages.py -->", "<!-- end of stages -->"
@@ -44,17 +46,17 @@ class Answers(nn.Module):
 
 @torch.inference_mode()
 def stages(files: list[Path], flip: bool, out: Path) -> dict[str, Callable[[], object]]:
-    """What is done to all files, stage by stage, each on what the one before answers."""
+    """What is done to all files by stage, each on what the one before answers; `out` is the shard that is written."""
     parser = StreetParser()
     images = [read_image(file) for file in files]
     prepared = [parser.prepare(image) for image in images]
     pieces = [slice(start, start + parser.cpu_batch) for start in range(0, len(files), parser.cpu_batch)]
     sources = [image.shape[:2] for image in images]
     batches = [stack_images(prepared[piece]) for piece in pieces]
-    inputs = [batch.to(torch.float32, memory_format=torch.channels_last) for batch in batches]
+    inputs = [batch.to(torch.float32, memory_format=torch.channels_last).sub_(127.5) for batch in batches]
     answers = [parser.average(batch, flip) for batch in batches]
     idle = StreetParser()  # all that is done around the network, without it
-    idle.network = Answers(parser.network(inputs[0]))
+    idle.network = Answers(parser.forward(batches[0]))
     made = [
         label_images(parser, batch=batch, sources=sources[piece], size=SIZE, flip=flip)
         for batch, piece in zip(batches, pieces, strict=True)
@@ -90,7 +92,7 @@ def stages(files: list[Path], flip: bool, out: Path) -> dict[str, Callable[[], o
 
 
 def measure(files: list[Path], flip: bool, runs: int, out: Path) -> dict[str, float]:
-    """Milliseconds per image by stage: the median."""
+    """Milliseconds per image by stage, the median of `runs`; `flip`: with flip averaging; `out`: a file to write."""
     torch.set_num_threads(1)
     steps = {name: torch.inference_mode()(step) for name, step in stages(files, flip, out).items()}
     seconds: dict[str, Any] = by_turns(steps, runs)
@@ -105,16 +107,17 @@ def main(photos: Path | None, docs: Path | None, runs: int) -> None:
     """Measure, print the table and put it into its page."""
     with benchmark_images(photos, COUNT) as (root, names), tempfile.TemporaryDirectory() as folder:
         files = [root / name for name in names]
-        width = np.mean([read_image(file).shape[1::-1] for file in files], 0).round().astype(int).tolist()
-        found = [run_as_worker(measure, files, flip, runs, Path(folder) / "shard.h5") for flip in (False, True)]
+        sides = np.mean([read_image(file).shape[:2] for file in files], 0).round().astype(int).tolist()
+        with worker_environment():
+            found = [run_apart(measure, files, flip, runs, Path(folder) / "shard.h5") for flip in (False, True)]
     lines = ["| stage | no flip | flip averaged |", "| --- | --- | --- |"]
     lines += [f"| {name} | {' | '.join(f'{each[name]:.2f}' for each in found)} |" for name in found[0]]
     outside = [sum(each.values()) - each["network"] for each in found]
     lines += [f"| all outside the network | {' | '.join(f'{value:.2f}' for value in outside)} |", ""]
     lines += [
         f"Milliseconds of processor time per image, one thread, median of {runs} runs; {len(files)} "
-        f"{'photographs' if photos else 'simulated images'}, {width[0]}x{width[1]} pixels on average; masks of "
-        f"{SIZE[0]}x{SIZE[1]}. {machine()}."
+        f"{'photographs' if photos else 'simulated images'}, {sides[0]}x{sides[1]} pixels on average; masks of "
+        f"{SIZE[0]}x{SIZE[1]}. {machine()}, load {os.getloadavg()[0]:.1f}."
     ]
     click.echo("\n".join(lines))
     if docs is not None:

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -14,22 +15,31 @@ MALLOC = {
     "MALLOC_ARENA_MAX": "1",
 }
 """Environment in which the C library keeps freed memory, in place of asking for new memory with every tensor."""
-M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
-"""Of <malloc.h> of the GNU C library."""
+OPTIONS = {"MALLOC_TRIM_THRESHOLD_": (-1, -1), "MALLOC_MMAP_MAX_": (-4, 0), "MALLOC_ARENA_MAX": (-8, 1)}
+"""The same for `mallopt`: numbers of <malloc.h> of the GNU C library, and values; -1 is no threshold."""
 
 
 def keep_memory() -> None:
     """Have this process keep the memory that it frees, as MALLOC does for processes that start with it.
 
-    A network on a CPU then takes two thirds of the time, as it waits for no new pages. Only the GNU C library is
-    told, and not if the user's environment has settings of its own.
+    A network on a CPU then waits for no new pages. Only the GNU C library is told, and nothing that the user's
+    environment sets.
     """
-    if not sys.platform.startswith("linux") or any(name in os.environ for name in MALLOC):
-        return
-    set_option = getattr(ctypes.CDLL(None), "mallopt", None)
-    if set_option is not None:
-        for option, value in ((M_TRIM_THRESHOLD, 2**31 - 1), (M_MMAP_MAX, 0), (M_ARENA_MAX, 1)):
+    set_option = find_mallopt()
+    for name, (option, value) in OPTIONS.items():
+        if set_option is not None and name not in os.environ:
             set_option(option, value)
+
+
+def find_mallopt() -> Callable[[int, int], int] | None:
+    """Return the C library's `mallopt`, None if it has none."""
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        found: Callable[[int, int], int] | None = getattr(ctypes.CDLL(None), "mallopt", None)
+    except OSError:  # a Python that loads no libraries
+        return None
+    return found
 
 
 def find_device(name: str) -> str:

@@ -115,8 +115,20 @@ class Parser(ABC):
             raise InputError(f"{self.name}: restore answers {tuple(whole.shape)} for {len(logits)} images of {size}")
         return whole
 
+    @torch.inference_mode()
     def label_pixels(self, logits: Tensor, sources: Sequence[Size], size: Size) -> NDArray[np.uint8]:
-        """Return the class with the highest of the logits that `enlarge` returns, the first of equals: (B, *size)."""
+        """Return the class with the highest of the logits that `enlarge` returns, the first of equals: (B, *size).
+
+        A parser that has a faster way overrides it; both have to agree.
+
+        Args:
+            logits: (B, C, h, w), of `average`.
+            sources: (height, width) of the images as they were.
+            size: (height, width) of the masks.
+
+        Raises:
+            InputError: as `enlarge`.
+        """
         if logits.device.type != "cpu":
             return find_winners(self.enlarge(logits, sources, size))[1].cpu().numpy()
         pairs = zip(logits, sources, strict=True)  # one at a time stays in the cache

@@ -27,20 +27,20 @@ class Reach:
     """Of one side that `enlarging` enlarges: which new pixels are made of which old ones.
 
     Attributes:
-        first, end: of each old pixel, the new pixels that it is a part of: from `first` to before `end`.
-        lowest, above: of each new pixel, likewise the old ones that it is made of.
+        new_start, new_stop: of each old pixel, the range of new pixels that it is a part of; all of them if of none.
+        old_start, old_stop: of each new pixel, the range of old pixels that it is made of.
     """
 
-    first: list[int]
-    end: list[int]
-    lowest: list[int]
-    above: list[int]
+    new_start: list[int]
+    new_stop: list[int]
+    old_start: list[int]
+    old_stop: list[int]
 
     def box(self, used: NDArray[np.bool_]) -> tuple[slice, slice]:
         """Return the new pixels that these old ones are a part of, and all the old ones that those are made of."""
         (numbers,) = used.nonzero()
-        new = slice(self.first[numbers[0]], self.end[numbers[-1]])
-        return new, slice(self.lowest[new.start], self.above[new.stop - 1])
+        new = slice(self.new_start[numbers[0]], self.new_stop[numbers[-1]])
+        return new, slice(self.old_start[new.start], self.old_stop[new.stop - 1])
 
 
 @lru_cache(maxsize=32)
@@ -52,13 +52,13 @@ def find_reach(old: int, between: int, new: int) -> Reach:
 
 
 def label_enlarged(scores: Tensor, between: Size, size: Size) -> NDArray[np.uint8]:
-    """Return the class with the highest score in each pixel, the first of equals, after `enlarging` both sides.
+    """Return the class with the highest score in each pixel, (*size) uint8, after `enlarging` both sides.
 
-    The same as of the whole enlarged scores but for rounding, on a CPU. A new pixel is a mean of old ones, so that a
-    class is enlarged only in the box around where it scores above the first class, the background.
+    The same as of the whole enlarged scores, the first of equals, but for rounding. A new pixel is a mean of old ones,
+    so that a class is enlarged only in the box around where it scores above the first class, the background.
 
     Args:
-        scores: (C, h, w), on the network's grid.
+        scores: (C, h, w), float32, on the network's grid, on a CPU; at most 256 classes.
         between: (height, width) of the step between.
         size: (height, width) of the labels.
     """

@@ -71,8 +71,9 @@ class StreetParser(Parser):
         )
         return rows.mT @ logits @ columns
 
+    @torch.inference_mode()
     def label_pixels(self, logits: Tensor, sources: Sequence[Size], size: Size) -> NDArray[np.uint8]:
-        """As `Parser.label_pixels`; of the engine's logits each class is enlarged only where it can win."""
+        """As `Parser.label_pixels`; each class of the engine's logits is enlarged only where it can win."""
         if not self.config.is_lite or logits.device.type != "cpu":
             return super().label_pixels(logits, sources, size)
         return np.stack([label_enlarged(one, self.input_size, size) for one in logits.contiguous()])

@@ -1,14 +1,14 @@
 """The memory that a piece of work needs at its peak."""
 
 import gc
-import multiprocessing
 import re
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from .measure import run_apart
 
 MIB = 2**20
 STATUS = Path("/proc/self/status")
@@ -31,9 +31,7 @@ def peak_memory(device: torch.device, work: Callable[..., object], *arguments: A
         before = torch.cuda.memory_allocated(device)
         work(*arguments)
         return (torch.cuda.max_memory_allocated(device) - before) / MIB
-    # Not forked: a child of this process would begin with its memory.
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_grown, work, *arguments).result()
+    return run_apart(_grown, work, *arguments)
 
 
 def _grown(work: Callable[..., object], *arguments: Any) -> float:

@@ -8,8 +8,9 @@ from typing import Any
 
 from parsing.errors import InputError
 
+from ..parse.preload import worker_environment
 from .machine import describe_machine
-from .measure import Row, run_as_worker
+from .measure import Row, run_apart
 from .parts import PARTS
 
 EXTRACTOR = "simple_extractor.py"
@@ -59,9 +60,10 @@ class Benchmarks:
 
 def _parse(config: BenchmarkConfig) -> list[Row]:
     arguments = config.images, config.count, config.runs
-    rows: list[Row] = run_as_worker(import_module(f"{__package__}.parse").measure, *arguments)
-    if (peer := find_peer(config.peers, "parse")) is not None:
-        rows += run_as_worker(import_module(f"{__package__}.extractor").measure, *arguments, peer)
+    with worker_environment():
+        rows: list[Row] = run_apart(import_module(f"{__package__}.parse").measure, *arguments)
+        if (peer := find_peer(config.peers, "parse")) is not None:
+            rows += run_apart(import_module(f"{__package__}.extractor").measure, *arguments, peer)
     return rows
 
 

@@ -22,9 +22,12 @@ _started = False
 
 @contextmanager
 def worker_environment() -> Iterator[None]:
-    """Give processes that are started meanwhile what a worker on a CPU has in its environment."""
+    """Give processes that are started meanwhile what a worker on a CPU has in its environment.
+
+    The user's own settings of memory and threads stay.
+    """
     before = dict(os.environ)
-    os.environ.update({**MALLOC, **{k: v for k, v in ONE_THREAD.items() if k not in before}, **SAFE})
+    os.environ.update({**MALLOC, **ONE_THREAD, **before, **SAFE})
     try:
         yield
     finally:

@@ -46,7 +46,6 @@ def test_classes_enlarged_in_their_boxes_are_those_of_the_whole_scores(size: tup
         labels = torch.from_numpy(label_enlarged(scores, between, size)).long()
         assert bool((whole.gather(0, labels[None])[0] >= whole.max(0)[0] - 1e-5).all())
         assert not bool((labels == 7).any())
-        assert (labels != whole.argmax(0)).float().mean() < 1e-3
 
 
 def test_an_image_of_background_alone_has_no_class() -> None:
