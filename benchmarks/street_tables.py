@@ -26,7 +26,6 @@ def make_table(done: Runs, epochs: int, names: Sequence[str] = tuple(ROWS)) -> l
         return ["No training is done yet."]
     chance = every[0]["levels"][HARDEST]["chance"]
     iou: dict[str, float] = next((one["mask_iou"] for one in every if "mask_iou" in one), {})
-    codes, machines = {one["code"] for one in every}, {one["machine"] for one in every}
     missing = [name for name in names if not find_row(done, name)]
     return [
         *lines,
@@ -40,8 +39,7 @@ def make_table(done: Runs, epochs: int, names: Sequence[str] = tuple(ROWS)) -> l
         f"distance, flip averaged, not re-ranked. Recipe `small` with {epochs} epochs of 50 steps of 32 images, last "
         "weights; no test person selected anything, and none was in the parser's training. Masks by the built-in parser"
         + (f" (mIoU with the true ones {', '.join(f'{m} {100 * v:.1f}' for m, v in iou.items())})" if iou else "")
-        + f". Machine: {'; '.join(sorted(machines))}."
-        + (f" The rows are of {len(codes)} states of the code." if len(codes) > 1 else "")
+        + f". {describe_origin(every)}"
         + (f" Not trained yet: {', '.join(missing)}." if missing else ""),
         "",
         *(make_part_table(done, "recipe") if len(names) == len(ROWS) else ()),
@@ -56,10 +54,17 @@ def make_whole_table(done: Runs, epochs: int) -> list[str]:
         "",
         *_make_score_lines(done, tuple(ROWS)),
         "",
-        f"The same after all {epochs} epochs of `small`; columns as above.",
+        f"The same after all {epochs} epochs of `small`; columns as above. {describe_origin(list(done.values()))}",
         "",
         *make_part_table(done, "recipe", explained=False),
     ]
+
+
+def describe_origin(runs: Sequence[Mapping[str, Any]]) -> str:
+    """The machines of trainings and, if there are several, how many states of the code they are of."""
+    codes, machines = {one["code"] for one in runs}, sorted({one["machine"] for one in runs})
+    states = f" The rows are of {len(codes)} states of the code." if len(codes) > 1 else ""
+    return f"Machine: {'; '.join(machines)}.{states}"
 
 
 def _make_score_lines(done: Runs, names: Sequence[str]) -> list[str]:
@@ -108,7 +113,8 @@ def make_part_table(done: Runs, name: str, explained: bool = True) -> list[str]:
         "Inside: the share of a part's attention that lies inside the part; ideal: the same of the true mask at the "
         "attention's grid; IoU: of the attention's labels; AUC: of the visibility v for whether the true mask shows "
         f"the part, which is where it covers {100 * ModelOptions().tau:.0f} % of the image; absent: the same against "
-        "the images whose true mask has no pixel of it.",
+        "the images whose true mask has no pixel of it. The images of all levels together are not rated by v here; the "
+        "next table does that for images of mixed levels.",
     ]
     return lines + make_visibility_table([one["visibility"] for one in runs if "visibility" in one])
 
