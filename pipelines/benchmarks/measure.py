@@ -84,8 +84,10 @@ def run_apart(work: Callable[..., Result], *arguments: Any) -> Result:
         answer: Result | Exception = answers.recv()
     except EOFError:
         raise CsclError("a process that measures was killed; is there enough memory?") from None
-    finally:
+    except KeyboardInterrupt:
         process.terminate()
+        raise
+    finally:
         process.join()
     if isinstance(answer, Exception):
         raise answer
@@ -95,11 +97,13 @@ def run_apart(work: Callable[..., Result], *arguments: Any) -> Result:
 def _answer(answers: Connection, work: Callable[..., object], arguments: tuple[Any, ...]) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that temporary files are removed
     try:
-        answers.send(work(*arguments))
+        try:
+            answer = work(*arguments)
+        except Exception as error:
+            answer = error
+        answers.send(answer)
     except KeyboardInterrupt:
         pass
-    except Exception as error:
-        answers.send(error)
 
 
 def compare_sides(
