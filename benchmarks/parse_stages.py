@@ -22,8 +22,7 @@ from torch import Tensor, nn
 from data.records import Record
 from parsing.cache.builder import ShardBuilder
 from parsing.images import read_image
-from parsing.parsers.confidence import confidence, find_winners
-from parsing.parsers.labelling import COARSE, label_images, stack_images
+from parsing.parsers.labelling import label_images, rate_masks, stack_images
 from parsing.parsers.street import StreetParser
 from pipelines.benchmarks.images import benchmark_images
 from pipelines.benchmarks.measure import by_turns, run_apart
@@ -53,7 +52,8 @@ def stages(files: list[Path], flip: bool, out: Path) -> dict[str, Callable[[], o
     pieces = [slice(start, start + parser.cpu_batch) for start in range(0, len(files), parser.cpu_batch)]
     sources = [image.shape[:2] for image in images]
     batches = [stack_images(prepared[piece]) for piece in pieces]
-    inputs = [batch.to(torch.float32, memory_format=torch.channels_last).sub_(127.5) for batch in batches]
+    mean = 255 * parser.config.mean
+    inputs = [batch.to(torch.float32, memory_format=torch.channels_last).sub_(mean) for batch in batches]
     answers = [parser.average(batch, flip) for batch in batches]
     idle = StreetParser()  # all that is done around the network, without it
     idle.network = Answers(parser.forward(batches[0]))
@@ -65,8 +65,7 @@ def stages(files: list[Path], flip: bool, out: Path) -> dict[str, Callable[[], o
 
     def trust() -> None:
         for (logits, agreement), piece in zip(answers, pieces, strict=True):
-            coarse = parser.enlarge(logits, sources[piece], (SIZE[0] // COARSE, SIZE[1] // COARSE)).softmax(1)
-            confidence(coarse, *find_winners(coarse), agreement, parser.labels)
+            rate_masks(parser, logits=logits, agreement=agreement, sources=sources[piece], size=SIZE)
 
     def label() -> None:
         for (logits, _), piece in zip(answers, pieces, strict=True):
@@ -75,8 +74,7 @@ def stages(files: list[Path], flip: bool, out: Path) -> dict[str, Callable[[], o
     def shard() -> None:
         builder = ShardBuilder(records, SIZE, None)
         for masks, piece in zip(made, pieces, strict=True):
-            rows = list(range(len(files)))[piece]
-            builder.put(rows, masks.labels, sources[piece], masks.confidence, None)
+            builder.put(list(range(len(files))[piece]), masks.labels, sources[piece], masks.confidence, None)
         builder.write(out, {})
 
     return {

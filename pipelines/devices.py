@@ -26,8 +26,10 @@ def keep_memory() -> None:
     environment sets.
     """
     set_option = find_mallopt()
+    if set_option is None:
+        return
     for name, (option, value) in OPTIONS.items():
-        if set_option is not None and name not in os.environ:
+        if name not in os.environ:
             set_option(option, value)
 
 

@@ -76,10 +76,7 @@ def label_enlarged(scores: Tensor, between: Size, size: Size) -> NDArray[np.uint
         piece = scores[number, old_rows, old_columns]
         these = (rows[old_rows, new_rows].mT @ piece @ columns[old_columns, new_columns]).numpy()
         best, labels = top[new_rows, new_columns], classes[new_rows, new_columns]
-        higher = (these > best).view(np.uint8)
-        higher *= np.uint8(number)
-        np.maximum(labels, higher, out=labels)  # later classes have higher numbers
-        np.maximum(best, these, out=best)
+        put_winners(best, labels=labels, these=these, number=number)
     return classes
 
 
@@ -90,11 +87,14 @@ def find_most_likely(scores: Tensor) -> NDArray[np.uint8]:
     """
     values: NDArray[np.float32] = scores.numpy()
     top, classes = values[0].copy(), np.zeros(values.shape[1:], np.uint8)
-    higher = np.empty(values.shape[1:], np.bool_)
-    number = higher.view(np.uint8)
-    for index, these in enumerate(values[1:], start=1):
-        np.greater(these, top, out=higher)
-        number *= np.uint8(index)
-        np.maximum(classes, number, out=classes)  # later classes have higher numbers
-        np.maximum(top, these, out=top)
+    for number, these in enumerate(values[1:], start=1):
+        put_winners(top, labels=classes, these=these, number=number)
     return classes
+
+
+def put_winners(best: NDArray[np.float32], labels: NDArray[np.uint8], these: NDArray[np.float32], number: int) -> None:
+    """Put class `number` where its scores `these` are above the best of the classes before, all (H, W), in place."""
+    higher = (these > best).view(np.uint8)
+    higher *= np.uint8(number)
+    np.maximum(labels, higher, out=labels)  # later classes have higher numbers
+    np.maximum(best, these, out=best)

@@ -57,12 +57,28 @@ def label_images(
         probs: (height, width) of probabilities to return too.
     """
     logits, agreement = parser.average(batch, flip)
-    step = max(1, min(COARSE, min(size) // LEAST))
-    coarse = parser.enlarge(logits, sources, (size[0] // step, size[1] // step)).softmax(1)
-    trust = confidence(coarse, *find_winners(coarse), agreement, parser.labels).numpy()
+    trust = rate_masks(parser, logits=logits, agreement=agreement, sources=sources, size=size)
     if probs is not None:
         scores = parser.enlarge(logits, sources, size)
         labels = find_winners(scores)[1].cpu()
         small = F.interpolate(scores.softmax(1), probs, mode="area")
         return Masks(labels.numpy(), trust, (small * 255).round().to(torch.uint8).cpu().numpy())
     return Masks(parser.label_pixels(logits, sources, size), trust)
+
+
+def rate_masks(
+    parser: Parser, logits: Tensor, agreement: Tensor, sources: Sequence[Size], size: Size
+) -> NDArray[np.float32]:
+    """Return the confidence (B) in [0, 1] of masks of `size`, computed on smaller ones.
+
+    Args:
+        parser: which parser.
+        logits: (B, C, h, w), of `parser.average`.
+        agreement: (B), flip agreement, likewise.
+        sources: (height, width) of the images as they were.
+        size: (height, width) of the masks.
+    """
+    step = max(1, min(COARSE, min(size) // LEAST))
+    coarse = parser.enlarge(logits, sources, (size[0] // step, size[1] // step)).softmax(1)
+    trust: NDArray[np.float32] = confidence(coarse, *find_winners(coarse), agreement, parser.labels).numpy()
+    return trust
