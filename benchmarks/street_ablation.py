@@ -33,6 +33,7 @@ from data.simulators.layouts import MARK, plan, save
 from parsing import MaskCache
 from parsing.files import write_file
 from parsing.parsers.registry import ParserSpec
+from parsing.parsers.sources import BUILT_IN
 from parsing.schemes import part_scheme
 from pipelines.datasets.simulate import make_collage
 from pipelines.masks.importing import ImportConfig, import_masks
@@ -85,17 +86,18 @@ def main(
                 click.echo(f"{name}, seed {seed}: {100 * line['levels'][HARDEST]['mAP']:.1f}")
     if again:
         measure_again(epochs, out, prepare(photos, out))
-    done = read_runs(epochs)
-    lines, whole = make_table(done, epochs), read_recipe(Path("small")).train.epochs
-    if epochs != whole:
-        lines += make_whole_table(read_runs(whole), whole)
+    budget = read_recipe(Path("small")).train.epochs
+    whole = read_runs(budget)
+    lines = make_table(read_runs(epochs), epochs)
+    if epochs != budget:
+        lines += make_whole_table(whole, budget)
     text = "\n".join(lines)
     click.echo(text)
     if page is not None:
-        draw_figure(done, page.parent / PICTURE)
+        draw_figure(whole, page.parent / PICTURE)
         put_table(page, begin=BEGIN, end=END, table=text)
     if readme is not None:
-        put_table(readme, begin=BEGIN, end=END, table="\n".join(make_table(done, epochs, SHORT)))
+        put_table(readme, begin=BEGIN, end=END, table="\n".join(make_table(whole, budget, SHORT)))
 
 
 def prepare(photos: Path, out: Path) -> dict[str, Path]:
@@ -240,13 +242,14 @@ def by_person(queries: Mapping[str, Any]) -> dict[str, float]:
 
 
 def code() -> str:
-    """A hash of the source that decides a training."""
+    """A hash of what decides a training: the source, and the built-in parser's weights, which start every backbone."""
     root = ROOT
     files = sorted([*root.glob("cscl/*.py"), *(root / "pipelines" / "recipes").glob("small.toml")])
     files += [root / "pipelines" / "training" / f"{name}.py" for name in ("batches", "loop", "optimiser", "step")]
     files += [root / "pipelines" / "recipes" / "reading.py"]
     files += [root / "data" / "loading" / f"{name}.py" for name in ("augmentation", "sampler", "transforms")]
     files += sorted((root / "data" / "simulators" / "collage").glob("*.py"))
+    files.append(BUILT_IN)
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 

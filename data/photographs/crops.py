@@ -103,9 +103,11 @@ class PersonCrops(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         return torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(labels)
 
 
-def cut_plain_crop(photo: Photo, size: tuple[int, int], spectrum: Spectrum, rng: np.random.Generator) -> Pair:
-    """Return a crop for scoring: the person's box with a margin, whole and undisturbed, in one spectrum."""
-    image, labels = cut(photo, box=widen_box(photo.box), size=size, rng=None)
+def cut_plain_crop(
+    photo: Photo, size: tuple[int, int], spectrum: Spectrum, rng: np.random.Generator, box: Box | None = None
+) -> Pair:
+    """Return a crop for scoring, undisturbed, in one spectrum: `box`, or the whole person with a margin."""
+    image, labels = cut(photo, box=box or widen_box(photo.box), size=size, rng=None)
     return render(image, scene=labels, spectrum=spectrum, rng=rng), labels
 
 
@@ -124,17 +126,31 @@ def render(
 
 
 def jitter_box(box: Box, rng: np.random.Generator) -> Box:
-    """Return a detector's box: each side off by -8 to 35 % of the width, or the person cut off."""
+    """Return a detector's box: roomy, sometimes cut off below or above, or with all sides misplaced."""
     left, top, right, bottom = box
     width, height = right - left, bottom - top
+    kind = rng.random()
+    if kind < 0.4:
+        return misplace_box(box, MOST_MISPLACED, rng)
     new_left, new_right = left - rng.uniform(-0.08, 0.35) * width, right + rng.uniform(-0.08, 0.35) * width
     new_top, new_bottom = top - rng.uniform(-0.03, 0.12) * height, bottom + rng.uniform(-0.03, 0.12) * height
-    kind = rng.random()
-    if kind < 0.12:  # cut off between waist and ankle
+    if kind < 0.48:  # cut off between waist and ankle
         new_bottom = top + rng.uniform(0.45, 0.95) * height
-    elif kind < 0.17:  # head cut off
+    elif kind < 0.52:  # head cut off
         new_top = top + rng.uniform(0.05, 0.3) * height
     return new_left, new_top, new_right, new_bottom
+
+
+MOST_MISPLACED = 0.35
+"""The largest error of `misplace_box`: with two sides so far inwards, 30 % of the person remain."""
+
+
+def misplace_box(box: Box, error: float, rng: np.random.Generator) -> Box:
+    """Return the box, each side off by uniform(-error, error) of its height (top, bottom) or width (left, right)."""
+    left, top, right, bottom = box
+    width, height = right - left, bottom - top
+    off = rng.uniform(-error, error, 4)
+    return left + off[0] * width, top + off[1] * height, right + off[2] * width, bottom + off[3] * height
 
 
 def cut(

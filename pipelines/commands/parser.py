@@ -83,6 +83,13 @@ def train(
     multiple=True,
     help="Also score crops reduced to this width; may repeat.",
 )
+@click.option(
+    "--box-error",
+    "box_errors",
+    type=click.FloatRange(0, 0.35, min_open=True),
+    multiple=True,
+    help="Also score crops whose sides are off by up to this share of the person; may repeat.",
+)
 @click.option("--sheet", type=NewFile(".png"), help="PNG to write: best, median and worst answers in each spectrum.")
 @click.option("--scheme", help="Compare in a part scheme; a parser of another label set needs one.")
 @click.option("--border", type=click.IntRange(0), default=0, help="Ignore pixels this close to another true class.")

@@ -12,7 +12,15 @@ from PIL import Image
 from scipy.ndimage import maximum_filter, minimum_filter
 from tqdm import tqdm
 
-from data.photographs.crops import SPECTRA, Spectrum, cut_plain_crop, load
+from data.photographs.crops import (
+    MOST_MISPLACED,
+    SPECTRA,
+    Pair,
+    Photo,
+    cut_plain_crop,
+    load,
+    misplace_box,
+)
 from data.photographs.library import Photos
 from parsing.errors import InputError, first_line
 from parsing.labels import IGNORED, label_set
@@ -28,7 +36,8 @@ from ..pages.sheets import MaskItem, mask_sheet
 class ParserScores:
     """IoU in [0, 1] by condition and class, over all pixels of the person crops; NaN for an absent class.
 
-    A condition is a spectrum, or a spectrum with the width in pixels to which the crop was reduced (`grey 32`).
+    A condition is a spectrum, or a spectrum with the width in pixels to which the crop was reduced (`grey 32`), or with
+    the largest error of the box's sides (`grey 30 % off`).
 
     Attributes:
         images: number of crops.
@@ -62,8 +71,10 @@ class ParserScores:
     def lines(self) -> list[str]:
         """Return the table as lines of text."""
         columns = ("mIoU", "person", *self.classes)
+        misplaced = any(condition.endswith("off") for condition in self.iou)
+        wide = max(18, *map(len, self.iou))
         rows = [
-            f"{s:18s} "
+            f"{s:{wide}s} "
             + " ".join(f"{100 * v:10.1f}" for v in (self.mean(s), self.foreground[s], *values))
             + f"{self.rho[s]:6.2f}"
             for s, values in self.iou.items()
@@ -72,9 +83,10 @@ class ParserScores:
         return [
             f"{self.parser} {self.weights[:12]} on {self.images} photographs ({self.subset}), crops of "
             f"{self.size[0]}x{self.size[1]}; near-infrared and thermal are simulated{left_out}",
-            f"{'IoU in %':18s} " + " ".join(f"{c[:10]:>10s}" for c in columns) + "   rho",
+            f"{'IoU in %':{wide}s} " + " ".join(f"{c[:10]:>10s}" for c in columns) + "   rho",
             *rows,
             "rho: Spearman's, of confidence and mIoU; a number behind a spectrum: crops reduced to that width",
+            *(["off: each side of the box misplaced by up to this share of the person"] * misplaced),
         ]
 
 
@@ -84,6 +96,7 @@ def score_parser(
     subset: Literal["train", "val", "test"] = "val",
     size: tuple[int, int] = (288, 144),
     widths: Sequence[int] = (),
+    box_errors: Sequence[float] = (),
     scheme: str | None = None,
     border: int = 0,
     flip: bool = True,
@@ -96,6 +109,8 @@ def score_parser(
         subset: photographs to use.
         seed: of the simulated infrared images, which depend on seed and photograph only.
         widths: widths in pixels to which the crops are reduced for further conditions, like images of distant persons.
+        box_errors: shares of the person, in (0, MOST_MISPLACED], by which each side of the box is off at most, for
+            further conditions, like boxes of a poor detector; directions depend on seed and photograph only.
         scheme: part scheme to score in; necessary for a parser of another label set than person7.
         border: pixels with another true class at most this many rows and columns away are ignored, like the void border
             of PASCAL VOC. What remains shows wrong parts rather than inexact outlines of parser or annotation.
@@ -112,25 +127,29 @@ def score_parser(
     _, classes, (truth_table, answer_table) = find_common_classes(
         ("the truth", parser.name), (labels, parser.labels), scheme
     )
-    tallies = {_condition(s, w): Tally(len(classes)) for w in (None, *widths) for s in SPECTRA}
+    for error in box_errors:
+        if not 0 < error <= MOST_MISPLACED:
+            raise InputError(f"a box error is a share of the person in (0, {MOST_MISPLACED}], got {error}")
+    variants = ("", *(f" {width}" for width in widths), *(f" {100 * error:g} % off" for error in box_errors))
+    tallies = {s + variant: Tally(len(classes)) for variant in variants for s in SPECTRA}
     answered: dict[str, list[Answer]] = {s: [] for s in SPECTRA}
     for number, photo_id in enumerate(Bar(ids, unit="photo", desc="score parser")):
         photo = load(library, photo_id, size[0])
         if photo is None:
             continue
-        crops = [
-            cut_plain_crop(photo, size=size, spectrum=s, rng=np.random.default_rng((seed, number, k)))
-            for k, s in enumerate(SPECTRA)
-        ]
-        for width in (None, *widths):
-            seen = [image if width is None else _reduce_image(image, width) for image, _ in crops]
-            prepared = stack_images([parser.prepare(image) for image in seen])
-            masks = label_images(parser, batch=prepared, sources=[s.shape[:2] for s in seen], size=size, flip=flip)
+        crops = _cut_crops(photo, size=size, key=(seed, number))
+        seen = [crops]
+        seen += [[(_reduce_image(image, width), truth) for image, truth in crops] for width in widths]
+        seen += [_cut_crops(photo, size=size, key=(seed, number), error=error) for error in box_errors]
+        for variant, cases in zip(variants, seen, strict=True):
+            prepared = stack_images([parser.prepare(image) for image, _ in cases])
+            sources = [image.shape[:2] for image, _ in cases]
+            masks = label_images(parser, batch=prepared, sources=sources, size=size, flip=flip)
             answers, trust = masks.labels, masks.confidence.tolist()
-            for spectrum, (image, truth), answer, sure in zip(SPECTRA, crops, answers, trust, strict=True):
-                tally = tallies[_condition(spectrum, width)]
+            for spectrum, (image, truth), answer, sure in zip(SPECTRA, cases, answers, trust, strict=True):
+                tally = tallies[spectrum + variant]
                 miou = tally.add(_ignore_border(truth_table[truth], border), answer_table[answer], sure)
-                if width is None and sheet is not None:
+                if not variant and sheet is not None:
                     answered[spectrum].append(
                         Answer(
                             miou, photo_id=photo_id, image=image, truth=truth_table[truth], answer=answer_table[answer]
@@ -164,8 +183,13 @@ def score_parser(
     )
 
 
-def _condition(spectrum: Spectrum, width: int | None) -> str:
-    return spectrum if width is None else f"{spectrum} {width}"
+def _cut_crops(photo: Photo, size: tuple[int, int], key: tuple[int, int], error: float = 0.0) -> list[Pair]:
+    """Return the photograph's crop and truth in each spectrum; with an error its box is misplaced."""
+    box = misplace_box(photo.box, error, np.random.default_rng((*key, len(SPECTRA)))) if error else None
+    return [
+        cut_plain_crop(photo, size=size, spectrum=s, rng=np.random.default_rng((*key, k)), box=box)
+        for k, s in enumerate(SPECTRA)
+    ]
 
 
 def _reduce_image(image: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:

@@ -8,7 +8,17 @@ import pytest
 import torch
 from PIL import Image
 
-from data.photographs.crops import SPECTRA, PersonCrops, Photo, cut_plain_crop, degrade, jitter_box, load, render
+from data.photographs.crops import (
+    SPECTRA,
+    PersonCrops,
+    Photo,
+    cut_plain_crop,
+    degrade,
+    jitter_box,
+    load,
+    misplace_box,
+    render,
+)
 from data.photographs.library import Photos
 from parsing.labels import label_set
 
@@ -148,16 +158,30 @@ def test_a_plain_crop_is_the_same_in_labels_for_every_spectrum_and_generator(pho
     assert all(np.array_equal(labels[0], other) for other in labels[1:])
 
 
-def test_a_jittered_box_still_overlaps_its_person() -> None:
-    box = (10.0, 20.0, 50.0, 140.0)
-    moved = [jitter_box(box, np.random.default_rng(seed)) for seed in range(300)]
-    cut = 0
-    for left, top, right, bottom in moved:
-        assert left < 14
-        assert right > 46
-        assert top < bottom - 0.1 * 120
-        cut += bottom < 20 + 0.95 * 120 or top > 26
-    assert 0.05 * 300 < cut < 0.35 * 300
+def test_a_jittered_box_still_shows_much_of_its_person() -> None:
+    left, top, right, bottom = 10.0, 20.0, 50.0, 140.0
+    width, height = right - left, bottom - top
+    cut = below = 0
+    for seed in range(400):
+        box = jitter_box((left, top, right, bottom), np.random.default_rng(seed))
+        assert min(right, box[2]) - max(left, box[0]) >= 0.29 * width
+        assert min(bottom, box[3]) - max(top, box[1]) >= 0.29 * height
+        below += box[3] < bottom - 0.05 * height
+        cut += box[3] < bottom - 0.05 * height or box[1] > top + 0.05 * height
+    assert 0.15 * 400 < below < 0.35 * 400
+    assert cut > below
+
+
+def test_a_misplaced_box_is_off_by_no_more_than_its_error_and_by_as_much_in_proportion() -> None:
+    box = np.array([10.0, 20.0, 50.0, 140.0])
+    sides = np.array([40.0, 120.0, 40.0, 120.0])
+    off = np.array([(misplace_box(tuple(box), 0.3, np.random.default_rng(s)) - box) / sides for s in range(1000)])
+    assert np.abs(off).max() <= 0.3
+    assert (off.min(0) < -0.28).all()
+    assert (off.max(0) > 0.28).all()
+    assert np.abs(off.mean(0)).max() < 0.03
+    half = np.array([(misplace_box(tuple(box), 0.15, np.random.default_rng(s)) - box) / sides for s in range(1000)])
+    assert half == pytest.approx(off / 2)
 
 
 def test_a_degraded_image_keeps_its_shape_and_the_original(photo: Photo) -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 from support.limits import NEVER_WRITTEN
 
 from cli import main
-from data.photographs.crops import SPECTRA, cut_plain_crop, load
+from data.photographs.crops import SPECTRA, cut_plain_crop, load, misplace_box
 from data.photographs.library import Photos
 from parsing.errors import InputError
 from parsing.labels import IGNORED, label_set
@@ -48,6 +48,34 @@ def test_every_spectrum_is_scored_whole_and_at_each_width(photos: Path) -> None:
     assert again == scores
     fewer = score_parser(photos, ParserSpec(), size=(64, 32))
     assert all(fewer.iou[s] == scores.iou[s] for s in SPECTRA)  # widths change nothing else
+
+
+def test_misplaced_boxes_are_scored_beside_the_whole_person(photos: Path) -> None:
+    size, errors = (64, 32), (0.1, 0.35)
+    scores = score_parser(photos, ParserSpec(), size=size, box_errors=errors)
+    conditions = [f"{s} {error} % off" for error in (10, 35) for s in SPECTRA]
+    assert list(scores.iou) == [*SPECTRA, *conditions]
+    assert scores == score_parser(photos, ParserSpec(), size=size, box_errors=errors)
+    fewer = score_parser(photos, ParserSpec(), size=size)
+    assert all(fewer.iou[s] == scores.iou[s] for s in SPECTRA)  # errors change nothing else
+    parser, tally, library = find_parser(ParserSpec()), Tally(8), Photos(photos)
+    for number, name in enumerate(library.val):
+        photo = load(library, name, size[0])
+        assert photo is not None
+        box = misplace_box(photo.box, errors[1], np.random.default_rng((0, number, 4)))
+        image, truth = cut_plain_crop(
+            photo, size=size, spectrum="colour", rng=np.random.default_rng((0, number, 0)), box=box
+        )
+        probabilities, _ = parser.parse(parser.prepare(image)[None], [size], size)
+        tally.add(truth, probabilities[0].argmax(0).byte().numpy(), 1)
+    assert scores.iou["colour 35 % off"] == pytest.approx(tuple(iou(tally.pixels)), abs=2e-3)
+    head, *rows, _, legend = scores.lines()[1:]
+    assert legend.startswith("off: ")
+    assert {len(head), *map(len, rows)} == {len(head)}
+    assert not any(line.startswith("off: ") for line in fewer.lines())
+    for error in (0, 0.4):
+        with pytest.raises(InputError, match=r"a box error is a share"):
+            score_parser(photos, ParserSpec(), box_errors=[error])
 
 
 def test_a_part_is_scored_apart_and_one_without_photographs_is_refused(photos: Path, tmp_path: Path) -> None:
