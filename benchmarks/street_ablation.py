@@ -20,7 +20,7 @@ import click
 import numpy as np
 from page import machine, put_table
 from street_rows import HARDEST, LEVELS, PROTOCOL, ROWS, RUNS, SEED, SHORT, TEST, TRAIN, Row, read_runs
-from street_tables import draw_figure, make_table, make_whole_table
+from street_tables import draw_figure, find_row, make_part_table, make_short_table, make_table
 
 from cscl import load
 from cscl.config import ModelOptions
@@ -88,9 +88,10 @@ def main(
         measure_again(epochs, out, prepare(photos, out))
     budget = read_recipe(Path("small")).train.epochs
     whole = read_runs(budget)
-    lines = make_table(read_runs(epochs), epochs)
+    trained = tuple(name for name in ROWS if find_row(whole, name))
+    lines = [*make_table(whole, budget, trained), "", *make_part_table(whole, "recipe")]
     if epochs != budget:
-        lines += make_whole_table(whole, budget)
+        lines += ["", *make_short_table(read_runs(epochs), epochs)]
     text = "\n".join(lines)
     click.echo(text)
     if page is not None:

@@ -18,17 +18,14 @@ Runs = Mapping[tuple[str, int], dict[str, Any]]
 """Finished trainings of one budget by row and seed."""
 
 
-def make_table(done: Runs, epochs: int, names: Sequence[str] = tuple(ROWS)) -> list[str]:
+def make_table(done: Runs, epochs: int, names: Sequence[str]) -> list[str]:
     """Markdown: a line for each of the rows that has a training, then what the figures are."""
-    lines = _make_score_lines(done, names)
     every = [one for one in done.values() if one["row"] in names]
     if not every:
         return ["No training is done yet."]
     chance = every[0]["levels"][HARDEST]["chance"]
-    iou: dict[str, float] = next((one["mask_iou"] for one in every if "mask_iou" in one), {})
-    missing = [name for name in names if not find_row(done, name)]
     return [
-        *lines,
+        *_make_score_lines(done, names),
         "",
         "mAP in per cent, mean over the seeds (lowest to highest), by the largest error of the box's edges; chance has "
         f"{100 * chance[1]:.1f} and Rank-1 {100 * chance[0]:.1f}. The last column is the difference in mAP to another "
@@ -36,35 +33,33 @@ def make_table(done: Runs, epochs: int, names: Sequence[str] = tuple(ROWS)) -> l
         "another seed moves both). Simulated data (`collage`, "
         f"{TRAIN} people to train and {TEST} to test, one image a camera; in training every image has a level of its "
         f"own), SYSU-MM01's {PROTOCOL} protocol, 10 seeded trials, cosine "
-        f"distance, flip averaged, not re-ranked. Recipe `small` with {epochs} epochs of 50 steps of 32 images, last "
-        "weights; no test person selected anything, and none was in the parser's training. Masks by the built-in parser"
-        + (f" (mIoU with the true ones {', '.join(f'{m} {100 * v:.1f}' for m, v in iou.items())})" if iou else "")
-        + f". {describe_origin(every)}"
-        + (f" Not trained yet: {', '.join(missing)}." if missing else ""),
-        "",
-        *(make_part_table(done, "recipe") if len(names) == len(ROWS) else ()),
+        f"distance, flip averaged, not re-ranked. Recipe `small`, {epochs} epochs of 50 steps of 32 images, last "
+        "weights; no test person selected anything, and none was in the parser's training. "
+        f"{describe_origin(every)}",
     ]
 
 
-def make_whole_table(done: Runs, epochs: int) -> list[str]:
-    """Markdown: the rows that were also trained for all epochs of the recipe, and the parts of `recipe` after them."""
-    if not done:
-        return []
+def make_short_table(done: Runs, epochs: int) -> list[str]:
+    """Markdown: every row after fewer epochs than the recipe has."""
+    missing = [name for name in ROWS if not find_row(done, name)]
     return [
-        "",
         *_make_score_lines(done, tuple(ROWS)),
         "",
-        f"The same after all {epochs} epochs of `small`; columns as above. {describe_origin(list(done.values()))}",
-        "",
-        *make_part_table(done, "recipe", explained=False),
+        f"Every row after {epochs} epochs; columns as above. {describe_origin(list(done.values()))}"
+        + (f" Not trained yet: {', '.join(missing)}." if missing else ""),
     ]
 
 
 def describe_origin(runs: Sequence[Mapping[str, Any]]) -> str:
-    """The machines of trainings and, if there are several, how many states of the code they are of."""
+    """The masks and machines of trainings and, if there are several, how many states of the code they are of."""
+    masks = {one["masks"]: one["mask_iou"] for one in runs if "mask_iou" in one}
+    told = [
+        f"{name[:12]} (mIoU with the true ones {', '.join(f'{m} {100 * v:.1f}' for m, v in iou.items())})"
+        for name, iou in masks.items()
+    ]
     codes, machines = {one["code"] for one in runs}, sorted({one["machine"] for one in runs})
     states = f" The rows are of {len(codes)} states of the code." if len(codes) > 1 else ""
-    return f"Machine: {'; '.join(machines)}.{states}"
+    return f"Masks of the built-in parser: {', '.join(told)}. Machine: {'; '.join(machines)}.{states}"
 
 
 def _make_score_lines(done: Runs, names: Sequence[str]) -> list[str]:
@@ -83,7 +78,7 @@ def _make_score_lines(done: Runs, names: Sequence[str]) -> list[str]:
     return lines
 
 
-def make_part_table(done: Runs, name: str, explained: bool = True) -> list[str]:
+def make_part_table(done: Runs, name: str) -> list[str]:
     """Markdown: the parts of a row at the easiest level, the hardest, and over all: means over levels and seeds."""
     runs = [one for one in find_row(done, name) if "parts" in one["levels"][HARDEST]]
     if not runs:
@@ -105,8 +100,6 @@ def make_part_table(done: Runs, name: str, explained: bool = True) -> list[str]:
                 cells |= {"AUC of v": "-", "absent": "-"}
             cells["ratio"] = f"{100 * sum(r['inside'] for r in each) / sum(r['ideal'] for r in each):.0f}"
             lines.append(f"| {row['part']}, {where} | {' | '.join(cells[label] for label in columns)} |")
-    if not explained:
-        return lines
     lines += [
         "",
         "Attention of SPAM on test people against their true masks, in per cent, mean over the seeds (and levels). "
