@@ -1,6 +1,7 @@
 """A .npy file of numbers that somebody else wrote."""
 
 from pathlib import Path
+from threading import Lock
 from tokenize import TokenError
 from typing import Any
 
@@ -22,6 +23,8 @@ UNREADABLE = (
 )
 """What numpy raises on files that are damaged or no .npy; the header is Python's text for a dictionary."""
 
+_one_at_a_time = Lock()
+
 
 def read_npy(path: Path) -> NDArray[Any]:
     """Return the array of a .npy file, mapped into memory.
@@ -31,7 +34,8 @@ def read_npy(path: Path) -> NDArray[Any]:
         InputError: if it cannot be read, needs pickle or is an archive.
     """
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        with _one_at_a_time:  # numpy parses the header as Python, which two threads of Python 3.11 cannot do at once
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise MissingError(f"no mask {path}") from None
     except UNREADABLE as error:
