@@ -22,7 +22,7 @@ from parsing.stopping import block_interrupts
 
 from ..devices import MALLOC, find_device
 from .config import ParseConfig
-from .preload import ready_to_fork
+from .preload import ready_to_fork, restored_environment
 from .site import Site, check_scheduler, check_writing
 
 SETTINGS = {
@@ -172,7 +172,7 @@ def connect_workers(config: ParseConfig, shards: int, site: Site, bar: Bar) -> I
         MissingError, InputError: if the scheduler is not found.
         CsclError: if no cluster can be started, a worker does not pass the checks, or too few workers arrive.
     """
-    with dask.config.set(SETTINGS | _starting(config)), _workers(config, shards) as workers:
+    with restored_environment(), dask.config.set(SETTINGS | _starting(config)), _workers(config, shards) as workers:
         if config.elsewhere:
             _check_scheduler(workers.client, site)
         wanted = config.workers or 1 if config.elsewhere else 1

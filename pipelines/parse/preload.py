@@ -26,8 +26,15 @@ def worker_environment() -> Iterator[None]:
 
     The user's own settings of memory and threads stay.
     """
+    with restored_environment():
+        os.environ.update({**MALLOC, **ONE_THREAD, **os.environ, **SAFE})
+        yield
+
+
+@contextmanager
+def restored_environment() -> Iterator[None]:
+    """Undo what happens to this process's environment: dask puts that of its workers there."""
     before = dict(os.environ)
-    os.environ.update({**MALLOC, **ONE_THREAD, **before, **SAFE})
     try:
         yield
     finally:

@@ -53,8 +53,9 @@ def work_apart(number: int) -> dict[str, str]:
 def test_what_is_measured_apart_has_a_workers_environment_and_raises_its_errors(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    for name in (*MALLOC, "OMP_NUM_THREADS"):  # those of whoever runs the tests
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MALLOC_ARENA_MAX", "3")
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     before = dict(os.environ)
     with worker_environment():
         environment = run_apart(work_apart, 1)

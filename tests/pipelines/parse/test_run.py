@@ -1,6 +1,7 @@
 """`cscl parse` end to end on drawn pedestrians: whole, resumed, mended, refused; the same bytes from any workers."""
 
 import json
+import os
 import shutil
 import time
 from dataclasses import replace
@@ -104,10 +105,11 @@ def test_files_of_others_beside_the_shards_are_left_alone(copied: ParseConfig) -
 
 
 def test_two_processes_write_the_same_bytes_as_none(parsed: ParseResult, config: ParseConfig, tmp_path: Path) -> None:
-    out = tmp_path / "masks.h5"
+    out, environment = tmp_path / "masks.h5", dict(os.environ)
     result = parse(replace(config, out=out, workers=2, batch_size=32))
     assert (result.images, result.parsed) == (24, 24)
     assert hashes(out) == hashes(parsed.path)
+    assert dict(os.environ) == environment  # dask puts that of its workers there
 
 
 def test_parsing_in_this_process_leaves_torchs_threads_as_they_were(config: ParseConfig, tmp_path: Path) -> None:
