@@ -202,8 +202,12 @@ def run_target(name: str, out: Path, numbers: Sequence[int], seed: int) -> Tried
                 if len(left) == before and child.exitcode == 1:
                     raise click.ClickException(f"{name}: its valid file cannot be read, see above")
                 hung = "hung and was killed"
-                wild = dict.fromkeys((-signal.SIGSEGV, -signal.SIGBUS), CRASHED)  # which one is a matter of the address
-                ended = {-signal.SIGKILL: hung, -signal.SIGXCPU: hung, **wild}
+                ended = {
+                    -signal.SIGKILL: hung,
+                    -signal.SIGXCPU: hung,
+                    -signal.SIGSEGV: CRASHED,
+                    -signal.SIGBUS: CRASHED,
+                }
                 found[left.pop(0)] = ended.get(child.exitcode or 0, f"the process ended with {child.exitcode}")
                 bar.update()
     for number in [number for number, text in found.items() if text == CRASHED and tried.target.crashes]:

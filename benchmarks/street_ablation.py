@@ -20,7 +20,7 @@ import click
 import numpy as np
 from page import machine, put_table
 from street_rows import HARDEST, LEVELS, PROTOCOL, ROWS, RUNS, SEED, SHORT, TEST, TRAIN, Row, read_runs
-from street_tables import draw_figure, find_row, make_part_table, make_short_table, make_table
+from street_tables import draw_figure, find_row, make_early_table, make_part_table, make_table
 
 from cscl import load
 from cscl.config import ModelOptions
@@ -91,7 +91,7 @@ def main(
     trained = tuple(name for name in ROWS if find_row(whole, name))
     lines = [*make_table(whole, budget, trained), "", *make_part_table(whole, "recipe")]
     if epochs != budget:
-        lines += ["", *make_short_table(read_runs(epochs), epochs)]
+        lines += ["", *make_early_table(read_runs(epochs), epochs)]
     text = "\n".join(lines)
     click.echo(text)
     if page is not None:

@@ -39,8 +39,10 @@ def make_table(done: Runs, epochs: int, names: Sequence[str]) -> list[str]:
     ]
 
 
-def make_short_table(done: Runs, epochs: int) -> list[str]:
+def make_early_table(done: Runs, epochs: int) -> list[str]:
     """Markdown: every row after fewer epochs than the recipe has."""
+    if not done:
+        return ["No training is done yet."]
     missing = [name for name in ROWS if not find_row(done, name)]
     return [
         *_make_score_lines(done, tuple(ROWS)),

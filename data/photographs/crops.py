@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageFilter
 from torch.utils.data import Dataset
 
+from . import MOST_MISPLACED
 from .infrared import near_infrared, reflectance, thermal, warmth
 from .library import Photos
 
@@ -139,10 +140,6 @@ def jitter_box(box: Box, rng: np.random.Generator) -> Box:
     elif kind < 0.52:  # head cut off
         new_top = top + rng.uniform(0.05, 0.3) * height
     return new_left, new_top, new_right, new_bottom
-
-
-MOST_MISPLACED = 0.35
-"""The largest error of `misplace_box`: with two sides so far inwards, 30 % of the person remain."""
 
 
 def misplace_box(box: Box, error: float, rng: np.random.Generator) -> Box:

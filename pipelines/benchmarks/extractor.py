@@ -5,7 +5,6 @@ Its `simple_extractor.py` runs as it is, with its own network, transforms and lo
 ReLU.
 """
 
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -34,6 +33,7 @@ from parsing.parsers.registry import ParserSpec, find_parser
 from parsing.parsers.schp_network import SCHPNetwork
 from parsing.parsers.sources import SCHP
 
+from ..parse.preload import restored_environment
 from ..parse.work import parse_rows, write_shard
 from .images import benchmark_images
 from .measure import Row, compare_sides
@@ -160,7 +160,7 @@ def _on_the_cpu() -> Iterator[None]:
     with (
         mock.patch.object(nn.Module, "cuda", lambda self: self),
         mock.patch.object(Tensor, "cuda", lambda self: self),
-        mock.patch.dict(os.environ),
+        restored_environment(),
         redirect_stdout(StringIO()),
     ):
         yield

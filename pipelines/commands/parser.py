@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from data.photographs import MOST_MISPLACED
 from parsing.errors import CsclError, InputError
 from parsing.words import quote_path
 
@@ -86,7 +87,7 @@ def train(
 @click.option(
     "--box-error",
     "box_errors",
-    type=click.FloatRange(0, 0.35, min_open=True),
+    type=click.FloatRange(0, MOST_MISPLACED, min_open=True),
     multiple=True,
     help="Also score crops whose sides are off by up to this share of the person; may repeat.",
 )

@@ -12,15 +12,8 @@ from PIL import Image
 from scipy.ndimage import maximum_filter, minimum_filter
 from tqdm import tqdm
 
-from data.photographs.crops import (
-    MOST_MISPLACED,
-    SPECTRA,
-    Pair,
-    Photo,
-    cut_plain_crop,
-    load,
-    misplace_box,
-)
+from data.photographs import MOST_MISPLACED
+from data.photographs.crops import SPECTRA, Pair, Photo, cut_plain_crop, load, misplace_box
 from data.photographs.library import Photos
 from parsing.errors import InputError, first_line
 from parsing.labels import IGNORED, label_set
