@@ -19,11 +19,12 @@ from typing import Any
 import click
 import numpy as np
 from page import machine, put_table
-from street_rows import HARDEST, LEVELS, PROTOCOL, ROWS, RUNS, SEED, SHORT, TEST, TRAIN, Row, read_runs
-from street_tables import draw_figure, find_row, make_early_table, make_part_table, make_table
+from street_rows import HARDEST, LEVELS, LONGER, PROTOCOL, ROWS, RUNS, SEED, SHORT, TEST, TRAIN, Row, read_runs
+from street_tables import draw_figure, make_longer_table, make_part_table, make_table
 
 from cscl import load
 from cscl.config import ModelOptions
+from cscl.spam import mask_distribution
 from data.photographs.library import Photos
 from data.readers.sysu import SYSU
 from data.records import Record
@@ -47,8 +48,6 @@ from pipelines.training.batches import read_part_labels
 from pipelines.training.config import TrainConfig
 from pipelines.training.train import train
 
-RECIPE_SIZE = (128, 64)
-"""(height, width) of `small`."""
 ROOT = Path(__file__).resolve().parents[1]
 PICTURE = "street_ablation.png"
 BEGIN, END = "<!-- results: benchmarks/street_ablation.py -->", "<!-- end of results -->"
@@ -59,14 +58,14 @@ BEGIN, END = "<!-- results: benchmarks/street_ablation.py -->", "<!-- end of res
 @click.option("--out", type=click.Path(path_type=Path), required=True)
 @click.option("--rows", help="Names with ; between them; `list` prints them.  [default: all]")
 @click.option("--seeds", default="0-2", show_default=True, help="First and last.")
-@click.option("--epochs", default=10, show_default=True, help="Of the `small` recipe's 50 steps.")
+@click.option("--epochs", type=int, help="Of the `small` recipe's 50 steps.  [default: the recipe's]")
 @click.option("--page", type=click.Path(path_type=Path, exists=True), help="Put table and figure there.")
 @click.option(
     "--measure-parts", "again", is_flag=True, help="Measure the parts of `recipe` again, if --out still has the run."
 )
 @click.option("--readme", type=click.Path(path_type=Path, exists=True), help="Put the SHORT rows there.")
 def main(
-    photos: Path, out: Path, rows: str | None, seeds: str, epochs: int, page: Path | None, again: bool,
+    photos: Path, out: Path, rows: str | None, seeds: str, epochs: int | None, page: Path | None, again: bool,
     readme: Path | None,
 ) -> None:  # fmt: skip
     """Train what is not trained yet, then write the table and the figure."""
@@ -75,6 +74,8 @@ def main(
         return
     chosen = rows.split(";") if rows is not None else list(ROWS)
     first, _, last = seeds.partition("-")
+    budget = read_recipe(Path("small")).train.epochs
+    epochs = epochs or budget
     done = read_runs(epochs)
     for seed in range(int(first), int(last or first) + 1):
         for name in chosen:
@@ -86,12 +87,9 @@ def main(
                 click.echo(f"{name}, seed {seed}: {100 * line['levels'][HARDEST]['mAP']:.1f}")
     if again:
         measure_again(epochs, out, prepare(photos, out))
-    budget = read_recipe(Path("small")).train.epochs
     whole = read_runs(budget)
-    trained = tuple(name for name in ROWS if find_row(whole, name))
-    lines = [*make_table(whole, budget, trained), "", *make_part_table(whole, "recipe")]
-    if epochs != budget:
-        lines += ["", *make_early_table(read_runs(epochs), epochs)]
+    lines = [*make_table(whole, budget, tuple(ROWS)), "", *make_part_table(whole, "recipe")]
+    lines += ["", *make_longer_table(read_runs(LONGER), LONGER)]
     text = "\n".join(lines)
     click.echo(text)
     if page is not None:
@@ -179,7 +177,7 @@ def run(name: str, seed: int, epochs: int, out: Path, caches: Mapping[str, Path]
             **({"parts": found.parts.to_json()} if found.parts else {}),
         }  # fmt: skip
     if name == "recipe":
-        line["visibility"] = visibility(folder, out / "mixed" / "SYSU-MM01", caches)
+        line["mixed"] = compare_with_masks(folder, out / "mixed" / "SYSU-MM01", caches)
     return line
 
 
@@ -191,7 +189,7 @@ def measure_again(epochs: int, out: Path, caches: Mapping[str, Path]) -> None:
         if line["row"] == "recipe" and line["epochs"] == epochs and folder.is_dir():
             for level in LEVELS:
                 line["levels"][level]["parts"] = part_table_of(folder, out / level / "SYSU-MM01", caches[level])
-            line["visibility"] = visibility(folder, out / "mixed" / "SYSU-MM01", caches)
+            line["mixed"] = compare_with_masks(folder, out / "mixed" / "SYSU-MM01", caches)
     write_file(RUNS, "".join(json.dumps(line) + "\n" for line in lines).encode())
 
 
@@ -204,26 +202,33 @@ def part_table_of(folder: Path, root: Path, cache: Path) -> dict[str, Any]:
     return found.to_json()
 
 
-def visibility(folder: Path, root: Path, caches: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
-    """ROC-AUC for whether the true mask shows a part, on test people: of v, and of its area in the parser's mask.
+def compare_with_masks(folder: Path, root: Path, caches: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
+    """How well the attention and v of a run, and the parser's masks, agree with the true masks of the test people.
 
-    The second is what v is trained on, so it says how much of the first the parser's masks allow.
+    The network learns from the parser's masks, so theirs says how much of its own they allow. Per part: `ratio`, the
+    share of its weight that lies inside the part, of the best possible share; `auc` for whether the true mask shows it;
+    `absent`, the same against images without a pixel of it. Each is (of the network, of the masks).
     """
     table = part_table_of(folder, root, caches["true"])
     records, scheme = test_images(root), part_scheme("reid4")
-    areas = []
+    size, grid = load(folder).size, tuple(table["grid"])
+    maps, areas = [], []
     for name in ("built-in", "true"):
         cache = MaskCache(caches[name])
-        labels = read_part_labels(cache, records=records, table=scheme.table(cache.labels), size=RECIPE_SIZE).numpy()
-        areas.append(np.stack([(labels == q + 1).mean((1, 2)) for q in range(len(scheme))], 1))
+        labels = read_part_labels(cache, records=records, table=scheme.table(cache.labels), size=size)
+        maps.append(mask_distribution(labels.long(), len(scheme), grid)[:, 1:].flatten(2).numpy())
+        areas.append(np.stack([(labels == q + 1).float().mean((1, 2)).numpy() for q in range(len(scheme))], 1))
     found: dict[str, dict[str, Any]] = {}
     for q, row in enumerate(table["rows"]):
-        parsed, true = areas[0][:, q], areas[1][:, q]
-        shown = true >= ModelOptions().tau
-        clear = shown | (true == 0)
+        (parser, true), (parsed, area) = (m[:, q] for m in maps), (a[:, q] for a in areas)
+        shown = area >= ModelOptions().tau
+        clear = shown | (area == 0)
+        inside = (parser * true).sum(1)[shown] / parser.sum(1)[shown].clip(1e-9)
+        ideal = np.square(true).sum(1)[shown] / true.sum(1)[shown]
         found[row["part"]] = {
-            "v": [row["auc"], row["auc_absent"]],
-            "masks": [compute_auc(parsed, shown), compute_auc(parsed[clear], shown[clear])],
+            "ratio": [row["inside"] / row["ideal"], float(inside.mean() / ideal.mean())],
+            "auc": [row["auc"], compute_auc(parsed, shown)],
+            "absent": [row["auc_absent"], compute_auc(parsed[clear], shown[clear])],
         }
     return found
 

@@ -11,6 +11,8 @@ PROTOCOL = "all-single"
 TRAIN, TEST, SEED = 300, 80, 0
 LEVELS = tuple(DIFFICULTIES)
 HARDEST = LEVELS[-1]
+LONGER = 10
+"""Epochs of a longer training than the recipe's, of a few rows."""
 RUNS = Path(__file__).resolve().with_name("street_ablation.jsonl")
 
 

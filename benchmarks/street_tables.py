@@ -23,6 +23,7 @@ def make_table(done: Runs, epochs: int, names: Sequence[str]) -> list[str]:
     every = [one for one in done.values() if one["row"] in names]
     if not every:
         return ["No training is done yet."]
+    missing = [name for name in names if not find_row(done, name)]
     chance = every[0]["levels"][HARDEST]["chance"]
     return [
         *_make_score_lines(done, names),
@@ -35,20 +36,19 @@ def make_table(done: Runs, epochs: int, names: Sequence[str]) -> list[str]:
         f"own), SYSU-MM01's {PROTOCOL} protocol, 10 seeded trials, cosine "
         f"distance, flip averaged, not re-ranked. Recipe `small`, {epochs} epochs of 50 steps of 32 images, last "
         "weights; no test person selected anything, and none was in the parser's training. "
-        f"{describe_origin(every)}",
+        f"{describe_origin(every)}" + (f" Not trained yet: {', '.join(missing)}." if missing else ""),
     ]
 
 
-def make_early_table(done: Runs, epochs: int) -> list[str]:
-    """Markdown: every row after fewer epochs than the recipe has."""
+def make_longer_table(done: Runs, epochs: int) -> list[str]:
+    """Markdown: the rows that were trained for more epochs than the recipe has."""
     if not done:
-        return ["No training is done yet."]
-    missing = [name for name in ROWS if not find_row(done, name)]
+        return []
     return [
         *_make_score_lines(done, tuple(ROWS)),
         "",
-        f"Every row after {epochs} epochs; columns as above. {describe_origin(list(done.values()))}"
-        + (f" Not trained yet: {', '.join(missing)}." if missing else ""),
+        f"The same after {epochs} epochs, for the rows that were trained so long; columns as above. "
+        f"{describe_origin(list(done.values()))}",
     ]
 
 
@@ -111,22 +111,25 @@ def make_part_table(done: Runs, name: str) -> list[str]:
         "the images whose true mask has no pixel of it. The images of all levels together are not rated by v here; the "
         "next table does that for images of mixed levels.",
     ]
-    return lines + make_visibility_table([one["visibility"] for one in runs if "visibility" in one])
+    return lines + make_mixed_table([one["mixed"] for one in runs if "mixed" in one])
 
 
-def make_visibility_table(found: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Markdown: the AUC of v beside that of the masks that v learns from, on the same images."""
+def make_mixed_table(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Markdown: the network's parts beside the masks that it learns from, on the same images."""
     if not found:
         return []
-    lines = ["", "| part, mixed levels | v | masks | v, absent | masks, absent |", "| --- |" + " --- |" * 4]
+    names = {"ratio": "ratio", "auc": "AUC", "absent": "AUC, absent"}
+    columns = [f"{who} {name}" for name in names.values() for who in ("network's", "masks'")]
+    lines = ["", f"| part, mixed levels | {' | '.join(columns)} |", "| --- |" + " --- |" * len(columns)]
     for part in found[0]:
-        cells = [average([one[part][who][number] for one in found]) for number in (0, 1) for who in ("v", "masks")]
+        cells = [average([one[part][name][who] for one in found]) for name in names for who in (0, 1)]
         lines.append(f"| {part} | {' | '.join(cells)} |")
     return [
         *lines,
         "",
-        "The same AUC on the test people's images of mixed levels: of the network's v, and of the area that the part "
-        "has in the built-in parser's mask of that image. v is trained on such masks.",
+        "The network's parts beside the built-in parser's masks that it learns from, both against the true masks, on "
+        "the test people's images of mixed levels. Ratio: inside of ideal, of the attention and of the parser's mask "
+        "at the attention's grid. AUC: of v, and of the area that the part has in the parser's mask.",
     ]
 
 
