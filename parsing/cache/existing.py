@@ -1,7 +1,7 @@
 """What lies already at the place of a new mask cache: kept if it fits, refused or removed if it is another's."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +16,19 @@ def make_room(
 ) -> dict[str, StoredFile]:
     """Find the whole shards of the cache `index` that is to have these attributes and images of these names.
 
-    Temporary files of killed runs are removed, and with `overwrite` all else that belongs to a cache at `index`.
+    Temporary files of killed runs are removed.
 
     Returns:
-        The shards, by file name, that are undamaged and of the same cache.
+        The shards, by file name, that are undamaged and of the same cache; none of them with `overwrite`.
 
     Raises:
         CacheError: if another cache, a larger one or a file of somebody else's lies there.
     """
     for path in find_orphans(index):
         path.unlink(missing_ok=True)
-    shards = list_shards(index)
     if overwrite:
-        for path in (index, *shards):
-            path.unlink(missing_ok=True)
         return {}
+    shards = list_shards(index)
     found = {path: stored for path in (*shards, index) if (stored := read_stored(path)) is not None}
     if index.is_file() and index not in found and not shards and not is_ours(index):
         _refuse_foreign(index)
@@ -43,6 +41,19 @@ def make_room(
             "give another --out, or --overwrite to replace it"
         )
     return {path.name: stored for path, stored in found.items() if path != index}
+
+
+def clear_room(index: Path, names: Sequence[str], overwrite: bool) -> None:
+    """Remove what would not fit the shards that are about to be written; call it when nothing else can stop the run.
+
+    With `overwrite` that is all that belongs to a cache at `index`. Otherwise it is an index of other images than
+    `names`, in order: if the run is stopped, its rows must not be looked up in new shards. The shards stay.
+    """
+    if overwrite:
+        for path in (index, *list_shards(index)):
+            path.unlink(missing_ok=True)
+    elif (stored := read_stored(index)) is not None and stored.columns.names.tolist() != list(names):
+        index.unlink()
 
 
 def _refuse_foreign(index: Path) -> None:

@@ -219,7 +219,8 @@ class MaskCache:
         if self._process != os.getpid():  # forked: the parent's handles are not ours to use
             self._open, self._process = {}, os.getpid()
         if shard not in self._open:
-            file = open_sealed(self._folder / self._shards[shard])
+            # with its hash: beside an index that is older than a shard, a row would be the mask of another image
+            file = open_sealed(self._folder / self._shards[shard], self.shard_hashes[shard])
             try:
                 if file.attrs.get("fingerprint") != self.fingerprint:
                     raise ValueError("the shard is of another cache")

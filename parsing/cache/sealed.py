@@ -72,18 +72,33 @@ def open_stored(path: Path) -> h5py.File:
         return h5py.File(path, "r", locking=False)
 
 
-def open_sealed(path: Path) -> h5py.File:
+def open_sealed(path: Path, digest: str | None = None) -> h5py.File:
     """Open a file to read after `check_seal`."""
-    check_seal(path)
+    check_seal(path, digest)
     return open_stored(path)
 
 
-def check_seal(path: Path) -> None:
-    """Raise CacheError if a file of `write_whole` is not as it was written: on damaged files HDF5 can hang or crash."""
-    if is_ours(path) and sealed_hash(path) is None:
+def check_seal(path: Path, digest: str | None = None) -> None:
+    """Check that a file of `write_whole` is as it was written: on damaged files HDF5 can hang or crash.
+
+    Args:
+        path: the file.
+        digest: the SHA-256 that it should have; None for any.
+
+    Raises:
+        CacheError: if it is damaged, or another file than that one.
+    """
+    if not is_ours(path):
+        return
+    found = sealed_hash(path)
+    if found is None:
         raise CacheError(
             f"{path} is damaged: it was changed since it was written; the command that made the cache mends it, "
             "`cscl masks verify` says what else is damaged"
+        )
+    if digest is not None and found != digest:
+        raise CacheError(
+            f"{path} is not the file that the index describes: it was written again by a run that has not ended"
         )
 
 

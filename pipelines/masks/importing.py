@@ -11,7 +11,7 @@ import numpy as np
 
 from data.readers.listing import Listing, list_below
 from parsing.cache.builder import ShardBuilder, plan_shards
-from parsing.cache.existing import make_room
+from parsing.cache.existing import clear_room, make_room
 from parsing.cache.index import finish_cache, shard_folder
 from parsing.cache.lock import hold_lock
 from parsing.cache.provenance import Provenance, cache_attributes
@@ -198,7 +198,9 @@ def _write_all(
         Bar(total=len(pairs), unit="mask", desc="import") as bar,
     ):
         records = [pair.record for pair in pairs]
-        whole = make_room(out, attributes=attributes, names=[record.name for record in records], overwrite=overwrite)
+        names = [record.name for record in records]
+        whole = make_room(out, attributes=attributes, names=names, overwrite=overwrite)
+        clear_room(out, names, overwrite)
         for path, images in plan_shards(shard_folder(out), records).items():
             stored = whole.get(path.name)
             if stored is None or not stored.fits([image.name for image in images], attributes):

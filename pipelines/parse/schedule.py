@@ -28,7 +28,9 @@ PATIENCE = 30.0
 GONE = "the dask scheduler is gone; finished shards are kept, the same command goes on from there"
 
 
-def run_shards(todo: Sequence[ShardTask], config: ParseConfig, bar: Bar) -> dict[str, StoredFile]:
+def run_shards(
+    todo: Sequence[ShardTask], config: ParseConfig, bar: Bar, prepare: Callable[[], None]
+) -> dict[str, StoredFile]:
     """Parse shards, and return the written files by name.
 
     First all shards are parsed in parallel. Shards whose workers were killed, by a lack of memory or a crash in an
@@ -39,12 +41,14 @@ def run_shards(todo: Sequence[ShardTask], config: ParseConfig, bar: Bar) -> dict
         todo: at least one task.
         config: of the run.
         bar: counts images.
+        prepare: called once the workers are there, before anything is written.
 
     Raises:
         CsclError: if a shard cannot be parsed; finished shards stay.
     """
     try:
         with connect_workers(config, shards=len(todo), site=todo[0].site, bar=bar) as workers:
+            prepare()
             workers.client.subscribe_topic(
                 name_progress_topic(todo[0].site), lambda event: bar.update(min(event[1], bar.total - bar.n))
             )

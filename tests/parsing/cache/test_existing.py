@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from parsing.cache.damage import inspect_cache
-from parsing.cache.existing import make_room
+from parsing.cache.existing import clear_room, make_room
 from parsing.cache.index import shard_folder
 from parsing.cache.sealed import SEAL_SIZE
 from parsing.cache.shard import read_columns
@@ -32,7 +32,18 @@ def test_whole_shards_are_kept_and_the_rest_is_said(index: Path, write_cache: Wr
     with pytest.raises(CacheError, match=r"made from another parser or options \(flip True, now False\)"):
         make_room(index, attributes=other, names=names, overwrite=False)
     assert make_room(index, attributes=other, names=names, overwrite=True) == {}
+
+
+def test_nothing_goes_before_the_room_is_cleared(index: Path) -> None:
+    columns, attributes = read_columns(index)
+    names = columns.names.tolist()
+    make_room(index, attributes=attributes, names=names, overwrite=True)
+    clear_room(index, names, overwrite=False)
+    assert inspect_cache(index).damage == ()
+    clear_room(index, ["a.jpg", *names], overwrite=False)  # the rows of its shards would be those of other images
     assert not index.exists()
+    assert len(list(shard_folder(index).iterdir())) == 2
+    clear_room(index, names, overwrite=True)
     assert list(shard_folder(index).iterdir()) == []
 
 

@@ -153,6 +153,17 @@ def test_the_data_set_is_found_through_a_linked_folder(cache: MaskCache, tmp_pat
     assert MaskCache(link / "masks.h5").root == tmp_path / "images"
 
 
+def test_a_shard_that_is_newer_than_the_index_is_refused(
+    cache: MaskCache, write_cache: WriteCache, tmp_path: Path
+) -> None:
+    grown = write_cache(tmp_path / "grown", (4, *COUNTS), probs=True)
+    os.replace(shard_folder(grown) / "00000.h5", shard_folder(cache.path) / "00000.h5")
+    with pytest.raises(CacheError, match=r"00000\.h5 is not the file that the index describes"):
+        cache[0]
+    with pytest.raises(CacheError, match=r"00000\.h5 is not the file that the index describes"):
+        MaskCache(cache.path).preload()
+
+
 def test_a_moved_cache_reads_as_before(cache: MaskCache, drawn: Drawn, tmp_path: Path) -> None:
     shutil.move(cache.path.parent, tmp_path / "elsewhere")
     assert np.array_equal(MaskCache(tmp_path / "elsewhere" / "masks.h5")[:], drawn(0, 9))

@@ -18,7 +18,7 @@ from parsing import MaskCache
 from parsing.cache.index import shard_folder
 from parsing.cache.sealed import sealed_hash
 from parsing.cache.shard import Status
-from parsing.errors import CacheError, CsclError, InputError
+from parsing.errors import CacheError, CsclError, InputError, MissingError
 from parsing.files import file_hash
 from parsing.images import read_image
 from parsing.modality import MODALITIES
@@ -60,6 +60,30 @@ def test_the_masks_are_the_parsers_own_answer(parsed: ParseResult, tiny_figures:
         assert alike > 0.99  # another batch may round another way
         sure = float(confidence(probabilities, *find_winners(probabilities), agreement, parser.labels))
         assert float(cache.confidence[cache.number(name)]) == pytest.approx(sure, abs=0.02)
+
+
+def test_a_run_over_more_images_that_is_stopped_leaves_no_index_of_the_fewer(
+    copied: ParseConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert copied.out is not None
+    whole = hashes(copied.out)
+    parse(replace(copied, limit=12, overwrite=True))
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.parse.run.finish_cache", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            parse(copied)
+    with pytest.raises(MissingError, match="no mask cache"):  # its rows are those of other images in the new shards
+        MaskCache(copied.out)
+    assert parse(copied).parsed == 0
+    assert hashes(copied.out) == whole
+
+
+def test_a_run_that_cannot_begin_removes_nothing(copied: ParseConfig) -> None:
+    assert copied.out is not None
+    before = hashes(copied.out)
+    with pytest.raises(CsclError, match="no dask scheduler answers"):
+        parse(replace(copied, overwrite=True, scheduler="tcp://127.0.0.1:1", workers=1))
+    assert hashes(copied.out) == before
 
 
 def test_a_second_run_parses_nothing_and_changes_nothing(copied: ParseConfig) -> None:
