@@ -18,9 +18,9 @@ from parsing.cache.provenance import Provenance, cache_attributes
 from parsing.cache.reader import MaskCache
 from parsing.cache.shard import Status, StoredFile
 from parsing.errors import InputError, MissingError
-from parsing.importers import STRETCHED, guess_kind
+from parsing.importers import STRETCHED, guess_kind, labelmap
 from parsing.importers.label_values import BY_NUMBER, Reading, parse_values, understand
-from parsing.importers.labelmap import find_labelmap
+from parsing.importers.palettes import Palette
 from parsing.importers.placing import Fit
 from parsing.labels import label_set
 from parsing.progress import Bar
@@ -114,7 +114,7 @@ def import_masks(config: ImportConfig) -> ImportResult:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         seen = _survey(config, pairs=pairs, root=root, pool=pool)
         painted = kind == "png" and values is None and not config.numbers
-        given = find_labelmap(config.masks, labels) if painted else None
+        given = labelmap.find_labelmap(config.masks, labels) if painted else None
         reading = understand(first_of_keys(seen), labels=labels, values=values, numbers=config.numbers, given=given)
         notes = [*found.notes, *reading.notes, *check_classes(seen, reading, labels)]
         notes += check_shapes(seen, fit=config.fit, as_stored=config.as_stored, images=config.dataset is not None)
@@ -124,7 +124,7 @@ def import_masks(config: ImportConfig) -> ImportResult:
             weights=hash_masks(seen),
             labels=labels,
             size=config.size,
-            preprocessing=_describe_preprocessing(config, seen=seen, reading=reading, values=values),
+            preprocessing=_describe_preprocessing(config, seen=seen, reading=reading, values=values, given=given),
         )
         attributes = cache_attributes(
             out,
@@ -165,14 +165,14 @@ def _survey(config: ImportConfig, pairs: list[Pair], root: Path, pool: ThreadPoo
 
 
 def _describe_preprocessing(
-    config: ImportConfig, seen: list[Seen], reading: Reading, values: dict[int, int] | None
+    config: ImportConfig, seen: list[Seen], reading: Reading, values: dict[int, int] | None, given: Palette | None
 ) -> dict[str, Any]:
     """Return what decides the labels beside the files, without values that are the default."""
     said: dict[str, Any] = {"resize": "nearest"}
     if values is not None:
         said["values"] = {str(number): values[number] for number in sorted(values)}
     if reading.by != BY_NUMBER:
-        said["colours"] = reading.by
+        said["colours"] = reading.by if given is None else f"{labelmap.NAME} {given.digest()}"
     if config.fit in ("letterbox", "corner"):
         said["fit"] = config.fit
     if any(one.turn > 1 for one in seen):

@@ -188,6 +188,27 @@ def test_empty_masks_and_a_single_class_are_told(tmp_path: Path) -> None:
     assert result.notes == ("the only class in any mask is hat (1), of the 20 of lip",)
 
 
+def test_a_labelmap_is_its_colours_and_not_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "m").mkdir()
+    colours = np.full((16, 16, 3), (0, 255, 0), np.uint8)
+    colours[:8] = 255, 0, 0
+    Image.fromarray(colours).save(tmp_path / "m" / "a.png")
+    monkeypatch.chdir(tmp_path)
+
+    def run(masks: Path, *lines: str) -> list[int]:
+        Path("m/labelmap.txt").write_text("\n".join(["# label:color_rgb:parts:actions", *lines, ""]))
+        cache = MaskCache(import_masks(ImportConfig(masks, "lip", out=Path("m.h5"), size=(16, 16))).path)
+        return [int(cache[0][row, 0]) for row in (0, 15)]
+
+    hat, hair = "hat:255,0,0::", "hair:0,255,0::"
+    assert run(Path("m"), hat, hair) == [1, 2]
+    before = Path("m.shards/00000.h5").stat().st_mtime_ns
+    assert run(tmp_path / "m", hair, "# by hand", hat) == [1, 2]
+    assert Path("m.shards/00000.h5").stat().st_mtime_ns == before
+    with pytest.raises(CacheError, match=r"from another parser or options \(preprocessing .*labelmap\.txt .*--overwr"):
+        run(Path("m"), "hat:0,255,0::", "hair:255,0,0::")
+
+
 def test_masks_of_another_shape_need_to_say_how_the_image_lies_in_them(tmp_path: Path) -> None:
     square = np.zeros((60, 60), np.uint8)
     person = PERSON[:, ::-1]
