@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from data.readers.listing import Listing, list_below
-from parsing.cache.builder import ShardBuilder, plan_shards
+from data.records import Record
+from parsing.cache.builder import ShardBuilder, people_columns, plan_shards
 from parsing.cache.existing import make_room
 from parsing.cache.index import finish_cache, shard_folder
 from parsing.cache.lock import hold_lock
@@ -91,7 +92,7 @@ class ImportResult:
 
 
 def import_masks(config: ImportConfig) -> ImportResult:
-    """Write a cache of the images that have a mask; finished shards of the same masks are kept.
+    """Write a cache of the images that have a mask; finished shards of the same masks and images are kept.
 
     All masks are read once before anything is written.
 
@@ -121,7 +122,7 @@ def import_masks(config: ImportConfig) -> ImportResult:
         rules = Rules(labels, reading=reading, size=config.size, fit=config.fit, as_stored=config.as_stored)
         provenance = Provenance(
             parser=f"imported {kind}",
-            weights=hash_masks(seen),
+            weights=hash_masks(seen, config.as_stored),
             labels=labels,
             size=config.size,
             preprocessing=_describe_preprocessing(config, seen=seen, reading=reading, values=values, given=given),
@@ -180,6 +181,14 @@ def _describe_preprocessing(
     return said
 
 
+def _is_current(stored: StoredFile, images: list[Record], rows: list[Seen], attributes: dict[str, Any]) -> bool:
+    """Return whether a shard has these images as they are now: their people, and the sizes that undo a letterbox."""
+    said = people_columns(images) | {"source_size": np.array([one.upright for one in rows])}
+    return stored.fits([image.name for image in images], attributes) and all(
+        np.array_equal(getattr(stored.columns, column), values) for column, values in said.items()
+    )
+
+
 def _write_all(
     out: Path,
     pairs: list[Pair],
@@ -201,8 +210,8 @@ def _write_all(
         whole = make_room(out, attributes=attributes, names=[record.name for record in records], overwrite=overwrite)
         for path, images in plan_shards(shard_folder(out), records).items():
             stored = whole.get(path.name)
-            if stored is None or not stored.fits([image.name for image in images], attributes):
-                rows = [of_image[image.name] for image in images]
+            rows = [of_image[image.name] for image in images]
+            if stored is None or not _is_current(stored, images, rows=rows, attributes=attributes):
                 answers = list(pool.map(rules.labels_of, rows))
                 shard = ShardBuilder(images, rules.size)
                 masks = np.stack([labels for labels, _ in answers])

@@ -227,6 +227,42 @@ def test_masks_of_another_shape_need_to_say_how_the_image_lies_in_them(tmp_path:
     assert np.array_equal(MaskCache(stretched.path)[5], resize_labels(square, (60, 30)))
 
 
+@pytest.mark.parametrize("option", [{"fit": "letterbox"}, {"fit": "corner"}, {"as_stored": True}])
+def test_what_needs_the_images_is_refused_where_one_cannot_be_read(tmp_path: Path, option: dict[str, Any]) -> None:
+    config = replace(give(photographs(tmp_path), [PERSON] * 6), **option)
+    (tmp_path / "images/infrared/p1/cam1_0.jpg").write_bytes(b"cut off")
+    with pytest.raises(
+        InputError, match=r"1 of 6 images cannot be read \(the first is infrared/p1/cam1_0.jpg\), and --"
+    ):
+        import_masks(config)
+    (tmp_path / "masks/infrared/p1/cam1_0.png").unlink()
+    assert import_masks(config).without == ("infrared/p1/cam1_0.jpg",)
+
+
+def test_masks_follow_images_of_another_size_or_turn(tmp_path: Path) -> None:
+    square = np.zeros((60, 60), np.uint8)
+    square[:, 15:45], square[:, 29:31] = 5, 7
+    config = replace(give(photographs(tmp_path, count=1), [square] * 2), fit="letterbox")
+    image = tmp_path / "images/visible/p0/cam1_0.jpg"
+    import_masks(config)
+    Image.new("RGB", (60, 60)).save(image)
+    cache = MaskCache(import_masks(config).path)
+    assert cache.source_size.tolist() == [[60, 30], [60, 60]]
+    assert np.array_equal(cache[1], resize_labels(square, (60, 30)))
+    assert not np.array_equal(cache[0], cache[1])
+    import_masks(replace(config, as_stored=True, overwrite=True))
+    exif = Image.Exif()
+    exif[0x0112] = 2  # mirrored, of the same size
+    Image.new("RGB", (60, 60)).save(image, exif=exif)
+    with pytest.raises(CacheError, match="was made from another parser or options"):
+        import_masks(replace(config, as_stored=True))
+    exif[0x0112] = 3
+    import_masks(replace(config, as_stored=True, overwrite=True))
+    Image.new("RGB", (60, 60)).save(image, exif=exif)
+    with pytest.raises(CacheError, match=r"was made from another parser or options \(weights"):
+        import_masks(replace(config, as_stored=True))
+
+
 def test_our_own_export_comes_back_from_the_size_that_it_was_stretched_to(tmp_path: Path) -> None:
     config = give(photographs(tmp_path), [PERSON] * 6)
     import_masks(config)
@@ -264,7 +300,9 @@ def test_options_that_cannot_work_are_refused(tmp_path: Path) -> None:
     (tmp_path / "masks").mkdir()
     Image.fromarray(PERSON).save(tmp_path / "masks/a.PNG")
     config = ImportConfig(tmp_path / "masks", "lip", out=tmp_path / "m.h5", fit="letterbox")
-    with pytest.raises(InputError, match="without the images' sizes; give --root"):
+    with pytest.raises(
+        InputError, match=r"1 of 1 images cannot be read .* and --letterbox takes their sizes .*give --root"
+    ):
         import_masks(config)
     assert import_masks(replace(config, fit="same")).masks == 1
 
