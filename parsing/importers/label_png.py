@@ -12,6 +12,8 @@ from ..errors import InputError
 from .palettes import Colour
 from .pictures import open_picture
 
+LOSSY = ("JPEG", "MPO", "JPEG2000")
+"""Formats that store other values than they were given; lossy WebP and AVIF are RGB, with too many colours."""
 MOST_COLOURS = 256
 _SCALED = {"L;2": 85, "L;4": 17}
 """What Pillow multiplies grey samples of 2 and 4 bits by."""
@@ -42,13 +44,15 @@ def read_label_png(path: Path) -> LabelPng:
 
     Raises:
         MissingError: if there is no such file.
-        InputError: if it is no label map: another mode, see-through pixels, too many colours.
+        InputError: if it is no label map: a JPEG, another mode, see-through pixels, too many colours.
     """
     with open_picture(path, "mask") as image:
         raw = image.tile[0][3] if image.tile else None
         upright = ImageOps.exif_transpose(image)
         mode, values, palette = upright.mode, np.array(upright), _palette(upright)
     if mode in ("LA", "RGBA"):
+        if image.format in LOSSY or image.info.get("compression") == "jpeg":
+            raise InputError(f"{path} is stored as JPEG, which changes numbers and colours; save label maps as PNG")
         if (values[..., -1] != 255).any():
             raise InputError(f"{path} has see-through pixels, which are of no class; save it without transparency")
         values, mode = (values[..., 0], "L") if mode == "LA" else (values[..., :3], "RGB")
