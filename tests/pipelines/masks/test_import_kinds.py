@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from cli import main
 from data.registry import open_data_set
@@ -78,6 +79,22 @@ def test_images_of_a_coco_file_are_found_by_the_end_of_their_path(
         import_masks(replace(config, masks=coco(tmp_path / "a.json", "b.jpg")))
     with pytest.raises(InputError, match="--path: a COCO file names its images itself"):
         import_masks(replace(config, masks=file, path="{stem}.json"))
+
+
+def test_a_name_of_coco_in_other_folders_is_of_no_image(tmp_path: Path) -> None:
+    for name in ("visible/bob/1.jpg", "visible/carl/2.jpg"):
+        (tmp_path / "root" / name).parent.mkdir(parents=True)
+        Image.new("RGB", (10, 20)).save(tmp_path / "root" / name)
+    file = coco(tmp_path / "a.json", "infrared/bob/1.jpg", "infrared/carl/2.jpg")
+    given = ImportConfig(file, "lip", dataset="folder", root=tmp_path / "root", out=tmp_path / "m.h5")
+    with pytest.raises(
+        InputError, match=r"no image of folder .* infrared/bob/1.jpg is not visible/bob/1.jpg, which lies in other"
+    ):
+        import_masks(given)
+    coco(tmp_path / "a.json", "infrared/bob/1.jpg", "home/visible/bob/1.jpg", "carl/2.jpg")
+    result = import_masks(given)
+    assert MaskCache(result.path).names == ("visible/bob/1.jpg", "visible/carl/2.jpg")
+    assert result.notes[0].startswith("1 masks are of no image of folder, such as infrared/bob/1.jpg, and infrared/bob")
 
 
 def test_a_coco_file_alone_names_the_images_of_a_cache(tmp_path: Path) -> None:
