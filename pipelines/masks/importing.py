@@ -19,7 +19,7 @@ from parsing.cache.provenance import Provenance, cache_attributes
 from parsing.cache.reader import MaskCache
 from parsing.cache.shard import Status, StoredFile
 from parsing.errors import InputError, MissingError
-from parsing.importers import STRETCHED, guess_kind, labelmap
+from parsing.importers import IMPORTERS, STRETCHED, guess_kind, labelmap
 from parsing.importers.label_values import BY_NUMBER, Reading, parse_values, understand
 from parsing.importers.palettes import Palette
 from parsing.importers.placing import Fit
@@ -31,6 +31,8 @@ from .import_pairs import Pair, find_pairs
 from .import_rules import Rules
 from .import_survey import Seen, check_classes, check_shapes, first_of_keys, hash_masks, look
 
+DEEPEST = 2
+"""Folders of an exporter's own, at most, between those that it was given and its masks."""
 WITHOUT_DATA_SET = "images"
 """What a cache that was imported without a data set names as its own."""
 
@@ -149,13 +151,21 @@ def import_masks(config: ImportConfig) -> ImportResult:
 
 
 def _is_own_export(masks: Path, kind: str) -> bool:
-    """Return whether the masks were written by `cscl masks export` at one size, which stretches all of them."""
-    folder = masks.parent if masks.is_file() else masks
-    try:
-        said = json.loads((folder / f"cscl-{kind}.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(said, dict) and said.get("exporter") == kind and said.get("size") != "source"
+    """Return whether the masks were written by `cscl masks export` at one size, which stretches all of them.
+
+    Its record lies in the folder that was given to it, in which an exporter may have folders of its own.
+    """
+    folder = (masks.parent if masks.is_file() else masks).resolve()
+    for place in (folder, *folder.parents[:DEEPEST]):
+        for record in sorted(place.glob("cscl-*.json")):
+            try:
+                said = json.loads(record.read_text(encoding="utf-8"))
+                size, files = said["size"], [file for file in said["files"] if file.endswith(IMPORTERS[kind])]
+            except (OSError, ValueError, KeyError, TypeError, AttributeError):
+                continue
+            if any((place / file).is_relative_to(folder) for file in files):
+                return bool(size != "source")
+    return False
 
 
 def _survey(config: ImportConfig, pairs: list[Pair], root: Path, pool: ThreadPoolExecutor) -> list[Seen]:

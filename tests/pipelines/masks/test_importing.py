@@ -267,9 +267,16 @@ def test_our_own_export_comes_back_from_the_size_that_it_was_stretched_to(tmp_pa
     config = give(photographs(tmp_path), [PERSON] * 6)
     import_masks(config)
     assert config.out is not None
-    export(ExportConfig(config.out, "png", tmp_path / "png", size=(60, 60)))
-    back = import_masks(replace(config, masks=tmp_path / "png", out=tmp_path / "back.h5"))
-    assert np.array_equal(MaskCache(back.path)[0], PERSON)
+    for to, masks in (("png", "png"), ("cvat", "cvat/SegmentationClass"), ("coco", "coco/annotations.json")):
+        export(ExportConfig(config.out, to, tmp_path / to, size=(60, 60)))
+        back = import_masks(replace(config, masks=tmp_path / masks, out=tmp_path / f"{to}.h5"))
+        assert np.array_equal(MaskCache(back.path)[0], PERSON)
+    alone = replace(config, dataset=None, root=tmp_path / "images/visible", out=tmp_path / "alone.h5")
+    assert import_masks(replace(alone, masks=tmp_path / "png/visible")).masks == 3
+    (tmp_path / "cvat" / "theirs").mkdir()
+    Image.new("L", (60, 60), 1).save(tmp_path / "cvat" / "theirs" / "cam1_0.png")
+    with pytest.raises(InputError, match="is 60x60, its image 60x30"):
+        import_masks(replace(alone, masks=tmp_path / "cvat" / "theirs", root=tmp_path / "images/visible/p0"))
 
 
 @pytest.mark.parametrize("turn", range(2, 9))
