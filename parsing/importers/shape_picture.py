@@ -25,7 +25,7 @@ def read_shape_picture(path: Path, labels: LabelSet) -> LabelPng:
 
     Raises:
         MissingError: if there is no such file.
-        InputError: if it cannot be read or has colours, or the label set has more classes.
+        InputError: if it cannot be read, has colours or more than 8 bits, or the label set has more classes.
     """
     if len(labels) != 2:
         raise InputError(
@@ -33,6 +33,8 @@ def read_shape_picture(path: Path, labels: LabelSet) -> LabelPng:
             f"{len(labels) - 1} classes; give --labels person"
         )
     with open_picture(path, "picture") as image:
+        if image.mode.startswith(("I", "F")):
+            raise InputError(f"{path} has more than 8 bits, whose half is not known; save it as grey from 0 to 255")
         values = np.array(ImageOps.exif_transpose(image).convert("RGB"))
     if int(np.max(np.ptp(values.astype(np.int16), axis=2))) > _SLACK:
         raise InputError(f"{path} has colours: a photograph, not the picture of a shape")
