@@ -52,6 +52,18 @@ def test_a_coco_file_gives_back_the_cache_that_it_was_made_of(
     assert np.array_equal(MaskCache(again.path).preload(), masks)
 
 
+def test_classes_that_differ_in_case_alone_come_back_from_coco(
+    make_cache: MakeCache, names: list[str], config: ImportConfig, tmp_path: Path
+) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text('name = "own"\nclasses = ["background", "Hat", "hat", "ignored"]\n')
+    masks = np.random.default_rng(0).choice(np.array([0, 1, 2, 3, 255], np.uint8), (len(names), 48, 24))
+    made = make_cache(str(own), names, masks)
+    export(ExportConfig(made.path, "coco", tmp_path / "coco", size="masks"))
+    back = import_masks(replace(config, masks=tmp_path / "coco", labels=str(own)))
+    assert np.array_equal(MaskCache(back.path).preload(), masks)
+
+
 def coco(path: Path, *files: str) -> Path:
     """A COCO file in which the upper half of each image is face."""
     images = [{"id": n, "file_name": name, "height": 20, "width": 10} for n, name in enumerate(files)]
