@@ -51,7 +51,7 @@ def read_label_png(path: Path) -> LabelPng:
         InputError: if it is no label map: a JPEG, another mode, see-through pixels, too many colours.
     """
     with open_picture(path, "mask") as image:
-        if image.format in LOSSY or image.info.get("compression") == "jpeg":
+        if image.format in LOSSY or str(image.info.get("compression")).endswith("jpeg"):
             raise InputError(f"{path} is stored as JPEG, which changes numbers and colours; save label maps as PNG")
         raw = image.tile[0][3] if image.tile else None
         upright = ImageOps.exif_transpose(image)

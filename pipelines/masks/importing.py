@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -191,7 +192,7 @@ def _describe_preprocessing(
     return said
 
 
-def _is_current(stored: StoredFile, images: list[Record], rows: list[Seen], attributes: dict[str, Any]) -> bool:
+def _is_current(stored: StoredFile, images: Sequence[Record], rows: Sequence[Seen], attributes: dict[str, Any]) -> bool:
     """Return whether a shard has these images as they are now: their people, and the sizes that undo a letterbox."""
     said = people_columns(images) | {"source_size": np.array([one.upright for one in rows])}
     return stored.fits([image.name for image in images], attributes) and all(
