@@ -51,11 +51,12 @@ def read_label_png(path: Path) -> LabelPng:
         InputError: if it is no label map: a JPEG, another mode, see-through pixels, too many colours.
     """
     with open_picture(path, "mask") as image:
-        if image.format in LOSSY or str(image.info.get("compression")).endswith("jpeg"):
-            raise InputError(f"{path} is stored as JPEG, which changes numbers and colours; save label maps as PNG")
+        lossy = image.format in LOSSY or str(image.info.get("compression")).endswith("jpeg")
         raw = image.tile[0][3] if image.tile else None
         upright = ImageOps.exif_transpose(image)
         mode, values, palette = upright.mode, np.array(upright), _palette(upright)
+    if lossy:
+        raise InputError(f"{path} is stored as JPEG, which changes numbers and colours; save label maps as PNG")
     if mode in ("LA", "RGBA"):
         if (values[..., -1] != 255).any():
             raise InputError(f"{path} has see-through pixels, which are of no class; save it without transparency")

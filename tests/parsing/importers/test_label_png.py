@@ -96,7 +96,7 @@ def test_what_is_stored_as_jpeg_is_refused_whatever_its_name(tmp_path: Path, mod
     image.save(tmp_path / "jpeg2000.png", "JPEG2000")
     image.save(tmp_path / "jpeg.tif", compression="jpeg")
     for file in tmp_path.iterdir():
-        with pytest.raises(InputError, match=rf"{file.name} is stored as JPEG, .*; save label maps as PNG"):
+        with pytest.raises(InputError, match=rf"^{file} is stored as JPEG, .*; save label maps as PNG"):
             read_label_png(file)
     image.save(tmp_path / "a.tif", compression="tiff_lzw")
     image.save(tmp_path / "a.png")
