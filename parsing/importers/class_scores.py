@@ -20,7 +20,7 @@ def read_class_scores(path: Path, labels: LabelSet) -> LabelPng:
 
     Raises:
         MissingError: if there is no such file.
-        InputError: if it holds anything else, or scores that are not finite.
+        InputError: if it holds anything else, scores that are not finite, or C rows or columns and both orders fit.
     """
     scores = read_npy(path)
     classes = len(labels)
@@ -28,6 +28,11 @@ def read_class_scores(path: Path, labels: LabelSet) -> LabelPng:
         raise InputError(
             f"{path} holds {scores.dtype} {scores.shape}; expected scores (H, W, {classes}) or ({classes}, H, W), one "
             f"per class of {labels.name}; give another --labels if the parser has other classes"
+        )
+    if scores.shape[0] == scores.shape[-1]:
+        raise InputError(
+            f"{path} holds {scores.shape}: the first axis and the last one have the {classes} classes of {labels.name} "
+            "alike; save the scores at another size"
         )
     axis = 2 if scores.shape[-1] == classes else 0
     if 0 in scores.shape or scores.size // classes > MOST_PIXELS:

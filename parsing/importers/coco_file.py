@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,8 @@ class CocoMask:
 def read_coco(path: Path, labels: LabelSet, values: Mapping[int, int] | None = None) -> dict[str, CocoMask]:
     """Return the masks of a COCO file by `file_name`, sorted.
 
-    Categories are classes by their names, whatever the case, with `-`, `_` or a space between words.
+    Categories are classes by their names; or, where only one is meant, whatever the case, with `-`, `_` or a space
+    between words.
 
     Args:
         path: the JSON file.
@@ -142,14 +144,16 @@ def _hashable(row: dict[str, Any], key: str, path: Path) -> int | str:
 def _match_categories(
     path: Path, rows: list[dict[str, Any]], labels: LabelSet, values: Mapping[int, int]
 ) -> dict[int | str, int | str]:
-    """Return the class of each category; its quoted name if it is none."""
-    known = {_plain(name): number for number, name in enumerate(labels.classes)} | {IGNORED_CATEGORY: IGNORED}
+    """Return the class of each category; its quoted name if it is none, or might be two that differ in case alone."""
+    exact = {IGNORED_CATEGORY: IGNORED} | {name: number for number, name in enumerate(labels.classes)}
+    alike = Counter(map(_plain, exact))
+    known = {_plain(name): number for name, number in exact.items() if alike[_plain(name)] == 1}
     found: dict[int | str, int | str] = {}
     for row in rows:
         number, name = _hashable(row, "id", path), row.get("name")
         if not isinstance(name, str):
             raise InputError(f"{path}: category {number!r} has no name")
-        found[number] = known.get(_plain(name), repr(name))
+        found[number] = exact.get(name, known.get(_plain(name), repr(name)))
     return found | dict(values)
 
 

@@ -12,16 +12,22 @@ from ..errors import InputError
 from .palettes import Colour
 from .pictures import open_picture
 
+LOSSY = ("JPEG", "MPO", "JPEG2000")
+"""Formats that store other values than they were given; lossy WebP and AVIF are RGB, with too many colours."""
 MOST_COLOURS = 256
 _SCALED = {"L;2": 85, "L;4": 17}
 """What Pillow multiplies grey samples of 2 and 4 bits by."""
 
 
 class Key(NamedTuple):
-    """The value of a pixel: a number, with its colour if a palette gives each number its own; or a colour alone."""
+    """The value of a pixel: a number, with its colour if there is a palette; or a colour alone.
+
+    shared: two numbers in the picture have one colour.
+    """
 
     number: int | None
     colour: Colour | None
+    shared: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,12 +48,15 @@ def read_label_png(path: Path) -> LabelPng:
 
     Raises:
         MissingError: if there is no such file.
-        InputError: if it is no label map: another mode, see-through pixels, too many colours.
+        InputError: if it is no label map: a JPEG, another mode, see-through pixels, too many colours.
     """
     with open_picture(path, "mask") as image:
+        lossy = image.format in LOSSY or str(image.info.get("compression")).endswith("jpeg")
         raw = image.tile[0][3] if image.tile else None
         upright = ImageOps.exif_transpose(image)
         mode, values, palette = upright.mode, np.array(upright), _palette(upright)
+    if lossy:
+        raise InputError(f"{path} is stored as JPEG, which changes numbers and colours; save label maps as PNG")
     if mode in ("LA", "RGBA"):
         if (values[..., -1] != 255).any():
             raise InputError(f"{path} has see-through pixels, which are of no class; save it without transparency")
@@ -59,10 +68,11 @@ def read_label_png(path: Path) -> LabelPng:
     if isinstance(raw, str) and mode == "L":
         values = values // _SCALED.get(raw, 1)
     numbers, pixels = _distinct(values)
-    keys = [Key(n, None if palette is None else _colour(palette[n])) for n in numbers.tolist()]
-    if len({key.colour for key in keys}) < len(keys):
-        keys = [Key(key.number, None) for key in keys]  # two classes in one colour: the numbers alone tell them apart
-    return LabelPng(pixels, tuple(keys))
+    if palette is None:
+        return LabelPng(pixels, tuple(Key(n, None) for n in numbers.tolist()))
+    colours = [_colour(palette[n]) for n in numbers]
+    shared = len(set(colours)) < len(colours)
+    return LabelPng(pixels, tuple(Key(n, c, shared) for n, c in zip(numbers.tolist(), colours, strict=True)))
 
 
 def _palette(image: Image.Image) -> NDArray[np.uint8] | None:

@@ -60,10 +60,13 @@ def understand(
     Raises:
         InputError: for what is no class, and if the palettes of two files contradict each other.
     """
-    coloured = {key: path for key, path in where.items() if key.colour is not None}
+    coloured = {  # two classes in one colour: the numbers alone tell them apart, unless a label map says what it is
+        key: path for key, path in where.items() if key.colour is not None and (given is not None or not key.shared)
+    }
     palette = None if values is not None or numbers else given or _palette(coloured, labels)
     classes = {
-        key: _class(key, path=path, palette=palette, labels=labels, values=values or {}) for key, path in where.items()
+        key: _class(key, path=path, palette=palette if key in coloured else None, labels=labels, values=values or {})
+        for key, path in where.items()
     }
     if palette is not None:
         notes = _colour_notes(coloured, classes, palette)
@@ -92,12 +95,12 @@ def _rgb(key: Key) -> Colour:
 
 
 def _class(key: Key, path: object, palette: Palette | None, labels: LabelSet, values: Mapping[int, int]) -> int:
-    if palette is not None and key.colour is not None:
-        if key.colour not in palette.classes:
+    if palette is not None:
+        if _rgb(key) not in palette.classes:
             raise InputError(
-                f"{path} has the colour {key.colour}, which is of no class of {labels.name} in {palette.name}"
+                f"{path} has the colour {_rgb(key)}, which is of no class of {labels.name} in {palette.name}"
             )
-        return palette.classes[key.colour]
+        return palette.classes[_rgb(key)]
     number = key.number
     if number is None:
         if len(set(_rgb(key))) > 1:

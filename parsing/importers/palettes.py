@@ -1,5 +1,6 @@
 """The colours that label maps are painted with, by which a palette in another order and RGB masks are read."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,10 @@ class Palette:
 
     name: str
     classes: Mapping[Colour, int]
+
+    def digest(self) -> str:
+        """Return a SHA-256 of the classes of the colours, without the name."""
+        return hashlib.sha256(repr(sorted(self.classes.items())).encode()).hexdigest()
 
 
 def voc_colours() -> Sequence[int]:

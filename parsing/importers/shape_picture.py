@@ -25,7 +25,7 @@ def read_shape_picture(path: Path, labels: LabelSet) -> LabelPng:
 
     Raises:
         MissingError: if there is no such file.
-        InputError: if it cannot be read or has colours, or the label set has more classes.
+        InputError: if it cannot be read, has colours or more than 8 bits, or the label set has more classes.
     """
     if len(labels) != 2:
         raise InputError(
@@ -33,7 +33,10 @@ def read_shape_picture(path: Path, labels: LabelSet) -> LabelPng:
             f"{len(labels) - 1} classes; give --labels person"
         )
     with open_picture(path, "picture") as image:
+        deep = image.mode.startswith(("I", "F"))
         values = np.array(ImageOps.exif_transpose(image).convert("RGB"))
+    if deep:
+        raise InputError(f"{path} has more than 8 bits, whose half is not known; save it as grey from 0 to 255")
     if int(np.max(np.ptp(values.astype(np.int16), axis=2))) > _SLACK:
         raise InputError(f"{path} has colours: a photograph, not the picture of a shape")
     found, pixels = np.unique(values[..., 0] >= PERSON, return_inverse=True)

@@ -1,6 +1,7 @@
 """Write the masks of a cache as files that another project reads (`cscl masks export`)."""
 
 import copy
+import hashlib
 import json
 import os
 import shutil
@@ -23,10 +24,14 @@ from parsing.exporters import exporter
 from parsing.exporters.base import AnyExporter, Exporter, FileOptions, JointExporter, SizeRule
 from parsing.exporters.paths import fill, how_to_keep_apart
 from parsing.files import replacing, write_file
+from parsing.labels import LabelSet
 from parsing.modality import MODALITIES, Modality
 from parsing.progress import Bar
+from parsing.schemes import PartScheme
 
 from .export_room import check_case, make_guard, make_room
+
+Training = dict[Modality, tuple[str, ...]]
 
 TASK = 64
 """Images a task: consecutive ones, which lie in one shard."""
@@ -108,7 +113,8 @@ def export(config: ExportConfig, cache: MaskCache | None = None) -> ExportResult
     writer = kind(cache, FileOptions(config.size, palette=config.palette, scheme=config.scheme, training=training))
     plan = _plan(config, cache=cache, writer=writer)
     files = [*plan.files, *plan.beside]
-    made_by = _describe(config, cache=cache, writer=writer, template=plan.template) | {"files": sorted(map(str, files))}
+    made_by = _describe(config, cache=cache, writer=writer, template=plan.template, training=training)
+    made_by["files"] = sorted(map(str, files))
     record = config.out / f"cscl-{writer.name}.json"
     make_room(config.out, cache=cache, record=record, made_by=made_by, files=files, overwrite=config.overwrite)
     todo = [file for file in plan.files if not (config.out / file).is_file()]
@@ -165,7 +171,7 @@ def _plan(config: ExportConfig, cache: MaskCache, writer: AnyExporter) -> _Plan:
     return _Plan(template, files=files, beside=writer.beside(files), write=write)
 
 
-def _find_training(cache: MaskCache, to: str) -> dict[Modality, tuple[str, ...]]:
+def _find_training(cache: MaskCache, to: str) -> Training:
     """Return the training images of the cache's data set by modality, sorted by person, camera and name."""
     data_set = open_data_set(cache.data_set, cache.root, pattern=cache.pattern)
     if data_set.split_count > 1:
@@ -216,7 +222,9 @@ def _find_targets(cache: MaskCache, template: str, out: Path) -> dict[int, PureP
     return targets
 
 
-def _describe(config: ExportConfig, cache: MaskCache, writer: AnyExporter, template: str) -> dict[str, Any]:
+def _describe(
+    config: ExportConfig, cache: MaskCache, writer: AnyExporter, template: str, training: Training | None
+) -> dict[str, Any]:
     """Return everything that decides the content of the files; it is stored beside them."""
     return {
         "exporter": writer.name,
@@ -224,12 +232,23 @@ def _describe(config: ExportConfig, cache: MaskCache, writer: AnyExporter, templ
         "path": template,
         "size": list(writer.size) if isinstance(writer.size, tuple) else writer.size,
         "palette": config.palette,
-        "scheme": config.scheme,
+        "scheme": None if writer.parts is None else _describe_scheme(writer.parts, cache.labels),
         "data_set": cache.data_set,
         "licence": cache.licence,
         "made_by": cache.made_by,
         "shards": read_shard_table(config.file, len(cache)).hashes,
-    }
+    } | ({} if training is None else {"training": _hash_training(training)})
+
+
+def _describe_scheme(scheme: PartScheme, labels: LabelSet) -> dict[str, Any]:
+    """Return the parts in their order and the classes of each, whatever file they come from."""
+    groups = scheme.groups[labels.name]
+    return {"parts": list(scheme.parts), "groups": {part: sorted(groups.get(part, ())) for part in scheme.parts}}
+
+
+def _hash_training(training: Training) -> str:
+    """Return the SHA-256 of the training images in their order, which are the rows of the files."""
+    return hashlib.sha256(json.dumps(training, sort_keys=True).encode()).hexdigest()
 
 
 def _write_all(

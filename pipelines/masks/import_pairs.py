@@ -156,7 +156,7 @@ def _record(name: str) -> Record:
 def _find_coco(
     config: "ImportConfig", labels: LabelSet, values: Mapping[int, int] | None, data_set: DataSet | None
 ) -> Found:
-    """Return the images that a COCO file names: by their path, or by the end of it."""
+    """Return the images that a COCO file names: by their path, more folders before it, or its end alone."""
     masks = read_coco(_coco_file(config.masks), labels, values)
     if data_set is None:
         pairs = [Pair(_record(name), mask) for name, mask in masks.items()]
@@ -167,33 +167,57 @@ def _find_coco(
         )
     ends: dict[str, list[Record]] = {}
     for record in data_set.images:
-        parts = PurePosixPath(record.name).parts
-        for start in range(len(parts)):
-            ends.setdefault("/".join(parts[start:]), []).append(record)
+        for end in _ends(record.name):
+            ends.setdefault(end, []).append(record)
     found: dict[str, Pair] = {}
     unknown = []
     for name, mask in masks.items():
-        parts = PurePosixPath(name).parts
-        known = next((end for end in ("/".join(parts[start:]) for start in range(len(parts))) if end in ends), None)
-        if known is None:
+        known = _find_named(name, ends)
+        if not known:
             unknown.append(name)
             continue
-        if len(ends[known]) > 1:
+        record = known[0]
+        if len(known) > 1:
             raise InputError(
-                f"{mask}: {len(ends[known])} images of {data_set.name} end in {known}, the first is "
-                f"{ends[known][0].name}; give more of their folders in file_name"
+                f"{mask}: {len(known)} images of {data_set.name} end in {name}, the first is {record.name}; give more "
+                "of their folders in file_name"
             )
-        record = ends[known][0]
         if record.name in found:
             raise InputError(f"{mask} and {found[record.name].mask} are both {record.name}")
         found[record.name] = Pair(record, mask)
+    near = _near(unknown, ends)
     if not found:
         raise InputError(
             f"{config.masks} names no image of {data_set.name} in {data_set.root}; its first is {next(iter(masks))}"
+            f"{near}"
         )
     pairs = [found[name] for name in sorted(found)]
-    notes = [f"{len(unknown)} masks are of no image of {data_set.name}, such as {unknown[0]}"] if unknown else []
+    notes = [f"{len(unknown)} masks are of no image of {data_set.name}, such as {unknown[0]}{near}"] if unknown else []
     return Found(pairs, root=data_set.root, without=_without(data_set, pairs), notes=tuple(notes))
+
+
+def _ends(name: str) -> list[str]:
+    """Return a name, and it without its first folder, its first two ..., down to the file."""
+    parts = PurePosixPath(name).parts
+    return ["/".join(parts[start:]) for start in range(len(parts))]
+
+
+def _find_named(name: str, ends: Mapping[str, list[Record]]) -> list[Record]:
+    """Return the images that a name of COCO may mean: those it ends as, or else those that end as it.
+
+    What only the last parts of both have in common lies in different folders.
+    """
+    whole = [record for end in _ends(name) for record in ends.get(end, ()) if record.name == end]
+    return whole[:1] or ends.get(name, [])
+
+
+def _near(names: Iterable[str], ends: Mapping[str, list[Record]]) -> str:
+    """Return words on the first of these names that ends as an image in other folders; none without one."""
+    for name in names:
+        for end in _ends(name):
+            if end in ends:
+                return f", and {name} is not {ends[end][0].name}, which lies in other folders"
+    return ""
 
 
 def _coco_file(masks: Path) -> Path:

@@ -64,11 +64,12 @@ def first_of_keys(seen: Iterable[Seen]) -> dict[Key, MaskSource]:
     return where
 
 
-def hash_masks(seen: Iterable[Seen]) -> str:
-    """Return the SHA-256 over names and masks, which takes the place of a parser's weights hash."""
+def hash_masks(seen: Iterable[Seen], as_stored: bool) -> str:
+    """Return the SHA-256 over names and masks, and how these are turned, in place of a parser's weights hash."""
     digest = hashlib.sha256()
     for one in seen:
-        digest.update(f"{one.name}\0{one.hash}\n".encode())
+        turned = f"\0{one.turn}" if as_stored and one.turn > 1 else ""
+        digest.update(f"{one.name}\0{one.hash}{turned}\n".encode())
     return digest.hexdigest()
 
 
@@ -109,10 +110,15 @@ def check_shapes(seen: Sequence[Seen], fit: Fit, as_stored: bool, images: bool) 
         images: whether the masks belong to a data set, whose images should exist.
 
     Raises:
-        InputError: if a mask has clearly another shape than its image.
+        InputError: if a mask has clearly another shape than its image, or an image that must be seen cannot be read.
     """
-    if fit in ("letterbox", "corner") and not any(one.readable for one in seen):
-        raise InputError("a letterbox cannot be undone without the images' sizes; give --root, their folder")
+    unread = [one.name for one in seen if not one.readable]
+    asks = {"letterbox": "--letterbox", "corner": "--letterbox-corner"}.get(fit, "--as-stored" if as_stored else "")
+    if unread and asks:
+        raise InputError(
+            f"{len(unread)} of {len(seen)} images cannot be read (the first is {unread[0]}), and {asks} takes their "
+            "sizes and EXIF orientations from them; give --root, their folder, or take their masks away"
+        )
     if not as_stored:
         for one in seen:
             if not same_aspect(one.mask, one.upright) and same_aspect(one.mask, one.stored):
@@ -129,7 +135,6 @@ def check_shapes(seen: Sequence[Seen], fit: Fit, as_stored: bool, images: bool) 
                     "--stretch where they were stretched to it"
                 )
     turned = [one.name for one in seen if one.turn > 1]
-    unread = [one.name for one in seen if not one.readable]
     notes = []
     if turned and not as_stored:
         notes.append(

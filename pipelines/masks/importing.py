@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from data.readers.listing import Listing, list_below
-from parsing.cache.builder import ShardBuilder, plan_shards
+from data.records import Record
+from parsing.cache.builder import ShardBuilder, people_columns, plan_shards
 from parsing.cache.existing import clear_room, make_room
 from parsing.cache.index import finish_cache, shard_folder
 from parsing.cache.lock import hold_lock
@@ -18,9 +20,9 @@ from parsing.cache.provenance import Provenance, cache_attributes
 from parsing.cache.reader import MaskCache
 from parsing.cache.shard import Status, StoredFile
 from parsing.errors import InputError, MissingError
-from parsing.importers import STRETCHED, guess_kind
+from parsing.importers import IMPORTERS, STRETCHED, guess_kind, labelmap
 from parsing.importers.label_values import BY_NUMBER, Reading, parse_values, understand
-from parsing.importers.labelmap import find_labelmap
+from parsing.importers.palettes import Palette
 from parsing.importers.placing import Fit
 from parsing.labels import label_set
 from parsing.progress import Bar
@@ -30,6 +32,8 @@ from .import_pairs import Pair, find_pairs
 from .import_rules import Rules
 from .import_survey import Seen, check_classes, check_shapes, first_of_keys, hash_masks, look
 
+DEEPEST = 2
+"""Folders of an exporter's own, at most, between those that it was given and its masks."""
 WITHOUT_DATA_SET = "images"
 """What a cache that was imported without a data set names as its own."""
 
@@ -91,7 +95,7 @@ class ImportResult:
 
 
 def import_masks(config: ImportConfig) -> ImportResult:
-    """Write a cache of the images that have a mask; finished shards of the same masks are kept.
+    """Write a cache of the images that have a mask; finished shards of the same masks and images are kept.
 
     All masks are read once before anything is written.
 
@@ -114,17 +118,17 @@ def import_masks(config: ImportConfig) -> ImportResult:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         seen = _survey(config, pairs=pairs, root=root, pool=pool)
         painted = kind == "png" and values is None and not config.numbers
-        given = find_labelmap(config.masks, labels) if painted else None
+        given = labelmap.find_labelmap(config.masks, labels) if painted else None
         reading = understand(first_of_keys(seen), labels=labels, values=values, numbers=config.numbers, given=given)
         notes = [*found.notes, *reading.notes, *check_classes(seen, reading, labels)]
         notes += check_shapes(seen, fit=config.fit, as_stored=config.as_stored, images=config.dataset is not None)
         rules = Rules(labels, reading=reading, size=config.size, fit=config.fit, as_stored=config.as_stored)
         provenance = Provenance(
             parser=f"imported {kind}",
-            weights=hash_masks(seen),
+            weights=hash_masks(seen, config.as_stored),
             labels=labels,
             size=config.size,
-            preprocessing=_describe_preprocessing(config, seen=seen, reading=reading, values=values),
+            preprocessing=_describe_preprocessing(config, seen=seen, reading=reading, values=values, given=given),
         )
         attributes = cache_attributes(
             out,
@@ -148,13 +152,21 @@ def import_masks(config: ImportConfig) -> ImportResult:
 
 
 def _is_own_export(masks: Path, kind: str) -> bool:
-    """Return whether the masks were written by `cscl masks export` at one size, which stretches all of them."""
-    folder = masks.parent if masks.is_file() else masks
-    try:
-        said = json.loads((folder / f"cscl-{kind}.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(said, dict) and said.get("exporter") == kind and said.get("size") != "source"
+    """Return whether the masks were written by `cscl masks export` at one size, which stretches all of them.
+
+    Its record lies in the folder that was given to it, in which an exporter may have folders of its own.
+    """
+    folder = (masks.parent if masks.is_file() else masks).resolve()
+    for place in (folder, *folder.parents[:DEEPEST]):
+        for record in sorted(place.glob("cscl-*.json")):
+            try:
+                said = json.loads(record.read_text(encoding="utf-8"))
+                size, files = said["size"], [file for file in said["files"] if file.endswith(IMPORTERS[kind])]
+            except (OSError, ValueError, KeyError, TypeError, AttributeError):
+                continue
+            if any((place / file).is_relative_to(folder) for file in files):
+                return bool(size != "source")
+    return False
 
 
 def _survey(config: ImportConfig, pairs: list[Pair], root: Path, pool: ThreadPoolExecutor) -> list[Seen]:
@@ -165,19 +177,27 @@ def _survey(config: ImportConfig, pairs: list[Pair], root: Path, pool: ThreadPoo
 
 
 def _describe_preprocessing(
-    config: ImportConfig, seen: list[Seen], reading: Reading, values: dict[int, int] | None
+    config: ImportConfig, seen: list[Seen], reading: Reading, values: dict[int, int] | None, given: Palette | None
 ) -> dict[str, Any]:
     """Return what decides the labels beside the files, without values that are the default."""
     said: dict[str, Any] = {"resize": "nearest"}
     if values is not None:
         said["values"] = {str(number): values[number] for number in sorted(values)}
     if reading.by != BY_NUMBER:
-        said["colours"] = reading.by
+        said["colours"] = reading.by if given is None else f"{labelmap.NAME} {given.digest()}"
     if config.fit in ("letterbox", "corner"):
         said["fit"] = config.fit
     if any(one.turn > 1 for one in seen):
         said["exif"] = "masks turned" if config.as_stored else "masks upright"
     return said
+
+
+def _is_current(stored: StoredFile, images: Sequence[Record], rows: Sequence[Seen], attributes: dict[str, Any]) -> bool:
+    """Return whether a shard has these images as they are now: their people, and the sizes that undo a letterbox."""
+    said = people_columns(images) | {"source_size": np.array([one.upright for one in rows])}
+    return stored.fits([image.name for image in images], attributes) and all(
+        np.array_equal(getattr(stored.columns, column), values) for column, values in said.items()
+    )
 
 
 def _write_all(
@@ -203,8 +223,8 @@ def _write_all(
         clear_room(out, names, overwrite)
         for path, images in plan_shards(shard_folder(out), records).items():
             stored = whole.get(path.name)
-            if stored is None or not stored.fits([image.name for image in images], attributes):
-                rows = [of_image[image.name] for image in images]
+            rows = [of_image[image.name] for image in images]
+            if stored is None or not _is_current(stored, images, rows=rows, attributes=attributes):
                 answers = list(pool.map(rules.labels_of, rows))
                 shard = ShardBuilder(images, rules.size)
                 masks = np.stack([labels for labels, _ in answers])

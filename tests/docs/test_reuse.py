@@ -16,6 +16,8 @@ from parsing import MaskCache
 from parsing.exporters import EXPORTERS
 from parsing.exporters.paths import fill
 from parsing.images import orientation
+from parsing.parsers.backends import BACKENDS
+from parsing.parsers.spec import ParserSpec
 from pipelines.masks.export import ExportConfig, export
 
 PAGE = (ROOT / "docs" / "reuse.md").read_text(encoding="utf-8")
@@ -27,13 +29,15 @@ RECIPES = {title: re.findall(r"```(bash|python)\n(.*?)```", text, re.DOTALL) for
 def workplace(
     tiny_figures: Path, make_cache: Callable[..., MaskCache], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Path:
-    """What `cscl parse --dataset sysu` leaves, and a folder of SCHP's PNGs."""
+    """What `cscl parse --dataset sysu` leaves, with the classes of its parser, and a folder of SCHP's PNGs."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(tiny_figures, "data/SYSU-MM01")
     names = [image.name for image in open_data_set("sysu", Path("data/SYSU-MM01")).images]
     sizes = [orientation(Path("data/SYSU-MM01") / name)[0] for name in names]
-    cache = make_cache("lip", names, size=(96, 48), path=Path("data/sysu_masks.h5"), source=sizes)
-    export(ExportConfig(cache.path, "png", Path("schp_output"), palette=True))
+    labels = next(row.labels for row in BACKENDS if row.form == ParserSpec().name)
+    make_cache(labels, names, size=(96, 48), path=Path("data/sysu_masks.h5"), source=sizes)
+    schp = make_cache("lip", names, size=(96, 48), path=Path("schp/masks.h5"), source=sizes)
+    export(ExportConfig(schp.path, "png", Path("schp_output"), palette=True))
     return tmp_path
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from data.registry import open_data_set
-from parsing import InputError, MaskCache
+from parsing import CacheWriter, InputError, MaskCache
 from parsing.cache.shard import Status
 from parsing.resize import resize_labels
 
@@ -70,3 +70,22 @@ def test_rows_are_those_of_agws_arrays(
     part = make_cache("lip", names[:3], path=root.with_name("part.h5"))
     with pytest.raises(InputError, match=r"agw: [0-9]+ training images are not in the cache, the first is cam"):
         exported(part, "agw", tmp_path / "part")
+
+
+def test_rows_of_other_training_people_are_refused(exported: Exported, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    with CacheWriter(
+        tmp_path / "masks.h5", labels="lip", size=(24, 12), parser="test", data_set="folder", root=root
+    ) as writer:
+        for name in (f"{modality}/{p}/1.jpg" for modality in ("infrared", "visible") for p in ("anna", "bob", "carl")):
+            (root / name).parent.mkdir(parents=True)
+            (root / name).touch()
+            writer.add(name, np.ones((24, 12), np.uint8), source_size=(24, 12))
+    cache, tested = MaskCache(tmp_path / "masks.h5"), root / "test_id.txt"
+    tested.write_text("carl\n")
+    out = exported(cache, "agw", size=(24, 12))
+    exported(cache, "agw", size=(24, 12))
+    assert len(np.load(out / "train_rgb_resized_mask.npy")) == 2
+    tested.write_text("bob\n")  # as many rows, of other people
+    with pytest.raises(InputError, match="holds agw files of another cache or with other options"):
+        exported(cache, "agw", size=(24, 12))

@@ -19,10 +19,16 @@ def saved(folder: Path, array: Any) -> Path:
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
-@pytest.mark.parametrize("size", [(9, 5), (20, 7)])
-def test_the_class_of_the_largest_score_is_taken(tmp_path: Path, size: tuple[int, int], dtype: Any) -> None:
+@pytest.mark.parametrize(("size", "orders"), [((9, 5), "both"), ((20, 7), "first"), ((7, 20), "last")])
+def test_the_class_of_the_largest_score_is_taken(
+    tmp_path: Path, size: tuple[int, int], orders: str, dtype: Any
+) -> None:
     scores = np.random.default_rng(0).standard_normal((*size, 20)).astype(dtype)
-    for array in (scores, scores.transpose(2, 0, 1)):
+    for order, array in (("last", scores), ("first", scores.transpose(2, 0, 1))):
+        if orders not in ("both", order):  # as many rows or columns as classes
+            with pytest.raises(InputError, match=r"a\.npy holds \(20, 7, 20\): the first axis and the last one have"):
+                read_class_scores(saved(tmp_path, array), LIP)
+            continue
         read = read_class_scores(saved(tmp_path, array), LIP)
         assert read.size == size
         assert np.array_equal(np.array([key.number for key in read.keys])[read.pixels], scores.argmax(2))

@@ -10,7 +10,7 @@ import pytest
 
 from parsing.errors import InputError, MissingError
 from parsing.importers.coco_file import read_coco
-from parsing.labels import label_set
+from parsing.labels import LabelSet, label_set
 
 PERSON7 = label_set("person7")
 SIZE = (10, 8)
@@ -61,6 +61,25 @@ def test_a_category_of_another_name_gets_the_class_that_is_said(written: Callabl
         read_coco(written(said), PERSON7)
     png = read_coco(written(said), PERSON7, {9: 7})["cam1/a.jpg"].read()
     assert np.array([key.number for key in png.keys])[png.pixels][9, 7] == 7
+
+
+def test_classes_that_differ_in_case_alone_and_one_called_ignored_are_kept_apart(
+    written: Callable[[Any], Path],
+) -> None:
+    own = LabelSet("own", ("background", "Hat", "hat", "ignored"))
+    names = ["hat", "Hat", "ignored", "ignored", "HAT"]
+    said = content(
+        categories=[{"id": n, "name": name} for n, name in enumerate(names)],
+        annotations=[
+            {"id": n, "image_id": 7, "category_id": n, "segmentation": square(2 * n, 0, 2), "iscrowd": int(n == 3)}
+            for n in range(4)
+        ],
+    )
+    png = read_coco(written(said), own)["cam1/a.jpg"].read()
+    assert np.array([key.number for key in png.keys])[png.pixels][:8:2, 0].tolist() == [2, 1, 3, 255]
+    said["annotations"][0]["category_id"] = 4
+    with pytest.raises(InputError, match=r"shows the category 'HAT', which is no class of own .* --values 4=Hat"):
+        read_coco(written(said), own)
 
 
 def test_the_digest_changes_with_the_mask_alone(written: Callable[[Any], Path]) -> None:

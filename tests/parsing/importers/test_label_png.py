@@ -87,3 +87,17 @@ def test_what_is_no_label_map_is_refused(tmp_path: Path) -> None:
         read_label_png(tmp_path / "text.png")
     with pytest.raises(MissingError, match=r"no mask .*gone.png"):
         read_label_png(tmp_path / "gone.png")
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_what_is_stored_as_jpeg_is_refused_whatever_its_name(tmp_path: Path, mode: str) -> None:
+    image = Image.fromarray(np.repeat(VALUES, 8, 0)).convert(mode)
+    image.save(tmp_path / "jpeg.png", "JPEG")
+    image.save(tmp_path / "jpeg2000.png", "JPEG2000")
+    image.save(tmp_path / "jpeg.tif", compression="jpeg")
+    for file in tmp_path.iterdir():
+        with pytest.raises(InputError, match=rf"^{file} is stored as JPEG, .*; save label maps as PNG"):
+            read_label_png(file)
+    image.save(tmp_path / "a.tif", compression="tiff_lzw")
+    image.save(tmp_path / "a.png")
+    assert read_label_png(tmp_path / "a.tif").keys == read_label_png(tmp_path / "a.png").keys

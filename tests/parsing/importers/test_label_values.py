@@ -10,7 +10,7 @@ from PIL import Image
 from parsing import InputError, label_set
 from parsing.importers.label_png import read_label_png
 from parsing.importers.label_values import Reading, parse_values, read_labels, understand
-from parsing.importers.palettes import list_palettes, voc_colours
+from parsing.importers.palettes import Palette, list_palettes, voc_colours
 from parsing.labels import LabelSet
 
 LIP, STREET = label_set("lip"), label_set("person7")
@@ -77,6 +77,19 @@ def test_rgb_masks_in_a_known_palette_are_read_by_colour(tmp_path: Path) -> None
         read_labels(write(tmp_path / "a.png", np.full((2, 2, 3), (5, 85, 200), np.uint8)), LIP)
     with pytest.raises(InputError, match="of no palette known for person7"):  # VOC's colour of class 19
         read_labels(write(tmp_path / "a.png", np.full((2, 2, 3), VOC[19], np.uint8)), STREET)
+
+
+def test_numbers_of_one_colour_are_its_class_in_a_label_map_and_else_their_own(tmp_path: Path) -> None:
+    palette = np.zeros((256, 3), np.uint8)
+    palette[5:8] = (255, 0, 0), (255, 0, 0), (0, 255, 0)
+    file = write(tmp_path / "a.png", np.array([[0, 5, 6, 7]], np.uint8), palette)
+    given = Palette("labelmap.txt", {(0, 0, 0): 0, (255, 0, 0): 1, (0, 255, 0): 2})
+    reading, (found,) = understood([file], given=given)
+    assert found.tolist() == [[0, 1, 1, 2]]
+    assert reading.by == "labelmap.txt"
+    with pytest.raises(InputError, match=r"has the colour \(0, 255, 0\), which is of no class of lip in labelmap"):
+        understood([file], given=Palette("labelmap.txt", {(0, 0, 0): 0, (255, 0, 0): 1}))
+    assert understood([file])[1][0].tolist() == [[0, 5, 6, 7]]
 
 
 def test_all_files_together_decide_what_palette_it_is(tmp_path: Path) -> None:

@@ -36,3 +36,10 @@ def test_what_is_no_shape_is_refused(tmp_path: Path) -> None:
     (tmp_path / "b.jpg").write_bytes(b"nothing")
     with pytest.raises(InputError, match="no readable picture"):
         read_shape_picture(tmp_path / "b.jpg", PERSON)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
+def test_more_than_eight_bits_are_refused(tmp_path: Path, dtype: type) -> None:
+    Image.fromarray(np.array([[0, 300], [40000, 65535]], dtype)).save(tmp_path / "a.tif")
+    with pytest.raises(InputError, match=r"^\S*a\.tif has more than 8 bits, .*; save it as grey from 0 to 255"):
+        read_shape_picture(tmp_path / "a.tif", PERSON)

@@ -76,6 +76,24 @@ def test_another_export_in_the_folder_is_refused_and_replaced_only_when_told(con
     assert np.array(Image.open(config.out / "cam1/0001/0001.png")).max() == 4
 
 
+def test_a_scheme_is_its_groups_and_not_the_path_of_its_file(config: ExportConfig) -> None:
+    def write(name: str, one: str, two: str) -> str:
+        file = config.out.with_name(name)
+        file.write_text(f'name = "own"\nparts = ["one", "two"]\n[lip]\none = {one}\ntwo = {two}\n')
+        return str(file)
+
+    export(replace(config, scheme=write("own.toml", '["hat", "hair"]', '["face"]')))
+    again = replace(config, scheme=write("copy.toml", '["hair", "hat"]', '["face"]'))
+    assert export(again).kept == 8
+    for one, two in (('["hat"]', '["face"]'), ('["face"]', '["hat", "hair"]')):
+        with pytest.raises(InputError, match="of another cache or with other options"):
+            export(replace(config, scheme=write("own.toml", one, two)))
+    other = config.out.with_name("order.toml")
+    other.write_text('name = "own"\nparts = ["two", "one"]\n[lip]\none = ["hat", "hair"]\ntwo = ["face"]\n')
+    with pytest.raises(InputError, match="of another cache or with other options"):
+        export(replace(config, scheme=str(other)))
+
+
 def test_what_an_older_export_wrote_and_the_new_one_does_not_is_removed(config: ExportConfig) -> None:
     export(replace(config, path="old/{dir}/{stem}.png"))
     theirs = config.out / "old" / "cam1" / "theirs.png"

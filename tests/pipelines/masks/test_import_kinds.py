@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from cli import main
 from data.registry import open_data_set
@@ -51,6 +52,18 @@ def test_a_coco_file_gives_back_the_cache_that_it_was_made_of(
     assert np.array_equal(MaskCache(again.path).preload(), masks)
 
 
+def test_classes_that_differ_in_case_alone_come_back_from_coco(
+    make_cache: MakeCache, names: list[str], config: ImportConfig, tmp_path: Path
+) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text('name = "own"\nclasses = ["background", "Hat", "hat", "ignored"]\n')
+    masks = np.random.default_rng(0).choice(np.array([0, 1, 2, 3, 255], np.uint8), (len(names), 48, 24))
+    made = make_cache(str(own), names, masks)
+    export(ExportConfig(made.path, "coco", tmp_path / "coco", size="masks"))
+    back = import_masks(replace(config, masks=tmp_path / "coco", labels=str(own)))
+    assert np.array_equal(MaskCache(back.path).preload(), masks)
+
+
 def coco(path: Path, *files: str) -> Path:
     """A COCO file in which the upper half of each image is face."""
     images = [{"id": n, "file_name": name, "height": 20, "width": 10} for n, name in enumerate(files)]
@@ -78,6 +91,22 @@ def test_images_of_a_coco_file_are_found_by_the_end_of_their_path(
         import_masks(replace(config, masks=coco(tmp_path / "a.json", "b.jpg")))
     with pytest.raises(InputError, match="--path: a COCO file names its images itself"):
         import_masks(replace(config, masks=file, path="{stem}.json"))
+
+
+def test_a_name_of_coco_in_other_folders_is_of_no_image(tmp_path: Path) -> None:
+    for name in ("visible/bob/1.jpg", "visible/carl/2.jpg"):
+        (tmp_path / "root" / name).parent.mkdir(parents=True)
+        Image.new("RGB", (10, 20)).save(tmp_path / "root" / name)
+    file = coco(tmp_path / "a.json", "infrared/bob/1.jpg", "infrared/carl/2.jpg")
+    given = ImportConfig(file, "lip", dataset="folder", root=tmp_path / "root", out=tmp_path / "m.h5")
+    with pytest.raises(
+        InputError, match=r"no image of folder .* infrared/bob/1.jpg is not visible/bob/1.jpg, which lies in other"
+    ):
+        import_masks(given)
+    coco(tmp_path / "a.json", "infrared/bob/1.jpg", "home/visible/bob/1.jpg", "carl/2.jpg")
+    result = import_masks(given)
+    assert MaskCache(result.path).names == ("visible/bob/1.jpg", "visible/carl/2.jpg")
+    assert result.notes[0].startswith("1 masks are of no image of folder, such as infrared/bob/1.jpg, and infrared/bob")
 
 
 def test_a_coco_file_alone_names_the_images_of_a_cache(tmp_path: Path) -> None:

@@ -188,6 +188,27 @@ def test_empty_masks_and_a_single_class_are_told(tmp_path: Path) -> None:
     assert result.notes == ("the only class in any mask is hat (1), of the 20 of lip",)
 
 
+def test_a_labelmap_is_its_colours_and_not_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "m").mkdir()
+    colours = np.full((16, 16, 3), (0, 255, 0), np.uint8)
+    colours[:8] = 255, 0, 0
+    Image.fromarray(colours).save(tmp_path / "m" / "a.png")
+    monkeypatch.chdir(tmp_path)
+
+    def run(masks: Path, *lines: str) -> list[int]:
+        Path("m/labelmap.txt").write_text("\n".join(["# label:color_rgb:parts:actions", *lines, ""]))
+        cache = MaskCache(import_masks(ImportConfig(masks, "lip", out=Path("m.h5"), size=(16, 16))).path)
+        return [int(cache[0][row, 0]) for row in (0, 15)]
+
+    hat, hair = "hat:255,0,0::", "hair:0,255,0::"
+    assert run(Path("m"), hat, hair) == [1, 2]
+    before = Path("m.shards/00000.h5").stat().st_mtime_ns
+    assert run(tmp_path / "m", hair, "# by hand", hat) == [1, 2]
+    assert Path("m.shards/00000.h5").stat().st_mtime_ns == before
+    with pytest.raises(CacheError, match=r"from another parser or options \(preprocessing .*labelmap\.txt .*--overwr"):
+        run(Path("m"), "hat:0,255,0::", "hair:255,0,0::")
+
+
 def test_masks_of_another_shape_need_to_say_how_the_image_lies_in_them(tmp_path: Path) -> None:
     square = np.zeros((60, 60), np.uint8)
     person = PERSON[:, ::-1]
@@ -206,13 +227,56 @@ def test_masks_of_another_shape_need_to_say_how_the_image_lies_in_them(tmp_path:
     assert np.array_equal(MaskCache(stretched.path)[5], resize_labels(square, (60, 30)))
 
 
+@pytest.mark.parametrize("option", [{"fit": "letterbox"}, {"fit": "corner"}, {"as_stored": True}])
+def test_what_needs_the_images_is_refused_where_one_cannot_be_read(tmp_path: Path, option: dict[str, Any]) -> None:
+    config = replace(give(photographs(tmp_path), [PERSON] * 6), **option)
+    (tmp_path / "images/infrared/p1/cam1_0.jpg").write_bytes(b"cut off")
+    with pytest.raises(
+        InputError, match=r"1 of 6 images cannot be read \(the first is infrared/p1/cam1_0.jpg\), and --"
+    ):
+        import_masks(config)
+    (tmp_path / "masks/infrared/p1/cam1_0.png").unlink()
+    assert import_masks(config).without == ("infrared/p1/cam1_0.jpg",)
+
+
+def test_masks_follow_images_of_another_size_or_turn(tmp_path: Path) -> None:
+    square = np.zeros((60, 60), np.uint8)
+    square[:, 15:45], square[:, 29:31] = 5, 7
+    config = replace(give(photographs(tmp_path, count=1), [square] * 2), fit="letterbox")
+    image = tmp_path / "images/visible/p0/cam1_0.jpg"
+    import_masks(config)
+    Image.new("RGB", (60, 60)).save(image)
+    cache = MaskCache(import_masks(config).path)
+    assert cache.source_size.tolist() == [[60, 30], [60, 60]]
+    assert np.array_equal(cache[1], resize_labels(square, (60, 30)))
+    assert not np.array_equal(cache[0], cache[1])
+    import_masks(replace(config, as_stored=True, overwrite=True))
+    exif = Image.Exif()
+    exif[0x0112] = 2  # mirrored, of the same size
+    Image.new("RGB", (60, 60)).save(image, exif=exif)
+    with pytest.raises(CacheError, match="was made from another parser or options"):
+        import_masks(replace(config, as_stored=True))
+    exif[0x0112] = 3
+    import_masks(replace(config, as_stored=True, overwrite=True))
+    Image.new("RGB", (60, 60)).save(image, exif=exif)
+    with pytest.raises(CacheError, match=r"was made from another parser or options \(weights"):
+        import_masks(replace(config, as_stored=True))
+
+
 def test_our_own_export_comes_back_from_the_size_that_it_was_stretched_to(tmp_path: Path) -> None:
     config = give(photographs(tmp_path), [PERSON] * 6)
     import_masks(config)
     assert config.out is not None
-    export(ExportConfig(config.out, "png", tmp_path / "png", size=(60, 60)))
-    back = import_masks(replace(config, masks=tmp_path / "png", out=tmp_path / "back.h5"))
-    assert np.array_equal(MaskCache(back.path)[0], PERSON)
+    for to, masks in (("png", "png"), ("cvat", "cvat/SegmentationClass"), ("coco", "coco/annotations.json")):
+        export(ExportConfig(config.out, to, tmp_path / to, size=(60, 60)))
+        back = import_masks(replace(config, masks=tmp_path / masks, out=tmp_path / f"{to}.h5"))
+        assert np.array_equal(MaskCache(back.path)[0], PERSON)
+    alone = replace(config, dataset=None, root=tmp_path / "images/visible", out=tmp_path / "alone.h5")
+    assert import_masks(replace(alone, masks=tmp_path / "png/visible")).masks == 3
+    (tmp_path / "cvat" / "theirs").mkdir()
+    Image.new("L", (60, 60), 1).save(tmp_path / "cvat" / "theirs" / "cam1_0.png")
+    with pytest.raises(InputError, match="is 60x60, its image 60x30"):
+        import_masks(replace(alone, masks=tmp_path / "cvat" / "theirs", root=tmp_path / "images/visible/p0"))
 
 
 @pytest.mark.parametrize("turn", range(2, 9))
@@ -243,7 +307,9 @@ def test_options_that_cannot_work_are_refused(tmp_path: Path) -> None:
     (tmp_path / "masks").mkdir()
     Image.fromarray(PERSON).save(tmp_path / "masks/a.PNG")
     config = ImportConfig(tmp_path / "masks", "lip", out=tmp_path / "m.h5", fit="letterbox")
-    with pytest.raises(InputError, match="without the images' sizes; give --root"):
+    with pytest.raises(
+        InputError, match=r"1 of 1 images cannot be read .* and --letterbox takes their sizes .*give --root"
+    ):
         import_masks(config)
     assert import_masks(replace(config, fit="same")).masks == 1
 
