@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageFile
+from PIL import ExifTags, Image, ImageFile, TiffImagePlugin
 
 from .errors import CsclError
 from .resize import MOST_PIXELS
@@ -85,7 +85,8 @@ def _open_image(path: Path) -> Iterator[Image.Image]:
         with warnings.catch_warnings():
             # Pillow warns of large images, for which `read_image` has its own limit, and of odd metadata and palettes.
             warnings.simplefilter("ignore")
-            with Image.open(path) as image:
+            # From an open file: by name, Pillow maps an uncompressed TIFF into memory with the sides of the turned one.
+            with open(path, "rb") as file, Image.open(file) as image:
                 yield image
     except UnreadableImageError:
         raise
@@ -119,7 +120,10 @@ def orientation(path: Path) -> tuple[tuple[int, int], int]:
     """
     with _open_image(path) as image:
         turn = image.getexif().get(ExifTags.Base.Orientation, 1)
-        return (image.height, image.width), turn if turn in TURNS else 1
+        stored = (image.height, image.width)
+        if isinstance(image, TiffImagePlugin.TiffImageFile):  # opened with the sides that it has once it is turned
+            stored = (image.tag_v2[TiffImagePlugin.IMAGELENGTH], image.tag_v2[TiffImagePlugin.IMAGEWIDTH])
+        return stored, turn if turn in TURNS else 1
 
 
 def upright_size(stored: tuple[int, int], turn: int) -> tuple[int, int]:

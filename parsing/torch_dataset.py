@@ -90,6 +90,7 @@ class WithMasks(Dataset[tuple[Any, ...]]):
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         image, *rest = self.dataset[index]
+        self._check_upright(index, _size(image))
         mask = tv_tensors.Mask(_resize_mask(self._mask(self.names[index]), _size(image)))
         if self.transform is not None:
             watched = [ramps(_size(image))] if self._watched else []
@@ -97,6 +98,15 @@ class WithMasks(Dataset[tuple[Any, ...]]):
             mirrored = bool(moved_ramps) and is_mirrored(moved_ramps[0])
             mask = tv_tensors.Mask(self._exchanged(torch.as_tensor(moved)) if mirrored else moved)
         return (image, mask, *rest)
+
+    def _check_upright(self, index: int, size: tuple[int, int]) -> None:
+        """Raise InputError for an image that lies on its side: torchvision's loader does not apply EXIF orientation."""
+        upright = tuple(int(n) for n in self.cache.source_size[self.cache.number(self.names[index])])
+        if size[0] != size[1] and size == upright[::-1]:
+            raise InputError(
+                f"{self.names[index]} is {size[0]}x{size[1]} (height x width), but its mask is of {upright[0]}x"
+                f"{upright[1]}: turn images by EXIF when they are read, as parsing.images.read_image does"
+            )
 
     @staticmethod
     def _has_sides(cache: MaskCache, scheme: str | PartScheme | None) -> bool:

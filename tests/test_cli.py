@@ -243,6 +243,11 @@ def test_a_dry_run_counts_what_is_there_and_what_is_done(parse: Callable[..., Re
     assert dry("--overwrite")["done_images"] == 0
     changed = dry("--no-flip", "--size", "48x24")
     assert (changed["done_images"], changed["other"]) == (0, ["flip", "size"])
+    fewer = parse("--limit", 2, "--dry-run").stdout.splitlines()[-1]
+    assert fewer.endswith("images that this run would leave out: give --overwrite or another --out")
+    shutil.copytree(tmp_path / "masks.shards", tmp_path / "deeper" / "masks.shards")
+    elsewhere = dry("--out", tmp_path / "deeper" / "masks.h5")
+    assert (elsewhere["done_images"], elsewhere["other"]) == (0, ["root"])
     first, second = parse("--limit", 4, "--dry-run").stdout.splitlines()
     assert first.endswith(" in 1 shard")
     assert second == "done: 4 images in 1 shard, 0 to parse"

@@ -87,6 +87,6 @@ def _difference(found: Mapping[str, Any], wanted: Mapping[str, Any], what: str) 
             old, new = dict(json.loads(before)), json.loads(now)
         except (TypeError, ValueError):
             return "one that cannot be read"
-        key = next((k for k in new if old.get(k) != new[k]), "format")
+        key = next((k for k in {**new, **old} if old.get(k) != new.get(k)), "format")
         before, now = f"{key} {old.get(key)}", f"{new.get(key)}"
     return f"{before}, now {now}"

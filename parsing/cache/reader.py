@@ -23,7 +23,7 @@ from .shard import Status, read_columns
 from .stored import get_dataset
 
 Key = str | int | np.integer[Any]
-Keys = Key | slice | Sequence[Key] | NDArray[np.integer[Any]]
+Keys = Key | slice | Sequence[Key] | NDArray[np.integer[Any]] | NDArray[np.bool_]
 
 
 class MaskCache:
@@ -112,17 +112,23 @@ class MaskCache:
 
         Raises:
             KeyError, IndexError: if there is none, as for dict and list.
+            TypeError: for another type.
         """
         if isinstance(key, str):
             if key not in self._numbers:
                 raise KeyError(f"{key} is not in {self.path} ({len(self)} images, the first is {self.names[0]})")
             return self._numbers[key]
+        if isinstance(key, bool) or not isinstance(key, int | np.integer):
+            raise TypeError(f"{key!r} is neither the name of an image nor a number")
         if not -len(self) <= key < len(self):
             raise IndexError(f"{self.path} has {len(self)} images, there is no number {key}")
         return int(key) % len(self)
 
     def __getitem__(self, key: Keys) -> NDArray[np.uint8]:
-        """Return labels (H, W) of one image, (N, H, W) of a slice or a sequence of names or numbers."""
+        """Return labels (H, W) of one image, or (N, H, W) of several.
+
+        Those are a slice, a sequence of names or numbers, or an array of one bool per image of the cache (`has_mask`).
+        """
         return self._read("labels", key)
 
     def probs(self, key: Keys) -> NDArray[np.uint8]:
@@ -178,8 +184,7 @@ class MaskCache:
 
         The array is plain memory: processes forked later (a DataLoader's workers) share it.
         """
-        numbers = np.arange(len(self)) if keys is None else np.array([self.number(k) for k in keys], np.int64)
-        return self._gather("labels", numbers)
+        return self._gather("labels", np.arange(len(self)) if keys is None else self._list_numbers(keys))
 
     def close(self) -> None:
         """Close the shards that this process has open; reading opens them again."""
@@ -197,7 +202,14 @@ class MaskCache:
         if isinstance(key, str | int | np.integer):
             one: NDArray[np.uint8] = self._gather(what, np.array([self.number(key)]))[0]
             return one
-        return self._gather(what, np.array([self.number(k) for k in key], np.int64))
+        return self._gather(what, self._list_numbers(key))
+
+    def _list_numbers(self, keys: Iterable[Key]) -> NDArray[np.int64]:
+        if isinstance(keys, np.ndarray) and keys.dtype == bool:
+            if keys.shape != (len(self),):
+                raise IndexError(f"{self.path} has {len(self)} images, the array of bools is {keys.shape}")
+            return np.flatnonzero(keys)
+        return np.array([self.number(k) for k in keys], np.int64)
 
     def _gather(self, what: str, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
         shape = self.size if what == "labels" else self._probs_shape or ()

@@ -1,5 +1,6 @@
 """Writing a mask cache of your own: one mask at a time, by any program."""
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ from ..errors import InputError
 from ..labels import IGNORED, LabelSet, label_set
 from ..modality import MODALITIES, Modality
 from ..names import find_name_fault
+from ..resize import MOST_PIXELS
 from .builder import MOST_IN_A_SHARD, OneImage, ShardBuilder
 from .index import find_orphans, finish_cache, list_shards, shard_folder, shard_name
 from .provenance import Provenance, cache_attributes
@@ -68,8 +70,11 @@ class CacheWriter:
         self.path = Path(path)
         if self.path.suffix != ".h5" or self.path.is_dir():
             raise InputError(f"{self.path}: give the path of a file that ends in .h5")
-        if min(size) < 1:
-            raise InputError(f"size {size}: give (height, width), each 1 or more")
+        if min(size) < (4 if probs else 1) or size[0] * size[1] > MOST_PIXELS:
+            raise InputError(
+                f"size {size}: give (height, width), each 1 or more, 4 with probabilities, and at most {MOST_PIXELS} "
+                "pixels"
+            )
         known = labels if isinstance(labels, LabelSet) else label_set(labels)
         self.provenance = Provenance(
             parser,
@@ -160,6 +165,7 @@ class CacheWriter:
             InputError: if one of these cannot be in the cache; it is then as it was before.
         """
         self._check(name, modality, confidence)
+        self._check_numbers(name, identity=identity, camera=camera, source_size=source_size)
         if labels is not None:
             self._check_mask(name, labels, probs)
             self._masks.append(
@@ -191,6 +197,14 @@ class CacheWriter:
             raise InputError(f"{name}: modality {modality!r}; give {' or '.join(MODALITIES)}")
         if confidence is not None and not 0 <= confidence <= 1:
             raise InputError(f"{name}: confidence {confidence}; give a number in [0, 1]")
+
+    @staticmethod
+    def _check_numbers(name: str, identity: int, camera: int, source_size: tuple[int, int]) -> None:
+        for what, value in (("identity", identity), ("camera", camera)):
+            if not -(2**31) <= value < 2**31:
+                raise InputError(f"{name}: {what} {value}; give a number of 32 bits")
+        if min(source_size) < 0 or math.prod(map(int, source_size)) > MOST_PIXELS:
+            raise InputError(f"{name}: source_size {source_size}; give (height, width), at most {MOST_PIXELS} pixels")
 
     def _check_mask(self, name: str, labels: NDArray[np.uint8], probs: NDArray[np.uint8] | None) -> None:
         known = self.provenance.labels

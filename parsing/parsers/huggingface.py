@@ -128,16 +128,22 @@ def match_labels(model: str, names: list[str], chosen: str | None) -> tuple[Labe
     Raises:
         InputError: if the classes do not fit the `chosen` label set, or none of them is the background.
     """
-    spelt = [re.sub(r"[\s_]+", "-", name.strip().lower()) for name in names]
+    spelt = list(map(_spell, names))
     if chosen is not None:
         wanted = label_set(chosen)
-        if sorted(spelt) == sorted(wanted.classes):
-            return wanted, [spelt.index(name) for name in wanted.classes]
+        classes = list(map(_spell, wanted.classes))
+        if sorted(spelt) == sorted(classes):
+            return wanted, [spelt.index(name) for name in classes]
         if len(spelt) != len(wanted):
             lacking = ", ".join(name for name in wanted.classes if name not in spelt) or "none"
             raise InputError(
                 f"hf:{model} answers {len(spelt)} classes ({', '.join(spelt)}), but --labels {chosen} "
                 f"has {len(wanted)}; missing: {lacking}"
+            )
+        if moved := next((name for name in set(spelt) & set(classes) if spelt.index(name) != classes.index(name)), ""):
+            raise InputError(
+                f"hf:{model} has {moved} as class {spelt.index(moved)}, --labels {chosen} as {classes.index(moved)}, "
+                "and other names differ; give a TOML file of its classes in order"
             )
         return wanted, list(range(len(wanted)))
     for known in LABEL_SETS.values():
@@ -149,7 +155,12 @@ def match_labels(model: str, names: list[str], chosen: str | None) -> tuple[Labe
             f"give --labels NAME, one of {', '.join(LABEL_SETS)}, or a TOML file with its {len(names)} classes in order"
         )
     order = [spelt.index("background"), *(i for i, name in enumerate(spelt) if name != "background")]
-    return build_label_set(Path(model).name, [spelt[i] for i in order]), order
+    own = Path(model).name
+    return build_label_set(f"{own}-model" if own in LABEL_SETS else own, [spelt[i] for i in order]), order
+
+
+def _spell(name: str) -> str:
+    return re.sub(r"[\s_]+", "-", name.strip().lower())
 
 
 def _resizing(size: Size | None) -> dict[str, Any]:

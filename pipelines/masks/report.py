@@ -226,7 +226,7 @@ def _explain(status: Status, root: Path, name: str) -> tuple[str, str]:
     except UnreadableImageError as error:
         reason = str(error).removeprefix(f"{root / name}: ").replace(f"{root}/", "")
         return "no mask", f"unreadable image: {reason}"
-    return "no mask", "it could not be read when it was parsed, but can be now: `cscl masks verify --repair` parses it"
+    return "no mask", "it had no mask when the cache was made, but can be read now: `cscl masks verify` says what to do"
 
 
 def _write_caption(config: ReportConfig, root: Path, masks: int, shown: int, missing: int) -> str:

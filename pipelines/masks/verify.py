@@ -86,7 +86,12 @@ def verify(config: VerifyConfig) -> VerifyReport:
     found, report = _look(config)
     if not config.repair or (report.sound and not _fatal(found)):
         return report
-    if any(d.kind == "shard" for d in report.damage) or report.readable or _fatal(found):
+    if (
+        any(d.kind == "shard" for d in report.damage)
+        or report.readable
+        or _fatal(found)
+        or _lacks_shards(config, found)
+    ):
         _parse_again(config, found, report.readable)
     else:
         with hold_lock(config.cache, "cscl masks verify"):
@@ -116,7 +121,8 @@ def _look(config: VerifyConfig) -> tuple[Inspection, VerifyReport]:
     damage = found.damage
     if not any(d.path == config.cache for d in damage):
         damage += tuple(_unreadable_index(config.cache))
-    candidates = [n for c in whole for n in c.names[c.status == Status.UNREADABLE]]
+    again = _can_parse(config, found)
+    candidates = [n for c in whole for n in c.names[c.status == Status.UNREADABLE] if again]
     readable = tuple(n for n in candidates if _can_be_read(_root(config, found) / n))
     images = sum(len(c) for c in whole)
     report = VerifyReport(
@@ -127,12 +133,28 @@ def _look(config: VerifyConfig) -> tuple[Inspection, VerifyReport]:
 
 def _advise(found: Inspection) -> str:
     """Return how lost masks come back: imported ones cannot be parsed again."""
+    made_by = _read_made_by(found)
+    if made_by is not None and spec_from_cache(made_by, None, "cpu") is None:
+        return f"the `{command_of(made_by)}` that made it mends it"
+    return "--repair mends it"
+
+
+def _can_parse(config: VerifyConfig, found: Inspection) -> bool:
+    """Return whether the masks are a parser's that can parse again, and the folder of the images is there."""
+    made_by = _read_made_by(found)
+    known = made_by is not None and spec_from_cache(made_by, None, "cpu") is not None
+    return known and _root(config, found).is_dir()
+
+
+def _read_made_by(found: Inspection) -> dict[str, Any] | None:
+    """Return what made the masks; None unless it is as this project writes it, which the damage says."""
     try:
-        made_by = json.loads((found.attributes or {})["made_by"])
-        command = command_of(made_by) if spec_from_cache(made_by, None, "cpu") is None else ""
-    except (KeyError, TypeError, ValueError, AttributeError):  # not as this project writes it; the damage says so
-        command = ""
-    return f"the `{command}` that made it mends it" if command else "--repair mends it"
+        made_by: dict[str, Any] = json.loads((found.attributes or {})["made_by"])
+        command_of(made_by)
+        spec_from_cache(made_by, None, "cpu")
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+    return made_by
 
 
 def _unreadable_index(index: Path) -> Iterator[Damage]:
@@ -188,13 +210,22 @@ def _parse_again(config: VerifyConfig, found: Inspection, readable: Sequence[str
         flip=made_by["flip"],
         pattern=found.attributes.get("pattern"),
     )
-    parse(again_config, _list_images(config, found, root), again)
+    recorded = _root(replace(config, root=None), found)
+    names = [name for rows in _plan(config, found, root).values() for name in rows]
+    parse(again_config, names, again, recorded)
 
 
-def _list_images(config: VerifyConfig, found: Inspection, root: Path) -> list[str]:
-    """Return the names of all images of the cache, from its index, or from the data set if its whole shards fit it."""
+def _lacks_shards(config: VerifyConfig, found: Inspection) -> bool:
+    """Return whether shards are missing that no index tells of: only the data set knows, if it can be asked."""
+    if found.expected is not None or not _can_parse(config, found):
+        return False
+    return set(_plan(config, found, _root(config, found))) != set(found.whole)
+
+
+def _plan(config: VerifyConfig, found: Inspection, root: Path) -> dict[str, list[str]]:
+    """Return the images of each shard by file name, from the index, or from the data set if the whole shards fit it."""
     if found.expected is not None:
-        return [name for columns in found.expected.values() for name in columns.names]
+        return {file: columns.names.tolist() for file, columns in found.expected.items()}
     said = found.attributes or {}
     records = open_data_set(str(said.get("data_set")), root, pattern=said.get("pattern")).images
     planned = plan_shards(shard_folder(config.cache), records)
@@ -202,7 +233,7 @@ def _list_images(config: VerifyConfig, found: Inspection, root: Path) -> list[st
     for file, stored in found.whole.items():
         if names.get(file) != stored.columns.names.tolist():
             raise CacheError(
-                f"{config.cache}: its index and some shards are lost, and the others do not hold the images of {root} "
-                "as they are; run the command that made it again"
+                f"{config.cache}: its index is lost, and its shards do not hold the images of {root} as they are; run "
+                "the command that made it again"
             )
-    return [record.name for record in records]
+    return names

@@ -57,7 +57,12 @@ class ParseResult:
     seconds: float
 
 
-def parse(config: ParseConfig, only: Iterable[str] | None = None, again: frozenset[str] = frozenset()) -> ParseResult:
+def parse(
+    config: ParseConfig,
+    only: Iterable[str] | None = None,
+    again: frozenset[str] = frozenset(),
+    recorded: Path | None = None,
+) -> ParseResult:
     """Parse the images that the cache lacks, and write its index.
 
     An interrupted run is continued: shards that are complete and fit this run are kept. Images that cannot be read do
@@ -67,6 +72,7 @@ def parse(config: ParseConfig, only: Iterable[str] | None = None, again: frozens
         config: arguments of the run.
         only: names of images; None for all of the data set.
         again: file names of shards to parse although they are complete.
+        recorded: folder that the cache says its images are in, if they have moved; None for the data set's.
 
     Raises:
         MissingError, InputError: if the data set is not found, the device does not exist, or the cache was made from
@@ -85,7 +91,7 @@ def parse(config: ParseConfig, only: Iterable[str] | None = None, again: frozens
     parser = describe_parser(config.parser)
     with hold_lock(out, "cscl parse") as lock:
         # 1. Find the shards of an earlier run: `whole` holds the complete ones by file name.
-        attributes = _make_attributes(config, data_set, parser)
+        attributes = _make_attributes(config, data_set, parser, recorded or root)
         names = [r.name for r in records]
         whole = make_room(out, attributes=attributes, names=names, overwrite=config.overwrite)
         # 2. Plan all shards of the cache, and keep those of `whole` that hold what their task would write.
@@ -137,8 +143,8 @@ def _rename_people(whole: Mapping[str, StoredFile], tasks: Sequence[ShardTask]) 
     return renamed
 
 
-def _make_attributes(config: ParseConfig, data_set: DataSet, parser: ParserInfo) -> dict[str, Any]:
-    """Return the attributes of every file of the cache."""
+def _make_attributes(config: ParseConfig, data_set: DataSet, parser: ParserInfo, root: Path) -> dict[str, Any]:
+    """Return the attributes of every file of the cache, whose images are in `root`."""
     provenance = Provenance(
         parser=parser.name,
         weights=parser.weights_hash,
@@ -153,7 +159,7 @@ def _make_attributes(config: ParseConfig, data_set: DataSet, parser: ParserInfo)
         config.index,
         provenance,
         data_set=config.dataset,
-        root=data_set.root.resolve(),
+        root=root,
         licence=parser.licence,
         pattern=config.pattern,
     )

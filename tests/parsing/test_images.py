@@ -3,6 +3,7 @@
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -177,13 +178,18 @@ def test_what_pillow_names_but_does_not_decode_is_not_listed() -> None:
 
 
 @pytest.mark.parametrize("turn", range(1, 9))
-def test_orientation_tells_what_reading_does_without_reading(tmp_path: Path, turn: int) -> None:
-    stored = np.arange(6, dtype=np.uint8).reshape(2, 3)
+@pytest.mark.parametrize(("ending", "options"), [("png", {}), ("tif", {}), ("tif", {"compression": "tiff_lzw"})])
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_orientation_tells_what_reading_does_without_reading(
+    tmp_path: Path, turn: int, ending: str, options: dict[str, Any], kind: type
+) -> None:
+    stored: np.ndarray = np.arange(6, dtype=kind).reshape(2, 3)
     exif = Image.Exif()
     exif[0x0112] = turn
-    Image.fromarray(stored).save(tmp_path / "a.png", exif=exif)
-    assert orientation(tmp_path / "a.png") == ((2, 3), turn)
-    assert np.array_equal(turn_array(stored, turn), read_image(tmp_path / "a.png")[..., 0])
+    path = tmp_path / f"a.{ending}"
+    Image.fromarray(stored).save(path, exif=exif, **options)
+    assert orientation(path) == ((2, 3), turn)
+    assert np.array_equal(turn_array(stored.astype(np.uint8), turn), read_image(path)[..., 0])
 
 
 def test_an_orientation_that_does_not_exist_is_none(tmp_path: Path) -> None:

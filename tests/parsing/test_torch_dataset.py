@@ -75,6 +75,15 @@ def test_an_image_folder_is_joined_by_its_own_paths(make_cache: Callable[..., Ma
     np.testing.assert_array_equal(masks.numpy(), cache.parts(data.names))
 
 
+def test_an_image_that_lies_on_its_side_is_refused(make_cache: Callable[..., MaskCache]) -> None:
+    cache = make_cache("lip", source=(40, 20))
+    upright, stored = (WithMasks(Pictures(cache, size), cache, paths=cache.names) for size in ((40, 20), (20, 40)))
+    assert upright[0][1].shape[-2:] == (40, 20)
+    with pytest.raises(InputError, match=r"is 20x40 \(height x width\), but its mask is of 40x20: turn images by EXIF"):
+        stored[0]
+    assert WithMasks(Pictures(cache, (30, 60)), cache, paths=cache.names)[0][1].shape[-2:] == (30, 60)
+
+
 def test_a_link_to_the_data_set_is_followed(make_cache: Callable[..., MaskCache], tmp_path: Path) -> None:
     cache = make_cache("lip")
     for name in cache.names:

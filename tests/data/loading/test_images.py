@@ -70,3 +70,12 @@ def test_the_first_readable_image_of_each_camera_tells_its_depth(tmp_path: Path,
         Image.fromarray(np.zeros((4, 3), np.uint16 if name == deep else np.uint8)).save(tmp_path / name)
     (tmp_path / "infrared/ben/c3/1.png").write_bytes(b"damaged")
     assert has_deep_images(Folder(tmp_path)) == (deep is not None)
+
+
+def test_without_cameras_every_image_tells_its_depth(tmp_path: Path) -> None:
+    for name, kind in (("anna/1.png", np.uint8), ("anna/2.jpg", np.uint8), ("ben/1.png", np.uint16)):
+        for light in ("visible", "infrared"):
+            (tmp_path / light / name).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.zeros((4, 3), kind)).save(tmp_path / light / name)
+    assert {image.camera for image in Folder(tmp_path).images} == {0}
+    assert has_deep_images(Folder(tmp_path))

@@ -58,6 +58,22 @@ def test_masks_come_by_name_number_slice_and_list(cache: MaskCache, drawn: Drawn
     assert cache[0].dtype == np.uint8
 
 
+def test_bools_choose_images_as_in_numpy(cache: MaskCache, drawn: Drawn) -> None:
+    chosen = np.arange(9) % 4 == 1
+    assert np.array_equal(cache[chosen], drawn(0, 9)[chosen])
+    assert np.array_equal(cache.preload(chosen), drawn(0, 9)[chosen])
+    assert np.array_equal(cache.parts(chosen), cache.parts(np.flatnonzero(chosen)))
+    assert len(cache[cache.has_mask]) == 9
+    with pytest.raises(IndexError, match=r"9 images, the array of bools is \(2,\)"):
+        cache[np.array([True, False])]
+
+
+@pytest.mark.parametrize("key", [True, 2.7, None, [True, False], np.array([2.0])])
+def test_what_is_neither_name_nor_number_is_refused(cache: MaskCache, key: object) -> None:
+    with pytest.raises(TypeError, match=r"is neither the name of an image nor a number|not iterable"):
+        cache[key]  # type: ignore[index]
+
+
 def test_iterating_over_a_cache_ends(cache: MaskCache, drawn: Drawn) -> None:
     assert np.array_equal(np.stack(list(cache)), drawn(0, 9))  # type: ignore[call-overload]
 

@@ -79,6 +79,10 @@ def test_what_cannot_be_in_the_cache_is_refused_and_the_rest_is_kept(tmp_path: P
             "confidence 1.5": ("b.jpg", mask(1), {"confidence": 1.5}),
             "confidence nan": ("b.jpg", mask(1), {"confidence": float("nan")}),
             "modality 'thermal'; give visible or infrared": ("b.jpg", mask(1), {"modality": "thermal"}),
+            "identity 2147483648; give a number of 32 bits": ("b.jpg", mask(1), {"identity": 2**31}),
+            "camera 1099511627776; give": ("b.jpg", mask(1), {"camera": 2**40}),
+            r"source_size \(12000, 12000\); give": ("b.jpg", mask(1), {"source_size": (12000, 12000)}),
+            r"source_size \(-1, 5\); give": ("b.jpg", None, {"source_size": (-1, 5)}),
             "this cache takes none": ("b.jpg", mask(1), {"probs": np.zeros((7, 2, 1), np.uint8)}),
         }.items():
             with pytest.raises(InputError, match=wrong):
@@ -127,7 +131,13 @@ def test_what_is_there_is_replaced_only_if_asked_and_one_writes_at_a_time(tmp_pa
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
-    [({"path": "masks.npz"}, "ends in .h5"), ({"size": (0, 4)}, r"size \(0, 4\)"), ({"labels": "x"}, "no label set")],
+    [
+        ({"path": "masks.npz"}, "ends in .h5"),
+        ({"size": (0, 4)}, r"size \(0, 4\)"),
+        ({"size": (3, 8), "probs": True}, r"size \(3, 8\).* 4 with probabilities"),
+        ({"size": (20000, 20000)}, "at most 100000000 pixels"),
+        ({"labels": "x"}, "no label set"),
+    ],
 )
 def test_wrong_options_are_refused_before_anything_is_touched(
     wrong: dict[str, object], message: str, tmp_path: Path

@@ -116,6 +116,19 @@ def test_labels_are_matched_by_name_wherever_the_names_are_known() -> None:
         match_labels("me/parser", ["wall", "sky"], None)
 
 
+def test_names_of_a_label_set_of_ones_own_are_matched_however_they_are_spelt(tmp_path: Path) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text('classes = ["background", "Hat", "Left arm", "Right arm"]\n')
+    order = ["background", "right_arm", "hat", "left arm"]
+    assert match_labels("me/parser", order, str(own))[1] == [0, 2, 3, 1]
+    with pytest.raises(InputError, match=r"has hat as class 2, --labels .*own\.toml as 1, and other names differ"):
+        match_labels("me/parser", ["background", "arm", "hat", "coat"], str(own))
+
+
+def test_a_model_named_as_a_label_set_of_other_classes_is_not_taken_for_it() -> None:
+    assert match_labels("models/lip", ["background", "hat"], None)[0].name == "lip-model"
+
+
 @needs_transformers
 def test_a_processor_that_keeps_the_aspect_or_crops_needs_an_input_size(tmp_path: Path) -> None:
     folder = save(tmp_path / "a", NAMES, size={"shortest_edge": 48}, default_to_square=False)

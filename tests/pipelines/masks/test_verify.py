@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from support.parses import parse_config
 
 import cli
-from parsing import MaskCache
+from parsing import CacheWriter, MaskCache
 from parsing.cache.index import shard_folder
 from parsing.cache.lock import LockedError, hold_lock
 from parsing.cache.shard import Status
@@ -122,6 +122,33 @@ def test_an_image_that_became_readable_is_parsed_again(config: VerifyConfig, par
     assert (looked.sound, looked.readable, looked.damage) == (False, (name,), ())
     assert verify(config).sound
     assert hashes(config.cache) == whole
+
+
+def test_shards_that_a_lost_index_told_of_are_parsed_again(config: VerifyConfig) -> None:
+    before = hashes(config.cache)
+    config.cache.unlink()
+    (shard_folder(config.cache) / "00002.h5").unlink()
+    assert verify(config).images == 24
+    assert hashes(config.cache) == before
+
+
+def test_images_that_have_moved_are_found_with_root(config: VerifyConfig, tmp_path: Path) -> None:
+    before = hashes(config.cache)
+    (tmp_path / "SYSU-MM01").rename(tmp_path / "moved")
+    (shard_folder(config.cache) / "00001.h5").unlink()
+    assert verify(replace(config, root=tmp_path / "moved")).sound
+    assert hashes(config.cache) == before
+
+
+def test_a_mask_that_another_program_did_not_make_is_no_damage(config: VerifyConfig, tmp_path: Path) -> None:
+    root = tmp_path / "SYSU-MM01"
+    out = tmp_path / "mine.h5"
+    names = MaskCache(config.cache).names[:2]
+    with CacheWriter(out, labels="lip", size=(8, 4), parser="mine", data_set="sysu", root=root) as cache:
+        cache.add(names[0], np.ones((8, 4), np.uint8))
+        cache.add(names[1], None)
+    report = verify(VerifyConfig(out))
+    assert (report.sound, report.readable, report.unmasked) == (True, (), (names[1],))
 
 
 def test_what_it_cannot_mend_it_says(config: VerifyConfig, tmp_path: Path) -> None:
