@@ -19,8 +19,8 @@ from typing import Any
 import click
 import numpy as np
 from page import machine, put_table
-from street_rows import HARDEST, LEVELS, LONGER, PROTOCOL, ROWS, RUNS, SEED, SHORT, TEST, TRAIN, Row, read_runs
-from street_tables import draw_figure, make_longer_table, make_part_table, make_table
+from street_rows import HARDEST, LEVELS, OTHERS, PROTOCOL, ROWS, RUNS, SEED, SHORT, TEST, TRAIN, Row, read_runs
+from street_tables import draw_figure, make_other_table, make_part_table, make_table
 
 from cscl import load
 from cscl.config import ModelOptions
@@ -74,9 +74,10 @@ def main(
         return
     chosen = rows.split(";") if rows is not None else list(ROWS)
     first, _, last = seeds.partition("-")
-    budget = read_recipe(Path("small")).train.epochs
+    recipe = read_recipe(Path("small"))
+    budget, size = recipe.train.epochs, recipe.data.size
     epochs = epochs or budget
-    done = read_runs(epochs)
+    done = read_runs(epochs, size)
     for seed in range(int(first), int(last or first) + 1):
         for name in chosen:
             if name and (name, seed) not in done:
@@ -87,9 +88,10 @@ def main(
                 click.echo(f"{name}, seed {seed}: {100 * line['levels'][HARDEST]['mAP']:.1f}")
     if again:
         measure_again(epochs, out, prepare(photos, out))
-    whole = read_runs(budget)
+    whole = read_runs(budget, size)
     lines = [*make_table(whole, budget, tuple(ROWS)), "", *make_part_table(whole, "recipe")]
-    lines += ["", *make_longer_table(read_runs(LONGER), LONGER)]
+    for other, words in OTHERS.items():
+        lines += ["", *make_other_table(read_runs(*other), words)]
     text = "\n".join(lines)
     click.echo(text)
     if page is not None:
@@ -161,8 +163,8 @@ def run(name: str, seed: int, epochs: int, out: Path, caches: Mapping[str, Path]
     train(TrainConfig(masks, folder, recipe_of(row, seed, epochs), resume=resume, device="cpu"))
     log = [json.loads(line) for line in (folder / "metrics.jsonl").open()]
     line: dict[str, Any] = {
-        "row": name, "seed": seed, "epochs": epochs, "code": code(), "machine": machine(),
-        "masks": MaskCache(masks).fingerprint, "levels": {},
+        "row": name, "seed": seed, "epochs": epochs, "size": list(recipe_of(row, seed, epochs).data.size),
+        "code": code(), "machine": machine(), "masks": MaskCache(masks).fingerprint, "levels": {},
         "scalars": {k: round(log[-1][k], 4) for k in ("g2", "g3", "g4", "p") if k in log[-1]},
     }  # fmt: skip
     if row.masks == "built-in":
@@ -184,9 +186,10 @@ def run(name: str, seed: int, epochs: int, out: Path, caches: Mapping[str, Path]
 def measure_again(epochs: int, out: Path, caches: Mapping[str, Path]) -> None:
     """Put the tables of parts and of visibility of `recipe` into RUNS as today's code measures them."""
     lines = [json.loads(line) for line in RUNS.read_text(encoding="utf-8").splitlines()]
+    size = read_recipe(Path("small")).data.size
     for line in lines:
         folder = run_folder(out, name=line["row"], epochs=epochs, seed=line["seed"])
-        if line["row"] == "recipe" and line["epochs"] == epochs and folder.is_dir():
+        if (line["row"], line["epochs"], tuple(line["size"])) == ("recipe", epochs, size) and folder.is_dir():
             for level in LEVELS:
                 line["levels"][level]["parts"] = part_table_of(folder, out / level / "SYSU-MM01", caches[level])
             line["mixed"] = compare_with_masks(folder, out / "mixed" / "SYSU-MM01", caches)

@@ -11,8 +11,8 @@ PROTOCOL = "all-single"
 TRAIN, TEST, SEED = 300, 80, 0
 LEVELS = tuple(DIFFICULTIES)
 HARDEST = LEVELS[-1]
-LONGER = 10
-"""Epochs of a longer training than the recipe's, of a few rows."""
+OTHERS = {(10, (192, 96)): "after 10 epochs", (6, (128, 64)): "after 6 epochs of images of 128x64"}
+"""Other budgets than the recipe's that some rows were trained with: epochs and size of the images, and in words."""
 RUNS = Path(__file__).resolve().with_name("street_ablation.jsonl")
 
 
@@ -58,8 +58,8 @@ SHORT = ("baseline", "six global heads", "stripes", "recipe", "recipe, another i
 """Rows that the README shows."""
 
 
-def read_runs(epochs: int) -> dict[tuple[str, int], dict[str, Any]]:
-    """Finished trainings of this budget by row and seed."""
+def read_runs(epochs: int, size: tuple[int, int]) -> dict[tuple[str, int], dict[str, Any]]:
+    """Finished trainings of this budget by row and seed. size: (height, width) of the images."""
     lines = RUNS.read_text(encoding="utf-8").splitlines() if RUNS.is_file() else []
     found = [json.loads(line) for line in lines]
-    return {(one["row"], one["seed"]): one for one in found if one["epochs"] == epochs}
+    return {(one["row"], one["seed"]): one for one in found if (one["epochs"], tuple(one["size"])) == (epochs, size)}

@@ -40,15 +40,14 @@ def make_table(done: Runs, epochs: int, names: Sequence[str]) -> list[str]:
     ]
 
 
-def make_longer_table(done: Runs, epochs: int) -> list[str]:
-    """Markdown: the rows that were trained for more epochs than the recipe has."""
+def make_other_table(done: Runs, budget: str) -> list[str]:
+    """Markdown: the rows that were trained with another budget than the recipe's."""
     if not done:
         return []
     return [
         *_make_score_lines(done, tuple(ROWS)),
         "",
-        f"The same after {epochs} epochs, for the rows that were trained so long; columns as above. "
-        f"{describe_origin(list(done.values()))}",
+        f"The rows that were trained otherwise, {budget}; columns as above. {describe_origin(list(done.values()))}",
     ]
 
 
