@@ -40,7 +40,7 @@ from ..runs.scores import (
 from ..runs.tables import format_table, write_table
 from .part_table import PartTable, average_parts, measure_parts
 from .report import draw_figures, list_part_names
-from .significance import Comparison, compare, format_result
+from .significance import Comparison, compare, format_result, read_baseline
 
 MAY_DIFFER = ("seed", "data.split")
 """Keys of the recipe in which runs may differ if they are averaged."""
@@ -257,13 +257,15 @@ def evaluate_runs(
     Args:
         runs: one or more; several may differ in seed and split only, as for the ten splits of RegDB.
         out: file for the result, in addition to the files in each run.
-        baseline: result file of another evaluation.
+        baseline: result file of another evaluation. It may be one that is written here, such as evaluation.json of an
+            earlier evaluation of the same run: it is read first.
         options: keyword arguments of `evaluate`.
 
     Raises:
-        InputError: if the runs differ in anything else, or as in `evaluate`.
+        InputError: if the runs differ in anything else, or as in `evaluate` and `compare`.
     """
     _check_alike(runs)
+    other = None if baseline is None else read_baseline(baseline)
     evaluations = [evaluate(run, **options) for run in runs]
     evaluation = first = evaluations[0]
     if len(evaluations) > 1:
@@ -277,8 +279,8 @@ def evaluate_runs(
             parts=average_parts([e.parts for e in evaluations if e.parts is not None]),
             results=tuple(average_results(each) for each in zip(*(e.results for e in evaluations), strict=True)),
         )
-    if baseline is not None:
-        evaluation = replace(evaluation, comparison=compare(evaluation.results, evaluation.about, baseline))
+    if other is not None:
+        evaluation = replace(evaluation, comparison=compare(evaluation.results, evaluation.about, other))
     if out is not None:
         text = format_result(evaluation.to_json(), evaluation.results)
         failed = _try_writing(out, text.encode())

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import bootstrap
 
-from parsing.errors import InputError, MissingError
+from parsing.errors import InputError, MissingError, first_line
+from parsing.words import list_briefly
 
 from ..runs.scores import PerQuery, Result
 
@@ -73,35 +74,52 @@ class Comparison:
         ]
 
 
-def compare(results: Sequence[Result], about: Mapping[str, Any], baseline: Path) -> Comparison:
-    """Compare results with the result file of another evaluation.
+@dataclass(frozen=True)
+class Baseline:
+    """Content of a result file, as far as comparisons need it.
+
+    Attributes:
+        file: the result file.
+        about: facts about the results, see `Evaluation.about`.
+        results: fields of `Result` as the file has them, by protocol; older versions wrote fewer.
+        queries: scores per query, by protocol.
+    """
+
+    file: Path
+    about: Mapping[str, Any]
+    results: Mapping[str, Mapping[str, Any]]
+    queries: Mapping[str, PerQuery]
+
+
+def compare(results: Sequence[Result], about: Mapping[str, Any], baseline: Baseline) -> Comparison:
+    """Compare results with those of another evaluation.
 
     Args:
         results: one per protocol.
         about: facts about them, see `Evaluation.about`.
-        baseline: result file.
+        baseline: the other results, see `read_baseline`.
 
     Raises:
-        InputError: if the file is not a result, or its protocols, galleries or queries are not the same.
+        InputError: if the protocols, galleries or queries are not the same.
     """
-    other = read_result(baseline)
-    theirs = {r["protocol"]: r for r in other["results"]}
+    file = baseline.file
     differences: list[Difference] = []
-    differs = {k: (about.get(k), other["about"].get(k)) for k in sorted({*about, *other["about"]})}
+    differs = {k: (about.get(k), baseline.about.get(k)) for k in sorted({*about, *baseline.about})}
     for result in results:
-        if result.protocol not in theirs:
-            raise InputError(f"--baseline {baseline} has no {result.protocol}, but {', '.join(theirs)}")
+        if result.protocol not in baseline.results:
+            raise InputError(f"--baseline {file} has no {result.protocol}, but {list_briefly(list(baseline.results))}")
+        theirs = baseline.results[result.protocol]
         for name in ("gallery_rule", "trials", "runs", "reranked"):
-            differs[name] = (getattr(result, name), theirs[result.protocol][name])
+            differs[name] = (getattr(result, name), theirs.get(name))
         if differs["gallery_rule"][0] != differs["gallery_rule"][1]:
             rules = "'{}', this result by '{}'".format(*differs["gallery_rule"][::-1])
-            raise InputError(f"--baseline {baseline}: its galleries are drawn by {rules}; evaluate both alike")
-        own, found = result.per_query, _read_per_query(other["queries"][result.protocol], baseline)
+            raise InputError(f"--baseline {file}: its galleries are drawn by {rules}; evaluate both alike")
+        own, found = result.per_query, baseline.queries[result.protocol]
         if own is None or own.names != found.names:
-            raise InputError(f"--baseline {baseline}: {result.protocol} has other queries; give a result of the same")
+            raise InputError(f"--baseline {file}: {result.protocol} has other queries; give a result of the same")
         differences += _compute_intervals(result.protocol, own.identities, own.values - found.values)
     others = tuple(f"{k}: {_shorten(a)}, {_shorten(b)}" for k, (a, b) in differs.items() if a != b)
-    return Comparison(baseline, others, tuple(differences))
+    return Comparison(file, others, tuple(differences))
 
 
 def _compute_intervals(protocol: str, identities: NDArray[np.int64], values: NDArray[np.float64]) -> list[Difference]:
@@ -157,35 +175,63 @@ def read_result(file: Path) -> dict[str, Any]:
     return found
 
 
+def read_baseline(file: Path) -> Baseline:
+    """Return what a comparison needs of a file that `format_result` wrote.
+
+    Raises:
+        MissingError: if it does not exist.
+        InputError: if it is damaged or not a result of this version.
+    """
+    found = read_result(file)
+    try:
+        if not isinstance(found["about"], dict):
+            raise ValueError("`about` is no table")
+        results = {str(one["protocol"]): dict(one) for one in found["results"]}
+        queries = {protocol: _read_per_query(found["queries"][protocol]) for protocol in results}
+    except _DAMAGES as error:
+        raise InputError(_describe_damage(file, error)) from error
+    return Baseline(file, about=found["about"], results=results, queries=queries)
+
+
 def read_scores(file: Path) -> tuple[Result, ...]:
     """Return the results, one per protocol, of a file that `format_result` wrote.
 
     Raises:
-        MissingError, InputError: as in `read_result`.
+        MissingError: if it does not exist.
+        InputError: if it is damaged or not a result of this version.
     """
     found = read_result(file)
     results = []
-    for one in found["results"]:
-        try:
+    try:
+        for one in found["results"]:
             values = {**one, "cmc": {int(k): float(v) for k, v in one["cmc"].items()}}
             values |= {name: tuple(one[name]) for name in ("seeds", "curve")}
-            result = Result(**values, per_query=_read_per_query(found["queries"][one["protocol"]], file))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(f"{file} is damaged: {error}; evaluate that run again") from error
-        results.append(result)
+            results.append(Result(**values, per_query=_read_per_query(found["queries"][one["protocol"]])))
+    except _DAMAGES as error:
+        raise InputError(_describe_damage(file, error)) from error
     return tuple(results)
 
 
-def _read_per_query(stored: Mapping[str, Any], file: Path) -> PerQuery:
-    """Return the scores per query of one protocol of a result file."""
-    try:
-        return PerQuery(
-            tuple(stored["names"]),
-            np.array(stored["identities"], np.int64),
-            np.array([stored[m] for m in MEASURES], np.float64).T.reshape(len(stored["names"]), len(MEASURES)),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"--baseline {file} is damaged: {error}; evaluate that run again") from error
+_DAMAGES = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
+"""What reading content of another form than `format_result` writes raises."""
+
+
+def _describe_damage(file: Path, error: Exception) -> str:
+    why = f"it lacks {error}" if isinstance(error, KeyError) else first_line(error)
+    return f"--baseline {file} is damaged: {why}; evaluate that run again"
+
+
+def _read_per_query(stored: Mapping[str, Any]) -> PerQuery:
+    """Return the scores per query of one protocol of a result file; raise one of _DAMAGES if they are not as written."""
+    names, columns = stored["names"], [stored[name] for name in ("identities", *MEASURES)]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError("the names of its queries are no list of texts")
+    identities, values = np.array(columns[0], np.int64), np.array(columns[1:], np.float64)
+    if identities.shape != (len(names),) or values.shape != (len(MEASURES), len(names)):
+        raise ValueError("its queries have columns of different lengths")
+    if not np.isfinite(values).all():
+        raise ValueError("a score is not finite")
+    return PerQuery(tuple(names), identities, values.T)
 
 
 def _shorten(value: Any) -> str:

@@ -147,6 +147,10 @@ def test_the_command_prints_the_protocols_asked_for_as_json(
     assert "no flip" in result.output
     assert "they differ in flip: False, True" in result.output
     assert json.loads((run_copy / "evaluation.json").read_text())["about"]["flip"] is False
+    own = ["--baseline", str(run_copy / "evaluation.json")]  # without flip; this evaluation writes it anew
+    result = CliRunner().invoke(main, [*command, "--device", "cpu", *own])
+    assert result.exit_code == 0, result.output
+    assert "they differ in flip: True, False" in result.output
 
 
 def test_runs_of_several_splits_are_averaged_over_both_directions(

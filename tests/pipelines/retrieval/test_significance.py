@@ -1,6 +1,7 @@
 """Two results beside each other: the differences, their paired interval, and what is not comparable."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from parsing.errors import InputError, MissingError
-from pipelines.retrieval.significance import MEASURES, Comparison, compare, format_result, read_result
+from pipelines.retrieval.significance import MEASURES, Comparison, compare, format_result, read_baseline, read_result
 from pipelines.runs.scores import PerQuery, Result
 
 ABOUT: dict[str, Any] = {"seed": 0, "reranking": None}
@@ -36,7 +37,7 @@ def scores(seed: int, people: int = 60) -> np.ndarray:
 
 
 def against(folder: Path, mine: np.ndarray, theirs: np.ndarray) -> Comparison:
-    return compare([result(mine)], ABOUT, stored(folder, result(theirs)))
+    return compare([result(mine)], ABOUT, read_baseline(stored(folder, result(theirs))))
 
 
 def test_a_result_file_gives_back_what_each_query_scored(tmp_path: Path) -> None:
@@ -85,7 +86,7 @@ def test_one_person_alone_gives_no_interval_but_no_error(tmp_path: Path) -> None
 
 def test_what_else_differs_is_said(tmp_path: Path) -> None:
     file = stored(tmp_path, result(scores(0)), {"seed": 1, "reranking": {"k1": 20}})
-    found = compare([result(scores(0))], ABOUT, file)
+    found = compare([result(scores(0))], ABOUT, read_baseline(file))
     assert found.differs == ("reranking: None, {'k1': 20}", "seed: 0, 1")
     assert any("differ in seed: 0, 1" in line for line in found.lines())
     assert json.loads(json.dumps(found.to_json()))["differs"] == list(found.differs)
@@ -93,28 +94,60 @@ def test_what_else_differs_is_said(tmp_path: Path) -> None:
 
 def test_other_galleries_queries_and_protocols_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="its galleries are drawn by 'official', this result by 'seeded'"):
-        compare([result(scores(0))], ABOUT, stored(tmp_path, result(scores(0), "official")))
+        compare([result(scores(0))], ABOUT, read_baseline(stored(tmp_path, result(scores(0), "official"))))
     with pytest.raises(InputError, match="all-single has other queries"):
-        compare([result(scores(0))], ABOUT, stored(tmp_path, result(scores(0), prefix="x")))
+        compare([result(scores(0))], ABOUT, read_baseline(stored(tmp_path, result(scores(0), prefix="x"))))
     file = stored(tmp_path, result(scores(0)))
     file.write_text(file.read_text().replace("all-single", "indoor-multi"))
     with pytest.raises(InputError, match="has no all-single, but indoor-multi"):
-        compare([result(scores(0))], ABOUT, file)
+        compare([result(scores(0))], ABOUT, read_baseline(file))
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"about": {}, "results": []}', "\x00"])
 def test_a_file_that_is_no_result_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "evaluation.json").write_text(content)
     with pytest.raises(InputError, match="--baseline"):
-        compare([result(scores(0))], ABOUT, tmp_path / "evaluation.json")
+        read_baseline(tmp_path / "evaluation.json")
     with pytest.raises(MissingError, match="there is no"):
-        compare([result(scores(0))], ABOUT, tmp_path / "none.json")
+        read_baseline(tmp_path / "none.json")
 
 
-def test_a_damaged_column_is_refused(tmp_path: Path) -> None:
+def queries(read: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = read["queries"]["all-single"]
+    return found
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda read: queries(read)["mAP"].pop(),
+        lambda read: queries(read)["identities"].pop(),
+        lambda read: queries(read).update(mAP=[float("nan")] * 240),
+        lambda read: queries(read).update(identities=[10**30] * 240),
+        lambda read: queries(read).update(names=list(range(240))),
+        lambda read: queries(read).update(names="q" * 240),
+        lambda read: read["queries"].update({"all-single": None}),
+        lambda read: read["queries"].pop("all-single"),
+        lambda read: read.update(queries=[]),
+        lambda read: read.update(about=[1]),
+        lambda read: read.update(results=None),
+        lambda read: read.update(results={"a": 1}),
+        lambda read: read["results"][0].pop("protocol"),
+    ],
+)
+def test_a_damaged_result_is_refused_in_one_line(tmp_path: Path, damage: Callable[[dict[str, Any]], Any]) -> None:
     file = stored(tmp_path, result(scores(0)))
     read = json.loads(file.read_text())
-    read["queries"]["all-single"]["mAP"].pop()
+    damage(read)
     file.write_text(json.dumps(read))
-    with pytest.raises(InputError, match="is damaged"):
-        compare([result(scores(0))], ABOUT, file)
+    with pytest.raises(InputError, match=r"^--baseline .* is damaged: .*; evaluate that run again$"):
+        read_baseline(file)
+
+
+def test_a_result_of_a_version_that_wrote_less_is_compared(tmp_path: Path) -> None:
+    file = stored(tmp_path, result(scores(0)))
+    read = json.loads(file.read_text())
+    read["results"] = [{"protocol": "all-single", "gallery_rule": "seeded", "trials": 10}]
+    file.write_text(json.dumps(read))
+    found = compare([result(scores(0))], ABOUT, read_baseline(file))
+    assert all(d.difference == 0 for d in found.differences)
