@@ -22,18 +22,30 @@ LEVEL, RESAMPLES, SEED = 0.95, 2000, 0
 
 @dataclass(frozen=True)
 class Difference:
-    """A measure of this result minus that of the baseline, in [-1, 1], with its interval from `low` to `high`."""
+    """A measure of this result minus that of the baseline, in [-1, 1], with its interval from `low` to `high`.
+
+    people: number of people who are queries. Of a single one there is no interval: `low` and `high` are the difference.
+    """
 
     protocol: str
     measure: str
     difference: float
     low: float
     high: float
+    people: int
 
     @property
     def beyond_chance(self) -> bool:
-        """Whether the interval excludes 0."""
-        return self.low > 0 or self.high < 0
+        """Whether the interval excludes 0; False without an interval."""
+        return self.people > 1 and (self.low > 0 or self.high < 0)
+
+    def line(self) -> str:
+        """Return one row of the table of differences."""
+        start = f"{self.protocol:24s} {self.measure:7s} {100 * self.difference:+7.2f}   "
+        if self.people < 2:
+            return f"{start}no interval: all queries show one person"
+        inside = "" if self.beyond_chance else "   0 is inside"
+        return f"{start}[{100 * self.low:+.2f}, {100 * self.high:+.2f}]{inside}"
 
 
 @dataclass(frozen=True)
@@ -61,15 +73,10 @@ class Comparison:
 
     def lines(self) -> list[str]:
         """Return the table of differences as lines of text."""
-        rows = [
-            f"{d.protocol:24s} {d.measure:7s} {100 * d.difference:+7.2f}   [{100 * d.low:+.2f}, {100 * d.high:+.2f}]"
-            f"{'' if d.beyond_chance else '   0 is inside'}"
-            for d in self.differences
-        ]
         return [
             f"against {self.baseline}: difference and {100 * LEVEL:.0f} % interval (paired bootstrap over the queries' "
             f"identities, {RESAMPLES} resamples; the networks are taken as they are: another seed moves both)",
-            *rows,
+            *(d.line() for d in self.differences),
             *(f"they differ in {what}" for what in self.differs),
         ]
 
@@ -141,7 +148,7 @@ def _compute_intervals(protocol: str, identities: NDArray[np.int64], values: NDA
                 random_state=np.random.default_rng(SEED),
             ).confidence_interval  # fmt: skip
             low, high = float(interval.low), float(interval.high)
-        made.append(Difference(protocol, measure=measure, difference=mean, low=low, high=high))
+        made.append(Difference(protocol, measure, difference=mean, low=low, high=high, people=len(people)))
     return made
 
 

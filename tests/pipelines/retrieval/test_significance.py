@@ -79,9 +79,11 @@ def test_the_same_comparison_gives_the_same_interval(tmp_path: Path) -> None:
     assert against(tmp_path, scores(6), scores(7)) == against(tmp_path, scores(6), scores(7))
 
 
-def test_one_person_alone_gives_no_interval_but_no_error(tmp_path: Path) -> None:
+def test_one_person_alone_gives_no_interval_and_nothing_beyond_chance(tmp_path: Path) -> None:
     found = against(tmp_path, scores(0, 1), scores(1, 1))
-    assert all(d.low == d.difference == d.high for d in found.differences)
+    assert all(d.low == d.difference == d.high != 0 for d in found.differences)
+    assert not any(d.beyond_chance for d in found.differences)
+    assert all(line.endswith("no interval: all queries show one person") for line in found.lines()[1:])
 
 
 def test_what_else_differs_is_said(tmp_path: Path) -> None:
