@@ -16,6 +16,10 @@ from parsing.words import list_briefly
 from ..runs.scores import PerQuery, Result
 
 MEASURES = ("Rank-1", "mAP", "mINP")
+MAY_DIFFER = ("trials", "runs", "reranked")
+"""Fields of a result in which two that are compared may differ; it is said."""
+UNSTATED = "not stated"
+"""What is shown for a fact that one of the results does not have."""
 LEVEL, RESAMPLES, SEED = 0.95, 2000, 0
 """Confidence level, number and seed of the bootstrap's resamples."""
 
@@ -111,22 +115,31 @@ def compare(results: Sequence[Result], about: Mapping[str, Any], baseline: Basel
     """
     file = baseline.file
     differences: list[Difference] = []
-    differs = {k: (about.get(k), baseline.about.get(k)) for k in sorted({*about, *baseline.about})}
+    facts = [(key, about.get(key, UNSTATED), baseline.about.get(key, UNSTATED)) for key in {*about, *baseline.about}]
+    each: dict[str, list[tuple[Any, Any]]] = {name: [] for name in MAY_DIFFER}
     for result in results:
         if result.protocol not in baseline.results:
             raise InputError(f"--baseline {file} has no {result.protocol}, but {list_briefly(list(baseline.results))}")
         theirs = baseline.results[result.protocol]
-        for name in ("gallery_rule", "trials", "runs", "reranked"):
-            differs[name] = (getattr(result, name), theirs.get(name))
-        if differs["gallery_rule"][0] != differs["gallery_rule"][1]:
-            rules = "'{}', this result by '{}'".format(*differs["gallery_rule"][::-1])
-            raise InputError(f"--baseline {file}: its galleries are drawn by {rules}; evaluate both alike")
+        if (rule := theirs.get("gallery_rule", UNSTATED)) != result.gallery_rule:
+            raise InputError(
+                f"--baseline {file}: its galleries are drawn by '{rule}', this result by '{result.gallery_rule}'; "
+                "evaluate both alike"
+            )
+        for name, pairs in each.items():
+            pairs.append((getattr(result, name), theirs.get(name, UNSTATED)))
         own, found = result.per_query, baseline.queries[result.protocol]
         if own is None or own.names != found.names:
             raise InputError(f"--baseline {file}: {result.protocol} has other queries; give a result of the same")
         differences += _compute_intervals(result.protocol, own.identities, own.values - found.values)
-    others = tuple(f"{k}: {_shorten(a)}, {_shorten(b)}" for k, (a, b) in differs.items() if a != b)
-    return Comparison(file, others, tuple(differences))
+    facts.sort(key=lambda fact: fact[0])
+    for name, pairs in each.items():
+        if all(pair == pairs[0] for pair in pairs):
+            facts.append((name, *pairs[0]))
+        else:
+            facts += [(f"{name} of {r.protocol}", *pair) for r, pair in zip(results, pairs, strict=True)]
+    differs = tuple(f"{name}: {_shorten(mine)}, {_shorten(other)}" for name, mine, other in facts if mine != other)
+    return Comparison(file, differs, tuple(differences))
 
 
 def _compute_intervals(protocol: str, identities: NDArray[np.int64], values: NDArray[np.float64]) -> list[Difference]:

@@ -43,7 +43,8 @@ class Result:
         protocol: its name.
         gallery_rule: rule by which galleries are drawn.
         trials: number of trials.
-        queries, gallery: number of images or tracklets in the first trial.
+        queries: number of images or tracklets that are queries of the first trial; summed over the runs.
+        gallery: number of those in the gallery of the first trial of the first run.
         cmc: Rank-k by k, for RANKS.
         mAP, mINP: means.
         deviations: standard deviation of each of FIGURES over the trials; over the runs if there are several.
@@ -52,7 +53,8 @@ class Result:
         seeds: seed of the gallery per trial; empty if galleries are not drawn at random.
         runs: number of runs over which the scores are averaged.
         curve: Rank-1 to Rank-20.
-        unmatched: number of queries without a match in any gallery; they are left out of all means.
+        unmatched: number of queries without a match in any gallery, which are left out of all means; summed over the
+            runs.
         per_query: scores of each query.
     """
 
@@ -204,7 +206,8 @@ def describe_reranking(reranked: bool) -> str:
 def unmatched_lines(results: Sequence[Result]) -> list[str]:
     """Return a line per protocol whose queries do not all have a match."""
     return [
-        f"note: {r.unmatched} of the {r.queries} queries of {r.protocol} are left out: no gallery shows their person"
+        f"note: {r.unmatched} of the {r.queries} queries of {r.protocol}{f' in {r.runs} runs' * (r.runs > 1)} are left "
+        "out: no gallery shows their person"
         for r in results
         if r.unmatched
     ]
@@ -215,6 +218,8 @@ def average_results(results: Sequence[Result]) -> Result:
     queries = [r.per_query for r in results if r.per_query is not None]
     return replace(
         results[0],
+        queries=sum(r.queries for r in results),
+        unmatched=sum(r.unmatched for r in results),
         cmc={k: float(np.mean([r.cmc[k] for r in results])) for k in results[0].cmc},
         mAP=float(np.mean([r.mAP for r in results])),
         mINP=float(np.mean([r.mINP for r in results])),

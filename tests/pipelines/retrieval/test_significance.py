@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,17 @@ def test_what_else_differs_is_said(tmp_path: Path) -> None:
     assert found.differs == ("reranking: None, {'k1': 20}", "seed: 0, 1")
     assert any("differ in seed: 0, 1" in line for line in found.lines())
     assert json.loads(json.dumps(found.to_json()))["differs"] == list(found.differs)
+
+
+def test_what_differs_in_one_protocol_alone_names_it(tmp_path: Path) -> None:
+    ours = [result(scores(0)), replace(result(scores(1)), protocol="all-multi", runs=2)]
+    theirs = [replace(one, trials=trials, runs=1) for one, trials in zip(ours, (1, 10), strict=True)]
+    file = tmp_path / "evaluation.json"
+    file.write_text(format_result({"about": {}, "results": [one.to_json() for one in theirs]}, theirs))
+    found = compare(ours, {"init": "runs/a"}, read_baseline(file))
+    assert found.differs == ("init: runs/a, not stated", "trials of all-single: 10, 1", "runs of all-multi: 2, 1")
+    found = compare([replace(one, reranked=True) for one in theirs], {}, read_baseline(file))
+    assert found.differs == ("reranked: True, False",)
 
 
 def test_other_galleries_queries_and_protocols_are_refused(tmp_path: Path) -> None:

@@ -16,7 +16,14 @@ from data.readers.regdb import RegDB
 from data.readers.sysu import SYSU
 from data.records import DataSet, Modality, Protocol, Record, Tracklet, Trial, same_person_and_camera
 from parsing.errors import InputError
-from pipelines.runs.scores import average_results, list_needed_records, score, stack_features, unmatched_lines
+from pipelines.runs.scores import (
+    Result,
+    average_results,
+    list_needed_records,
+    score,
+    stack_features,
+    unmatched_lines,
+)
 
 ORACLE = ORACLES / "evaluation.npz"
 
@@ -203,7 +210,23 @@ def test_runs_are_averaged_and_deviate_from_each_other() -> None:
     for name, value in mean.deviations.items():
         assert value == pytest.approx(abs(first.figures[name] - other.figures[name]) / 2), name
     assert (mean.runs, mean.seeds) == (2, ())
-    assert average_results([first, first]) == replace(first, runs=2, deviations=dict.fromkeys(first.deviations, 0))
+    assert average_results([first, first]) == replace(
+        first, queries=2 * first.queries, runs=2, deviations=dict.fromkeys(first.deviations, 0)
+    )
+
+
+def test_queries_left_out_are_those_of_all_runs() -> None:
+    def scored(query: tuple[Record, ...], gallery: tuple[Record, ...]) -> Result:
+        return score(
+            Protocol("p", trials=(Trial(query, gallery),), skip=DataSet.skip, deduplicated=True, gallery_rule="all"),
+            FEATURES,
+        )
+
+    mean = average_results([scored(QUERY, GALLERY), scored(QUERY[1:], GALLERY[:4])])
+    assert (mean.queries, mean.unmatched) == (7, 1)
+    assert unmatched_lines([mean]) == [
+        "note: 1 of the 7 queries of p in 2 runs are left out: no gallery shows their person"
+    ]
 
 
 def test_queries_without_a_match_are_counted_and_none_with_one_is_refused() -> None:
