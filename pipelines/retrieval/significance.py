@@ -131,7 +131,7 @@ def compare(results: Sequence[Result], about: Mapping[str, Any], baseline: Basel
         own, found = result.per_query, baseline.queries[result.protocol]
         if own is None or own.names != found.names:
             raise InputError(f"--baseline {file}: {result.protocol} has other queries; give a result of the same")
-        differences += _compute_intervals(result.protocol, own.identities, own.values - found.values)
+        differences += _compute_intervals(result.protocol, own, found)
     facts.sort(key=lambda fact: fact[0])
     for name, pairs in each.items():
         if all(pair == pairs[0] for pair in pairs):
@@ -142,21 +142,35 @@ def compare(results: Sequence[Result], about: Mapping[str, Any], baseline: Basel
     return Comparison(file, differs, tuple(differences))
 
 
-def _compute_intervals(protocol: str, identities: NDArray[np.int64], values: NDArray[np.float64]) -> list[Difference]:
-    """Return the mean of values (Nq, 3) and its bootstrap interval, per measure.
+def _compute_intervals(protocol: str, own: PerQuery, other: PerQuery) -> list[Difference]:
+    """Return the difference of two results of the same queries and its bootstrap interval, per measure.
 
     People are resampled, not queries: the queries of a person are similar, and the interval would be too narrow.
     """
-    people, of = np.unique(identities, return_inverse=True)
-    sums = np.stack([np.bincount(of, weights=column, minlength=len(people)) for column in values.T])
-    counts = np.bincount(of, minlength=len(people)).astype(np.float64)
+    people, of = np.unique(own.identities, return_inverse=True)
+
+    def sum_per_person(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.bincount(of, weights=values, minlength=len(people))
+
+    def subtract_means(
+        mine: NDArray[np.float64], shares: NDArray[np.float64],
+        theirs: NDArray[np.float64], others: NDArray[np.float64], axis: int,
+    ) -> NDArray[np.float64]:  # fmt: skip
+        found: NDArray[np.float64] = mine.sum(axis) / shares.sum(axis) - theirs.sum(axis) / others.sum(axis)
+        return found
+
     made = []
-    for measure, column in zip(MEASURES, sums, strict=True):
-        mean = float(column.sum() / counts.sum())
+    for column, measure in enumerate(MEASURES):
+        sums = tuple(
+            sum_per_person(values)
+            for one in (own, other)
+            for values in (one.weights * one.values[:, column], one.weights)
+        )
+        mean = float(subtract_means(*sums, axis=-1))
         low = high = mean
         if len(people) > 1:
             interval = bootstrap(
-                (column, counts), lambda s, n, axis: s.sum(axis) / n.sum(axis), paired=True, vectorized=True,
+                sums, subtract_means, paired=True, vectorized=True,
                 n_resamples=RESAMPLES, confidence_level=LEVEL, method="percentile",
                 random_state=np.random.default_rng(SEED),
             ).confidence_interval  # fmt: skip
@@ -171,6 +185,7 @@ def format_result(about: Mapping[str, Any], results: Sequence[Result]) -> str:
     queries = ",\n".join(
         f"  {json.dumps(r.protocol)}: "
         + json.dumps({"names": r.per_query.names, "identities": r.per_query.identities.tolist(),
+                      "weights": r.per_query.weights.tolist(),
                       **dict(zip(MEASURES, r.per_query.values.T.tolist(), strict=True))})
         for r in results if r.per_query is not None
     )  # fmt: skip
@@ -247,11 +262,12 @@ def _read_per_query(stored: Mapping[str, Any]) -> PerQuery:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError("the names of its queries are no list of texts")
     identities, values = np.array(columns[0], np.int64), np.array(columns[1:], np.float64)
-    if identities.shape != (len(names),) or values.shape != (len(MEASURES), len(names)):
+    weights = np.array(stored.get("weights", [1.0] * len(names)), np.float64)  # earlier versions wrote none
+    if identities.shape != (len(names),) or weights.shape != (len(names),) or values.shape != (len(MEASURES), len(names)):
         raise ValueError("its queries have columns of different lengths")
-    if not np.isfinite(values).all():
-        raise ValueError("a score is not finite")
-    return PerQuery(tuple(names), identities, values.T)
+    if not np.isfinite(values).all() or not (weights > 0).all() or not np.isfinite(weights).all():
+        raise ValueError("a score is not finite or a weight is not above 0")
+    return PerQuery(tuple(names), identities, values.T, weights)
 
 
 def _shorten(value: Any) -> str:

@@ -24,15 +24,21 @@ CURVE = 20
 class PerQuery:
     """Scores of each query, averaged over the trials in which it has a match. Queries that never have one are absent.
 
+    A trial counts in a query's average, as in the result's, by one over the number of its queries that have a match.
+
     Attributes:
         names: Nq image names, sorted.
         identities: (Nq,).
         values: (Nq, 3) in [0, 1]: Rank-1 (share of trials in which the first image is a match), AP and INP.
+        weights: (Nq,) in (0, 1], the largest is 1: how much a query counts, so that the means of `values` with these
+            weights are the scores of the result. They differ if queries count in different numbers of trials or runs,
+            as over the splits of RegDB.
     """
 
     names: tuple[str, ...]
     identities: NDArray[np.int64]
     values: NDArray[np.float64]
+    weights: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -149,15 +155,20 @@ def _collect_per_query(trials: Sequence[Trial], scores: Sequence[Scores]) -> Per
     )
     valid = np.concatenate([s.first_hit > 0 for s in scores])
     names, identities = np.array([q.name for q in records]), np.array([q.identity for q in records])
-    return mean_by_query(names[valid], identities[valid], values[valid])
+    weights = np.repeat([1 / max(1, s.valid) for s in scores], [len(s.first_hit) for s in scores])
+    return mean_by_query(names[valid], identities[valid], values[valid], weights[valid])
 
 
-def mean_by_query(names: NDArray[Any], identities: NDArray[np.int64], values: NDArray[np.float64]) -> PerQuery:
-    """Return the means of values (N, 3) over equal image names (N,)."""
+def mean_by_query(
+    names: NDArray[Any], identities: NDArray[np.int64], values: NDArray[np.float64], weights: NDArray[np.float64]
+) -> PerQuery:
+    """Return the means of values (N, 3), with weights (N,), over equal image names (N,)."""
     found, first, of = np.unique(names, return_index=True, return_inverse=True)
     sums = np.zeros((len(found), values.shape[1]))
-    np.add.at(sums, of, values)
-    return PerQuery(tuple(found.tolist()), identities[first], sums / np.bincount(of, minlength=len(found))[:, None])
+    np.add.at(sums, of, values * weights[:, None])
+    total = np.bincount(of, weights=weights, minlength=len(found))
+    largest = total.max(initial=0)
+    return PerQuery(tuple(found.tolist()), identities[first], sums / total[:, None], total / largest)
 
 
 def select_protocols(data_set: DataSet, names: Sequence[str], gallery: str, split: int) -> list[Protocol]:
@@ -232,6 +243,7 @@ def average_results(results: Sequence[Result]) -> Result:
             np.concatenate([np.array(q.names) for q in queries]),
             np.concatenate([q.identities for q in queries]),
             np.concatenate([q.values for q in queries]),
+            np.concatenate([q.weights / q.weights.sum() for q in queries]),
         ),
     )
 

@@ -11,7 +11,7 @@ import pytest
 
 from parsing.errors import InputError, MissingError
 from pipelines.retrieval.significance import MEASURES, Comparison, compare, format_result, read_baseline, read_result
-from pipelines.runs.scores import PerQuery, Result
+from pipelines.runs.scores import RANKS, PerQuery, Result, average_results
 
 ABOUT: dict[str, Any] = {"seed": 0, "reranking": None}
 
@@ -21,9 +21,10 @@ def result(values: np.ndarray, rule: str = "seeded", prefix: str = "q") -> Resul
     names = tuple(f"{prefix}{n:04d}" for n in range(len(values)))
     identities = np.arange(len(values)) // 4
     mean = values.mean(0)
+    figures = dict.fromkeys(RANKS, float(mean[0]))
     return Result(
-        "all-single", rule, 10, len(values), 9, {1: mean[0]}, mean[1], mean[2], {}, 0.1, 0.1, False,
-        per_query=PerQuery(names, identities, values),
+        "all-single", rule, 10, len(values), 9, figures, float(mean[1]), float(mean[2]), {}, 0.1, 0.1, False,
+        per_query=PerQuery(names, identities, values, np.ones(len(values))),
     )  # fmt: skip
 
 
@@ -137,6 +138,8 @@ def queries(read: dict[str, Any]) -> dict[str, Any]:
         lambda read: queries(read)["mAP"].pop(),
         lambda read: queries(read)["identities"].pop(),
         lambda read: queries(read).update(mAP=[float("nan")] * 240),
+        lambda read: queries(read).update(weights=[1.0] * 239),
+        lambda read: queries(read).update(weights=[0.0] * 240),
         lambda read: queries(read).update(identities=[10**30] * 240),
         lambda read: queries(read).update(names=list(range(240))),
         lambda read: queries(read).update(names="q" * 240),
@@ -161,7 +164,28 @@ def test_a_damaged_result_is_refused_in_one_line(tmp_path: Path, damage: Callabl
 def test_a_result_of_a_version_that_wrote_less_is_compared(tmp_path: Path) -> None:
     file = stored(tmp_path, result(scores(0)))
     read = json.loads(file.read_text())
+    del queries(read)["weights"]
     read["results"] = [{"protocol": "all-single", "gallery_rule": "seeded", "trials": 10}]
     file.write_text(json.dumps(read))
     found = compare([result(scores(0))], ABOUT, read_baseline(file))
     assert all(d.difference == 0 for d in found.differences)
+
+
+def test_the_difference_is_that_of_the_figures_where_queries_count_differently(tmp_path: Path) -> None:
+    def over_splits(seed: int) -> Result:
+        """Two runs that share half of their people, as two splits of RegDB do."""
+        values = scores(seed, 30)
+        one, other = (result(values[some]) for some in (slice(0, 80), slice(40, 120)))
+        assert other.per_query is not None
+        assert one.per_query is not None
+        shifted = replace(
+            other.per_query,
+            names=tuple(f"q{n:04d}" for n in range(40, 120)),
+            identities=other.per_query.identities + 10,
+        )
+        return average_results([one, replace(other, per_query=shifted)])
+
+    mine, theirs = over_splits(0), over_splits(1)
+    found = compare([mine], ABOUT, read_baseline(stored(tmp_path, theirs)))
+    expected = [getattr(mine, name) - getattr(theirs, name) for name in ("mAP", "mINP")]
+    assert [d.difference for d in found.differences] == pytest.approx([mine.cmc[1] - theirs.cmc[1], *expected])
