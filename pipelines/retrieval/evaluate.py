@@ -24,6 +24,7 @@ from ..image_sizes import find_other_image
 from ..pages.style import FigureFormat
 from ..recipes.reading import find_differences
 from ..runs import Format
+from ..runs.digests import ImageHashes, add_hashes
 from ..runs.embed import embed, make_loader
 from ..runs.folder import load_model
 from ..runs.provenance import RunInfo, describe, find_own_root, open_images, read_run, write_file
@@ -154,7 +155,8 @@ def evaluate(
     records = list(needed.values())
     embedded = embed(embedder, records, make_loader(data_set.root, embedder.size), flip=flip)
     features = dict(zip(needed, embedded.double().numpy(), strict=True))
-    results = tuple(score(p, features, rerank) for p in chosen)
+    images = ImageHashes(data_set.root)
+    results = tuple(add_hashes(score(p, features, rerank), p, data_set, images) for p in chosen)
     about = describe(info, recipe) | {
         "checkpoint": hashlib.sha256((run / "model.safetensors").read_bytes()).hexdigest(),
         "feature": "[f_g ; f_fg ; v_q f_q] after the necks" if recipe.model.spam else "f_g after the neck",

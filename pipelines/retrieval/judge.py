@@ -14,6 +14,7 @@ from data.registry import open_data_set
 from data.simulators.layouts import MARK
 from parsing.errors import InputError
 
+from ..runs.digests import add_hashes
 from ..runs.provenance import write_file
 from ..runs.scores import (
     RERANKING,
@@ -125,6 +126,6 @@ def score_features(
         **({"split": split} if opened.split_count > 1 else {}),
         "reranking": RERANKING if rerank else None,
     }
-    results = tuple(score(protocol, found, rerank) for protocol in chosen)
+    results = tuple(add_hashes(score(p, found, rerank), p, opened) for p in chosen)
     judged = Judgement(opened.name, simulated=(opened.root / MARK).is_file(), about=about, results=results)
     return judged if other is None else replace(judged, comparison=compare(results, about, other))

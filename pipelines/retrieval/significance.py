@@ -13,11 +13,13 @@ from scipy.stats import bootstrap
 from parsing.errors import InputError, MissingError, first_line
 from parsing.words import list_briefly
 
-from ..runs.scores import PerQuery, Result
+from ..runs.scores import PerQuery, Result, join_hashes
 
 MEASURES = ("Rank-1", "mAP", "mINP")
 MAY_DIFFER = ("trials", "runs", "reranked")
 """Fields of a result in which two that are compared may differ; it is said."""
+HASHES = {"trials_hash": "galleries", "images_hash": "images"}
+"""Hashes in a result, with the word by which a difference is said. Two known hashes of trials must be the same."""
 UNSTATED = "not stated"
 """What is shown for a fact that one of the results does not have."""
 LEVEL, RESAMPLES, SEED = 0.95, 2000, 0
@@ -113,33 +115,54 @@ def compare(results: Sequence[Result], about: Mapping[str, Any], baseline: Basel
     Raises:
         InputError: if the protocols, galleries or queries are not the same.
     """
-    file = baseline.file
     differences: list[Difference] = []
-    facts = [(key, about.get(key, UNSTATED), baseline.about.get(key, UNSTATED)) for key in {*about, *baseline.about}]
-    each: dict[str, list[tuple[Any, Any]]] = {name: [] for name in MAY_DIFFER}
     for result in results:
         if result.protocol not in baseline.results:
-            raise InputError(f"--baseline {file} has no {result.protocol}, but {list_briefly(list(baseline.results))}")
-        theirs = baseline.results[result.protocol]
-        if (rule := theirs.get("gallery_rule", UNSTATED)) != result.gallery_rule:
-            raise InputError(
-                f"--baseline {file}: its galleries are drawn by '{rule}', this result by '{result.gallery_rule}'; "
-                "evaluate both alike"
-            )
-        for name, pairs in each.items():
-            pairs.append((getattr(result, name), theirs.get(name, UNSTATED)))
-        own, found = result.per_query, baseline.queries[result.protocol]
-        if own is None or own.names != found.names:
-            raise InputError(f"--baseline {file}: {result.protocol} has other queries; give a result of the same")
-        differences += _compute_intervals(result.protocol, own, found)
-    facts.sort(key=lambda fact: fact[0])
-    for name, pairs in each.items():
+            have = list_briefly(list(baseline.results))
+            raise InputError(f"--baseline {baseline.file} has no {result.protocol}, but {have}")
+        _check_alike(result, baseline)
+        if result.per_query is not None:
+            differences += _compute_intervals(result.protocol, result.per_query, baseline.queries[result.protocol])
+    return Comparison(baseline.file, _list_differing(results, about, baseline), tuple(differences))
+
+
+def _check_alike(result: Result, baseline: Baseline) -> None:
+    """Raise InputError if a result has other queries or galleries than that of the baseline.
+
+    Older results say of their galleries only the rule and the number of images.
+    """
+    theirs, queries = baseline.results[result.protocol], baseline.queries[result.protocol]
+    if (rule := theirs.get("gallery_rule", UNSTATED)) != result.gallery_rule:
+        raise InputError(
+            f"--baseline {baseline.file}: its galleries are drawn by '{rule}', this result by '{result.gallery_rule}'; "
+            "evaluate both alike"
+        )
+    own, hashes = result.per_query, (result.trials_hash, theirs.get("trials_hash", ""))
+    other = ""
+    if own is None or own.names != queries.names:
+        other = "queries"
+    elif theirs.get("gallery", result.gallery) != result.gallery or (all(hashes) and hashes[0] != hashes[1]):
+        other = "galleries, or other people in them"
+    if other:
+        raise InputError(f"--baseline {baseline.file}: {result.protocol} has other {other}; give a result of the same")
+
+
+def _list_differing(results: Sequence[Result], about: Mapping[str, Any], baseline: Baseline) -> tuple[str, ...]:
+    """Return the facts in which results differ from those of the baseline, as `name: this, baseline`."""
+    facts = [
+        (key, about.get(key, UNSTATED), baseline.about.get(key, UNSTATED)) for key in sorted({*about, *baseline.about})
+    ]
+    theirs = [baseline.results[result.protocol] for result in results]
+    for name in MAY_DIFFER:
+        pairs = [(getattr(r, name), other.get(name, UNSTATED)) for r, other in zip(results, theirs, strict=True)]
         if all(pair == pairs[0] for pair in pairs):
             facts.append((name, *pairs[0]))
         else:
             facts += [(f"{name} of {r.protocol}", *pair) for r, pair in zip(results, pairs, strict=True)]
-    differs = tuple(f"{name}: {_shorten(mine)}, {_shorten(other)}" for name, mine, other in facts if mine != other)
-    return Comparison(file, differs, tuple(differences))
+    for name, word in HASHES.items():
+        mine, other = [getattr(r, name) for r in results], [str(one.get(name, "")) for one in theirs]
+        facts.append((word, join_hashes(mine) or UNSTATED, join_hashes(other) or UNSTATED))
+    return tuple(f"{name}: {_shorten(mine)}, {_shorten(other)}" for name, mine, other in facts if mine != other)
 
 
 def _compute_intervals(protocol: str, own: PerQuery, other: PerQuery) -> list[Difference]:
@@ -149,20 +172,18 @@ def _compute_intervals(protocol: str, own: PerQuery, other: PerQuery) -> list[Di
     """
     people, of = np.unique(own.identities, return_inverse=True)
 
-    def sum_per_person(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.bincount(of, weights=values, minlength=len(people))
+    def sum_by_person(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.bincount(of, weights=values, minlength=len(people)).astype(np.float64)
 
-    def subtract_means(
-        mine: NDArray[np.float64], shares: NDArray[np.float64],
-        theirs: NDArray[np.float64], others: NDArray[np.float64], axis: int,
-    ) -> NDArray[np.float64]:  # fmt: skip
-        found: NDArray[np.float64] = mine.sum(axis) / shares.sum(axis) - theirs.sum(axis) / others.sum(axis)
-        return found
+    def subtract_means(*sums: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+        """Return the mean of this result minus that of the other, from sums and weights by person of both."""
+        mine, my_weights, other, other_weights = (part.sum(axis) for part in sums)
+        return np.asarray(mine / my_weights - other / other_weights)
 
     made = []
     for column, measure in enumerate(MEASURES):
         sums = tuple(
-            sum_per_person(values)
+            sum_by_person(values)
             for one in (own, other)
             for values in (one.weights * one.values[:, column], one.weights)
         )
@@ -263,7 +284,11 @@ def _read_per_query(stored: Mapping[str, Any]) -> PerQuery:
         raise ValueError("the names of its queries are no list of texts")
     identities, values = np.array(columns[0], np.int64), np.array(columns[1:], np.float64)
     weights = np.array(stored.get("weights", [1.0] * len(names)), np.float64)  # earlier versions wrote none
-    if identities.shape != (len(names),) or weights.shape != (len(names),) or values.shape != (len(MEASURES), len(names)):
+    if (
+        identities.shape != (len(names),)
+        or weights.shape != (len(names),)
+        or values.shape != (len(MEASURES), len(names))
+    ):
         raise ValueError("its queries have columns of different lengths")
     if not np.isfinite(values).all() or not (weights > 0).all() or not np.isfinite(weights).all():
         raise ValueError("a score is not finite or a weight is not above 0")

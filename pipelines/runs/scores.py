@@ -1,6 +1,7 @@
 """Scores of embeddings under the protocols of a data set, each with the expected score of a random ranking."""
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -61,6 +62,10 @@ class Result:
         curve: Rank-1 to Rank-20.
         unmatched: number of queries without a match in any gallery, which are left out of all means; summed over the
             runs.
+        trials_hash: hash of the queries and galleries, see `digests.hash_trials`; over runs of other trials the hash of
+            theirs. Empty in results of versions that did not record it.
+        images_hash: hash of the images' content, see `digests.ImageHashes`, likewise; empty too for features that
+            others computed.
         per_query: scores of each query.
     """
 
@@ -80,6 +85,8 @@ class Result:
     runs: int = 1
     curve: tuple[float, ...] = ()
     unmatched: int = 0
+    trials_hash: str = ""
+    images_hash: str = ""
     per_query: PerQuery | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -231,6 +238,8 @@ def average_results(results: Sequence[Result]) -> Result:
         results[0],
         queries=sum(r.queries for r in results),
         unmatched=sum(r.unmatched for r in results),
+        trials_hash=join_hashes(r.trials_hash for r in results),
+        images_hash=join_hashes(r.images_hash for r in results),
         cmc={k: float(np.mean([r.cmc[k] for r in results])) for k in results[0].cmc},
         mAP=float(np.mean([r.mAP for r in results])),
         mINP=float(np.mean([r.mINP for r in results])),
@@ -246,6 +255,14 @@ def average_results(results: Sequence[Result]) -> Result:
             np.concatenate([q.weights / q.weights.sum() for q in queries]),
         ),
     )
+
+
+def join_hashes(hashes: Iterable[str]) -> str:
+    """Return the hash itself if all are equal, the hash of the different ones if not, and none if one is not known."""
+    each = sorted(set(hashes))
+    if "" in each:
+        return ""
+    return each[0] if len(each) == 1 else hashlib.sha256("\n".join(each).encode()).hexdigest()
 
 
 def compute_distances(

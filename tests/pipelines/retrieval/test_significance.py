@@ -96,6 +96,22 @@ def test_what_else_differs_is_said(tmp_path: Path) -> None:
     assert json.loads(json.dumps(found.to_json()))["differs"] == list(found.differs)
 
 
+def test_other_galleries_and_people_are_refused_and_other_images_are_said(tmp_path: Path) -> None:
+    one = replace(result(scores(0)), trials_hash="1" * 64, images_hash="2" * 64)
+    file = stored(tmp_path, one)
+    assert compare([one], ABOUT, read_baseline(file)).differs == ()
+    said = r"all-single has other galleries, or other people in them; give a result of the same"
+    for other in (replace(one, trials_hash="3" * 64), replace(one, gallery=8)):
+        with pytest.raises(InputError, match=said):
+            compare([other], ABOUT, read_baseline(file))
+    other = replace(one, images_hash="3" * 64)
+    assert compare([other], ABOUT, read_baseline(file)).differs == ("images: 333333333333..., 222222222222...",)
+    other = replace(one, trials_hash="", images_hash="")  # as in results of versions that did not record them
+    assert compare([other], ABOUT, read_baseline(file)).differs == (
+        "galleries: not stated, 111111111111...", "images: not stated, 222222222222...",
+    )  # fmt: skip
+
+
 def test_what_differs_in_one_protocol_alone_names_it(tmp_path: Path) -> None:
     ours = [result(scores(0)), replace(result(scores(1)), protocol="all-multi", runs=2)]
     theirs = [replace(one, trials=trials, runs=1) for one, trials in zip(ours, (1, 10), strict=True)]
