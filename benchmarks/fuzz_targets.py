@@ -164,7 +164,8 @@ def run(folder: Path) -> RunInfo:
 
 RESULT = Result(
     "all", "seeded", trials=2, queries=3, gallery=4, cmc={1: 0.5}, mAP=0.5, mINP=0.5, deviations={}, chance_rank1=0.1,
-    chance_map=0.1, reranked=False, per_query=PerQuery(("a", "b", "c"), np.array([1, 1, 2]), np.full((3, 3), 0.5), np.ones(3)),
+    chance_map=0.1, reranked=False,
+    per_query=PerQuery(("a", "b", "c"), np.array([1, 1, 2]), values=np.full((3, 3), 0.5), weights=np.ones(3)),
 )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ import hashlib
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -266,7 +266,7 @@ def evaluate_runs(
     Raises:
         InputError: if the runs differ in anything else, or as in `evaluate` and `compare`.
     """
-    _check_alike(runs)
+    _check_alike(runs, options.get("root"))
     other = None if baseline is None else read_baseline(baseline)
     evaluations = [evaluate(run, **options) for run in runs]
     evaluation = first = evaluations[0]
@@ -277,7 +277,10 @@ def evaluate_runs(
             runs=tuple(runs),
             written=tuple(one for e in evaluations for one in e.written),
             unwritten=tuple(one for e in evaluations for one in e.unwritten),
-            about={k: v if all(a[k] == v for a in abouts) else [a[k] for a in abouts] for k, v in abouts[0].items()},
+            about={
+                key: value if all(about.get(key) == value for about in abouts) else [about.get(key) for about in abouts]
+                for key, value in first.about.items()
+            },
             parts=average_parts([e.parts for e in evaluations if e.parts is not None]),
             results=tuple(average_results(each) for each in zip(*(e.results for e in evaluations), strict=True)),
         )
@@ -291,20 +294,37 @@ def evaluate_runs(
     return evaluation
 
 
-def _check_alike(runs: Sequence[Path]) -> None:
-    """Raise InputError if the runs do not have the same data set and recipe, except for MAY_DIFFER."""
-    if len(set(runs)) < len(runs):
+def _check_alike(runs: Sequence[Path], root: Path | None) -> None:
+    """Raise InputError if the runs are not of the same images, masks, first weights and recipe, except for MAY_DIFFER.
+
+    Args:
+        runs: their folders.
+        root: folder of the images if it is one for all, or None.
+    """
+    if len({run.resolve() for run in runs}) < len(runs):
         raise InputError("the same run is given twice")
-    recipes = [read_run(run) for run in runs]
-    for run, (recipe, info) in zip(runs[1:], recipes[1:], strict=True):
-        if info.data_set != recipes[0][1].data_set:
+    (recipe, info), *others = (read_run(run) for run in runs)
+    for run, (other_recipe, other) in zip(runs[1:], others, strict=True):
+        if other.data_set != info.data_set:
+            raise InputError(f"{run} is of {other.data_set}, {runs[0]} of {info.data_set}; average one data set")
+        folders = [find_own_root(one, about).resolve() for one, about in ((run, other), (runs[0], info))]
+        if root is None and folders[0] != folders[1]:
             raise InputError(
-                f"{run} is of {info.data_set}, {runs[0]} of {recipes[0][1].data_set}; average one data set"
+                f"{run} is of the images in {folders[0]}, {runs[0]} of those in {folders[1]}; "
+                "--root names one folder for all"
             )
-        differing = find_differences(asdict(recipes[0][0]), asdict(recipe))
-        unlike = [key for key in differing if key not in MAY_DIFFER]
+        unlike = [
+            *(key for key in find_differences(asdict(recipe), asdict(other_recipe)) if key not in MAY_DIFFER),
+            *(["the masks"] if other.fingerprint != info.fingerprint else []),
+            *(["the run that they started from (--init)"] if _find_start(other) != _find_start(info) else []),
+        ]
         if unlike:
             raise InputError(f"{run} and {runs[0]} differ in {', '.join(unlike)}; only seeds and splits are averaged")
+
+
+def _find_start(info: RunInfo) -> str:
+    """Return the SHA-256 of the weights that a run started from, if they are another run's; else nothing."""
+    return str(info.init.get("weights", "")) if isinstance(info.init, Mapping) else ""
 
 
 def _format_value(value: Any, digits: int | None = None) -> str:

@@ -278,7 +278,7 @@ def _describe_damage(file: Path, error: Exception) -> str:
 
 
 def _read_per_query(stored: Mapping[str, Any]) -> PerQuery:
-    """Return the scores per query of one protocol of a result file; raise one of _DAMAGES if they are not as written."""
+    """Return the scores per query of one protocol of a result file; if not as written, raise one of _DAMAGES."""
     names, columns = stored["names"], [stored[name] for name in ("identities", *MEASURES)]
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError("the names of its queries are no list of texts")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -179,7 +180,23 @@ def test_runs_of_several_splits_are_averaged_over_both_directions(
     assert all(d.difference == 0 for d in again.comparison.differences)
     with pytest.raises(InputError, match="given twice"):
         evaluate_runs([runs[0], runs[0]])
+    with pytest.raises(InputError, match="given twice"):
+        evaluate_runs([runs[0], tmp_path / "2" / ".." / runs[0].name])
     runs.append(shutil.copytree(runs[0], tmp_path / "other"))
+    kept = json.loads((runs[-1] / "run.json").read_text())
+    moved = os.path.relpath(shutil.copytree(other_layouts["regdb"][0], tmp_path / "images"), runs[-1])
+    for change, said in (
+        ({"root": moved}, f"other is of the images in {tmp_path / 'images'}, .* --root names one folder for all"),
+        ({"fingerprint": "0" * 64}, "differ in the masks; only seeds and splits are averaged"),
+        ({"init": {"run": "../x", "weights": "1" * 64}}, "differ in the run that they started from"),
+    ):
+        (runs[-1] / "run.json").write_text(json.dumps(kept | change))
+        with pytest.raises(InputError, match=said):
+            evaluate_runs(runs)
+    (runs[-1] / "run.json").write_text(json.dumps(kept | {"root": moved}))
+    options: dict[str, Any] = {"root": tmp_path / "images", "protocols": ["visible-to-thermal"], "device": "cpu"}
+    assert evaluate_runs(runs[1:], **options).results[0].runs == 2
+    (runs[-1] / "run.json").write_text(json.dumps(kept))
     file = runs[-1] / "recipe.toml"
     file.write_text(file.read_text().replace("learning_rate = 0.002", "learning_rate = 0.5"))
     with pytest.raises(InputError, match=r"differ in train\.learning_rate; only seeds and splits"):
