@@ -22,7 +22,7 @@ from ..parse.run import parse
 from ..retrieval.evaluate import evaluate
 from ..retrieval.significance import read_result, read_scores
 from ..runs.digests import ImageHashes, hash_trials
-from ..runs.provenance import write_file
+from ..runs.provenance import find_own_root, read_run, write_file
 from ..runs.scores import Result, average_results, select_protocols
 from ..training.config import TrainConfig
 from ..training.progress import NORMAL
@@ -114,8 +114,18 @@ def _make_cache(config: ReproduceConfig, root: Path) -> MaskCache:
 
 
 def _train(config: ReproduceConfig, planned: PlannedRun, root: Path, cache: MaskCache) -> None:
-    """Train a run, or go on with it, unless it is finished."""
+    """Train a run, or go on with it, unless it is finished.
+
+    Raises:
+        CsclError: if it is finished, but was trained with other masks or on the images of another folder that exists.
+    """
     if is_finished(planned.run, planned.recipe):
+        info = read_run(planned.run)[1]
+        own, again = find_own_root(planned.run, info).resolve(), "give another --out, or remove that run"
+        if info.fingerprint != cache.fingerprint:
+            raise CsclError(f"{planned.run} was trained with other masks than those of {config.cache}; {again}")
+        if own.is_dir() and own != root.resolve():
+            raise CsclError(f"{planned.run} was trained on the images in {own}, not on those in {root}; {again}")
         return
     train(
         TrainConfig(

@@ -143,6 +143,21 @@ def test_an_evaluation_of_other_images_protocols_or_options_is_done_again(
         assert reproduce(config).results == done.results
 
 
+def test_a_run_of_other_images_or_masks_is_not_taken_for_one_of_these(
+    other_layouts: dict[str, tuple[Path, Path]], tmp_path: Path
+) -> None:
+    root, masks = other_layouts["regdb"]
+    options: dict[str, Any] = {"masks": masks, "out": tmp_path / "out", "rows": ("baseline",), "splits": (1,)}
+    reproduce(tiny_config("regdb", root=root, **options))
+    other = shutil.copytree(root, tmp_path / "other")
+    with pytest.raises(CsclError, match=r"trained on the images in .*, not on those in .*other; give another --out"):
+        reproduce(tiny_config("regdb", root=other, **options))
+    file = tmp_path / "out" / "runs" / "baseline-split1-seed0" / "run.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"fingerprint": "0" * 64}))
+    with pytest.raises(CsclError, match=r"trained with other masks than those of .*; give another --out"):
+        reproduce(tiny_config("regdb", root=root, **options))
+
+
 def test_a_real_data_set_with_other_counts_is_not_reproduced(figures: Path, tmp_path: Path) -> None:
     with pytest.raises(CsclError, match=r"differs from the published sysu in .*`cscl data check"):
         pipelines.reproduce.run._check_counts("sysu", figures, simulated=False)
