@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from cli import main
 from cscl.ranking import rank
@@ -270,3 +271,15 @@ def test_a_table_is_printed_even_if_the_run_cannot_be_written(run_copy: Path, fi
     assert kept.exit_code == 0
     assert f"note: {said}" in kept.stderr
     assert json.loads((tmp_path / "kept.json").read_text())["results"]
+
+
+def test_a_network_that_answers_nan_ends_in_one_line(run_copy: Path, figures: Path) -> None:
+    file = run_copy / "model.safetensors"
+    with safe_open(file, "pt") as stored:
+        header = stored.metadata()
+    state = load_file(file)
+    name = next(key for key in state if key.startswith("neck") and key.endswith("running_mean"))
+    save_file(state | {name: torch.full_like(state[name], float("nan"))}, file, header)
+    result = CliRunner().invoke(main, ["evaluate", str(run_copy), "--root", str(figures), "--device", "cpu"])
+    assert result.exit_code == 1
+    assert "is not finite: its training has diverged, or its weights are damaged" in result.stderr.splitlines()[-1]
