@@ -210,6 +210,8 @@ def test_runs_of_several_splits_are_averaged_over_both_directions(
         (["--protocol", "all-double"], "--protocol all-double: sysu has all-single, all-multi, indoor-single"),
         (["--device", "abacus"], "--device abacus"),
         (["--gallery", "official", "--permutations", "nowhere.mat"], "nowhere.mat"),
+        (["--permutations", __file__], "draws official galleries alone; give --gallery official too"),
+        (["--permutations", __file__, "--gallery", "seeded"], "give --gallery official too"),
         (["--rerank"], "--rerank: all-single cannot be re-ranked"),
     ],
 )
@@ -283,3 +285,19 @@ def test_a_network_that_answers_nan_ends_in_one_line(run_copy: Path, figures: Pa
     result = CliRunner().invoke(main, ["evaluate", str(run_copy), "--root", str(figures), "--device", "cpu"])
     assert result.exit_code == 1
     assert "is not finite: its training has diverged, or its weights are damaged" in result.stderr.splitlines()[-1]
+
+
+def test_masks_that_nothing_can_be_compared_with_are_said_to_be_unused(
+    run_copy: Path, figures: Path, masks: Path, tiny_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    recipe = tiny_recipe("train.epochs=1", "train.steps=1", method="baseline")
+    run = train(TrainConfig(masks, tmp_path / "baseline", recipe, device="cpu"))
+    command = ["evaluate", str(run), "--protocol", "all-single", "--device", "cpu"]
+    result = CliRunner().invoke(main, [*command, "--masks", str(masks)])
+    assert result.exit_code == 0, result.output
+    assert f"note: nothing is compared with --masks {masks}: the network has no part attention" in result.stderr
+    assert "--masks" not in CliRunner().invoke(main, command).stderr
+    command[1] = str(run_copy)
+    result = CliRunner().invoke(main, [*command, "--root", str(figures), "--masks", str(masks)])
+    assert "SPAM" in result.stdout
+    assert "--masks" not in result.stderr
