@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from data.registry import open_data_set
 from parsing import MaskCache, label_set, part_scheme
 from parsing.cache.index import shard_folder
 from parsing.coco import encode_mask
+from parsing.errors import CsclError
 from parsing.images import orientation, read_image
 from parsing.importers.class_scores import read_class_scores
 from parsing.importers.coco_file import read_coco
@@ -34,9 +36,10 @@ from pipelines.masks.verify import VerifyConfig, verify
 from pipelines.parsers.recipe import read_parser_recipe
 from pipelines.recipes.reading import read_recipe
 from pipelines.retrieval.features import read_features
-from pipelines.retrieval.significance import read_result
+from pipelines.retrieval.significance import compare, format_result, read_baseline, read_scores
 from pipelines.runs.folder import load_model, read_state, save_model
 from pipelines.runs.provenance import RunInfo, read_run
+from pipelines.runs.scores import PerQuery, Result
 
 RNG = np.random.default_rng(0)
 SIZE = (48, 24)
@@ -157,6 +160,24 @@ def run(folder: Path) -> RunInfo:
     save_model(folder, model=CSCL(config), size=SIZE, info=info)
     (folder / "recipe.toml").write_text(read_recipe(Path("small")).to_toml())
     return info
+
+
+RESULT = Result(
+    "all", "seeded", trials=2, queries=3, gallery=4, cmc={1: 0.5}, mAP=0.5, mINP=0.5, deviations={}, chance_rank1=0.1,
+    chance_map=0.1, reranked=False,
+    per_query=PerQuery(("a", "b", "c"), np.array([1, 1, 2]), values=np.full((3, 3), 0.5), weights=np.ones(3)),
+)  # fmt: skip
+
+
+def evaluation(folder: Path) -> Path:
+    about = {"about": {"seed": 0, "method": "cscl"}, "results": [RESULT.to_json()]}
+    return text("evaluation.json", format_result(about, [RESULT]))(folder)
+
+
+def compare_with_result(file: Path) -> None:
+    with suppress(CsclError):
+        read_scores(file)
+    compare([RESULT], {"seed": 0}, read_baseline(file)).lines()
 
 
 def state(folder: Path) -> Path:
@@ -333,7 +354,7 @@ TARGETS: dict[str, tuple[Callable[[Path], Path], Callable[[Path], Any]]] = {
     "street-weights": (own_weights, load_street),
     "tensors": (checkpoint, read_tensors),
     "onnx": (onnx_graph, onnx_files),
-    "result": (text("evaluation.json", '{"about": {}, "results": [], "queries": []}'), read_result),
+    "result": (evaluation, compare_with_result),
     "sysu-list": (data_set("sysu", "exp/test_id.txt"), read_data_set("sysu", 1)),
     "regdb-list": (data_set("regdb", "idx/train_visible_1.txt"), read_data_set("regdb", 1)),
     "llcm-list": (data_set("llcm", "idx/train_vis.txt"), read_data_set("llcm", 1)),

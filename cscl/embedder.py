@@ -1,10 +1,12 @@
 """Load the trained network of a run from its model.safetensors (`from cscl import load`) and embed images with it."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import math
+import reprlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_origin, get_type_hints
 
 import numpy as np
 import torch
@@ -19,6 +21,8 @@ from .spam import PartFeatures
 
 FORMAT_VERSION = 3
 """Version of model.safetensors, written into its header."""
+MOST_PARTS = 254
+"""Largest number of parts: labels are uint8, with 0 for the background and 255 for what is left out."""
 MODALITIES = ("visible", "infrared")
 """Names of the modalities for `infrared` False and True, written into the header of model.safetensors."""
 
@@ -214,16 +218,79 @@ def load(run: str | Path, device: str | torch.device = "cpu") -> Embedder:
     except SafetensorError as error:
         raise ValueError(f"{file} is no whole safetensors file: {error}") from error
     try:
-        about: dict[str, Any] = json.loads(header.get("cscl", "{}"))
-    except json.JSONDecodeError:
+        about = json.loads(header.get("cscl", "{}"))
+    except (ValueError, RecursionError):
         about = {}
-    if about.get("format") != FORMAT_VERSION:
+    if not isinstance(about, dict) or about.get("format") != FORMAT_VERSION:
         raise ValueError(f"{file} was not written by `cscl train` of this version")
-    model, given = about["model"], about["input"]
+    try:
+        config, size, mean, std = _read_header(about)
+        _check_tensors(config, state)
+    except (ValueError, TypeError, KeyError, RuntimeError, OverflowError) as error:
+        why = f"it lacks {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]
+        raise ValueError(f"{file} is damaged: {why}; copy it again, or train again") from error
     with torch.random.fork_rng(
         devices=[]
     ):  # building a network draws random weights; leave the caller's random state alone
-        network = CSCL(ModelConfig(**model | {"flipped": tuple(model["flipped"])}))
+        network = CSCL(config)
     network.load_state_dict(state)
-    height, width = given["size"]
-    return Embedder(network, size=(height, width), mean=given["mean"], std=given["std"]).to(device)
+    return Embedder(network, size=size, mean=mean, std=std).to(device)
+
+
+def _read_header(about: dict[str, Any]) -> tuple[ModelConfig, tuple[int, int], list[float], list[float]]:
+    """Return the options of the network, and size, mean and std of its input, from what `metadata` wrote.
+
+    Options that a later version added may be missing: with their defaults older networks are as they were.
+
+    Raises:
+        ValueError, TypeError, KeyError: if the header is not as `metadata` writes it.
+    """
+    model, given = about["model"], about["input"]
+    kinds = get_type_hints(ModelConfig)
+    for name, value in model.items() if isinstance(model, dict) else [("model", model)]:
+        if name not in kinds or not _is_of_kind(value, kinds[name]):
+            raise ValueError(f"its header has {name} = {reprlib.repr(value)}")
+    if model.get("parts", 1) > MOST_PARTS:
+        raise ValueError(f"its header has parts = {model['parts']}")
+    config = ModelConfig(**model | {"flipped": tuple(model["flipped"])})
+    size, mean, std = (_read_numbers(given, name, count) for name, count in (("size", 2), ("mean", 3), ("std", 3)))
+    height, width = (int(side) for side in size)
+    if [height, width] != size or min(height, width, *std) <= 0:
+        raise ValueError(f"its header has size = {size}, std = {std}")
+    others = [name for name in about if name not in ("format", "model", "input")]
+    others += [name for name in given if name not in ("size", "mean", "std", "modalities")]
+    if others or given.get("modalities", list(MODALITIES)) != list(MODALITIES):
+        raise ValueError(f"its header has {reprlib.repr(others[0]) if others else 'other modalities'}")
+    return config, (height, width), mean, std
+
+
+def _is_of_kind(value: Any, kind: Any) -> bool:
+    """Return whether a value of a header is of the type that an option of `ModelConfig` has."""
+    if kind is float:
+        return type(value) in (int, float)
+    if get_origin(kind) is tuple:
+        return isinstance(value, list) and all(type(one) is int for one in value)
+    return type(value) is (str if get_origin(kind) is Literal else kind)
+
+
+def _read_numbers(given: Any, name: str, count: int) -> list[float]:
+    values = given[name]
+    if not isinstance(values, list) or [type(v) in (int, float) and math.isfinite(v) for v in values] != [True] * count:
+        raise ValueError(f"its header has {name} = {reprlib.repr(values)}, not {count} numbers")
+    return values
+
+
+def _check_tensors(config: ModelConfig, state: Mapping[str, Tensor]) -> None:
+    """Raise ValueError if the tensors are not those of a network with these options.
+
+    The network is built without memory for its weights, so that no number in a header can ask for all there is.
+    """
+    with torch.device("meta"):
+        expected = CSCL(config).state_dict()
+    if missing := [name for name in expected if name not in state]:
+        raise ValueError(f"it lacks the tensor {missing[0]}" + f" and {len(missing) - 1} others" * (len(missing) > 1))
+    for name, tensor in state.items():
+        if name not in expected:
+            raise ValueError(f"no tensor of this network is called {name}")
+        if tensor.shape != expected[name].shape:
+            raise ValueError(f"{name} has the shape {tuple(tensor.shape)}, not {tuple(expected[name].shape)}")

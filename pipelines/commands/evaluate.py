@@ -62,6 +62,12 @@ def evaluate(more: tuple[Path, ...], runs: tuple[Path, ...], kind: Format, as_js
     from pipelines.retrieval.evaluate import evaluate_runs
 
     result = evaluate_runs(every, **options)
+    if options["masks"] is not None and result.parts is None:
+        click.echo(
+            f"note: nothing is compared with --masks {options['masks']}: the network has no part attention, or no test "
+            "image has a mask there",
+            err=True,
+        )
     if kind == "text":
         print_result(result, as_json)
     else:

@@ -170,16 +170,28 @@ def open_cache(file: Path) -> "MaskCache":
     return MaskCache(file)
 
 
+def _check_gallery_rule(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
+    """Refuse permutations that no gallery is drawn with; `--gallery` is read before them."""
+    if value is not None and ctx.params["gallery"] != "official":
+        raise InputError(f"--permutations {value} draws official galleries alone; give --gallery official too")
+    return value
+
+
 protocol_options = decorate(
     click.option(
         "--protocol", "protocols", multiple=True, help="One protocol of the data set; may repeat.  [default: all]"
     ),
     click.option(
-        "--gallery", type=click.Choice(("seeded", "official")), default="seeded", help="SYSU-MM01's gallery rule."
+        "--gallery",
+        type=click.Choice(("seeded", "official")),
+        default="seeded",
+        is_eager=True,  # `--permutations` depends on it, wherever it stands
+        help="SYSU-MM01's gallery rule.",
     ),
     click.option(
         "--permutations",
         type=Existing(file=True),
+        callback=_check_gallery_rule,
         help="rand_perm_cam.mat, for official galleries.  [default: in exp/]",
     ),
 )

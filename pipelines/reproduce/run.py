@@ -3,14 +3,14 @@
 import hashlib
 import json
 import sys
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from data.registry import find_root
+from data.records import DataSet
+from data.registry import find_root, open_data_set
 from data.simulators.layouts import MARK
 from parsing.cache.reader import MaskCache
 from parsing.errors import CsclError, InputError
@@ -20,9 +20,10 @@ from ..datasets.check import check
 from ..parse.config import ParseConfig
 from ..parse.run import parse
 from ..retrieval.evaluate import evaluate
-from ..retrieval.significance import read_scores
-from ..runs.provenance import write_file
-from ..runs.scores import Result, average_results
+from ..retrieval.significance import read_result, read_scores
+from ..runs.digests import ImageHashes, hash_trials
+from ..runs.provenance import find_own_root, read_run, write_file
+from ..runs.scores import Result, average_results, select_protocols
 from ..training.config import TrainConfig
 from ..training.progress import NORMAL
 from ..training.series import is_finished
@@ -71,17 +72,17 @@ def reproduce(config: ReproduceConfig) -> Reproduction:
     simulated = (root / MARK).is_file()
     _check_counts(config.dataset, root, simulated)
     cache = _make_cache(config, root)
-    results: dict[str, tuple[Result, ...]] = {}
+    tests = _Tests(open_data_set(config.dataset, root))
+    each: dict[str, list[tuple[Result, ...]]] = {}
     for number, one in enumerate(planned, 1):
         if config.verbosity >= NORMAL:
             tqdm.write(f"{one.run}: run {number} of {len(planned)}, {ROWS[one.row].title}", file=sys.stderr)
         _train(config, planned=one, root=root, cache=cache)
-        _evaluate(config, one, root)
-    for row in dict.fromkeys(one.row for one in planned):
-        each = [read_scores(one.run / "evaluation.json") for one in planned if one.row == row]
-        results[ROWS[row].title] = tuple(
-            average_results(same) if len(same) > 1 else same[0] for same in zip(*each, strict=True)
-        )
+        each.setdefault(ROWS[one.row].title, []).append(_evaluate(config, one, tests))
+    results = {
+        title: tuple(average_results(same) if len(same) > 1 else same[0] for same in zip(*runs, strict=True))
+        for title, runs in each.items()
+    }
     page = write_tables(config, planned=planned, results=results, simulated=simulated, fingerprint=cache.fingerprint)
     made = Reproduction(page, simulated=simulated, results=results)
     write_file(config.folder / "results.json", (json.dumps(made.to_json(), indent=1) + "\n").encode())
@@ -113,8 +114,18 @@ def _make_cache(config: ReproduceConfig, root: Path) -> MaskCache:
 
 
 def _train(config: ReproduceConfig, planned: PlannedRun, root: Path, cache: MaskCache) -> None:
-    """Train a run, or go on with it, unless it is finished."""
+    """Train a run, or go on with it, unless it is finished.
+
+    Raises:
+        CsclError: if it is finished, but was trained with other masks or on the images of another folder that exists.
+    """
     if is_finished(planned.run, planned.recipe):
+        info = read_run(planned.run)[1]
+        own, again = find_own_root(planned.run, info).resolve(), "give another --out, or remove that run"
+        if info.fingerprint != cache.fingerprint:
+            raise CsclError(f"{planned.run} was trained with other masks than those of {config.cache}; {again}")
+        if own.is_dir() and own != root.resolve():
+            raise CsclError(f"{planned.run} was trained on the images in {own}, not on those in {root}; {again}")
         return
     train(
         TrainConfig(
@@ -131,14 +142,47 @@ def _train(config: ReproduceConfig, planned: PlannedRun, root: Path, cache: Mask
     )
 
 
-def _evaluate(config: ReproduceConfig, planned: PlannedRun, root: Path) -> None:
-    """Evaluate a run, unless its evaluation.json is of its present weights."""
-    file, flip = planned.run / "evaluation.json", ROWS[planned.row].flip
+class _Tests:
+    """What is tested: the protocols of a data set with the hashes that a result of all of them has."""
+
+    def __init__(self, data_set: DataSet) -> None:
+        self.root = data_set.root
+        self._data_set = data_set
+        self._images = ImageHashes(data_set.root)
+        self._hashes: dict[int, list[tuple[str, str, str]]] = {}
+
+    def hashes(self, split: int) -> list[tuple[str, str, str]]:
+        """Return name, hash of the trials and hash of the images of each protocol, in their order."""
+        if split not in self._hashes:
+            self._hashes[split] = [
+                (one.name, hash_trials(one, self._data_set), self._images.hash(one))
+                for one in select_protocols(self._data_set, names=(), gallery="seeded", split=split)
+            ]
+        return self._hashes[split]
+
+
+def _evaluate(config: ReproduceConfig, planned: PlannedRun, tests: _Tests) -> tuple[Result, ...]:
+    """Return the results of a run: those of its evaluation.json if nothing that decides them has changed since."""
+    flip = ROWS[planned.row].flip
+    if found := _read_results(planned, flip, tests):
+        return found
+    evaluation = evaluate(planned.run, tests.root, flip=flip, device=config.device)
+    if evaluation.unwritten:
+        raise CsclError(evaluation.unwritten[0][1])
+    return evaluation.results
+
+
+def _read_results(planned: PlannedRun, flip: bool, tests: _Tests) -> tuple[Result, ...]:
+    """Return the results in evaluation.json; none if it is not there, damaged, or of other weights, images or trials.
+
+    Results of versions that did not record images and trials are none.
+    """
+    file = planned.run / "evaluation.json"
     weights = hashlib.sha256((planned.run / "model.safetensors").read_bytes()).hexdigest()
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        about = json.loads(file.read_text(encoding="utf-8"))["about"]
-        if (about["checkpoint"], about["flip"]) == (weights, flip):
-            return
-    found = evaluate(planned.run, root, flip=flip, device=config.device)
-    if found.unwritten:
-        raise CsclError(found.unwritten[0][1])
+    try:
+        about, results = read_result(file)["about"], read_scores(file)
+    except CsclError:
+        return ()
+    hashes = [(one.protocol, one.trials_hash, one.images_hash) for one in results]
+    same = isinstance(about, dict) and (about.get("checkpoint"), about.get("flip")) == (weights, flip)
+    return results if same and hashes == tests.hashes(planned.recipe.data.split) else ()

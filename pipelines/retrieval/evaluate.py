@@ -4,7 +4,7 @@ import hashlib
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from ..image_sizes import find_other_image
 from ..pages.style import FigureFormat
 from ..recipes.reading import find_differences
 from ..runs import Format
+from ..runs.digests import ImageHashes, add_hashes
 from ..runs.embed import embed, make_loader
 from ..runs.folder import load_model
 from ..runs.provenance import RunInfo, describe, find_own_root, open_images, read_run, write_file
@@ -40,7 +41,7 @@ from ..runs.scores import (
 from ..runs.tables import format_table, write_table
 from .part_table import PartTable, average_parts, measure_parts
 from .report import draw_figures, list_part_names
-from .significance import Comparison, compare, format_result
+from .significance import Comparison, compare, format_result, read_baseline
 
 MAY_DIFFER = ("seed", "data.split")
 """Keys of the recipe in which runs may differ if they are averaged."""
@@ -154,7 +155,8 @@ def evaluate(
     records = list(needed.values())
     embedded = embed(embedder, records, make_loader(data_set.root, embedder.size), flip=flip)
     features = dict(zip(needed, embedded.double().numpy(), strict=True))
-    results = tuple(score(p, features, rerank) for p in chosen)
+    images = ImageHashes(data_set.root)
+    results = tuple(add_hashes(score(p, features, rerank), p, data_set, images) for p in chosen)
     about = describe(info, recipe) | {
         "checkpoint": hashlib.sha256((run / "model.safetensors").read_bytes()).hexdigest(),
         "feature": "[f_g ; f_fg ; v_q f_q] after the necks" if recipe.model.spam else "f_g after the neck",
@@ -257,13 +259,15 @@ def evaluate_runs(
     Args:
         runs: one or more; several may differ in seed and split only, as for the ten splits of RegDB.
         out: file for the result, in addition to the files in each run.
-        baseline: result file of another evaluation.
+        baseline: result file of another evaluation. It may be one that is written here, such as evaluation.json of an
+            earlier evaluation of the same run: it is read first.
         options: keyword arguments of `evaluate`.
 
     Raises:
-        InputError: if the runs differ in anything else, or as in `evaluate`.
+        InputError: if the runs differ in anything else, or as in `evaluate` and `compare`.
     """
-    _check_alike(runs)
+    _check_alike(runs, options.get("root"))
+    other = None if baseline is None else read_baseline(baseline)
     evaluations = [evaluate(run, **options) for run in runs]
     evaluation = first = evaluations[0]
     if len(evaluations) > 1:
@@ -273,12 +277,15 @@ def evaluate_runs(
             runs=tuple(runs),
             written=tuple(one for e in evaluations for one in e.written),
             unwritten=tuple(one for e in evaluations for one in e.unwritten),
-            about={k: v if all(a[k] == v for a in abouts) else [a[k] for a in abouts] for k, v in abouts[0].items()},
+            about={
+                key: value if all(about.get(key) == value for about in abouts) else [about.get(key) for about in abouts]
+                for key, value in first.about.items()
+            },
             parts=average_parts([e.parts for e in evaluations if e.parts is not None]),
             results=tuple(average_results(each) for each in zip(*(e.results for e in evaluations), strict=True)),
         )
-    if baseline is not None:
-        evaluation = replace(evaluation, comparison=compare(evaluation.results, evaluation.about, baseline))
+    if other is not None:
+        evaluation = replace(evaluation, comparison=compare(evaluation.results, evaluation.about, other))
     if out is not None:
         text = format_result(evaluation.to_json(), evaluation.results)
         failed = _try_writing(out, text.encode())
@@ -287,20 +294,37 @@ def evaluate_runs(
     return evaluation
 
 
-def _check_alike(runs: Sequence[Path]) -> None:
-    """Raise InputError if the runs do not have the same data set and recipe, except for MAY_DIFFER."""
-    if len(set(runs)) < len(runs):
+def _check_alike(runs: Sequence[Path], root: Path | None) -> None:
+    """Raise InputError if the runs are not of the same images, masks, first weights and recipe, except for MAY_DIFFER.
+
+    Args:
+        runs: their folders.
+        root: folder of the images if it is one for all, or None.
+    """
+    if len({run.resolve() for run in runs}) < len(runs):
         raise InputError("the same run is given twice")
-    recipes = [read_run(run) for run in runs]
-    for run, (recipe, info) in zip(runs[1:], recipes[1:], strict=True):
-        if info.data_set != recipes[0][1].data_set:
+    (recipe, info), *others = (read_run(run) for run in runs)
+    for run, (other_recipe, other) in zip(runs[1:], others, strict=True):
+        if other.data_set != info.data_set:
+            raise InputError(f"{run} is of {other.data_set}, {runs[0]} of {info.data_set}; average one data set")
+        folders = [find_own_root(one, about).resolve() for one, about in ((run, other), (runs[0], info))]
+        if root is None and folders[0] != folders[1]:
             raise InputError(
-                f"{run} is of {info.data_set}, {runs[0]} of {recipes[0][1].data_set}; average one data set"
+                f"{run} is of the images in {folders[0]}, {runs[0]} of those in {folders[1]}; "
+                "--root names one folder for all"
             )
-        differing = find_differences(asdict(recipes[0][0]), asdict(recipe))
-        unlike = [key for key in differing if key not in MAY_DIFFER]
+        unlike = [
+            *(key for key in find_differences(asdict(recipe), asdict(other_recipe)) if key not in MAY_DIFFER),
+            *(["the masks"] if other.fingerprint != info.fingerprint else []),
+            *(["the run that they started from (--init)"] if _find_start(other) != _find_start(info) else []),
+        ]
         if unlike:
             raise InputError(f"{run} and {runs[0]} differ in {', '.join(unlike)}; only seeds and splits are averaged")
+
+
+def _find_start(info: RunInfo) -> str:
+    """Return the SHA-256 of the weights that a run started from, if they are another run's; else nothing."""
+    return str(info.init.get("weights", "")) if isinstance(info.init, Mapping) else ""
 
 
 def _format_value(value: Any, digits: int | None = None) -> str:

@@ -131,6 +131,8 @@ def _arrays(file: Path) -> tuple[list[str] | None, NDArray[Any]]:
     rows: NDArray[Any] | None = next((arrays[key] for key in ROWS if key in arrays), None)
     if rows is None:
         raise InputError(f"{file} has no array {' or '.join(ROWS)}; write {_EXAMPLE}")
+    if rows.ndim != 2:
+        raise InputError(f"{file}: features are numbers (N, D), got {rows.dtype} {rows.shape}")
     names = next((arrays[key] for key in NAMES if key in arrays), None)
     if names is None:
         return None, rows

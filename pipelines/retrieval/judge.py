@@ -14,6 +14,7 @@ from data.registry import open_data_set
 from data.simulators.layouts import MARK
 from parsing.errors import InputError
 
+from ..runs.digests import add_hashes
 from ..runs.provenance import write_file
 from ..runs.scores import (
     RERANKING,
@@ -27,7 +28,7 @@ from ..runs.scores import (
 )
 from ..runs.tables import format_table
 from .features import by_name, names_all
-from .significance import Comparison, compare, format_result
+from .significance import Comparison, compare, format_result, read_baseline
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,7 @@ def score_features(
     Raises:
         InputError: if images have no feature, or features cannot be compared; MissingError if a file is not there.
     """
+    other = None if baseline is None else read_baseline(baseline)
     opened = open_data_set(data_set, root) if isinstance(data_set, str) else data_set
     if not 1 <= split <= opened.split_count:
         raise InputError(f"--split {split}: {opened.name} has the splits 1 to {opened.split_count}")
@@ -124,6 +126,6 @@ def score_features(
         **({"split": split} if opened.split_count > 1 else {}),
         "reranking": RERANKING if rerank else None,
     }
-    results = tuple(score(protocol, found, rerank) for protocol in chosen)
+    results = tuple(add_hashes(score(p, found, rerank), p, opened) for p in chosen)
     judged = Judgement(opened.name, simulated=(opened.root / MARK).is_file(), about=about, results=results)
-    return judged if baseline is None else replace(judged, comparison=compare(results, about, baseline))
+    return judged if other is None else replace(judged, comparison=compare(results, about, other))

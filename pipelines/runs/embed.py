@@ -10,6 +10,7 @@ from torch import Tensor
 from cscl.embedder import Embedder
 from data.loading.images import load_image
 from data.records import Record
+from parsing.errors import CsclError
 from parsing.progress import Bar
 
 
@@ -29,6 +30,9 @@ def embed(
         load: reads an image as (3, *size) uint8; called in threads.
         batch_size: number of images per batch.
         flip: whether to average the embeddings of an image and its mirror image.
+
+    Raises:
+        CsclError: if an embedding is not finite.
     """
     device = next(embedder.parameters()).device
     features = []
@@ -41,6 +45,11 @@ def embed(
             images = torch.stack(list(pool.map(load, batch))).to(device)
             infrared = torch.tensor([r.modality == "infrared" for r in batch], device=device)
             features.append(embedder(images, infrared, flip).cpu())
+            if wrong := [r.name for r, fine in zip(batch, features[-1].isfinite().all(1), strict=True) if not fine]:
+                raise CsclError(
+                    f"the network's answer for {wrong[0]} is not finite: its training has diverged, or its weights are "
+                    "damaged; train again"
+                )
             bar.update(len(batch))
     return torch.cat(features)
 

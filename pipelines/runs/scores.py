@@ -1,6 +1,7 @@
 """Scores of embeddings under the protocols of a data set, each with the expected score of a random ranking."""
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -24,15 +25,21 @@ CURVE = 20
 class PerQuery:
     """Scores of each query, averaged over the trials in which it has a match. Queries that never have one are absent.
 
+    A trial counts in a query's average, as in the result's, by one over the number of its queries that have a match.
+
     Attributes:
         names: Nq image names, sorted.
         identities: (Nq,).
         values: (Nq, 3) in [0, 1]: Rank-1 (share of trials in which the first image is a match), AP and INP.
+        weights: (Nq,) in (0, 1], the largest is 1: how much a query counts, so that the means of `values` with these
+            weights are the scores of the result. They differ if queries count in different numbers of trials or runs,
+            as over the splits of RegDB.
     """
 
     names: tuple[str, ...]
     identities: NDArray[np.int64]
     values: NDArray[np.float64]
+    weights: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,8 @@ class Result:
         protocol: its name.
         gallery_rule: rule by which galleries are drawn.
         trials: number of trials.
-        queries, gallery: number of images or tracklets in the first trial.
+        queries: number of images or tracklets that are queries of the first trial; summed over the runs.
+        gallery: number of those in the gallery of the first trial of the first run.
         cmc: Rank-k by k, for RANKS.
         mAP, mINP: means.
         deviations: standard deviation of each of FIGURES over the trials; over the runs if there are several.
@@ -52,7 +60,12 @@ class Result:
         seeds: seed of the gallery per trial; empty if galleries are not drawn at random.
         runs: number of runs over which the scores are averaged.
         curve: Rank-1 to Rank-20.
-        unmatched: number of queries without a match in any gallery; they are left out of all means.
+        unmatched: number of queries without a match in any gallery, which are left out of all means; summed over the
+            runs.
+        trials_hash: hash of the queries and galleries, see `digests.hash_trials`; over runs of other trials the hash of
+            theirs. Empty in results of versions that did not record it.
+        images_hash: hash of the images' content, see `digests.ImageHashes`, likewise; empty too for features that
+            others computed.
         per_query: scores of each query.
     """
 
@@ -72,6 +85,8 @@ class Result:
     runs: int = 1
     curve: tuple[float, ...] = ()
     unmatched: int = 0
+    trials_hash: str = ""
+    images_hash: str = ""
     per_query: PerQuery | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -147,15 +162,20 @@ def _collect_per_query(trials: Sequence[Trial], scores: Sequence[Scores]) -> Per
     )
     valid = np.concatenate([s.first_hit > 0 for s in scores])
     names, identities = np.array([q.name for q in records]), np.array([q.identity for q in records])
-    return mean_by_query(names[valid], identities[valid], values[valid])
+    weights = np.repeat([1 / max(1, s.valid) for s in scores], [len(s.first_hit) for s in scores])
+    return mean_by_query(names[valid], identities[valid], values[valid], weights[valid])
 
 
-def mean_by_query(names: NDArray[Any], identities: NDArray[np.int64], values: NDArray[np.float64]) -> PerQuery:
-    """Return the means of values (N, 3) over equal image names (N,)."""
+def mean_by_query(
+    names: NDArray[Any], identities: NDArray[np.int64], values: NDArray[np.float64], weights: NDArray[np.float64]
+) -> PerQuery:
+    """Return the means of values (N, 3), with weights (N,), over equal image names (N,)."""
     found, first, of = np.unique(names, return_index=True, return_inverse=True)
     sums = np.zeros((len(found), values.shape[1]))
-    np.add.at(sums, of, values)
-    return PerQuery(tuple(found.tolist()), identities[first], sums / np.bincount(of, minlength=len(found))[:, None])
+    np.add.at(sums, of, values * weights[:, None])
+    total = np.bincount(of, weights=weights, minlength=len(found))
+    largest = total.max(initial=0)
+    return PerQuery(tuple(found.tolist()), identities[first], sums / total[:, None], total / largest)
 
 
 def select_protocols(data_set: DataSet, names: Sequence[str], gallery: str, split: int) -> list[Protocol]:
@@ -204,7 +224,8 @@ def describe_reranking(reranked: bool) -> str:
 def unmatched_lines(results: Sequence[Result]) -> list[str]:
     """Return a line per protocol whose queries do not all have a match."""
     return [
-        f"note: {r.unmatched} of the {r.queries} queries of {r.protocol} are left out: no gallery shows their person"
+        f"note: {r.unmatched} of the {r.queries} queries of {r.protocol}{f' in {r.runs} runs' * (r.runs > 1)} are left "
+        "out: no gallery shows their person"
         for r in results
         if r.unmatched
     ]
@@ -215,6 +236,10 @@ def average_results(results: Sequence[Result]) -> Result:
     queries = [r.per_query for r in results if r.per_query is not None]
     return replace(
         results[0],
+        queries=sum(r.queries for r in results),
+        unmatched=sum(r.unmatched for r in results),
+        trials_hash=join_hashes(r.trials_hash for r in results),
+        images_hash=join_hashes(r.images_hash for r in results),
         cmc={k: float(np.mean([r.cmc[k] for r in results])) for k in results[0].cmc},
         mAP=float(np.mean([r.mAP for r in results])),
         mINP=float(np.mean([r.mINP for r in results])),
@@ -227,8 +252,17 @@ def average_results(results: Sequence[Result]) -> Result:
             np.concatenate([np.array(q.names) for q in queries]),
             np.concatenate([q.identities for q in queries]),
             np.concatenate([q.values for q in queries]),
+            np.concatenate([q.weights / q.weights.sum() for q in queries]),
         ),
     )
+
+
+def join_hashes(hashes: Iterable[str]) -> str:
+    """Return the hash itself if all are equal, the hash of the different ones if not, and none if one is not known."""
+    each = sorted(set(hashes))
+    if "" in each:
+        return ""
+    return each[0] if len(each) == 1 else hashlib.sha256("\n".join(each).encode()).hexdigest()
 
 
 def compute_distances(

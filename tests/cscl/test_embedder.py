@@ -166,6 +166,84 @@ def test_what_is_no_run_is_refused(run: Path, tmp_path: Path) -> None:
             load(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("section", "name", "value"),
+    [
+        ("model", "zzz", 1),
+        ("model", "identities", "x"),
+        ("model", "identities", True),
+        ("model", "identities", 3.0),
+        ("model", "identities", 4),  # not the number of the classifier's outputs
+        ("model", "identities", 10**12),
+        ("model", "identities", 10**30),
+        ("model", "identities", None),
+        ("model", "parts", 10**9),
+        ("model", "parts", 0),
+        ("model", "pam", "no"),
+        ("model", "backbone", "resnet34"),
+        ("model", "backbone", ["resnet18"]),
+        ("model", "backbone", "vgg"),
+        ("model", "tau", "small"),
+        ("model", "flipped", None),
+        ("model", "flipped", [0, 1]),
+        ("model", "flipped", ["0", 2, 1, 3, 4]),
+        ("input", "size", [3]),
+        ("input", "size", ["a", "b"]),
+        ("input", "size", [48.5, 24]),
+        ("input", "size", [0, 24]),
+        ("input", "size", None),
+        ("input", "mean", [0.1, 0.2]),
+        ("input", "mean", "abc"),
+        ("input", "mean", [0.1, 0.2, float("nan")]),
+        ("input", "std", [0.1, 0.2, 0]),
+        ("input", "std", {"a": 1}),
+        ("input", "zzz", 1),
+        ("input", "modalities", ["infrared", "visible"]),
+    ],
+)
+def test_a_header_that_is_not_as_written_is_refused_in_one_line(
+    network: CSCL, tmp_path: Path, section: str, name: str, value: object
+) -> None:
+    header = json.loads(metadata(CONFIG, size=SIZE, mean=MEAN, std=STD)["cscl"])
+    header[section][name] = value
+    save_file(network.state_dict(), tmp_path / "model.safetensors", {"cscl": json.dumps(header)})
+    with pytest.raises(ValueError, match=r"^.*model\.safetensors is damaged: .*; copy it again, or train again$"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ("[]", "was not written by `cscl train` of this version"),
+        ("3", "was not written by"),
+        ("[" * 100_000, "was not written by"),
+        ('{"format": 3}', "it lacks 'model'"),
+        ('{"format": 3, "model": [], "input": {}}', r"its header has model = \[\]"),
+        ('{"format": 3, "model": {}, "input": {}}', "it lacks 'flipped'"),
+        ('{"format": 3, "model": {"flipped": []}, "input": {}}', "identities"),
+        ('{"format": 3, "model": {"flipped": [], "identities": 3}, "input": []}', "is damaged"),
+    ],
+)
+def test_a_header_of_another_form_is_refused_in_one_line(network: CSCL, tmp_path: Path, header: str, said: str) -> None:
+    save_file(network.state_dict(), tmp_path / "model.safetensors", {"cscl": header})
+    with pytest.raises(ValueError, match=rf"^.*{said}.*$"):
+        load(tmp_path)
+
+
+def test_other_tensors_than_the_networks_are_refused_in_one_line(network: CSCL, tmp_path: Path) -> None:
+    state, header = network.state_dict(), metadata(CONFIG, size=SIZE, mean=MEAN, std=STD)
+    lacking = {name: tensor for name, tensor in state.items() if name != "neck.classifier.weight"}
+    for changed, said in (
+        (lacking, r"it lacks the tensor neck\.classifier\.weight; copy"),
+        ({"x": torch.zeros(1)}, r"it lacks the tensor \S+ and \d+ others; copy"),
+        (state | {"x": torch.zeros(1)}, "no tensor of this network is called x; copy"),
+        (state | {"neck.classifier.weight": torch.zeros(2, 2)}, r"has the shape \(2, 2\), not \(3, 512\)"),
+    ):
+        save_file(changed, tmp_path / "model.safetensors", header)
+        with pytest.raises(ValueError, match=said):
+            load(tmp_path)
+
+
 def test_the_package_itself_is_light_and_names_what_it_lacks() -> None:
     done = subprocess.run(
         [sys.executable, "-c", "import sys, cscl; print('torch' in sys.modules)"],

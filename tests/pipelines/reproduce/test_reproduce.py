@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from parsing.errors import CsclError, InputError
 from pipelines.reproduce.plan import DATA_SETS, ROWS, ReproduceConfig, plan
 from pipelines.reproduce.published import read_entries, read_published
 from pipelines.reproduce.run import reproduce
+from pipelines.retrieval.evaluate import evaluate
 from pipelines.training.train import train
 
 TINY = (
@@ -109,6 +111,51 @@ def test_ours_stand_beside_the_published_and_nothing_is_done_twice(
     assert again.results.keys() == done.results.keys()
     for one, other in zip(ours, again.results["baseline"], strict=True):
         assert one == other
+
+
+def test_an_evaluation_of_other_images_protocols_or_options_is_done_again(
+    other_layouts: dict[str, tuple[Path, Path]], tmp_path: Path
+) -> None:
+    root, masks = other_layouts["regdb"]
+    config = tiny_config("regdb", root=root, masks=masks, out=tmp_path / "out", rows=("baseline",), splits=(1, 2))
+    done = reproduce(config)
+    runs = sorted((tmp_path / "out" / "runs").iterdir())
+    other = shutil.copytree(root, tmp_path / "other")
+    visible = sorted(file for file in (other / "Visible").rglob("*.*") if file.is_file())
+    for file, next_one in zip(visible[::2], visible[1::2], strict=False):
+        shutil.copy(next_one, file)
+
+    def edit(change: Callable[[dict[str, Any]], Any]) -> None:
+        file = runs[1] / "evaluation.json"
+        found = json.loads(file.read_text())
+        change(found)
+        file.write_text(json.dumps(found))
+
+    for spoil in (
+        lambda: evaluate(runs[0], other, device="cpu"),
+        lambda: evaluate(runs[1], root, protocols=["thermal-to-visible"], device="cpu"),
+        lambda: evaluate(runs[0], root, flip=False, device="cpu"),
+        lambda: edit(lambda found: found["results"][0].update(mAP=0.99, trials_hash="")),
+        lambda: edit(lambda found: found["about"].update(checkpoint="0" * 64)),
+        lambda: edit(lambda found: found["queries"].clear()),
+    ):
+        spoil()
+        assert reproduce(config).results == done.results
+
+
+def test_a_run_of_other_images_or_masks_is_not_taken_for_one_of_these(
+    other_layouts: dict[str, tuple[Path, Path]], tmp_path: Path
+) -> None:
+    root, masks = other_layouts["regdb"]
+    options: dict[str, Any] = {"masks": masks, "out": tmp_path / "out", "rows": ("baseline",), "splits": (1,)}
+    reproduce(tiny_config("regdb", root=root, **options))
+    other = shutil.copytree(root, tmp_path / "other")
+    with pytest.raises(CsclError, match=r"trained on the images in .*, not on those in .*other; give another --out"):
+        reproduce(tiny_config("regdb", root=other, **options))
+    file = tmp_path / "out" / "runs" / "baseline-split1-seed0" / "run.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"fingerprint": "0" * 64}))
+    with pytest.raises(CsclError, match=r"trained with other masks than those of .*; give another --out"):
+        reproduce(tiny_config("regdb", root=root, **options))
 
 
 def test_a_real_data_set_with_other_counts_is_not_reproduced(figures: Path, tmp_path: Path) -> None:

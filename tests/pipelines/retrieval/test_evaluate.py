@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from cli import main
 from cscl.ranking import rank
@@ -147,6 +149,10 @@ def test_the_command_prints_the_protocols_asked_for_as_json(
     assert "no flip" in result.output
     assert "they differ in flip: False, True" in result.output
     assert json.loads((run_copy / "evaluation.json").read_text())["about"]["flip"] is False
+    own = ["--baseline", str(run_copy / "evaluation.json")]  # without flip; this evaluation writes it anew
+    result = CliRunner().invoke(main, [*command, "--device", "cpu", *own])
+    assert result.exit_code == 0, result.output
+    assert "they differ in flip: True, False" in result.output
 
 
 def test_runs_of_several_splits_are_averaged_over_both_directions(
@@ -175,7 +181,23 @@ def test_runs_of_several_splits_are_averaged_over_both_directions(
     assert all(d.difference == 0 for d in again.comparison.differences)
     with pytest.raises(InputError, match="given twice"):
         evaluate_runs([runs[0], runs[0]])
+    with pytest.raises(InputError, match="given twice"):
+        evaluate_runs([runs[0], tmp_path / "2" / ".." / runs[0].name])
     runs.append(shutil.copytree(runs[0], tmp_path / "other"))
+    kept = json.loads((runs[-1] / "run.json").read_text())
+    moved = os.path.relpath(shutil.copytree(other_layouts["regdb"][0], tmp_path / "images"), runs[-1])
+    for change, said in (
+        ({"root": moved}, f"other is of the images in {tmp_path / 'images'}, .* --root names one folder for all"),
+        ({"fingerprint": "0" * 64}, "differ in the masks; only seeds and splits are averaged"),
+        ({"init": {"run": "../x", "weights": "1" * 64}}, "differ in the run that they started from"),
+    ):
+        (runs[-1] / "run.json").write_text(json.dumps(kept | change))
+        with pytest.raises(InputError, match=said):
+            evaluate_runs(runs)
+    (runs[-1] / "run.json").write_text(json.dumps(kept | {"root": moved}))
+    options: dict[str, Any] = {"root": tmp_path / "images", "protocols": ["visible-to-thermal"], "device": "cpu"}
+    assert evaluate_runs(runs[1:], **options).results[0].runs == 2
+    (runs[-1] / "run.json").write_text(json.dumps(kept))
     file = runs[-1] / "recipe.toml"
     file.write_text(file.read_text().replace("learning_rate = 0.002", "learning_rate = 0.5"))
     with pytest.raises(InputError, match=r"differ in train\.learning_rate; only seeds and splits"):
@@ -188,6 +210,8 @@ def test_runs_of_several_splits_are_averaged_over_both_directions(
         (["--protocol", "all-double"], "--protocol all-double: sysu has all-single, all-multi, indoor-single"),
         (["--device", "abacus"], "--device abacus"),
         (["--gallery", "official", "--permutations", "nowhere.mat"], "nowhere.mat"),
+        (["--permutations", __file__], "draws official galleries alone; give --gallery official too"),
+        (["--permutations", __file__, "--gallery", "seeded"], "give --gallery official too"),
         (["--rerank"], "--rerank: all-single cannot be re-ranked"),
     ],
 )
@@ -249,3 +273,31 @@ def test_a_table_is_printed_even_if_the_run_cannot_be_written(run_copy: Path, fi
     assert kept.exit_code == 0
     assert f"note: {said}" in kept.stderr
     assert json.loads((tmp_path / "kept.json").read_text())["results"]
+
+
+def test_a_network_that_answers_nan_ends_in_one_line(run_copy: Path, figures: Path) -> None:
+    file = run_copy / "model.safetensors"
+    with safe_open(file, "pt") as stored:
+        header = stored.metadata()
+    state = load_file(file)
+    name = next(key for key in state if key.startswith("neck") and key.endswith("running_mean"))
+    save_file(state | {name: torch.full_like(state[name], float("nan"))}, file, header)
+    result = CliRunner().invoke(main, ["evaluate", str(run_copy), "--root", str(figures), "--device", "cpu"])
+    assert result.exit_code == 1
+    assert "is not finite: its training has diverged, or its weights are damaged" in result.stderr.splitlines()[-1]
+
+
+def test_masks_that_nothing_can_be_compared_with_are_said_to_be_unused(
+    run_copy: Path, figures: Path, masks: Path, tiny_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    recipe = tiny_recipe("train.epochs=1", "train.steps=1", method="baseline")
+    run = train(TrainConfig(masks, tmp_path / "baseline", recipe, device="cpu"))
+    command = ["evaluate", str(run), "--protocol", "all-single", "--device", "cpu"]
+    result = CliRunner().invoke(main, [*command, "--masks", str(masks)])
+    assert result.exit_code == 0, result.output
+    assert f"note: nothing is compared with --masks {masks}: the network has no part attention" in result.stderr
+    assert "--masks" not in CliRunner().invoke(main, command).stderr
+    command[1] = str(run_copy)
+    result = CliRunner().invoke(main, [*command, "--root", str(figures), "--masks", str(masks)])
+    assert "SPAM" in result.stdout
+    assert "--masks" not in result.stderr

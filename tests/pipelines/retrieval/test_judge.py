@@ -94,6 +94,7 @@ def write(folder: Path, **arrays: Any) -> Path:
         (lambda n, f: {"names": np.arange(len(n)), "features": f}, "names are text"),
         (lambda n, f: {"names": n, "scores": f}, "has no array features"),
         (lambda n, f: {"names": n, "features": f[:, 0]}, "features are numbers"),
+        (lambda n, f: {"names": n, "features": f[0, 0]}, "features are numbers (N, D), got float64 ()"),
         (lambda n, f: {"names": n, "features": np.array([{}] * len(n), object)}, "is no .npz or .npy"),
     ],
 )

@@ -16,7 +16,14 @@ from data.readers.regdb import RegDB
 from data.readers.sysu import SYSU
 from data.records import DataSet, Modality, Protocol, Record, Tracklet, Trial, same_person_and_camera
 from parsing.errors import InputError
-from pipelines.runs.scores import average_results, list_needed_records, score, stack_features, unmatched_lines
+from pipelines.runs.scores import (
+    Result,
+    average_results,
+    list_needed_records,
+    score,
+    stack_features,
+    unmatched_lines,
+)
 
 ORACLE = ORACLES / "evaluation.npz"
 
@@ -176,13 +183,14 @@ def test_queries_keep_their_own_scores_over_the_trials_that_they_have_a_match_in
     for name, identity, values in zip(found.names, found.identities, found.values, strict=True):
         query = next(q for q in QUERY if q.name == name)
         assert identity == query.identity
-        rows = []
-        for trial in trials:
+        rows, counted = [], []
+        for trial, valid in zip(trials, (4, 4, 2), strict=True):  # valid: queries that have a match
             if query in trial.query and any(g.identity == query.identity for g in trial.gallery):
                 d = [[1 - FEATURES[name] @ FEATURES[g.name] for g in trial.gallery]]
                 one = rank(d, [identity], [g.identity for g in trial.gallery])
                 rows.append((one.cmc[0], one.mAP, one.mINP))
-        assert values == pytest.approx(np.mean(rows, 0))
+                counted.append(1 / valid)
+        assert values == pytest.approx(np.average(rows, 0, counted))
 
 
 def test_runs_are_averaged_and_deviate_from_each_other() -> None:
@@ -203,7 +211,39 @@ def test_runs_are_averaged_and_deviate_from_each_other() -> None:
     for name, value in mean.deviations.items():
         assert value == pytest.approx(abs(first.figures[name] - other.figures[name]) / 2), name
     assert (mean.runs, mean.seeds) == (2, ())
-    assert average_results([first, first]) == replace(first, runs=2, deviations=dict.fromkeys(first.deviations, 0))
+    assert average_results([first, first]) == replace(
+        first, queries=2 * first.queries, runs=2, deviations=dict.fromkeys(first.deviations, 0)
+    )
+
+
+def test_the_means_of_the_queries_are_the_figures_also_over_runs_of_other_people() -> None:
+    """As over the splits of RegDB, where some people are tested more often than others."""
+    everybody = (Trial(QUERY, GALLERY), Trial(QUERY[:2], GALLERY))
+    runs = [(Trial(QUERY[1:], GALLERY),), everybody, (Trial(QUERY[:3], GALLERY[2:4]),)]
+    each = [
+        score(Protocol("p", trials=trials, skip=DataSet.skip, deduplicated=True, gallery_rule="all"), FEATURES)
+        for trials in runs
+    ]
+    for result in (*each, average_results(each), average_results([each[0], each[0]])):
+        found = result.per_query
+        assert found is not None
+        assert found.weights.max() == 1
+        means = found.weights @ found.values / found.weights.sum()
+        assert means == pytest.approx((result.cmc[1], result.mAP, result.mINP))
+
+
+def test_queries_left_out_are_those_of_all_runs() -> None:
+    def scored(query: tuple[Record, ...], gallery: tuple[Record, ...]) -> Result:
+        return score(
+            Protocol("p", trials=(Trial(query, gallery),), skip=DataSet.skip, deduplicated=True, gallery_rule="all"),
+            FEATURES,
+        )
+
+    mean = average_results([scored(QUERY, GALLERY), scored(QUERY[1:], GALLERY[:4])])
+    assert (mean.queries, mean.unmatched) == (7, 1)
+    assert unmatched_lines([mean]) == [
+        "note: 1 of the 7 queries of p in 2 runs are left out: no gallery shows their person"
+    ]
 
 
 def test_queries_without_a_match_are_counted_and_none_with_one_is_refused() -> None:
