@@ -121,6 +121,8 @@ def fit(
                     save_state(run, model=model, optimiser=stepper.optimiser, step=number + 1, best=best, info=info)
             if stopped:
                 raise KeyboardInterrupt(f"after step {number + 1} of {len(batches)}, which is saved")
+    if first and start == len(batches) and not info.finished:  # its recipe was changed, to one of no more steps
+        save_info(run, replace(info, finished=True))
 
 
 def _make_error(run: Path, row: Mapping[str, Any], terms: Sequence[str], batches: Batches, write: bool) -> CsclError:

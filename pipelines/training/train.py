@@ -24,7 +24,7 @@ from ..devices import is_out_of_memory
 from ..image_sizes import find_other_image
 from ..images import find_images
 from ..recipes.reading import Recipe
-from ..runs.folder import read_state
+from ..runs.folder import read_state, save_info
 from ..runs.loggers import MakeLogger, find_logger
 from ..runs.provenance import RunInfo, hash_people, read_own_recipe, read_run, write_file
 from .batches import Batches, permute_within_modality, read_confidences, select_with_masks
@@ -152,6 +152,8 @@ def _train(
     fabric.barrier()  # no process may find the files that the first one writes now
     if fabric.is_global_zero:
         run.mkdir(parents=True, exist_ok=True)
+        if changes:  # before the recipe: a run that is killed in between, or before its next save, is not finished
+            _reopen(run)
         write_file(run / "recipe.toml", recipe.to_toml().encode())
         progress.open(run / "train.log")
     trained, seen = ({r.identity for r in some} for some in (records, (*records, *validating)))
@@ -189,13 +191,21 @@ def _train(
 
 
 def _carry_over(info: RunInfo, run: Path) -> RunInfo:
-    """Return `info` with what the run.json of a resumed run says about its past: sessions, epoch kept, start."""
+    """Return `info` with what the run.json of a resumed run says: sessions, epoch kept, start, whether it is finished."""
     if not (run / "run.json").is_file():
         return info
     past = read_run(run)[1]
     sessions = tuple(session for session in past.sessions if isinstance(session, Mapping))
     people = tuple(dict.fromkeys([*info.people, *past.people]))
-    return replace(info, epoch=past.epoch, sessions=sessions, init=past.init, people=people)
+    return replace(
+        info, epoch=past.epoch, sessions=sessions, init=past.init, people=people, finished=past.finished is True
+    )
+
+
+def _reopen(run: Path) -> None:
+    """Write into the run.json of a run whose recipe changes that not all epochs are done."""
+    if (run / "run.json").is_file():
+        save_info(run, replace(read_run(run)[1], finished=False))
 
 
 def _make_model(recipe: Recipe, identities: int, parts: int, flipped: tuple[int, ...], fresh: bool) -> CSCL:
