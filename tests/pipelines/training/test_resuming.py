@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from click.testing import CliRunner
 
 import pipelines.training.loop
 from cli import main
+from data.simulators.layouts import label_name
 from parsing.errors import CsclError, InputError
 from pipelines.recipes.reading import Recipe
 from pipelines.runs.provenance import read_run
@@ -95,6 +97,47 @@ def test_resuming_with_another_recipe_or_other_masks_is_refused(
     other = make_true_cache("sysu", figures, tmp_path / "masks.h5")
     with pytest.raises(InputError, match=r"--resume: .* was trained on other masks than those of .*masks\.h5"):
         start(other, run_copy, tiny_recipe(), resume=True)
+
+
+def write_ids(root: Path, **people: str) -> None:
+    """Write the lists of people of SYSU-MM01, such as `val`."""
+    for part, numbers in people.items():
+        (root / "exp" / f"{part}_id.txt").write_text(f"{numbers}\n")
+
+
+@pytest.mark.parametrize("change", ["shot", "person", "unreadable"])
+def test_resuming_with_other_images_or_people_is_refused(
+    finished: Path, masks: Path, figures: Path, tiny_recipe: MakeRecipe, make_true_cache: Any, tmp_path: Path, change: str
+) -> None:
+    """The fingerprint of a cache is that of its parser, and says nothing of its images."""
+    root = shutil.copytree(figures, tmp_path / "SYSU-MM01")
+    if change == "person":
+        write_ids(root, val="7", test="6,8,9")
+    cache = make_true_cache("sysu", root, tmp_path / "masks.h5")
+    run = start(cache, tmp_path / "run", tiny_recipe())
+    (run / "state-00000004.pt").unlink()
+    image = next(root.glob("cam1/0001/*.jpg"))
+    if change == "shot":
+        shutil.copy(image, image.with_name("0099.jpg"))
+        label = root / label_name(image.relative_to(root).as_posix())
+        shutil.copy(label, label.with_name("0099.png"))
+    elif change == "person":
+        write_ids(root, val="6", test="7,8,9")
+    lacking = [image.relative_to(root).as_posix()] if change == "unreadable" else []
+    make_true_cache("sysu", root, cache, unreadable=lacking)
+    what = "people" if change == "person" else "images"
+    before = {file.name: file.read_bytes() for file in run.iterdir() if file.is_file()}
+    with pytest.raises(InputError, match=f"--resume: {run} was trained on other {what} than those that {cache} now has"):
+        start(cache, run, tiny_recipe(), resume=True)
+    assert {file.name: file.read_bytes() for file in run.iterdir() if file.is_file()} == before
+    old = json.loads((run / "run.json").read_text())
+    del old["records_hash"]  # as an earlier version wrote it: that compares the people alone
+    (run / "run.json").write_text(json.dumps(old))
+    if change == "person":
+        with pytest.raises(InputError, match="was trained on other people"):
+            start(cache, run, tiny_recipe(), resume=True)
+    else:
+        assert rows(start(cache, run, tiny_recipe(), resume=True))[-1]["step"] == 4
 
 
 def test_a_truncated_state_falls_back_to_the_one_before_and_says_so(
