@@ -115,7 +115,8 @@ def _train_all(configs: "Sequence[TrainConfig]", cache: "MaskCache", series: boo
             if is_finished(config.run, config.recipe):
                 click.echo(f"{config.run}: finished", err=True)
                 continue
-            config = replace(config, resume=(config.run / "recipe.toml").is_file())
+            begun = (config.run / "recipe.toml").is_file()  # a run that has begun goes on from its own weights
+            config = replace(config, resume=begun, init=None if begun else config.init)
         config.check_run()
         todo.append(config)
     find_images(configs[0].masks, cache.root, configs[0].root)

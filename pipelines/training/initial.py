@@ -40,6 +40,25 @@ def _module(key: str) -> str:
     return first if first == "spam" or not rest[:-1] else f"{first}.{rest[0]}"
 
 
+def find_initial(run: Path) -> Path | None:
+    """Return the run from which a run began that was stopped before its first checkpoint; None if it began without.
+
+    Raises:
+        InputError: if that run is gone or has other weights now.
+    """
+    init = read_run(run)[1].init if (run / "run.json").is_file() else None
+    if init is None:
+        return None
+    other = Path(os.path.normpath(run.resolve() / init["run"]))
+    weights = other / "model.safetensors"
+    if not weights.is_file() or file_hash(weights) != init["weights"]:
+        raise InputError(
+            f"--resume: {run} has no checkpoint yet, and {other}, from whose weights it began, no longer has these; "
+            "begin a new --run"
+        )
+    return other
+
+
 def continue_from(info: RunInfo, init: Path, run: Path) -> RunInfo:
     """Return the provenance of a run that starts from another one.
 

@@ -48,6 +48,8 @@ def carry_over(past: RunInfo, info: RunInfo) -> RunInfo:
     )
 
 
-def reopen(run: Path, past: RunInfo) -> None:
-    """Write into the run.json of a run whose recipe changes that not all epochs are done."""
-    save_info(run, replace(past, finished=False))
+def reopen(run: Path, info: RunInfo) -> RunInfo:
+    """Write into the run.json of a run whose recipe changes that not all epochs are done; return its content."""
+    info = replace(info, finished=False)
+    save_info(run, info)
+    return info

@@ -23,12 +23,12 @@ from ..devices import is_out_of_memory
 from ..image_sizes import find_other_image
 from ..images import find_images
 from ..recipes.reading import Recipe
-from ..runs.folder import read_state
+from ..runs.folder import read_state, save_info
 from ..runs.loggers import MakeLogger, find_logger
 from ..runs.provenance import RunInfo, hash_people, hash_records, read_own_recipe, write_file
 from .batches import Batches, permute_within_modality, read_confidences, select_with_masks
 from .config import TrainConfig
-from .initial import continue_from, load_initial_weights
+from .initial import continue_from, find_initial, load_initial_weights
 from .lengthen import check_changes, check_length, describe_changes
 from .loop import fit
 from .pretrained import load_backbone_weights
@@ -102,6 +102,7 @@ def _train(
     past = None if done is None else read_past(run)
     if past is not None:
         check_data(past, info, run=run, masks=config.masks)
+        info = carry_over(past, info)
     if untested := data_set.untested():
         progress.note(untested)
     sampler = IdentitySampler(records, identities=recipe.train.identities, images=recipe.train.images, seed=recipe.seed)
@@ -112,11 +113,13 @@ def _train(
             f"and are not trained on: {list_briefly(names)}"
         )
     flipped = scheme.flipped(cache.labels)
-    fresh = done is None and config.init is None
+    init = find_initial(run) if config.resume and done is None else config.init
+    fresh = done is None and init is None
     model = _make_model(recipe, identities=info.identities, parts=len(scheme), flipped=flipped, fresh=fresh)
-    if config.init is not None:
-        new = load_initial_weights(model, config.init)
-        progress.say(f"starts from the weights of {config.init}" + f"; new: {', '.join(new)}" * bool(new))
+    if init is not None:
+        new = load_initial_weights(model, init)
+        info = continue_from(info, init=init, run=run)
+        progress.say(f"starts from the weights of {init}" + f"; new: {', '.join(new)}" * bool(new))
     if not image_store.exists() and (other := find_other_image([*records, *validating], data_set.root, cache)):
         raise InputError(
             f"{data_set.root}: {other} has another size than the image of that name in {config.masks}: these are other "
@@ -156,13 +159,11 @@ def _train(
     if fabric.is_global_zero:
         run.mkdir(parents=True, exist_ok=True)
         if changes and past is not None:  # before the recipe: a run killed from here to its next save is not finished
-            reopen(run, past)
+            info = reopen(run, info)
+        elif init is not None:  # before the recipe too: a run killed before its first save begins from there again
+            save_info(run, info)
         write_file(run / "recipe.toml", recipe.to_toml().encode())
         progress.open(run / "train.log")
-    if config.init is not None:
-        info = continue_from(info, init=config.init, run=run)
-    elif past is not None:
-        info = carry_over(past, info)
     session = start_session(fabric, start, changes)
     progress.detail(session.facts)
     fit(

@@ -1,12 +1,15 @@
 """`--init RUN`: weights of another run, new classifiers, people of both kept out of a test."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
 from safetensors.torch import load_file
 
+from cli import main
 from cscl.model import CSCL
 from parsing.errors import InputError
 from parsing.files import file_hash
@@ -14,6 +17,7 @@ from pipelines.recipes.reading import Recipe
 from pipelines.retrieval.evaluate import evaluate
 from pipelines.runs.folder import load_model
 from pipelines.runs.provenance import read_run
+from pipelines.training.batches import Batches
 from pipelines.training.config import TrainConfig
 from pipelines.training.initial import load_initial_weights
 from pipelines.training.train import train
@@ -53,3 +57,55 @@ def test_a_run_starts_from_another_and_says_so(
         evaluate(second, device="cpu")
     with pytest.raises(InputError, match="--init: a resumed run goes on from its own weights"):
         train(TrainConfig(cache, second, frozen, init=first, resume=True, device="cpu"))
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_from_the_other_run_again(
+    finished: Path, masks: Path, tiny_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, run = shutil.copytree(finished, tmp_path / "first"), tmp_path / "run"
+    recipe = tiny_recipe("train.epochs=1", "train.learning_rate=1e-3", "seed=1", "train.guided=0")
+    whole = train(TrainConfig(masks, tmp_path / "whole", recipe, init=first, device="cpu"))
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Batches, "__getitem__", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(TrainConfig(masks, run, recipe, init=first, device="cpu"))
+    other = first / "model.safetensors"
+    weights = other.read_bytes()
+    for wrong in (lambda: other.write_bytes(weights + b" "), other.unlink):
+        wrong()
+        with pytest.raises(InputError, match=f"{run} has no checkpoint yet, and {first}, .* no longer has these"):
+            train(TrainConfig(masks, run, recipe, resume=True, device="cpu"))
+    other.write_bytes(weights)
+    train(TrainConfig(masks, run, recipe, resume=True, device="cpu"))
+    for name in ("metrics.jsonl", "model.safetensors"):
+        assert (run / name).read_bytes() == (whole / name).read_bytes(), name
+    assert read_run(run)[1].init == read_run(whole)[1].init
+
+
+def test_runs_of_a_series_that_have_begun_go_on_and_the_others_begin_from_the_other_run(
+    finished: Path, masks: Path, tiny_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tiny.toml").write_text(tiny_recipe().to_toml())
+    command = ["train", "--masks", str(masks), "--recipe", str(tmp_path / "tiny.toml"), "--device", "cpu"]
+    command += ["--init", str(finished), "--seeds", "1-2", "--run"]
+    assert CliRunner().invoke(main, [*command, str(tmp_path / "whole")]).exit_code == 0
+    fetch = Batches.__getitem__
+
+    def killed_in_its_second_epoch(batches: Batches, number: int) -> dict[str, torch.Tensor]:
+        if number == 2:
+            raise KeyboardInterrupt
+        return fetch(batches, number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Batches, "__getitem__", killed_in_its_second_epoch)
+        assert CliRunner().invoke(main, [*command, str(tmp_path / "runs")]).exit_code == 130
+    result = CliRunner().invoke(main, [*command, str(tmp_path / "runs"), "--resume"])
+    assert result.exit_code == 0, result.stderr
+    for name in ("sysu-tiny-seed1", "sysu-tiny-seed2"):
+        run, whole = tmp_path / "runs" / name, tmp_path / "whole" / name
+        assert (run / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes(), name
+        assert read_run(run)[1].init == read_run(whole)[1].init
