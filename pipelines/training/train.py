@@ -117,7 +117,7 @@ def _train(
     fresh = done is None and init is None
     model = _make_model(recipe, identities=info.identities, parts=len(scheme), flipped=flipped, fresh=fresh)
     if init is not None:
-        new = load_initial_weights(model, init)
+        new = load_initial_weights(model, init, info)
         info = continue_from(info, init=init, run=run)
         progress.say(f"starts from the weights of {init}" + f"; new: {', '.join(new)}" * bool(new))
     if not image_store.exists() and (other := find_other_image([*records, *validating], data_set.root, cache)):

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from parsing.errors import InputError
 from parsing.files import file_hash
 from pipelines.recipes.reading import Recipe
 from pipelines.retrieval.evaluate import evaluate
-from pipelines.runs.folder import load_model
+from pipelines.runs.folder import load_model, save_info
 from pipelines.runs.provenance import read_run
 from pipelines.training.batches import Batches
 from pipelines.training.config import TrainConfig
@@ -29,14 +30,32 @@ def test_tensors_of_the_same_shape_are_copied_and_others_kept(finished: Path, ti
     theirs = load_file(finished / "model.safetensors")
     model = CSCL(tiny_recipe().model.config(9, 4, ()))
     fresh = {key: value.clone() for key, value in model.state_dict().items()}
-    assert load_initial_weights(model, finished) == ["spam", "neck.classifier"]
+    info = read_run(finished)[1]
+    assert load_initial_weights(model, finished, info) == ["classifiers"]
     for key, value in model.state_dict().items():
         source = theirs[key] if theirs[key].shape == value.shape else fresh[key]
         assert torch.equal(value, source), key
     baseline = CSCL(tiny_recipe(method="baseline").model.config(9, 4, ()))
-    assert load_initial_weights(baseline, finished) == ["neck.classifier"]
+    assert load_initial_weights(baseline, finished, info) == ["classifiers"]
     with pytest.raises(InputError, match=r"backbone is another one than model\.backbone = resnet18"):
-        load_initial_weights(CSCL(tiny_recipe("model.backbone=resnet18").model.config(9, 4, ())), finished)
+        load_initial_weights(CSCL(tiny_recipe("model.backbone=resnet18").model.config(9, 4, ())), finished, info)
+
+
+@pytest.mark.parametrize("other", [{}, {"people_hash": "1" * 64}, {"data_set": "regdb"}, {"people_hash": ""}], ids=str)
+def test_classifiers_are_copied_for_the_same_people_only(
+    run_copy: Path, tiny_recipe: MakeRecipe, other: dict[str, str]
+) -> None:
+    """As many other people, as in another split of RegDB, have classifiers of the same shape."""
+    info, theirs = read_run(run_copy)[1], load_model(run_copy).network
+    save_info(run_copy, replace(info, **other))  # a run of an earlier version has no hash
+    with torch.random.fork_rng(devices=[]):
+        model = CSCL(theirs.config)
+    fresh = {key: value.clone() for key, value in model.state_dict().items()}
+    left = load_initial_weights(model, run_copy, info)
+    assert left == (["classifiers"] if other else [])
+    for key, value in model.state_dict().items():
+        source = fresh if other and key.endswith(".classifier.weight") else theirs.state_dict()
+        assert torch.equal(value, source[key]), key
 
 
 def test_a_run_starts_from_another_and_says_so(
