@@ -1,6 +1,7 @@
 """A run that is stopped, killed or damaged and resumed: the same bytes as one that went through."""
 
 import json
+import math
 import multiprocessing
 import os
 import random
@@ -14,6 +15,8 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner
+from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
 
 import pipelines.training.loop
 from cli import main
@@ -155,6 +158,43 @@ def test_a_truncated_state_falls_back_to_the_one_before_and_says_so(
     torch.save({"model": {}}, before)
     with pytest.raises(CsclError, match=r"state-00000004\.pt cannot be read .*; .*2\.pt is no training state .*remove"):
         start(masks, run_copy, tiny_recipe(), resume=True)
+
+
+def test_a_run_in_16_mixed_survives_overflows_and_resumes_with_its_scale(
+    masks: Path, tiny_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a CPU, by a stand-in for CUDA's."""
+
+    def make_scaled(*_: str) -> Fabric:
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0**15)
+        return Fabric(accelerator="cpu", devices=1, plugins=[MixedPrecision("16-mixed", "cpu", scaler)])
+
+    monkeypatch.setattr("pipelines.training.train.make_fabric", make_scaled)
+    recipe = tiny_recipe("train.steps=3", "train.learning_rate=1e-4")
+    whole = start(masks, tmp_path / "whole", recipe)
+    gradients = [row["gradient"] for row in rows(whole)]
+    assert not math.isfinite(gradients[0])
+    assert math.isfinite(gradients[-1])
+    assert rows(whole)[-1]["scale"] < 2.0**15
+    run = shutil.copytree(whole, tmp_path / "run")
+    (run / "state-00000006.pt").unlink()
+    start(masks, run, recipe, resume=True)
+    for name in ("metrics.jsonl", "model.safetensors"):
+        assert (run / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+@pytest.mark.parametrize(
+    ("row", "sound"),
+    [
+        ({"total": 1.0, "gradient": 2.0}, True),
+        ({"total": 1.0, "gradient": math.inf}, False),
+        ({"total": math.nan, "gradient": 2.0, "scale": 8.0}, False),
+        ({"total": 1.0, "gradient": math.nan, "scale": 1.0}, True),
+        ({"total": 1.0, "gradient": math.nan, "scale": 0.5}, False),
+    ],
+)
+def test_a_gradient_may_overflow_while_its_scale_can_be_lowered(row: dict[str, float], sound: bool) -> None:
+    assert pipelines.training.loop._is_sound(row) == sound
 
 
 def test_two_states_are_kept_and_none_from_further_on(run_copy: Path, masks: Path, tiny_recipe: MakeRecipe) -> None:
