@@ -12,7 +12,7 @@ from torch import Tensor
 
 from parsing.errors import InputError
 
-from ..devices import find_device
+from ..devices import PRECISIONS, find_device
 from .launch import join_srun
 
 
@@ -22,10 +22,10 @@ def make_fabric(device: str, precision: str) -> Fabric:
     Args:
         device: `auto`, `cpu`, `cuda` or `cuda:1`. `auto` is the accelerator given to `fabric run`, or else CUDA if
             there is a device.
-        precision: a precision of Lightning Fabric. `auto` is the one given to `fabric run`, or else bf16 on CUDA.
+        precision: one of PRECISIONS. `auto` is the one given to `fabric run`, or else bf16 on CUDA.
 
     Raises:
-        InputError: if the device does not exist, or does not fit the number of processes.
+        InputError: if the device does not exist, or does not fit the number of processes, or the precision is no other.
     """
     join_srun()
     given = {name: os.environ.get(f"LT_{name}") for name in ("ACCELERATOR", "PRECISION")}
@@ -49,6 +49,7 @@ def make_fabric(device: str, precision: str) -> Fabric:
         raise InputError(
             f"--device {device} is one device, but {everywhere} processes were started; leave its number out"
         )
+    _check_precision((by_fabric and precision == "auto" and given["PRECISION"]) or precision, found.type)
     if precision != "auto":
         options["precision"] = precision
     elif not (by_fabric and given["PRECISION"]):
@@ -60,6 +61,14 @@ def make_fabric(device: str, precision: str) -> Fabric:
     except (ValueError, TypeError, RuntimeError) as error:
         raise InputError(f"--device {device} --precision {precision}: {error}") from error
     return fabric
+
+
+def _check_precision(precision: str, device: str) -> None:
+    """Raise InputError unless this is a precision in which the device trains."""
+    if precision not in PRECISIONS:
+        raise InputError(f"--precision {precision}: choose one of {', '.join(PRECISIONS)}")
+    if precision == "16-mixed" and device != "cuda":
+        raise InputError(f"--precision {precision} needs CUDA; on {device} give 32-true or bf16-mixed")
 
 
 def _share_devices(processes: int, devices: int) -> DDPStrategy:

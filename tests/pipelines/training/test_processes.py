@@ -13,6 +13,9 @@ from pipelines.recipes.reading import Recipe
 from pipelines.training.batches import Batches
 from pipelines.training.processes import make_fabric
 
+FABRIC_RUN = {"LT_CLI_USED": "1", "LT_DEVICES": "1"}
+OTHERS = ("17-true", "64-true", "bf16-true", "16-true", "transformer-engine", "bf16")
+"""Precisions, of Lightning Fabric but for the first, in which the losses cannot be computed, and a name for two."""
 RECORDS = tuple(
     Record(f"{modality}/{person}/{n}.jpg", identity=person, camera=1, modality=modality)
     for person in range(12)
@@ -72,10 +75,12 @@ def test_people_that_cannot_be_dealt_evenly_are_refused(
 @pytest.mark.parametrize(
     ("device", "precision", "environment", "said"),
     [
-        ("cpu", "17-true", {}, "--device cpu --precision 17-true"),
+        *(("cpu", p, {}, f"--precision {p}: choose one of auto, 32-true, bf16-mixed, 16-mixed") for p in OTHERS),
+        ("cpu", "auto", {**FABRIC_RUN, "LT_PRECISION": "64-true"}, "--precision 64-true: choose one of"),
+        ("cpu", "16-mixed", {}, "--precision 16-mixed needs CUDA; on cpu give 32-true or bf16-mixed"),
         ("abacus", "auto", {}, "--device abacus cannot be used"),
         ("cpu:0", "auto", {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}, "one device, but 2 processes were started"),
-        ("cpu", "64-true", {"LT_CLI_USED": "1", "LT_DEVICES": "1", "LT_PRECISION": "32-true"}, "conflicts with"),
+        ("cpu", "bf16-mixed", {**FABRIC_RUN, "LT_PRECISION": "32-true"}, "conflicts with"),
     ],
 )
 def test_what_does_not_fit_the_launcher_or_the_machine_is_refused(

@@ -110,7 +110,13 @@ def write_ids(root: Path, **people: str) -> None:
 
 @pytest.mark.parametrize("change", ["shot", "person", "unreadable"])
 def test_resuming_with_other_images_or_people_is_refused(
-    finished: Path, masks: Path, figures: Path, tiny_recipe: MakeRecipe, make_true_cache: Any, tmp_path: Path, change: str
+    finished: Path,
+    masks: Path,
+    figures: Path,
+    tiny_recipe: MakeRecipe,
+    make_true_cache: Any,
+    tmp_path: Path,
+    change: str,
 ) -> None:
     """The fingerprint of a cache is that of its parser, and says nothing of its images."""
     root = shutil.copytree(figures, tmp_path / "SYSU-MM01")
@@ -130,7 +136,9 @@ def test_resuming_with_other_images_or_people_is_refused(
     make_true_cache("sysu", root, cache, unreadable=lacking)
     what = "people" if change == "person" else "images"
     before = {file.name: file.read_bytes() for file in run.iterdir() if file.is_file()}
-    with pytest.raises(InputError, match=f"--resume: {run} was trained on other {what} than those that {cache} now has"):
+    with pytest.raises(
+        InputError, match=f"--resume: {run} was trained on other {what} than those that {cache} now has"
+    ):
         start(cache, run, tiny_recipe(), resume=True)
     assert {file.name: file.read_bytes() for file in run.iterdir() if file.is_file()} == before
     old = json.loads((run / "run.json").read_text())

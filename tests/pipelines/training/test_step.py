@@ -116,7 +116,7 @@ def test_gradients_in_pieces_are_those_of_the_batch_at_once(tiny_recipe: MakeRec
 
 @pytest.mark.parametrize("least", [0.0, 0.5])
 def test_a_mask_of_no_confidence_does_not_guide(tiny_recipe: MakeRecipe, least: float) -> None:
-    """`data.min_confidence` sets the confidence of masks to 0, also where `train.guide_confidence` lets all others guide."""
+    """`data.min_confidence` sets the confidence of masks to 0, also where all others guide."""
     # without the parsing loss, whose classes are balanced by the pixels of all masks
     recipe = tiny_recipe(f"train.guide_confidence={least}", "train.identities=4", "loss.parsing=0")
     fabric, found = one_process("32-true"), []
