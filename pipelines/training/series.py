@@ -6,6 +6,7 @@ from pathlib import Path
 
 from data.registry import data_set
 from parsing.errors import InputError
+from parsing.words import list_briefly
 
 from ..recipes.reading import Recipe, read_recipe
 from ..runs.provenance import read_run
@@ -49,8 +50,12 @@ def name_run(data_set: str, recipe: Recipe, source: Path | None, method: str | N
     kinds: list[str] = [recipe.method]
     if source is not None and source.stem != data_set:  # the recipe `regdb` on regdb
         kinds = [source.stem, *([method] if method and method != source.stem else [])]
-    split = [f"split{recipe.data.split}"] if splits > 1 else []
-    return "-".join([data_set, *kinds, *split, f"seed{recipe.seed}"])
+    return "-".join([data_set, *kinds, _name_member(recipe, splits)])
+
+
+def _name_member(recipe: Recipe, splits: int) -> str:
+    """Return the end of a run's name, `split3-seed1`; with one split `seed1`."""
+    return "-".join([*([f"split{recipe.data.split}"] if splits > 1 else []), f"seed{recipe.seed}"])
 
 
 def is_finished(run: Path, recipe: Recipe) -> bool:
@@ -81,7 +86,8 @@ def plan_runs(
         resume: whether runs are continued. Without `recipe` and `method` each has the recipe of its folder, changed.
 
     Raises:
-        InputError: if a recipe is wrong, or the data set does not have a split.
+        InputError: if a recipe is wrong, the data set does not have a split, or a series that is to be continued has not
+            begun, but one of another recipe has.
     """
     count = data_set(data_set_name).split_count if data_set_name else 1
     members = []
@@ -96,4 +102,26 @@ def plan_runs(
             if resume and recipe is None and method is None and (folder / "recipe.toml").is_file():
                 made = read_resumed_recipe(folder, [*changes, *own])
             members.append((folder, made))
+    if resume and recipe is None and (splits or seeds):
+        ends = [f"{method}-{end}" if method else end for end in (_name_member(made, count) for _, made in members)]
+        _check_begun([folder for folder, _ in members], data_set_name, ends)
     return members
+
+
+def _check_begun(folders: Sequence[Path], data_set: str, ends: Sequence[str]) -> None:
+    """Raise InputError if none of a series' runs has begun, but runs of a recipe that is not given have.
+
+    Args:
+        folders: of the runs.
+        data_set: its name.
+        ends: of the runs' names, after that of a recipe.
+    """
+    if any((folder / "recipe.toml").is_file() for folder in folders):
+        return
+    place = folders[0].parent
+    others = [file.parent.name for end in ends for file in sorted(place.glob(f"{data_set}-*-{end}/recipe.toml"))]
+    if others:
+        raise InputError(
+            f"--resume: {place} holds no run of this series, but {list_briefly(others)}; give the --recipe of those, or "
+            "leave --resume out to begin new ones"
+        )

@@ -22,8 +22,8 @@ class Stepper:
 
     On CUDA the network computes in the memory layout channels-last, cuDNN chooses its kernels by trial, the optimiser
     is fused, and nothing in a step waits for the device. On a CPU every run gives the same bits. In 16-mixed a scaler
-    keeps small gradients from becoming 0. It waits for the device, and the optimiser is not fused: Lightning cannot limit
-    the gradients of one that is.
+    keeps small gradients from becoming 0. It waits for the device, and the optimiser is not fused: Lightning cannot
+    limit the gradients of one that is.
 
     Args:
         recipe: of the run.

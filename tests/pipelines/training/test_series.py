@@ -46,6 +46,38 @@ def test_a_split_that_is_not_there_is_refused() -> None:
             plan_runs(data_set, recipe=None, method=None, changes=[], splits=(split,), seeds=(), run=None, resume=False)
 
 
+@pytest.mark.parametrize(
+    ("begun", "recipe", "method", "refused"),
+    [
+        ("sysu-small-seed1", None, None, True),
+        ("sysu-small-baseline-seed0", None, "baseline", True),
+        ("sysu-small-seed0", None, "baseline", False),
+        ("sysu-small-seed0", "agw", None, False),  # another recipe, which is given
+        ("sysu-small-seed2", None, None, False),  # not of these seeds
+        ("sysu-cscl-seed1", None, None, False),  # of this series
+        ("regdb-small-seed0", None, None, False),
+    ],
+)
+def test_a_series_to_continue_that_has_not_begun_beside_one_of_another_recipe_is_refused(
+    tmp_path: Path, begun: str, recipe: str | None, method: str | None, refused: bool
+) -> None:
+    (tmp_path / begun).mkdir()
+    (tmp_path / begun / "recipe.toml").write_text(read_recipe(None, ["seed=1"]).to_toml())
+
+    def plan(resume: bool) -> None:
+        source = None if recipe is None else Path(recipe)
+        plan_runs(
+            "sysu", recipe=source, method=method, changes=[], splits=(), seeds=(0, 1), run=tmp_path, resume=resume
+        )
+
+    plan(resume=False)
+    if not refused:
+        plan(resume=True)
+        return
+    with pytest.raises(InputError, match=f"--resume: {tmp_path} holds no run of this series, but {begun}; give the --recipe"):
+        plan(resume=True)
+
+
 def test_splits_and_seeds_are_trained_continued_and_evaluated_together(
     other_layouts: dict[str, tuple[Path, Path]], tmp_path: Path
 ) -> None:
