@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from data.registry import data_set
@@ -96,11 +97,15 @@ def plan_runs(
             raise InputError(f"--splits: {data_set_name} has the splits 1 to {count}, and no {split}")
         for seed in seeds or (None,):
             own = [f"data.split={split}"] * (split is not None) + [f"seed={seed}"] * (seed is not None)
-            made = read_recipe(recipe, [*changes, *own], method)
+            read, said = partial(read_recipe, recipe, method=method), [*changes, *own]
+            # What names a run; whether its length fits train.guided is known only with the recipe of the run so far.
+            made = read([*said, *["train.guided=0"] * resume])
             name = name_run(data_set_name, recipe=made, source=recipe, method=method, splits=count)
             folder = Path("runs") / name if run is None else run / name if splits or seeds else run
-            if resume and recipe is None and method is None and (folder / "recipe.toml").is_file():
-                made = read_resumed_recipe(folder, [*changes, *own])
+            if resume and (folder / "recipe.toml").is_file():
+                made = read_resumed_recipe(folder, said, None if recipe is None and method is None else read)
+            elif resume:
+                made = read(said)
             members.append((folder, made))
     if resume and recipe is None and (splits or seeds):
         ends = [f"{method}-{end}" if method else end for end in (_name_member(made, count) for _, made in members)]

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from cli import main
 from parsing.errors import InputError
-from pipelines.recipes.reading import read_recipe
+from pipelines.recipes.reading import Recipe, read_recipe
 from pipelines.runs.provenance import read_run
 from pipelines.training.series import name_run, plan_runs, read_numbers
 
@@ -76,6 +76,29 @@ def test_a_series_to_continue_that_has_not_begun_beside_one_of_another_recipe_is
         return
     with pytest.raises(InputError, match=f"--resume: {tmp_path} holds no run of this series, but {begun}; give the --recipe"):
         plan(resume=True)
+
+
+@pytest.mark.parametrize(("recipe", "method"), [(None, None), ("cscl", None), (None, "cscl"), ("cscl", "baseline")])
+def test_a_longer_run_is_guided_until_the_same_epoch_also_where_the_command_repeats_its_recipe(
+    tmp_path: Path, recipe: str | None, method: str | None
+) -> None:
+    source = None if recipe is None else Path(recipe)
+    (tmp_path / "recipe.toml").write_text(read_recipe(source, [], method).to_toml())
+
+    def plan(*changes: str) -> Recipe:
+        ((_, made),) = plan_runs(
+            "sysu", recipe=source, method=method, changes=changes, splits=(), seeds=(), run=tmp_path, resume=True
+        )
+        return made
+
+    before = plan().train
+    ends = before.guided * before.epochs
+    for epochs in (120, 120, 160):  # the second is the same command again
+        made = plan(f"train.epochs={epochs}")
+        assert made.train.guided * epochs == pytest.approx(ends)
+        assert made.method == (method or "cscl")
+        (tmp_path / "recipe.toml").write_text(made.to_toml())
+    assert plan("train.epochs=200", "train.guided=0.05").train.guided == 0.05
 
 
 def test_splits_and_seeds_are_trained_continued_and_evaluated_together(
