@@ -13,7 +13,7 @@ from torch import Tensor
 from parsing.errors import InputError
 
 from ..devices import PRECISIONS, find_device
-from .launch import join_srun
+from .launch import has_own_device, join_srun
 
 
 def make_fabric(device: str, precision: str) -> Fabric:
@@ -42,7 +42,7 @@ def make_fabric(device: str, precision: str) -> Fabric:
     elif here > 1 or everywhere > 1:
         options |= {"devices": here, "num_nodes": everywhere // here, "strategy": "ddp"}
         if found.type == "cuda" and here > (gpus := torch.cuda.device_count()):
-            options |= {"devices": gpus, "strategy": _share_devices(here, gpus)}
+            options |= {"devices": gpus, "strategy": _place(here, gpus)}
     else:
         options["devices"] = 1 if found.index is None else [found.index]
     if (by_fabric or everywhere > 1) and found.index is not None:
@@ -71,13 +71,26 @@ def _check_precision(precision: str, device: str) -> None:
         raise InputError(f"--precision {precision} needs CUDA; on {device} give 32-true or bf16-mixed")
 
 
-def _share_devices(processes: int, devices: int) -> DDPStrategy:
-    """Return DDP for more processes than GPUs, as in a test on a machine with one; they share them.
+def _place(processes: int, devices: int) -> DDPStrategy:
+    """Return DDP for more processes on this machine than GPUs that each of them sees.
 
-    It uses gloo, since NCCL requires one GPU per process.
+    Either SLURM has bound each to a GPU of its own, which each sees as the first, or they share GPUs, as in a test on a
+    machine with one. Those that share use gloo, since NCCL requires one GPU per process.
     """
     places = [torch.device("cuda", number % devices) for number in range(processes)]
-    return DDPStrategy(parallel_devices=places, process_group_backend="gloo")
+    return DDPStrategy(parallel_devices=places, process_group_backend="nccl" if has_own_device(devices) else "gloo")
+
+
+def find_sharing(fabric: Fabric) -> str | None:
+    """Return a note if the processes of a machine share GPUs, which is slow, or None."""
+    strategy = fabric.strategy
+    if fabric.device.type != "cuda" or getattr(strategy, "process_group_backend", None) != "gloo":
+        return None
+    places = strategy.parallel_devices or ()
+    return (
+        f"{len(places)} processes on a machine share {len(set(places))} visible GPUs and exchange data through the CPU; "
+        "start one per GPU, with all GPUs visible to each"
+    )
 
 
 def gather(fabric: Fabric, values: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ from .initial import continue_from, find_initial, load_initial_weights
 from .lengthen import check_changes, check_length, describe_changes
 from .loop import fit
 from .pretrained import load_backbone_weights
-from .processes import make_fabric
+from .processes import find_sharing, make_fabric
 from .progress import Progress
 from .resumed import carry_over, check_data, read_past, reopen
 from .session import start_session
@@ -103,6 +103,8 @@ def _train(
     if past is not None:
         check_data(past, info, run=run, masks=config.masks)
         info = carry_over(past, info)
+    if sharing := find_sharing(fabric):
+        progress.note(sharing)
     if untested := data_set.untested():
         progress.note(untested)
     sampler = IdentitySampler(records, identities=recipe.train.identities, images=recipe.train.images, seed=recipe.seed)
