@@ -42,7 +42,7 @@ def join_srun(environment: MutableMapping[str, str] = os.environ) -> bool:
     tasks = _read_tasks_per_node(environment["SLURM_STEP_TASKS_PER_NODE"])
     if len(set(tasks)) > 1:
         raise InputError(
-            f"srun started {', '.join(map(str, tasks))} tasks on its nodes; start as many on each, with --ntasks-per-node"
+            f"srun started {', '.join(map(str, tasks))} tasks on its nodes; start as many on each (--ntasks-per-node)"
         )
     environment.update(
         {

@@ -20,8 +20,8 @@ def read_resumed_recipe(
 ) -> Recipe:
     """Return the recipe of a run that is resumed with changes.
 
-    `train.guided` is a share of all epochs. Unless it is among the changes it is that of the run so far, and with another
-    number of epochs computed anew, so that the guidance ends at the same epoch as before.
+    `train.guided` is a share of all epochs. Unless it is among the changes it is that of the run so far, and with
+    another number of epochs computed anew, so that the guidance ends at the same epoch as before.
 
     Args:
         run: its folder.

@@ -84,12 +84,14 @@ def _place(processes: int, devices: int) -> DDPStrategy:
 def find_sharing(fabric: Fabric) -> str | None:
     """Return a note if the processes of a machine share GPUs, which is slow, or None."""
     strategy = fabric.strategy
-    if fabric.device.type != "cuda" or getattr(strategy, "process_group_backend", None) != "gloo":
+    if not isinstance(strategy, DDPStrategy) or fabric.device.type != "cuda":
         return None
-    places = strategy.parallel_devices or ()
+    if strategy.process_group_backend != "gloo":
+        return None
+    places = strategy.parallel_devices or []
     return (
-        f"{len(places)} processes on a machine share {len(set(places))} visible GPUs and exchange data through the CPU; "
-        "start one per GPU, with all GPUs visible to each"
+        f"{len(places)} processes of this machine share {len(set(places))} visible GPUs and exchange data through the "
+        "CPU; start one per GPU, with all GPUs visible to each"
     )
 
 

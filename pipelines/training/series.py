@@ -87,8 +87,8 @@ def plan_runs(
         resume: whether runs are continued. Without `recipe` and `method` each has the recipe of its folder, changed.
 
     Raises:
-        InputError: if a recipe is wrong, the data set does not have a split, or a series that is to be continued has not
-            begun, but one of another recipe has.
+        InputError: if a recipe is wrong, the data set does not have a split, or a series that is to be continued has
+            not begun, but one of another recipe has.
     """
     count = data_set(data_set_name).split_count if data_set_name else 1
     members = []
@@ -127,6 +127,6 @@ def _check_begun(folders: Sequence[Path], data_set: str, ends: Sequence[str]) ->
     others = [file.parent.name for end in ends for file in sorted(place.glob(f"{data_set}-*-{end}/recipe.toml"))]
     if others:
         raise InputError(
-            f"--resume: {place} holds no run of this series, but {list_briefly(others)}; give the --recipe of those, or "
-            "leave --resume out to begin new ones"
+            f"--resume: {place} holds no run of this series, but {list_briefly(others)}; give the --recipe of those, "
+            "or leave --resume out to begin new ones"
         )

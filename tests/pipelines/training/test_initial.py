@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -41,10 +42,8 @@ def test_tensors_of_the_same_shape_are_copied_and_others_kept(finished: Path, ti
         load_initial_weights(CSCL(tiny_recipe("model.backbone=resnet18").model.config(9, 4, ())), finished, info)
 
 
-@pytest.mark.parametrize("other", [{}, {"people_hash": "1" * 64}, {"data_set": "regdb"}, {"people_hash": ""}], ids=str)
-def test_classifiers_are_copied_for_the_same_people_only(
-    run_copy: Path, tiny_recipe: MakeRecipe, other: dict[str, str]
-) -> None:
+@pytest.mark.parametrize("other", [{}, {"people_hash": "other"}, {"data_set": "regdb"}, {"people_hash": ""}], ids=str)
+def test_classifiers_are_copied_for_the_same_people_only(run_copy: Path, other: dict[str, Any]) -> None:
     """As many other people, as in another split of RegDB, have classifiers of the same shape."""
     info, theirs = read_run(run_copy)[1], load_model(run_copy).network
     save_info(run_copy, replace(info, **other))  # a run of an earlier version has no hash

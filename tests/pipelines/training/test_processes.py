@@ -132,7 +132,7 @@ def test_tasks_of_srun_with_one_visible_gpu_each_use_nccl_unless_they_share_it(
         assert note is None
     else:
         assert note is not None
-        assert note.startswith("2 processes on a machine share 1 visible GPUs")
+        assert note.startswith("2 processes of this machine share 1 visible GPUs")
 
 
 def test_one_process_shares_nothing() -> None:

@@ -74,7 +74,7 @@ def test_a_series_to_continue_that_has_not_begun_beside_one_of_another_recipe_is
     if not refused:
         plan(resume=True)
         return
-    with pytest.raises(InputError, match=f"--resume: {tmp_path} holds no run of this series, but {begun}; give the --recipe"):
+    with pytest.raises(InputError, match=f"--resume: {tmp_path} holds no run of this series, but {begun}; give the"):
         plan(resume=True)
 
 

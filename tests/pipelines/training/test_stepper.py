@@ -38,7 +38,7 @@ def make(recipe: Recipe, done: dict[str, Any] | None = None, scale: float | None
         torch.manual_seed(0)
         model = CSCL(recipe.model.config(8, 4, ()))
     scaler = None if scale is None else torch.amp.GradScaler("cpu", init_scale=scale)
-    plugins = [] if scaler is None else [MixedPrecision("16-mixed", "cpu", scaler)]
+    plugins = None if scaler is None else MixedPrecision("16-mixed", "cpu", scaler)
     return Stepper(recipe, fabric=Fabric(accelerator="cpu", devices=1, plugins=plugins), model=model, done=done)
 
 
