@@ -9,6 +9,8 @@ from pathlib import Path
 
 from parsing.errors import InputError, first_line
 
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
+"""What `--precision` may be; `auto` is bf16-mixed on CUDA, else 32-true."""
 MALLOC = {
     "MALLOC_TRIM_THRESHOLD_": "100000000000",
     "MALLOC_MMAP_MAX_": "0",

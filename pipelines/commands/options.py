@@ -9,6 +9,7 @@ import click
 
 from data.readers import READERS
 from parsing.errors import InputError, MissingError
+from pipelines.devices import PRECISIONS
 
 if TYPE_CHECKING:
     from parsing import MaskCache
@@ -94,6 +95,12 @@ json_option = click.option(  # eager: known to an option that prints something a
 )
 device_option = click.option(
     "--device", default="auto", help="`cpu`, `cuda`, `cuda:1`; `auto` is CUDA if there is one."
+)
+precision_option = click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default="auto",
+    help="`16-mixed` is for GPUs without bfloat16; `auto` is `bf16-mixed` on CUDA, else `32-true`.",
 )
 flip_option = click.option("--flip/--no-flip", default=True, help="Average with the mirrored image.")
 size_option = click.option("--size", type=HeightWidth(), default="288x144", help="Height and width of the masks.")

@@ -5,7 +5,16 @@ from typing import Any
 import click
 
 from .ending import print_result, resumable
-from .options import Existing, Place, device_option, json_option, parser_options, take_parser, verbosity_options
+from .options import (
+    Existing,
+    Place,
+    device_option,
+    json_option,
+    parser_options,
+    precision_option,
+    take_parser,
+    verbosity_options,
+)
 
 
 @click.command()
@@ -28,7 +37,7 @@ from .options import Existing, Place, device_option, json_option, parser_options
 @click.option("--set", "changes", multiple=True, metavar="A.B=C", help="Change an entry of every recipe; may repeat.")
 @click.option("--dry-run", is_flag=True, help="Print how long it would take, from a few steps that are measured.")
 @device_option
-@click.option("--precision", default="auto", help="As for `cscl train`.")
+@precision_option
 @verbosity_options
 @parser_options
 @json_option

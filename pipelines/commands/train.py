@@ -14,7 +14,16 @@ from pipelines.images import find_images
 from pipelines.recipes import METHODS
 
 from .ending import print_values, resumable
-from .options import Existing, Place, device_option, json_option, open_cache, root_option, verbosity_options
+from .options import (
+    Existing,
+    Place,
+    device_option,
+    json_option,
+    open_cache,
+    precision_option,
+    root_option,
+    verbosity_options,
+)
 
 if TYPE_CHECKING:
     from parsing import MaskCache
@@ -55,7 +64,7 @@ def _list_recipes(ctx: click.Context, param: click.Parameter, value: Path | None
 )
 @click.option("--init", type=Existing(folder=True), help="Start from the weights of this run.")
 @device_option
-@click.option("--precision", default="auto", help="`32-true`, `bf16-mixed`; `auto` is bf16 on CUDA.")
+@precision_option
 @click.option(
     "--logger",
     "loggers",
@@ -115,7 +124,8 @@ def _train_all(configs: "Sequence[TrainConfig]", cache: "MaskCache", series: boo
             if is_finished(config.run, config.recipe):
                 click.echo(f"{config.run}: finished", err=True)
                 continue
-            config = replace(config, resume=(config.run / "recipe.toml").is_file())
+            begun = (config.run / "recipe.toml").is_file()  # a run that has begun goes on from its own weights
+            config = replace(config, resume=begun, init=None if begun else config.init)
         config.check_run()
         todo.append(config)
     find_images(configs[0].masks, cache.root, configs[0].root)

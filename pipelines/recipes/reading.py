@@ -96,7 +96,8 @@ class TrainRecipe:
         milestones: epochs at which the schedule `step` divides the rates.
         guided: share of training over which the cached masks guide SPAM's pooling less and less, in [0, 1]. With the
             schedule `step` it must end before the first milestone.
-        guide_confidence: masks of lower confidence do not guide, in [0, 1].
+        guide_confidence: masks of lower confidence do not guide, nor those that `data.min_confidence` leaves out, in
+            [0, 1].
     """
 
     epochs: int = 80

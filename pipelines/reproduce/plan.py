@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from data.registry import data_set
@@ -9,6 +10,7 @@ from parsing.errors import InputError
 from parsing.parsers.registry import ParserSpec
 
 from ..recipes.reading import Recipe, read_recipe
+from ..training.lengthen import read_resumed_recipe
 
 DATA_SETS = ("sysu", "regdb", "llcm")
 RECIPES = {"sysu": "cscl", "regdb": "regdb", "llcm": "llcm"}
@@ -121,7 +123,10 @@ def plan(config: ReproduceConfig) -> list[PlannedRun]:
         for split in splits:
             for seed in config.seeds:
                 changes = [*row.changes, *config.changes, f"seed={seed}", f"data.split={split}"]
-                recipe = read_recipe(config.recipe or Path(own), changes, row.method)
+                read = partial(read_recipe, config.recipe or Path(own), method=row.method)
                 folder = "-".join([name, *([f"split{split}"] if count > 1 else []), f"seed{seed}"])
-                planned.append(PlannedRun(name, config.folder / "runs" / folder, recipe))
+                run = config.folder / "runs" / folder
+                begun = (run / "recipe.toml").is_file()
+                recipe = read_resumed_recipe(run, changes, read) if begun else read(changes)
+                planned.append(PlannedRun(name, run, recipe))
     return planned

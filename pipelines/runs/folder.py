@@ -45,7 +45,7 @@ def save_info(run: Path, info: RunInfo) -> None:
     write_file(run / "run.json", (json.dumps(asdict(info), indent=1) + "\n").encode())
 
 
-def save_state(run: Path, model: CSCL, optimiser: Any, step: int, best: float, info: RunInfo) -> None:
+def save_state(run: Path, trained: Mapping[str, Any], step: int, best: float, info: RunInfo) -> None:
     """Write the state from which `cscl train --resume` continues, and remove old ones.
 
     The state before this one stays, in case this file turns out to be damaged. States of later steps are removed: they
@@ -53,15 +53,13 @@ def save_state(run: Path, model: CSCL, optimiser: Any, step: int, best: float, i
 
     Args:
         run: folder of the run.
-        model: the network.
-        optimiser: its optimiser.
+        trained: the states of network and optimiser and, in 16-mixed, of the scaler, see `Stepper.state`.
         step: number of steps done.
         best: best validation score so far, Rank-1 + mAP.
         info: of the run; the fingerprint of its masks is saved too.
     """
     buffer = io.BytesIO()
-    state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step, "best": best}
-    torch.save(state | {"masks": info.fingerprint}, buffer)
+    torch.save({**trained, "step": step, "best": best, "masks": info.fingerprint}, buffer)
     write_file(run / f"state-{step:08d}.pt", buffer.getvalue())
     for half in files.find_leftovers(run, STATE):
         half.unlink()
@@ -87,7 +85,7 @@ def read_state(run: Path) -> tuple[Mapping[str, Any] | None, tuple[str, ...]]:
         except Exception as error:  # unpickling a foreign file raises anything
             wrong.append(f"{file} cannot be read ({first_line(error)})")
             continue
-        if isinstance(saved, dict) and set(saved) == {"model", "optimiser", "step", "best", "masks"}:
+        if isinstance(saved, dict) and set(saved) - {"scaler"} == {"model", "optimiser", "step", "best", "masks"}:
             return saved, tuple(wrong)
         wrong.append(f"{file} is no training state of this version")
     if wrong:

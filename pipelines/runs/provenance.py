@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data.records import DataSet
+from data.records import DataSet, Record
 from data.registry import data_set, find_root, open_data_set
 from parsing import files
 from parsing.errors import CsclError, InputError, MissingError
@@ -36,6 +36,7 @@ class RunInfo:
             versions that did not record them.
         people_hash: `hash_people` of the people trained on, without those who selected the epoch. Equal hashes mean
             equal training identities, also where the names are not shown.
+        records_hash: `hash_records` of the images. Empty in runs of versions that did not record it.
         sessions: one per start of the training, in order, see pipelines/training/session.py: command, time of the
             start, duration, device, threads, versions. Empty in runs of versions that did not record them.
         init: the run from whose weights this one started, and the SHA-256 of these weights; None for other starts.
@@ -53,6 +54,7 @@ class RunInfo:
     pattern: str | None = None
     people: Sequence[str] = ()
     people_hash: str = ""
+    records_hash: str = ""
     sessions: Sequence[Mapping[str, Any]] = ()
     init: Mapping[str, str] | None = None
     finished: bool = False
@@ -73,6 +75,18 @@ def write_file(path: Path, content: bytes) -> None:
 def hash_people(names: Iterable[str]) -> str:
     """Return the SHA-256 of the names of people, whatever their order."""
     return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()
+
+
+def hash_records(data_set: DataSet, trained: Sequence[Record], validating: Sequence[Record]) -> str:
+    """Return the SHA-256 of the images of a training, in their order: names, people and cameras.
+
+    Args:
+        data_set: of the images.
+        trained: images trained on.
+        validating: images of the people who select the epoch.
+    """
+    rows = [[[r.name, data_set.person(r.identity), r.camera] for r in records] for records in (trained, validating)]
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
 def check_trained(run: Path) -> None:

@@ -21,7 +21,7 @@ class TrainConfig:
         root: folder of the images, if it is not the one that the cache names.
         resume: whether to continue the run in `run`.
         device: `auto`, `cpu`, `cuda` or `cuda:1`.
-        precision: a precision of Lightning Fabric; `auto` is bf16 on CUDA, else 32 bits.
+        precision: one of `pipelines.devices.PRECISIONS`.
         init: another run, from whose weights this one starts.
         loggers: loggers beside TensorBoard, see `pipelines.runs.loggers.find_logger`.
         verbosity: what is printed, see `pipelines.training.progress.Progress`.

@@ -12,21 +12,29 @@ from ..runs.folder import load_model
 from ..runs.provenance import RunInfo, read_run
 
 
-def load_initial_weights(model: CSCL, init: Path) -> list[str]:
+def load_initial_weights(model: CSCL, init: Path, info: RunInfo) -> list[str]:
     """Copy the weights of a run into `model`, and return the names of the modules that keep their own.
 
-    A tensor of the same name and shape is copied. Others keep their own values: classifiers of other people, and
-    modules that the run does not have. The backbone must be there as a whole.
+    A tensor of the same name and shape is copied. Others keep their own values: modules that the run does not have, and
+    classifiers unless both runs train on the same people, since an output of theirs is a person. The backbone must be
+    there as a whole.
 
     Args:
         model: network of the new run.
         init: folder of the other run.
+        info: what the new run is trained on.
 
     Raises:
         MissingError, InputError: if the run has no weights, or another backbone.
     """
     theirs, ours = load_model(init).network.state_dict(), model.state_dict()
-    copied = {key: value for key, value in theirs.items() if key in ours and ours[key].shape == value.shape}
+    other = read_run(init)[1]
+    same = other.people_hash != "" and (other.data_set, other.people_hash) == (info.data_set, info.people_hash)
+    copied = {
+        key: value
+        for key, value in theirs.items()
+        if key in ours and ours[key].shape == value.shape and (same or ".classifier." not in key)
+    }
     lacking = [key for key in ours if key not in copied]
     if any(key.startswith("backbone.") for key in lacking):
         raise InputError(f"--init {init}: its backbone is another one than model.backbone = {model.config.backbone}")
@@ -35,9 +43,30 @@ def load_initial_weights(model: CSCL, init: Path) -> list[str]:
 
 
 def _module(key: str) -> str:
-    """Return the module of a tensor: `neck.classifier` for `neck.classifier.weight`; `spam` for all of SPAM."""
+    """Return the module of a tensor: `pam.stage2` for `pam.stage2.g`; `spam` for all of SPAM but its classifiers."""
+    if ".classifier." in key:
+        return "classifiers"
     first, *rest = key.split(".")
     return first if first == "spam" or not rest[:-1] else f"{first}.{rest[0]}"
+
+
+def find_initial(run: Path) -> Path | None:
+    """Return the run from which a run began that was stopped before its first checkpoint; None if it began without.
+
+    Raises:
+        InputError: if that run is gone or has other weights now.
+    """
+    init = read_run(run)[1].init if (run / "run.json").is_file() else None
+    if init is None:
+        return None
+    other = Path(os.path.normpath(run.resolve() / init["run"]))
+    weights = other / "model.safetensors"
+    if not weights.is_file() or file_hash(weights) != init["weights"]:
+        raise InputError(
+            f"--resume: {run} has no checkpoint yet, and {other}, from whose weights it began, no longer has these; "
+            "begin a new --run"
+        )
+    return other
 
 
 def continue_from(info: RunInfo, init: Path, run: Path) -> RunInfo:

@@ -4,6 +4,8 @@ import os
 import re
 from collections.abc import Mapping, MutableMapping
 
+from parsing.errors import InputError
+
 
 def is_first() -> bool:
     """Return whether this is the process that writes files, validates and shows progress."""
@@ -30,24 +32,45 @@ def join_srun(environment: MutableMapping[str, str] = os.environ) -> bool:
 
     Returns:
         Whether this process is one of several tasks of `srun`.
+
+    Raises:
+        InputError: if the nodes do not have equally many tasks; Lightning Fabric would give two of them the same rank.
     """
     count = _count_srun_tasks(environment)
     if count < 2 or "TORCHELASTIC_RUN_ID" in environment or environment.get("LT_CLI_USED") == "1":
         return False
-    here = int(environment.get("SLURM_NODEID", "0"))
+    tasks = _read_tasks_per_node(environment["SLURM_STEP_TASKS_PER_NODE"])
+    if len(set(tasks)) > 1:
+        raise InputError(
+            f"srun started {', '.join(map(str, tasks))} tasks on its nodes; start as many on each (--ntasks-per-node)"
+        )
     environment.update(
         {
             "RANK": environment["SLURM_PROCID"],
             "LOCAL_RANK": environment["SLURM_LOCALID"],
-            "NODE_RANK": str(here),
+            "NODE_RANK": environment.get("SLURM_NODEID", "0"),
             "WORLD_SIZE": str(count),
-            "LOCAL_WORLD_SIZE": str(_read_tasks_per_node(environment["SLURM_STEP_TASKS_PER_NODE"])[here]),
+            "LOCAL_WORLD_SIZE": str(tasks[0]),
         }
     )
     number = int(environment.get("SLURM_JOB_ID", "0")) * 7 + int(environment.get("SLURM_STEP_ID", "0"))
     environment.setdefault("MASTER_ADDR", find_first_host(environment.get("SLURM_STEP_NODELIST", "localhost")))
     environment.setdefault("MASTER_PORT", str(15000 + number % 20000))
     return True
+
+
+def has_own_device(visible: int, environment: Mapping[str, str] = os.environ) -> bool:
+    """Return whether SLURM has bound each of its tasks on this node to one GPU of its own.
+
+    A task then sees one GPU although its step has at least one per task on this node.
+
+    Args:
+        visible: number of GPUs that this process sees.
+        environment: that of a task, after `join_srun`.
+    """
+    on_node, tasks = (int(environment.get(name, "0")) for name in ("SLURM_GPUS_ON_NODE", "LOCAL_WORLD_SIZE"))
+    by_srun = _count_srun_tasks(environment) > 1 and "TORCHELASTIC_RUN_ID" not in environment
+    return by_srun and visible == 1 and on_node >= tasks
 
 
 def _count_srun_tasks(environment: Mapping[str, str]) -> int:

@@ -1,7 +1,8 @@
 """What `--resume` may change in a recipe: more epochs and other milestones, and what that does to the schedule."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +15,29 @@ MAY_CHANGE = ("train.epochs", "train.milestones", "train.guided")
 """Keys that a resumed run may change. They decide the steps to come, and nothing in those that are done."""
 
 
-def read_resumed_recipe(run: Path, changes: Sequence[str]) -> Recipe:
+def read_resumed_recipe(
+    run: Path, changes: Sequence[str], read: Callable[[Sequence[str]], Recipe] | None = None
+) -> Recipe:
     """Return the recipe of a run that is resumed with changes.
 
-    `train.guided` is a share of all epochs. With another number of epochs it is computed anew unless it is given too,
-    so that the guidance ends at the same epoch as before.
+    `train.guided` is a share of all epochs. Unless it is among the changes it is that of the run so far, and with
+    another number of epochs computed anew, so that the guidance ends at the same epoch as before.
 
     Args:
         run: its folder.
         changes: `section.key=value` each.
+        read: returns the recipe that a command gives, with further changes; None for that of the run's folder.
 
     Raises:
         InputError: if a change does not fit.
     """
-    before, keys = read_own_recipe(run), {change.partition("=")[0].strip() for change in changes}
-    if "train.epochs" not in keys or "train.guided" in keys:
-        return read_own_recipe(run, changes)
-    epochs = read_own_recipe(run, [*changes, "train.guided=0"]).train.epochs
-    share = min(1.0, before.train.guided * before.train.epochs / epochs)
-    return read_own_recipe(run, [*changes, f"train.guided={share!r}"])
+    if read is None:
+        read = partial(read_own_recipe, run)
+    if "train.guided" in {change.partition("=")[0].strip() for change in changes}:
+        return read(changes)
+    before, epochs = read_own_recipe(run).train, read([*changes, "train.guided=0"]).train.epochs
+    share = before.guided if epochs == before.epochs else min(1.0, before.guided * before.epochs / epochs)
+    return read([*changes, f"train.guided={share!r}"])
 
 
 def check_changes(before: Recipe, after: Recipe, file: Path) -> dict[str, tuple[Any, Any]]:

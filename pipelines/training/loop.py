@@ -89,7 +89,7 @@ def fit(
             rows = fetch_rows(pending)
             pending.clear()
             for row in rows:
-                if not (math.isfinite(row["total"]) and math.isfinite(row["gradient"])):
+                if not _is_sound(row):
                     raise _make_error(run, row=row, terms=list(terms), batches=batches, write=first)
                 if row is not rows[-1]:
                     progress.step(row)
@@ -118,9 +118,16 @@ def fit(
                         save_model(run, model=model, size=recipe.data.size, info=info)
                     else:
                         save_info(run, info)
-                    save_state(run, model=model, optimiser=stepper.optimiser, step=number + 1, best=best, info=info)
+                    save_state(run, stepper.state(), step=number + 1, best=best, info=info)
             if stopped:
                 raise KeyboardInterrupt(f"after step {number + 1} of {len(batches)}, which is saved")
+    if first and start == len(batches) and not info.finished:  # its recipe was changed, to one of no more steps
+        save_info(run, replace(info, finished=True))
+
+
+def _is_sound(row: Mapping[str, Any]) -> bool:
+    """Return whether loss and gradient are finite; in 16-mixed the gradient may overflow until its scale is below 1."""
+    return math.isfinite(row["total"]) and (math.isfinite(row["gradient"]) or row.get("scale", 0) >= 1)
 
 
 def _make_error(run: Path, row: Mapping[str, Any], terms: Sequence[str], batches: Batches, write: bool) -> CsclError:

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from parsing.errors import InputError
 
-from ..devices import find_device
-from .launch import join_srun
+from ..devices import PRECISIONS, find_device
+from .launch import has_own_device, join_srun
 
 
 def make_fabric(device: str, precision: str) -> Fabric:
@@ -22,10 +22,10 @@ def make_fabric(device: str, precision: str) -> Fabric:
     Args:
         device: `auto`, `cpu`, `cuda` or `cuda:1`. `auto` is the accelerator given to `fabric run`, or else CUDA if
             there is a device.
-        precision: a precision of Lightning Fabric. `auto` is the one given to `fabric run`, or else bf16 on CUDA.
+        precision: one of PRECISIONS. `auto` is the one given to `fabric run`, or else bf16 on CUDA.
 
     Raises:
-        InputError: if the device does not exist, or does not fit the number of processes.
+        InputError: if the device does not exist, or does not fit the number of processes, or the precision is no other.
     """
     join_srun()
     given = {name: os.environ.get(f"LT_{name}") for name in ("ACCELERATOR", "PRECISION")}
@@ -42,13 +42,14 @@ def make_fabric(device: str, precision: str) -> Fabric:
     elif here > 1 or everywhere > 1:
         options |= {"devices": here, "num_nodes": everywhere // here, "strategy": "ddp"}
         if found.type == "cuda" and here > (gpus := torch.cuda.device_count()):
-            options |= {"devices": gpus, "strategy": _share_devices(here, gpus)}
+            options |= {"devices": gpus, "strategy": _place(here, gpus)}
     else:
         options["devices"] = 1 if found.index is None else [found.index]
     if (by_fabric or everywhere > 1) and found.index is not None:
         raise InputError(
             f"--device {device} is one device, but {everywhere} processes were started; leave its number out"
         )
+    _check_precision((by_fabric and precision == "auto" and given["PRECISION"]) or precision, found.type)
     if precision != "auto":
         options["precision"] = precision
     elif not (by_fabric and given["PRECISION"]):
@@ -62,13 +63,36 @@ def make_fabric(device: str, precision: str) -> Fabric:
     return fabric
 
 
-def _share_devices(processes: int, devices: int) -> DDPStrategy:
-    """Return DDP for more processes than GPUs, as in a test on a machine with one; they share them.
+def _check_precision(precision: str, device: str) -> None:
+    """Raise InputError unless this is a precision in which the device trains."""
+    if precision not in PRECISIONS:
+        raise InputError(f"--precision {precision}: choose one of {', '.join(PRECISIONS)}")
+    if precision == "16-mixed" and device != "cuda":
+        raise InputError(f"--precision {precision} needs CUDA; on {device} give 32-true or bf16-mixed")
 
-    It uses gloo, since NCCL requires one GPU per process.
+
+def _place(processes: int, devices: int) -> DDPStrategy:
+    """Return DDP for more processes on this machine than GPUs that each of them sees.
+
+    Either SLURM has bound each to a GPU of its own, which each sees as the first, or they share GPUs, as in a test on a
+    machine with one. Those that share use gloo, since NCCL requires one GPU per process.
     """
     places = [torch.device("cuda", number % devices) for number in range(processes)]
-    return DDPStrategy(parallel_devices=places, process_group_backend="gloo")
+    return DDPStrategy(parallel_devices=places, process_group_backend="nccl" if has_own_device(devices) else "gloo")
+
+
+def find_sharing(fabric: Fabric) -> str | None:
+    """Return a note if the processes of a machine share GPUs, which is slow, or None."""
+    strategy = fabric.strategy
+    if not isinstance(strategy, DDPStrategy) or fabric.device.type != "cuda":
+        return None
+    if strategy.process_group_backend != "gloo":
+        return None
+    places = strategy.parallel_devices or []
+    return (
+        f"{len(places)} processes of this machine share {len(set(places))} visible GPUs and exchange data through the "
+        "CPU; start one per GPU, with all GPUs visible to each"
+    )
 
 
 def gather(fabric: Fabric, values: Tensor) -> Tensor:

@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from data.registry import data_set
 from parsing.errors import InputError
+from parsing.words import list_briefly
 
 from ..recipes.reading import Recipe, read_recipe
 from ..runs.provenance import read_run
@@ -49,8 +51,12 @@ def name_run(data_set: str, recipe: Recipe, source: Path | None, method: str | N
     kinds: list[str] = [recipe.method]
     if source is not None and source.stem != data_set:  # the recipe `regdb` on regdb
         kinds = [source.stem, *([method] if method and method != source.stem else [])]
-    split = [f"split{recipe.data.split}"] if splits > 1 else []
-    return "-".join([data_set, *kinds, *split, f"seed{recipe.seed}"])
+    return "-".join([data_set, *kinds, _name_member(recipe, splits)])
+
+
+def _name_member(recipe: Recipe, splits: int) -> str:
+    """Return the end of a run's name, `split3-seed1`; with one split `seed1`."""
+    return "-".join([*([f"split{recipe.data.split}"] if splits > 1 else []), f"seed{recipe.seed}"])
 
 
 def is_finished(run: Path, recipe: Recipe) -> bool:
@@ -81,7 +87,8 @@ def plan_runs(
         resume: whether runs are continued. Without `recipe` and `method` each has the recipe of its folder, changed.
 
     Raises:
-        InputError: if a recipe is wrong, or the data set does not have a split.
+        InputError: if a recipe is wrong, the data set does not have a split, or a series that is to be continued has
+            not begun, but one of another recipe has.
     """
     count = data_set(data_set_name).split_count if data_set_name else 1
     members = []
@@ -90,10 +97,36 @@ def plan_runs(
             raise InputError(f"--splits: {data_set_name} has the splits 1 to {count}, and no {split}")
         for seed in seeds or (None,):
             own = [f"data.split={split}"] * (split is not None) + [f"seed={seed}"] * (seed is not None)
-            made = read_recipe(recipe, [*changes, *own], method)
+            read, said = partial(read_recipe, recipe, method=method), [*changes, *own]
+            # What names a run; whether its length fits train.guided is known only with the recipe of the run so far.
+            made = read([*said, *["train.guided=0"] * resume])
             name = name_run(data_set_name, recipe=made, source=recipe, method=method, splits=count)
             folder = Path("runs") / name if run is None else run / name if splits or seeds else run
-            if resume and recipe is None and method is None and (folder / "recipe.toml").is_file():
-                made = read_resumed_recipe(folder, [*changes, *own])
+            if resume and (folder / "recipe.toml").is_file():
+                made = read_resumed_recipe(folder, said, None if recipe is None and method is None else read)
+            elif resume:
+                made = read(said)
             members.append((folder, made))
+    if resume and recipe is None and (splits or seeds):
+        ends = [f"{method}-{end}" if method else end for end in (_name_member(made, count) for _, made in members)]
+        _check_begun([folder for folder, _ in members], data_set_name, ends)
     return members
+
+
+def _check_begun(folders: Sequence[Path], data_set: str, ends: Sequence[str]) -> None:
+    """Raise InputError if none of a series' runs has begun, but runs of a recipe that is not given have.
+
+    Args:
+        folders: of the runs.
+        data_set: its name.
+        ends: of the runs' names, after that of a recipe.
+    """
+    if any((folder / "recipe.toml").is_file() for folder in folders):
+        return
+    place = folders[0].parent
+    others = [file.parent.name for end in ends for file in sorted(place.glob(f"{data_set}-*-{end}/recipe.toml"))]
+    if others:
+        raise InputError(
+            f"--resume: {place} holds no run of this series, but {list_briefly(others)}; give the --recipe of those, "
+            "or leave --resume out to begin new ones"
+        )

@@ -90,7 +90,7 @@ def take_gradients(
     correct = whole.logits.detach().argmax(1) == known["identities"]
     measured = {"accuracy": correct.float().mean()}
     if whole.parts is not None:
-        measured["guided"] = (known["confidence"] >= recipe.train.guide_confidence).float().mean()
+        measured["guided"] = _guides(known["confidence"], recipe.train.guide_confidence).float().mean()
         measured["visibility"] = whole.parts.visibility.detach().mean()
     return {name: value.detach() for name, value in terms.items()}, measured
 
@@ -108,19 +108,24 @@ def _make_inputs(
 
     Args:
         piece: images, masks and identities of the piece, visible images before as many infrared ones.
-        alpha: weight of the masks in SPAM's pooling; 0 for an image whose confidence is below `min_confidence`.
+        alpha: weight of the masks in SPAM's pooling; 0 for an image whose mask does not guide.
         parts: Q; None for a network that takes no masks.
-        min_confidence: in [0, 1].
+        min_confidence: least confidence of a mask that guides, in [0, 1].
     """
     masks = guide = None
     if parts is not None:
         # Unchecked: the table of the part scheme yields no other numbers, and a look at them would wait for the device.
         masks = mask_distribution(piece["part_labels"].long(), parts, checked=False)
-        guide = alpha * (piece["confidence"] >= min_confidence).float()
+        guide = alpha * _guides(piece["confidence"], min_confidence).float()
     images = normalise(piece["images"])
     if images.is_cuda:  # as the weights, see `Stepper`
         images = images.contiguous(memory_format=torch.channels_last)
     return images, len(images) // 2, masks, guide
+
+
+def _guides(confidence: Tensor, least: float) -> Tensor:
+    """Return whether each mask guides the pooling, (B,) bool; one of confidence 0, which is not used, never does."""
+    return (confidence >= least) & (confidence > 0)
 
 
 @contextmanager

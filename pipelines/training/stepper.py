@@ -21,7 +21,9 @@ class Stepper:
     """Put a network on the device of a training, and train it step by step.
 
     On CUDA the network computes in the memory layout channels-last, cuDNN chooses its kernels by trial, the optimiser
-    is fused, and nothing in a step waits for the device. On a CPU every run gives the same bits.
+    is fused, and nothing in a step waits for the device. On a CPU every run gives the same bits. In 16-mixed a scaler
+    keeps small gradients from becoming 0. It waits for the device, and the optimiser is not fused: Lightning cannot
+    limit the gradients of one that is.
 
     Args:
         recipe: of the run.
@@ -44,9 +46,13 @@ class Stepper:
             torch.backends.cudnn.benchmark = True
             model.to(memory_format=torch.channels_last)
         network: Any = torch.compile(model) if recipe.train.compile else model
-        self._network, self.optimiser = fabric.setup(network, make_optimiser(model, recipe.train, fused=on_gpu))
+        self._scaler = getattr(fabric.strategy.precision, "scaler", None)
+        fused = on_gpu and self._scaler is None
+        self._network, self.optimiser = fabric.setup(network, make_optimiser(model, recipe.train, fused=fused))
         if done is not None:  # not before `setup`, which moves the weights to their device
             restore_optimiser(self.optimiser, done["optimiser"])
+            if self._scaler is not None and "scaler" in done:
+                self._scaler.load_state_dict(done["scaler"])
         self._criterion = TotalLoss(recipe.loss, recipe.model.tau)
         self._network.train()
         self.recipe, self.fabric, self.model = recipe, fabric, model
@@ -57,7 +63,8 @@ class Stepper:
         """Do a step, and return the terms of L and what else was measured, scalars on the device without a graph.
 
         The second holds `gradient`, its norm before `train.clip`, then the values of `take_gradients`, then the scalar
-        parameters after the step.
+        parameters after the step, and in 16-mixed `scale`, that of the next step: if scaled gradients overflow, the
+        weights stay and it is halved.
 
         Args:
             batch: this process's images, see `Batches`.
@@ -75,4 +82,12 @@ class Stepper:
         )
         self.optimiser.step()
         self.model.bound_scalars()
-        return terms, {"gradient": cast(Tensor, norm), **measured, **self.model.scalars()}
+        others = {"gradient": cast(Tensor, norm), **measured, **self.model.scalars()}
+        if self._scaler is not None:
+            others["scale"] = torch.full_like(others["gradient"], self._scaler.get_scale())
+        return terms, others
+
+    def state(self) -> dict[str, Any]:
+        """Return what a saved state holds of the weights and how they are trained; with a scaler also that."""
+        found = {"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict()}
+        return found if self._scaler is None else {**found, "scaler": self._scaler.state_dict()}

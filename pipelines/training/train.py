@@ -3,7 +3,6 @@
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from lightning_fabric import Fabric
 
 from cscl.model import CSCL
 from data.loading.sampler import IdentitySampler
-from data.records import Record
+from data.records import DataSet, Record
 from data.registry import DATA_SETS, open_data_set
 from parsing.cache.lock import hold_lock
 from parsing.cache.reader import MaskCache
@@ -24,17 +23,18 @@ from ..devices import is_out_of_memory
 from ..image_sizes import find_other_image
 from ..images import find_images
 from ..recipes.reading import Recipe
-from ..runs.folder import read_state
+from ..runs.folder import read_state, save_info
 from ..runs.loggers import MakeLogger, find_logger
-from ..runs.provenance import RunInfo, hash_people, read_own_recipe, read_run, write_file
+from ..runs.provenance import RunInfo, hash_people, hash_records, read_own_recipe, write_file
 from .batches import Batches, permute_within_modality, read_confidences, select_with_masks
 from .config import TrainConfig
-from .initial import continue_from, load_initial_weights
+from .initial import continue_from, find_initial, load_initial_weights
 from .lengthen import check_changes, check_length, describe_changes
 from .loop import fit
 from .pretrained import load_backbone_weights
-from .processes import make_fabric
+from .processes import find_sharing, make_fabric
 from .progress import Progress
+from .resumed import carry_over, check_data, read_past, reopen
 from .session import start_session
 from .stores import LabelStore, make_image_store, open_store
 from .usable_masks import check_usable
@@ -98,22 +98,30 @@ def _train(
     validating: tuple[Record, ...] = ()
     if recipe.data.select == "val":
         records, validating = hold_out(data_set, records)
+    info = _describe(config, cache=cache, data_set=data_set, records=records, validating=validating)
+    past = None if done is None else read_past(run)
+    if past is not None:
+        check_data(past, info, run=run, masks=config.masks)
+        info = carry_over(past, info)
+    if sharing := find_sharing(fabric):
+        progress.note(sharing)
     if untested := data_set.untested():
         progress.note(untested)
     sampler = IdentitySampler(records, identities=recipe.train.identities, images=recipe.train.images, seed=recipe.seed)
     if sampler.never_drawn:
         names = [data_set.person(identity) for identity in sampler.never_drawn]
         progress.note(
-            f"{len(names)} of the {len({r.identity for r in records})} people are seen in one modality alone "
+            f"{len(names)} of the {info.identities} people are seen in one modality alone "
             f"and are not trained on: {list_briefly(names)}"
         )
     flipped = scheme.flipped(cache.labels)
-    identities = len({r.identity for r in records})
-    fresh = done is None and config.init is None
-    model = _make_model(recipe, identities=identities, parts=len(scheme), flipped=flipped, fresh=fresh)
-    if config.init is not None:
-        new = load_initial_weights(model, config.init)
-        progress.say(f"starts from the weights of {config.init}" + f"; new: {', '.join(new)}" * bool(new))
+    init = find_initial(run) if config.resume and done is None else config.init
+    fresh = done is None and init is None
+    model = _make_model(recipe, identities=info.identities, parts=len(scheme), flipped=flipped, fresh=fresh)
+    if init is not None:
+        new = load_initial_weights(model, init, info)
+        info = continue_from(info, init=init, run=run)
+        progress.say(f"starts from the weights of {init}" + f"; new: {', '.join(new)}" * bool(new))
     if not image_store.exists() and (other := find_other_image([*records, *validating], data_set.root, cache)):
         raise InputError(
             f"{data_set.root}: {other} has another size than the image of that name in {config.masks}: these are other "
@@ -152,25 +160,12 @@ def _train(
     fabric.barrier()  # no process may find the files that the first one writes now
     if fabric.is_global_zero:
         run.mkdir(parents=True, exist_ok=True)
+        if changes and past is not None:  # before the recipe: a run killed from here to its next save is not finished
+            info = reopen(run, info)
+        elif init is not None:  # before the recipe too: a run killed before its first save begins from there again
+            save_info(run, info)
         write_file(run / "recipe.toml", recipe.to_toml().encode())
         progress.open(run / "train.log")
-    trained, seen = ({r.identity for r in some} for some in (records, (*records, *validating)))
-    info = RunInfo(
-        data_set=cache.data_set,
-        root=os.path.relpath(data_set.root.resolve(), run.resolve()),
-        masks=os.path.relpath(config.masks.resolve(), run.resolve()),
-        fingerprint=cache.fingerprint,
-        label_set=cache.labels.name,
-        identities=identities,
-        selection=recipe.data.select,
-        pattern=cache.pattern,
-        people=tuple(data_set.person(identity) for identity in sorted(seen)),
-        people_hash=hash_people(data_set.person(identity) for identity in trained),
-    )
-    if config.init is not None:
-        info = continue_from(info, init=config.init, run=run)
-    elif done is not None:
-        info = _carry_over(info, run)
     session = start_session(fabric, start, changes)
     progress.detail(session.facts)
     fit(
@@ -188,14 +183,24 @@ def _train(
     )
 
 
-def _carry_over(info: RunInfo, run: Path) -> RunInfo:
-    """Return `info` with what the run.json of a resumed run says about its past: sessions, epoch kept, start."""
-    if not (run / "run.json").is_file():
-        return info
-    past = read_run(run)[1]
-    sessions = tuple(session for session in past.sessions if isinstance(session, Mapping))
-    people = tuple(dict.fromkeys([*info.people, *past.people]))
-    return replace(info, epoch=past.epoch, sessions=sessions, init=past.init, people=people)
+def _describe(
+    config: TrainConfig, cache: MaskCache, data_set: DataSet, records: Sequence[Record], validating: Sequence[Record]
+) -> RunInfo:
+    """Return the content of run.json before the first session: what the run is trained on."""
+    trained, seen = ({r.identity for r in some} for some in (records, (*records, *validating)))
+    return RunInfo(
+        data_set=data_set.name,
+        root=os.path.relpath(data_set.root.resolve(), config.run.resolve()),
+        masks=os.path.relpath(config.masks.resolve(), config.run.resolve()),
+        fingerprint=cache.fingerprint,
+        label_set=cache.labels.name,
+        identities=len(trained),
+        selection=config.recipe.data.select,
+        pattern=cache.pattern,
+        people=tuple(data_set.person(identity) for identity in sorted(seen)),
+        people_hash=hash_people(data_set.person(identity) for identity in trained),
+        records_hash=hash_records(data_set, records, validating),
+    )
 
 
 def _make_model(recipe: Recipe, identities: int, parts: int, flipped: tuple[int, ...], fresh: bool) -> CSCL:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -63,6 +64,23 @@ def test_steps_in_bf16_are_near_those_in_float32_and_those_of_a_cpu(
         first=0.01,
         later=0.1,
     )
+
+
+def test_a_run_in_16_mixed_learns_and_resumes_with_its_scale(
+    masks: Path, tiny_recipe: MakeRecipe, device: str, tmp_path: Path
+) -> None:
+    if device == "cpu":
+        pytest.skip("needs CUDA; tests/pipelines/training/test_resuming.py has a stand-in")
+    recipe = tiny_recipe("train.learning_rate=1e-4", "train.steps=20")
+    whole = start(masks, run=tmp_path / "whole", recipe=recipe, device=device, precision="16-mixed")
+    single = start(masks, run=tmp_path / "single", recipe=recipe, device=device, precision="32-true")
+    assert all(np.isfinite(row["total"]) for row in whole)
+    assert np.isfinite(whole[-1]["gradient"])
+    assert whole[0]["total"] == pytest.approx(single[0]["total"], rel=0.05)
+    shutil.copytree(tmp_path / "whole", tmp_path / "run")
+    (tmp_path / "run" / "state-00000040.pt").unlink()
+    resumed = start(masks, run=tmp_path / "run", recipe=recipe, device=device, precision="16-mixed", resume=True)
+    assert [row["scale"] for row in resumed] == [row["scale"] for row in whole]
 
 
 @pytest.mark.parametrize("kind", ["sgd", "adamw"])

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,18 @@ def test_every_published_figure_names_its_publication() -> None:
         assert re.match(r"[A-Z]\w+ (et al\.|and [A-Z]\w+), [A-Z].* (19|20)\d\d\b", one["source"])
     (deen,) = (one for one in read_published("llcm") if one.method == "DEEN")
     assert "unconfirmed which direction" in deen.source, "the page says what is not certain"
+
+
+def test_a_row_made_longer_is_guided_until_the_same_epoch(tmp_path: Path) -> None:
+    config = ReproduceConfig("llcm", out=tmp_path, rows=("cscl",))
+    (before,) = plan(config)
+    before.run.mkdir(parents=True)
+    (before.run / "recipe.toml").write_text(before.recipe.to_toml())
+    (longer,) = plan(replace(config, changes=("train.epochs=500",)))
+    ends = [one.recipe.train.guided * one.recipe.train.epochs for one in (before, longer)]
+    assert ends[0] > 0
+    assert ends[1] == pytest.approx(ends[0])
+    assert longer.recipe.train.epochs == 500
 
 
 def test_the_tables_need_every_split_of_regdb_and_the_ablation_on_sysu() -> None:

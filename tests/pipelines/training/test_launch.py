@@ -7,12 +7,13 @@ import sys
 import pytest
 from support.places import ROOT
 
-from pipelines.training.launch import find_first_host, join_srun
+from parsing.errors import InputError
+from pipelines.training.launch import find_first_host, has_own_device, join_srun
 
 TASK = {
-    "SLURM_JOB_ID": "4711", "SLURM_STEP_ID": "2", "SLURM_STEP_NUM_TASKS": "3", "SLURM_STEP_TASKS_PER_NODE": "2,1",
+    "SLURM_JOB_ID": "4711", "SLURM_STEP_ID": "2", "SLURM_STEP_NUM_TASKS": "4", "SLURM_STEP_TASKS_PER_NODE": "2(x2)",
     "SLURM_STEP_NODELIST": "gpu[07,09]", "SLURM_NODEID": "1", "SLURM_PROCID": "2", "SLURM_LOCALID": "0",
-    "SLURM_NTASKS": "3",
+    "SLURM_NTASKS": "4",
 }  # fmt: skip
 SUM = """
 import torch
@@ -26,9 +27,35 @@ def test_a_task_of_srun_gets_the_variables_of_torchrun() -> None:
     environment = dict(TASK)
     assert join_srun(environment)
     assert {name: environment[name] for name in environment if name not in TASK} == {
-        "RANK": "2", "LOCAL_RANK": "0", "NODE_RANK": "1", "WORLD_SIZE": "3", "LOCAL_WORLD_SIZE": "1",
+        "RANK": "2", "LOCAL_RANK": "0", "NODE_RANK": "1", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2",
         "MASTER_ADDR": "gpu07", "MASTER_PORT": str(15000 + (4711 * 7 + 2) % 20000),
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("tasks", "each"), [("2,1", "2, 1"), ("4(x2),1", "4, 4, 1")])
+def test_unequally_many_tasks_per_node_are_refused(tasks: str, each: str) -> None:
+    """Fabric computes the rank of a task from the number of tasks on its own node."""
+    environment = TASK | {"SLURM_STEP_TASKS_PER_NODE": tasks}
+    with pytest.raises(InputError, match=f"srun started {each} tasks on its nodes; start as many on each"):
+        join_srun(environment)
+    assert "RANK" not in environment
+
+
+@pytest.mark.parametrize(
+    ("visible", "environment", "own"),
+    [
+        (1, {"SLURM_GPUS_ON_NODE": "2"}, True),
+        (1, {"SLURM_GPUS_ON_NODE": "1"}, False),  # two tasks share one GPU
+        (2, {"SLURM_GPUS_ON_NODE": "4"}, False),
+        (1, {}, False),
+        (1, {"SLURM_GPUS_ON_NODE": "2", "SLURM_STEP_NUM_TASKS": "1"}, False),  # torchrun in a job
+        (1, {"SLURM_GPUS_ON_NODE": "2", "TORCHELASTIC_RUN_ID": "none"}, False),  # srun torchrun ...
+    ],
+)
+def test_a_task_that_sees_one_of_the_gpus_of_its_node_has_its_own(
+    visible: int, environment: dict[str, str], own: bool
+) -> None:
+    assert has_own_device(visible, TASK | {"LOCAL_WORLD_SIZE": "2"} | environment) == own
 
 
 def test_an_address_that_is_set_is_kept() -> None:

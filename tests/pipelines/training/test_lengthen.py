@@ -2,18 +2,23 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
+import pipelines.training.train
 from cli import main
 from parsing.errors import InputError
 from pipelines.recipes.reading import Recipe, read_recipe
+from pipelines.runs.folder import save_info
 from pipelines.runs.provenance import read_run
+from pipelines.training.batches import Batches
 from pipelines.training.config import TrainConfig
 from pipelines.training.lengthen import describe_changes, read_resumed_recipe
+from pipelines.training.series import is_finished
 from pipelines.training.train import train
 
 MakeRecipe = Callable[..., Recipe]
@@ -43,6 +48,39 @@ def test_a_finished_run_is_lengthened(run_copy: Path, masks: Path, figures: Path
     again = CliRunner().invoke(main, [*command, "--set", "train.epochs=2"])
     assert again.exit_code == 2
     assert "train.epochs = 2, but 3 epochs are done; give at least 3" in again.stderr
+
+
+def test_a_run_made_longer_and_killed_before_its_next_save_is_not_finished(
+    run_copy: Path, masks: Path, tiny_recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    longer = tiny_recipe("train.epochs=3", f"train.guided={1 / 3}")
+    config = TrainConfig(masks, run_copy, longer, resume=True, device="cpu")
+    assert is_finished(run_copy, tiny_recipe())
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    for where, name in ((pipelines.training.train, "write_file"), (Batches, "__getitem__")):
+        with monkeypatch.context() as patch:
+            patch.setattr(where, name, killed)
+            with pytest.raises(KeyboardInterrupt):
+                train(config)
+        assert not is_finished(run_copy, longer), name
+        assert not is_finished(run_copy, tiny_recipe()), "the recipe is the former one after the first kill"
+    train(config)
+    assert is_finished(run_copy, longer)
+    assert rows(run_copy)[-1]["step"] == 6
+
+
+def test_a_run_killed_while_it_is_made_longer_is_finished_again_as_it_was(
+    run_copy: Path, masks: Path, tiny_recipe: MakeRecipe
+) -> None:
+    """Its run.json says that it is not finished, but all steps of its recipe are done."""
+    info = read_run(run_copy)[1]
+    save_info(run_copy, replace(info, finished=False))
+    train(TrainConfig(masks, run_copy, tiny_recipe(), resume=True, device="cpu"))
+    assert is_finished(run_copy, tiny_recipe())
+    assert read_run(run_copy)[1].epoch == info.epoch
 
 
 def test_steps_to_come_are_those_of_a_long_run_with_a_step_schedule(

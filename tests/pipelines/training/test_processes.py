@@ -1,6 +1,8 @@
 """Several processes: how a batch is dealt out, and what is refused. What they compute is in test_step.py."""
 
+import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,9 +12,14 @@ from data.loading.sampler import IdentitySampler
 from data.records import Record
 from parsing.errors import InputError
 from pipelines.recipes.reading import Recipe
+from pipelines.training import processes as module
 from pipelines.training.batches import Batches
-from pipelines.training.processes import make_fabric
+from pipelines.training.launch import has_own_device, join_srun
+from pipelines.training.processes import find_sharing, make_fabric
 
+FABRIC_RUN = {"LT_CLI_USED": "1", "LT_DEVICES": "1"}
+OTHERS = ("17-true", "64-true", "bf16-true", "16-true", "transformer-engine", "bf16")
+"""Precisions, of Lightning Fabric but for the first, in which the losses cannot be computed, and a name for two."""
 RECORDS = tuple(
     Record(f"{modality}/{person}/{n}.jpg", identity=person, camera=1, modality=modality)
     for person in range(12)
@@ -72,10 +79,12 @@ def test_people_that_cannot_be_dealt_evenly_are_refused(
 @pytest.mark.parametrize(
     ("device", "precision", "environment", "said"),
     [
-        ("cpu", "17-true", {}, "--device cpu --precision 17-true"),
+        *(("cpu", p, {}, f"--precision {p}: choose one of auto, 32-true, bf16-mixed, 16-mixed") for p in OTHERS),
+        ("cpu", "auto", {**FABRIC_RUN, "LT_PRECISION": "64-true"}, "--precision 64-true: choose one of"),
+        ("cpu", "16-mixed", {}, "--precision 16-mixed needs CUDA; on cpu give 32-true or bf16-mixed"),
         ("abacus", "auto", {}, "--device abacus cannot be used"),
         ("cpu:0", "auto", {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}, "one device, but 2 processes were started"),
-        ("cpu", "64-true", {"LT_CLI_USED": "1", "LT_DEVICES": "1", "LT_PRECISION": "32-true"}, "conflicts with"),
+        ("cpu", "bf16-mixed", {**FABRIC_RUN, "LT_PRECISION": "32-true"}, "conflicts with"),
     ],
 )
 def test_what_does_not_fit_the_launcher_or_the_machine_is_refused(
@@ -85,3 +94,46 @@ def test_what_does_not_fit_the_launcher_or_the_machine_is_refused(
         monkeypatch.setenv(name, value)
     with pytest.raises(InputError, match=said):
         make_fabric(device, precision)
+
+
+@pytest.mark.parametrize(("on_node", "backend"), [("2", "nccl"), ("1", "gloo"), (None, "gloo")])
+def test_tasks_of_srun_with_one_visible_gpu_each_use_nccl_unless_they_share_it(
+    on_node: str | None, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = {
+        "SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_TASKS_PER_NODE": "2", "SLURM_STEP_NODELIST": "gpu1",
+        "SLURM_PROCID": "1", "SLURM_NODEID": "0", "SLURM_LOCALID": "1",
+    }  # fmt: skip
+    if on_node is not None:
+        task["SLURM_GPUS_ON_NODE"] = on_node
+    environment = os.environ | task
+    monkeypatch.setattr(os, "environ", environment)
+    join_srun(environment)
+    monkeypatch.setattr(module, "join_srun", lambda: True)
+    monkeypatch.setattr(module, "has_own_device", partial(has_own_device, environment=environment))
+    monkeypatch.setattr(module, "find_device", lambda device: "cuda")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    made: list[dict[str, Any]] = []
+
+    class Noted:
+        def __init__(self, **options: Any) -> None:
+            made.append(options)
+            self.strategy, self.device = options["strategy"], torch.device("cuda", 0)
+
+        def launch(self) -> None:
+            pass
+
+    monkeypatch.setattr(module, "Fabric", Noted)
+    note = find_sharing(make_fabric("auto", "auto"))
+    (options,) = made
+    assert options["strategy"].process_group_backend == backend
+    assert options["strategy"].parallel_devices == [torch.device("cuda", 0)] * 2
+    if backend == "nccl":
+        assert note is None
+    else:
+        assert note is not None
+        assert note.startswith("2 processes of this machine share 1 visible GPUs")
+
+
+def test_one_process_shares_nothing() -> None:
+    assert find_sharing(make_fabric("cpu", "auto")) is None

@@ -1,9 +1,11 @@
 """A run that is stopped, killed or damaged and resumed: the same bytes as one that went through."""
 
 import json
+import math
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -13,9 +15,12 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner
+from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
 
 import pipelines.training.loop
 from cli import main
+from data.simulators.layouts import label_name
 from parsing.errors import CsclError, InputError
 from pipelines.recipes.reading import Recipe
 from pipelines.runs.provenance import read_run
@@ -97,6 +102,55 @@ def test_resuming_with_another_recipe_or_other_masks_is_refused(
         start(other, run_copy, tiny_recipe(), resume=True)
 
 
+def write_ids(root: Path, **people: str) -> None:
+    """Write the lists of people of SYSU-MM01, such as `val`."""
+    for part, numbers in people.items():
+        (root / "exp" / f"{part}_id.txt").write_text(f"{numbers}\n")
+
+
+@pytest.mark.parametrize("change", ["shot", "person", "unreadable"])
+def test_resuming_with_other_images_or_people_is_refused(
+    finished: Path,
+    masks: Path,
+    figures: Path,
+    tiny_recipe: MakeRecipe,
+    make_true_cache: Any,
+    tmp_path: Path,
+    change: str,
+) -> None:
+    """The fingerprint of a cache is that of its parser, and says nothing of its images."""
+    root = shutil.copytree(figures, tmp_path / "SYSU-MM01")
+    if change == "person":
+        write_ids(root, val="7", test="6,8,9")
+    cache = make_true_cache("sysu", root, tmp_path / "masks.h5")
+    run = start(cache, tmp_path / "run", tiny_recipe())
+    (run / "state-00000004.pt").unlink()
+    image = next(root.glob("cam1/0001/*.jpg"))
+    if change == "shot":
+        shutil.copy(image, image.with_name("0099.jpg"))
+        label = root / label_name(image.relative_to(root).as_posix())
+        shutil.copy(label, label.with_name("0099.png"))
+    elif change == "person":
+        write_ids(root, val="6", test="7,8,9")
+    lacking = [image.relative_to(root).as_posix()] if change == "unreadable" else []
+    make_true_cache("sysu", root, cache, unreadable=lacking)
+    what = "people" if change == "person" else "images"
+    before = {file.name: file.read_bytes() for file in run.iterdir() if file.is_file()}
+    with pytest.raises(
+        InputError, match=f"--resume: {run} was trained on other {what} than those that {cache} now has"
+    ):
+        start(cache, run, tiny_recipe(), resume=True)
+    assert {file.name: file.read_bytes() for file in run.iterdir() if file.is_file()} == before
+    old = json.loads((run / "run.json").read_text())
+    del old["records_hash"]  # as an earlier version wrote it: that compares the people alone
+    (run / "run.json").write_text(json.dumps(old))
+    if change == "person":
+        with pytest.raises(InputError, match="was trained on other people"):
+            start(cache, run, tiny_recipe(), resume=True)
+    else:
+        assert rows(start(cache, run, tiny_recipe(), resume=True))[-1]["step"] == 4
+
+
 def test_a_truncated_state_falls_back_to_the_one_before_and_says_so(
     run_copy: Path, finished: Path, masks: Path, tiny_recipe: MakeRecipe, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -112,6 +166,43 @@ def test_a_truncated_state_falls_back_to_the_one_before_and_says_so(
     torch.save({"model": {}}, before)
     with pytest.raises(CsclError, match=r"state-00000004\.pt cannot be read .*; .*2\.pt is no training state .*remove"):
         start(masks, run_copy, tiny_recipe(), resume=True)
+
+
+def test_a_run_in_16_mixed_survives_overflows_and_resumes_with_its_scale(
+    masks: Path, tiny_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a CPU, by a stand-in for CUDA's."""
+
+    def make_scaled(*_: str) -> Fabric:
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0**15)
+        return Fabric(accelerator="cpu", devices=1, plugins=[MixedPrecision("16-mixed", "cpu", scaler)])
+
+    monkeypatch.setattr("pipelines.training.train.make_fabric", make_scaled)
+    recipe = tiny_recipe("train.steps=3", "train.learning_rate=1e-4")
+    whole = start(masks, tmp_path / "whole", recipe)
+    gradients = [row["gradient"] for row in rows(whole)]
+    assert not math.isfinite(gradients[0])
+    assert math.isfinite(gradients[-1])
+    assert rows(whole)[-1]["scale"] < 2.0**15
+    run = shutil.copytree(whole, tmp_path / "run")
+    (run / "state-00000006.pt").unlink()
+    start(masks, run, recipe, resume=True)
+    for name in ("metrics.jsonl", "model.safetensors"):
+        assert (run / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+@pytest.mark.parametrize(
+    ("row", "sound"),
+    [
+        ({"total": 1.0, "gradient": 2.0}, True),
+        ({"total": 1.0, "gradient": math.inf}, False),
+        ({"total": math.nan, "gradient": 2.0, "scale": 8.0}, False),
+        ({"total": 1.0, "gradient": math.nan, "scale": 1.0}, True),
+        ({"total": 1.0, "gradient": math.nan, "scale": 0.5}, False),
+    ],
+)
+def test_a_gradient_may_overflow_while_its_scale_can_be_lowered(row: dict[str, float], sound: bool) -> None:
+    assert pipelines.training.loop._is_sound(row) == sound
 
 
 def test_two_states_are_kept_and_none_from_further_on(run_copy: Path, masks: Path, tiny_recipe: MakeRecipe) -> None:

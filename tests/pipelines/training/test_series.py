@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from cli import main
 from parsing.errors import InputError
-from pipelines.recipes.reading import read_recipe
+from pipelines.recipes.reading import Recipe, read_recipe
 from pipelines.runs.provenance import read_run
 from pipelines.training.series import name_run, plan_runs, read_numbers
 
@@ -44,6 +44,61 @@ def test_a_split_that_is_not_there_is_refused() -> None:
     for data_set, split, said in (("sysu", 2, "sysu has the splits 1 to 1, and no 2"), ("regdb", 11, "1 to 10")):
         with pytest.raises(InputError, match=said):
             plan_runs(data_set, recipe=None, method=None, changes=[], splits=(split,), seeds=(), run=None, resume=False)
+
+
+@pytest.mark.parametrize(
+    ("begun", "recipe", "method", "refused"),
+    [
+        ("sysu-small-seed1", None, None, True),
+        ("sysu-small-baseline-seed0", None, "baseline", True),
+        ("sysu-small-seed0", None, "baseline", False),
+        ("sysu-small-seed0", "agw", None, False),  # another recipe, which is given
+        ("sysu-small-seed2", None, None, False),  # not of these seeds
+        ("sysu-cscl-seed1", None, None, False),  # of this series
+        ("regdb-small-seed0", None, None, False),
+    ],
+)
+def test_a_series_to_continue_that_has_not_begun_beside_one_of_another_recipe_is_refused(
+    tmp_path: Path, begun: str, recipe: str | None, method: str | None, refused: bool
+) -> None:
+    (tmp_path / begun).mkdir()
+    (tmp_path / begun / "recipe.toml").write_text(read_recipe(None, ["seed=1"]).to_toml())
+
+    def plan(resume: bool) -> None:
+        source = None if recipe is None else Path(recipe)
+        plan_runs(
+            "sysu", recipe=source, method=method, changes=[], splits=(), seeds=(0, 1), run=tmp_path, resume=resume
+        )
+
+    plan(resume=False)
+    if not refused:
+        plan(resume=True)
+        return
+    with pytest.raises(InputError, match=f"--resume: {tmp_path} holds no run of this series, but {begun}; give the"):
+        plan(resume=True)
+
+
+@pytest.mark.parametrize(("recipe", "method"), [(None, None), ("cscl", None), (None, "cscl"), ("cscl", "baseline")])
+def test_a_longer_run_is_guided_until_the_same_epoch_also_where_the_command_repeats_its_recipe(
+    tmp_path: Path, recipe: str | None, method: str | None
+) -> None:
+    source = None if recipe is None else Path(recipe)
+    (tmp_path / "recipe.toml").write_text(read_recipe(source, [], method).to_toml())
+
+    def plan(*changes: str) -> Recipe:
+        ((_, made),) = plan_runs(
+            "sysu", recipe=source, method=method, changes=changes, splits=(), seeds=(), run=tmp_path, resume=True
+        )
+        return made
+
+    before = plan().train
+    ends = before.guided * before.epochs
+    for epochs in (120, 120, 160):  # the second is the same command again
+        made = plan(f"train.epochs={epochs}")
+        assert made.train.guided * epochs == pytest.approx(ends)
+        assert made.method == (method or "cscl")
+        (tmp_path / "recipe.toml").write_text(made.to_toml())
+    assert plan("train.epochs=200", "train.guided=0.05").train.guided == 0.05
 
 
 def test_splits_and_seeds_are_trained_continued_and_evaluated_together(

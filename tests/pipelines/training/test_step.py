@@ -114,6 +114,27 @@ def test_gradients_in_pieces_are_those_of_the_batch_at_once(tiny_recipe: MakeRec
         assert float(told["guided"]) == pytest.approx(guided)
 
 
+@pytest.mark.parametrize("least", [0.0, 0.5])
+def test_a_mask_of_no_confidence_does_not_guide(tiny_recipe: MakeRecipe, least: float) -> None:
+    """`data.min_confidence` sets the confidence of masks to 0, also where all others guide."""
+    # without the parsing loss, whose classes are balanced by the pixels of all masks
+    recipe = tiny_recipe(f"train.guide_confidence={least}", "train.identities=4", "loss.parsing=0")
+    fabric, found = one_process("32-true"), []
+    for label in (0, 3):
+        model = network(recipe).eval()
+        given = batch()
+        given["confidence"][:6] = 0
+        given["part_labels"][:6] = label
+        terms, told = take_gradients(
+            fabric.setup_module(model), TotalLoss(recipe.loss), batch=given, alpha=0.4, recipe=recipe, fabric=fabric
+        )
+        found.append((terms["total"], gradients(model)))
+        guiding = (given["confidence"] >= least) & (given["confidence"] > 0)
+        assert float(told["guided"]) == pytest.approx(float(guiding.float().mean()))
+    torch.testing.assert_close(found[0][0], found[1][0])
+    assert_alike(found[0][1], found[1][1])
+
+
 def test_each_image_enters_the_running_statistics_once_and_norms_see_their_piece(tiny_recipe: MakeRecipe) -> None:
     recipe = tiny_recipe("train.accumulate=2", "train.identities=4")
     model, fabric = network(recipe).train(), one_process("32-true")

@@ -91,7 +91,7 @@ def test_a_run_without_its_new_facts_is_read_and_continued(
     """As an earlier version wrote it."""
     file = run_copy / "run.json"
     old = json.loads(file.read_text())
-    for name in ("people_hash", "sessions", "init", "finished"):
+    for name in ("people_hash", "records_hash", "sessions", "init", "finished"):
         del old[name]
     file.write_text(json.dumps(old))
     (run_copy / "state-00000004.pt").unlink()
