@@ -41,14 +41,29 @@ def make_table(done: Runs, epochs: int, names: Sequence[str]) -> list[str]:
 
 
 def make_other_table(done: Runs, budget: str) -> list[str]:
-    """Markdown: the rows that were trained with another budget than the recipe's."""
+    """Markdown: the rows that were trained with another budget than the recipe's, which is told in words."""
     if not done:
         return []
     return [
+        f"Trained otherwise: {budget}.",
+        "",
         *_make_score_lines(done, tuple(ROWS)),
         "",
-        f"The rows that were trained otherwise, {budget}; columns as above. {describe_origin(list(done.values()))}",
+        f"Columns as above. {_describe_ratios(done)}{describe_origin(list(done.values()))}",
     ]
+
+
+def _describe_ratios(done: Runs) -> str:
+    """Return a sentence on how much of the ideal share of attention lies inside each part, over all levels."""
+    tables = [one["levels"][level]["parts"] for one in find_row(done, "recipe") for level in LEVELS]
+    if not tables:
+        return ""
+    said = []
+    for q, row in enumerate(tables[0]["rows"]):
+        inside, ideal = (sum(table["rows"][q][name] for table in tables) for name in ("inside", "ideal"))
+        said.append(f"{row['part']} {100 * inside / ideal:.0f}")
+    height, width = tables[0]["grid"]
+    return f"Of its attention, at {height}x{width}, the recipe has {', '.join(said)} % of the ideal inside its parts. "
 
 
 def describe_origin(runs: Sequence[Mapping[str, Any]]) -> str:
@@ -121,7 +136,9 @@ def make_mixed_table(found: Sequence[Mapping[str, Any]]) -> list[str]:
     columns = [f"{who} {name}" for name in names.values() for who in ("network's", "masks'")]
     lines = ["", f"| part, mixed levels | {' | '.join(columns)} |", "| --- |" + " --- |" * len(columns)]
     for part in found[0]:
-        cells = [average([one[part][name][who] for one in found]) for name in names for who in (0, 1)]
+        cells = [
+            average([one[part][name][who] for one in found if name in one[part]]) for name in names for who in (0, 1)
+        ]
         lines.append(f"| {part} | {' | '.join(cells)} |")
     return [
         *lines,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageFile, TiffImagePlugin
+from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from .errors import CsclError
 from .resize import MOST_PIXELS
@@ -92,6 +92,8 @@ def _open_image(path: Path) -> Iterator[Image.Image]:
         raise
     except FileNotFoundError:
         raise UnreadableImageError(f"{path}: no such file") from None
+    except UnidentifiedImageError:
+        raise UnreadableImageError(f"{path}: cannot identify image file {str(path)!r}") from None
     except Exception as error:  # Pillow's decoders raise almost anything on a damaged file
         raise UnreadableImageError(f"{path}: {error or type(error).__name__}") from error
 

@@ -1,7 +1,8 @@
 """What lies already at the place of a new mask cache: kept if it fits, refused or removed if it is another's."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +12,38 @@ from .sealed import is_ours
 from .shard import StoredFile, read_columns, read_stored
 
 
-def make_room(
-    index: Path, attributes: Mapping[str, Any], names: Collection[str], overwrite: bool
-) -> dict[str, StoredFile]:
-    """Find the whole shards of the cache `index` that is to have these attributes and images of these names.
+@dataclass(frozen=True)
+class Room:
+    """What lies at the place of a cache that is to be written.
 
-    Temporary files of killed runs are removed.
+    Attributes:
+        whole: the shards, by file name, that are undamaged and of the same cache.
+        stale: files that would not fit what is about to be written.
+    """
 
-    Returns:
-        The shards, by file name, that are undamaged and of the same cache; none of them with `overwrite`.
+    whole: dict[str, StoredFile]
+    stale: tuple[Path, ...]
+
+    def clear(self) -> None:
+        """Remove the stale files; call it when nothing else can stop the run before it writes."""
+        for path in self.stale:
+            path.unlink(missing_ok=True)
+
+
+def make_room(index: Path, attributes: Mapping[str, Any], names: Sequence[str], overwrite: bool) -> Room:
+    """Look at the place of the cache `index` that is to have these attributes and images of these names, in order.
+
+    With `overwrite` all that belongs to a cache there is stale. Otherwise it is an index of other images: if the run is
+    stopped, its rows must not be looked up in new shards. Temporary files of killed runs are removed.
 
     Raises:
         CacheError: if another cache, a larger one or a file of somebody else's lies there.
     """
     for path in find_orphans(index):
         path.unlink(missing_ok=True)
-    if overwrite:
-        return {}
     shards = list_shards(index)
+    if overwrite:
+        return Room({}, (index, *shards))
     found = {path: stored for path in (*shards, index) if (stored := read_stored(path)) is not None}
     if index.is_file() and index not in found and not shards and not is_ours(index):
         _refuse_foreign(index)
@@ -40,20 +55,8 @@ def make_room(
             f"{index} already holds {len(held)} images, this run would leave some of them out; "
             "give another --out, or --overwrite to replace it"
         )
-    return {path.name: stored for path, stored in found.items() if path != index}
-
-
-def clear_room(index: Path, names: Sequence[str], overwrite: bool) -> None:
-    """Remove what would not fit the shards that are about to be written; call it when nothing else can stop the run.
-
-    With `overwrite` that is all that belongs to a cache at `index`. Otherwise it is an index of other images than
-    `names`, in order: if the run is stopped, its rows must not be looked up in new shards. The shards stay.
-    """
-    if overwrite:
-        for path in (index, *list_shards(index)):
-            path.unlink(missing_ok=True)
-    elif (stored := read_stored(index)) is not None and stored.columns.names.tolist() != list(names):
-        index.unlink()
+    fits = index not in found or found[index].columns.names.tolist() == list(names)
+    return Room({path.name: stored for path, stored in found.items() if path != index}, () if fits else (index,))
 
 
 def _refuse_foreign(index: Path) -> None:

@@ -98,7 +98,8 @@ def check_seal(path: Path, digest: str | None = None) -> None:
         )
     if digest is not None and found != digest:
         raise CacheError(
-            f"{path} is not the file that the index describes: it was written again by a run that has not ended"
+            f"{path} is not the file that the index describes: it was written again since, by a run that has not ended "
+            "or after the cache was opened"
         )
 
 

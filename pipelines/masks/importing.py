@@ -13,7 +13,7 @@ import numpy as np
 from data.readers.listing import Listing, list_below
 from data.records import Record
 from parsing.cache.builder import ShardBuilder, people_columns, plan_shards
-from parsing.cache.existing import clear_room, make_room
+from parsing.cache.existing import make_room
 from parsing.cache.index import finish_cache, shard_folder
 from parsing.cache.lock import hold_lock
 from parsing.cache.provenance import Provenance, cache_attributes
@@ -218,11 +218,10 @@ def _write_all(
         Bar(total=len(pairs), unit="mask", desc="import") as bar,
     ):
         records = [pair.record for pair in pairs]
-        names = [record.name for record in records]
-        whole = make_room(out, attributes=attributes, names=names, overwrite=overwrite)
-        clear_room(out, names, overwrite)
+        room = make_room(out, attributes, names=[record.name for record in records], overwrite=overwrite)
+        room.clear()
         for path, images in plan_shards(shard_folder(out), records).items():
-            stored = whole.get(path.name)
+            stored = room.whole.get(path.name)
             rows = [of_image[image.name] for image in images]
             if stored is None or not _is_current(stored, images, rows=rows, attributes=attributes):
                 answers = list(pool.map(rules.labels_of, rows))

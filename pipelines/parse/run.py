@@ -13,7 +13,7 @@ from data.loading.depth import has_deep_images
 from data.records import DataSet
 from data.registry import open_data_set
 from parsing.cache.builder import people_columns
-from parsing.cache.existing import clear_room, make_room
+from parsing.cache.existing import make_room
 from parsing.cache.index import finish_cache
 from parsing.cache.lock import hold_lock
 from parsing.cache.provenance import Provenance, cache_attributes
@@ -92,8 +92,8 @@ def parse(
     with hold_lock(out, "cscl parse") as lock:
         # 1. Find the shards of an earlier run: `whole` holds the complete ones by file name.
         attributes = _make_attributes(config, data_set, parser, recorded or root)
-        names = [r.name for r in records]
-        whole = make_room(out, attributes=attributes, names=names, overwrite=config.overwrite)
+        room = make_room(out, attributes, names=[r.name for r in records], overwrite=config.overwrite)
+        whole = dict(room.whole)
         # 2. Plan all shards of the cache, and keep those of `whole` that hold what their task would write.
         tasks = plan_shards(config, root, records, attributes, lock)
         whole |= _rename_people(whole, tasks)
@@ -104,7 +104,7 @@ def parse(
             total=len(records), initial=len(records) - parsed, unit="image", desc=f"parse {config.dataset}",
         ) as bar:  # fmt: skip
             if todo:
-                whole |= run_shards(todo, config, bar, lambda: clear_room(out, names, config.overwrite))
+                whole |= run_shards(todo, config, bar, room.clear)
         finish_cache(out, [whole[t.path.name] for t in tasks])
     # 4. Read the finished cache back for the report.
     cache = MaskCache(out)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from parsing.cache.damage import inspect_cache
-from parsing.cache.existing import clear_room, make_room
+from parsing.cache.existing import make_room
 from parsing.cache.index import shard_folder
 from parsing.cache.sealed import SEAL_SIZE
 from parsing.cache.shard import read_columns
@@ -25,25 +25,26 @@ def index(write_cache: WriteCache, tmp_path: Path) -> Path:
 def test_whole_shards_are_kept_and_the_rest_is_said(index: Path, write_cache: WriteCache, tmp_path: Path) -> None:
     columns, attributes = read_columns(index)
     names = columns.names.tolist()
-    assert list(make_room(index, attributes=attributes, names=names, overwrite=False)) == ["00000.h5", "00001.h5"]
+    assert list(make_room(index, attributes=attributes, names=names, overwrite=False).whole) == ["00000.h5", "00001.h5"]
     with pytest.raises(CacheError, match="already holds 5 images, this run would leave some of them out"):
         make_room(index, attributes=attributes, names=names[1:], overwrite=False)
     other = read_columns(write_cache(tmp_path / "other", flip=False))[1]
     with pytest.raises(CacheError, match=r"made from another parser or options \(flip True, now False\)"):
         make_room(index, attributes=other, names=names, overwrite=False)
-    assert make_room(index, attributes=other, names=names, overwrite=True) == {}
+    assert make_room(index, attributes=other, names=names, overwrite=True).whole == {}
 
 
 def test_nothing_goes_before_the_room_is_cleared(index: Path) -> None:
     columns, attributes = read_columns(index)
     names = columns.names.tolist()
-    make_room(index, attributes=attributes, names=names, overwrite=True)
-    clear_room(index, names, overwrite=False)
+    make_room(index, attributes=attributes, names=names, overwrite=False).clear()
+    every = make_room(index, attributes=attributes, names=names, overwrite=True)
+    grown = make_room(index, attributes=attributes, names=["a.jpg", *names], overwrite=False)
     assert inspect_cache(index).damage == ()
-    clear_room(index, ["a.jpg", *names], overwrite=False)  # the rows of its shards would be those of other images
+    grown.clear()  # its rows would be looked up in shards of other images
     assert not index.exists()
     assert len(list(shard_folder(index).iterdir())) == 2
-    clear_room(index, names, overwrite=True)
+    every.clear()
     assert list(shard_folder(index).iterdir()) == []
 
 
@@ -59,7 +60,7 @@ def test_fifty_random_bytes_anywhere_are_damage_that_is_parsed_again(index: Path
         start = content.index(b'"parser"') - int(random.integers(0, 40))
     content[start : start + 50] = random.bytes(50)
     path.write_bytes(content)
-    assert list(make_room(index, attributes=attributes, names=names, overwrite=False)) == ["00000.h5"] + [
+    assert list(make_room(index, attributes=attributes, names=names, overwrite=False).whole) == ["00000.h5"] + [
         "00001.h5"
     ] * (path == index)
     assert [damage.path for damage in inspect_cache(index).damage] == [path]

@@ -118,7 +118,7 @@ def test_labels_are_matched_by_name_wherever_the_names_are_known() -> None:
 
 def test_names_of_a_label_set_of_ones_own_are_matched_however_they_are_spelt(tmp_path: Path) -> None:
     own = tmp_path / "own.toml"
-    own.write_text('classes = ["background", "Hat", "Left arm", "Right arm"]\n')
+    own.write_text('name = "own"\nclasses = ["background", "Hat", "Left arm", "Right arm"]\n')
     order = ["background", "right_arm", "hat", "left arm"]
     assert match_labels("me/parser", order, str(own))[1] == [0, 2, 3, 1]
     with pytest.raises(InputError, match=r"has hat as class 2, --labels .*own\.toml as 1, and other names differ"):

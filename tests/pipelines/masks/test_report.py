@@ -259,7 +259,7 @@ def test_failures_say_why(make_cache: MakeCache, tmp_path: Path) -> None:
     why = {page.cells[i]: page.cells[i + 2] for i in range(first, first + 15, 3)}
     assert why["0.jpg"] == "unreadable image: cannot identify image file '0.jpg'"
     assert why["1.jpg"] == "unreadable image: no such file"
-    assert why["2.jpg"].endswith("can be now: cscl masks verify --repair parses it")
+    assert why["2.jpg"].endswith("can be read now: cscl masks verify says what to do")
     assert "memory" in why["3.jpg"]
     assert "background" in why["4.jpg"]
     assert str(tmp_path) not in page.text

@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from support.caches import edit
 
 from data.loading import store
 from data.registry import open_data_set
+from parsing.cache.index import shard_folder
 from parsing.cache.reader import MaskCache
 from parsing.errors import CacheError, InputError
 from pipelines.recipes.reading import Recipe
@@ -114,10 +116,14 @@ def test_another_scheme_or_size_has_a_file_of_its_own(own: Path) -> None:
 
 def test_masks_that_were_mended_are_read_again_and_the_stale_file_goes(own: Path) -> None:
     """`made_by` and with it the fingerprint are the same, the shards are not."""
-    first = label_store(MaskCache(own))
+    cache = MaskCache(own)
+    first = label_store(cache)
     first.make()
+    cache.close()
+    with edit(shard_folder(own) / "00000.h5") as shard:
+        shard["labels"][0] = 0
     mended = MaskCache(own)
-    mended.shard_hashes[0] = "0" * 64
+    assert mended.fingerprint == cache.fingerprint
     (first.path.parent / "other.uint8").write_bytes(b"of somebody else")
     second = label_store(mended)
     assert second.path != first.path
