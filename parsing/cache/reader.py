@@ -16,7 +16,7 @@ from ..labels import LabelSet
 from ..resize import resize_maps
 from ..schemes import PartScheme, part_scheme
 from ..words import quote_path
-from .index import read_shard_table, shard_folder
+from .index import list_shards, read_shard_table, shard_folder
 from .provenance import command_of, fingerprint, read_provenance
 from .sealed import check_seal, open_sealed
 from .shard import Status, read_columns
@@ -55,6 +55,11 @@ class MaskCache:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        if not self.path.is_file() and list_shards(self.path):
+            raise MissingError(
+                f"no index {self.path} beside its shards: the run that writes it has not ended; if it was stopped, the "
+                "same command goes on, and `cscl masks verify` says what is there"
+            )
         if not self.path.is_file():
             raise MissingError(
                 f"no mask cache at {self.path}; `cscl parse --dataset NAME --out {quote_path(self.path)}` makes one"

@@ -128,7 +128,13 @@ def _look(config: VerifyConfig) -> tuple[Inspection, VerifyReport]:
     report = VerifyReport(
         config.cache, shards=len(found.whole), images=images, damage=damage, unmasked=unmasked, readable=readable
     )
-    return found, replace(report, advice=_advise(found)) if any(d.kind == "shard" for d in damage) else report
+    if any(d.kind == "shard" for d in damage):
+        return found, replace(report, advice=_advise(found))
+    if not config.cache.is_file():
+        return found, replace(
+            report, advice=f"a run that was stopped goes on with its command; {report.advice} otherwise"
+        )
+    return found, report
 
 
 def _advise(found: Inspection) -> str:

@@ -128,6 +128,8 @@ def test_shards_that_a_lost_index_told_of_are_parsed_again(config: VerifyConfig)
     before = hashes(config.cache)
     config.cache.unlink()
     (shard_folder(config.cache) / "00002.h5").unlink()
+    looked = verify(replace(config, repair=False)).lines()[-1]
+    assert looked.endswith("a run that was stopped goes on with its command; --repair mends it otherwise")
     assert verify(config).images == 24
     assert hashes(config.cache) == before
 
