@@ -60,7 +60,12 @@ def test_masks_come_back_from_cvat_in_another_order_of_colours(
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("person 1,2,3", "line 1"), ("face:1,2,300::", "line 1"), ("car:1,2,3::\n", "names no class of lip")],
+    [
+        ("person 1,2,3", "line 1"),
+        ("face:1,2,300::", "line 1"),
+        ("car:1,2,3::\n", "names no class of lip"),
+        ("face:1,2,3::\nface:1,2,3::\ncar:1,2,3::\n", r"line 3: face and car have one colour, \(1, 2, 3\)"),
+    ],
 )
 def test_label_maps_that_say_nothing_are_refused(
     text: str, said: str, make_cache: Callable[..., MaskCache], tmp_path: Path
