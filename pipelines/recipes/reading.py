@@ -33,7 +33,7 @@ class DataRecipe:
         select: `last` keeps the last weights. `val` trains without the validation identities, scores them after every
             `evaluate_every` epochs, and keeps the best weights.
         evaluate_every: number of epochs between two validations.
-        min_confidence: masks of lower confidence are ignored, in [0, 1]; 0 keeps all.
+        min_confidence: masks of lower confidence have no weight and do not guide, in [0, 1]; 0 keeps all.
         masks: `own`, or as a control `other`: every image gets the mask of another image of its modality.
     """
 
