@@ -134,6 +134,7 @@ def make_mixed_table(found: Sequence[Mapping[str, Any]]) -> list[str]:
         return []
     names = {"ratio": "ratio", "auc": "AUC", "absent": "AUC, absent"}
     columns = [f"{who} {name}" for name in names.values() for who in ("network's", "masks'")]
+    measured = sum(all("ratio" in row for row in one.values()) for one in found)
     lines = ["", f"| part, mixed levels | {' | '.join(columns)} |", "| --- |" + " --- |" * len(columns)]
     for part in found[0]:
         cells = [
@@ -145,7 +146,8 @@ def make_mixed_table(found: Sequence[Mapping[str, Any]]) -> list[str]:
         "",
         "The network's parts beside the built-in parser's masks that it learns from, both against the true masks, on "
         "the test people's images of mixed levels. Ratio: inside of ideal, of the attention and of the parser's mask "
-        "at the attention's grid. AUC: of v, and of the area that the part has in the parser's mask.",
+        "at the attention's grid. AUC: of v, and of the area that the part has in the parser's mask."
+        + (f" Ratios of {measured} of the {len(found)} trainings." if measured < len(found) else ""),
     ]
 
 
