@@ -73,7 +73,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         image.load()  # metadata may lie behind the pixels
         turned_by = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
         upright = image if turned_by is None else image.transpose(turned_by)
-        if _is_deep(upright):
+        if has_deep_mode(upright):
             return _eight_bits(np.asarray(upright))
         return np.array(upright if upright.mode == "RGB" else upright.convert("RGB"))
 
@@ -105,10 +105,11 @@ def is_deep(path: Path) -> bool:
         UnreadableImageError: as in `read_image`.
     """
     with _open_image(path) as image:
-        return _is_deep(image)
+        return has_deep_mode(image)
 
 
-def _is_deep(image: Image.Image) -> bool:
+def has_deep_mode(image: Image.Image) -> bool:
+    """Return whether an image of Pillow has more than 8 bits per value."""
     return image.mode.startswith(("I", "F"))
 
 

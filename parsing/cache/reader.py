@@ -55,12 +55,12 @@ class MaskCache:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        if not self.path.is_file() and list_shards(self.path):
-            raise MissingError(
-                f"no index {self.path} beside its shards: the run that writes it has not ended; if it was stopped, the "
-                "same command goes on, and `cscl masks verify` says what is there"
-            )
         if not self.path.is_file():
+            if list_shards(self.path):
+                raise MissingError(
+                    f"no index {self.path} beside its shards: the run that writes it has not ended; if it was stopped, "
+                    "the same command goes on, and `cscl masks verify` says what is there"
+                )
             raise MissingError(
                 f"no mask cache at {self.path}; `cscl parse --dataset NAME --out {quote_path(self.path)}` makes one"
             )

@@ -6,6 +6,7 @@ import numpy as np
 from PIL import ImageOps
 
 from ..errors import InputError
+from ..images import has_deep_mode
 from ..labels import LabelSet
 from .label_png import Key, LabelPng
 from .pictures import open_picture
@@ -33,7 +34,7 @@ def read_shape_picture(path: Path, labels: LabelSet) -> LabelPng:
             f"{len(labels) - 1} classes; give --labels person"
         )
     with open_picture(path, "picture") as image:
-        deep = image.mode.startswith(("I", "F"))
+        deep = has_deep_mode(image)
         values = np.array(ImageOps.exif_transpose(image).convert("RGB"))
     if deep:
         raise InputError(f"{path} has more than 8 bits, whose half is not known; save it as grey from 0 to 255")

@@ -139,28 +139,22 @@ def _look(config: VerifyConfig) -> tuple[Inspection, VerifyReport]:
 
 def _advise(found: Inspection) -> str:
     """Return how lost masks come back: imported ones cannot be parsed again."""
-    made_by = _read_made_by(found)
-    if made_by is not None and spec_from_cache(made_by, None, "cpu") is None:
-        return f"the `{command_of(made_by)}` that made it mends it"
-    return "--repair mends it"
+    command, parses_again = _find_maker(found)
+    return f"the `{command}` that made it mends it" if command and not parses_again else "--repair mends it"
 
 
 def _can_parse(config: VerifyConfig, found: Inspection) -> bool:
     """Return whether the masks are a parser's that can parse again, and the folder of the images is there."""
-    made_by = _read_made_by(found)
-    known = made_by is not None and spec_from_cache(made_by, None, "cpu") is not None
-    return known and _root(config, found).is_dir()
+    return _find_maker(found)[1] and _root(config, found).is_dir()
 
 
-def _read_made_by(found: Inspection) -> dict[str, Any] | None:
-    """Return what made the masks; None unless it is as this project writes it, which the damage says."""
+def _find_maker(found: Inspection) -> tuple[str, bool]:
+    """Return the command that made the masks, and whether its parser can parse again; empty if it is not known."""
     try:
-        made_by: dict[str, Any] = json.loads((found.attributes or {})["made_by"])
-        command_of(made_by)
-        spec_from_cache(made_by, None, "cpu")
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return None
-    return made_by
+        made_by = json.loads((found.attributes or {})["made_by"])
+        return command_of(made_by), spec_from_cache(made_by, None, "cpu") is not None
+    except (KeyError, TypeError, ValueError, AttributeError):  # not as this project writes it; the damage says so
+        return "", False
 
 
 def _unreadable_index(index: Path) -> Iterator[Damage]:

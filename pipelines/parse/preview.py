@@ -87,7 +87,7 @@ def preview(config: ParseConfig) -> Preview:
         rows = planned.get(path, ())
         differing = _find_differences(config, data_set.root, stored.attributes)
         other.update(differing)
-        if rows and not differing and stored.columns.names.tolist() == [record.name for record in rows]:
+        if not differing and stored.columns.names.tolist() == [record.name for record in rows]:
             done_images, done_shards = done_images + len(rows), done_shards + 1
     return Preview(
         path=config.index,

@@ -90,13 +90,12 @@ def parse(
         preload_workers()
     parser = describe_parser(config.parser)
     with hold_lock(out, "cscl parse") as lock:
-        # 1. Find the shards of an earlier run: `whole` holds the complete ones by file name.
+        # 1. Find the shards of an earlier run: `room.whole` holds the complete ones by file name.
         attributes = _make_attributes(config, data_set, parser, recorded or root)
         room = make_room(out, attributes, names=[r.name for r in records], overwrite=config.overwrite)
-        whole = dict(room.whole)
-        # 2. Plan all shards of the cache, and keep those of `whole` that hold what their task would write.
+        # 2. Plan all shards of the cache, and keep those that hold what their task would write.
         tasks = plan_shards(config, root, records, attributes, lock)
-        whole |= _rename_people(whole, tasks)
+        whole = room.whole | _rename_people(room.whole, tasks)
         todo = [t for t in tasks if t.path.name in again or not t.is_done(whole)]
         # 3. Parse the others, and write the index over all of them.
         parsed = sum(len(t.records) for t in todo)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from data.records import DataSet, Protocol
+from parsing.files import file_hash
 
 from .scores import Result, list_needed_records
 
@@ -45,10 +46,8 @@ class ImageHashes:
     def _read(self, names: Iterable[str]) -> None:
         wanted = list(names)
         with ThreadPoolExecutor() as pool:
-            self._files.update(zip(wanted, pool.map(self._hash_file, wanted), strict=True))
-
-    def _hash_file(self, name: str) -> str:
-        return hashlib.sha256((self.root / name).read_bytes()).hexdigest()
+            hashes = pool.map(file_hash, (self.root / name for name in wanted))
+            self._files.update(zip(wanted, hashes, strict=True))
 
 
 def add_hashes(result: Result, protocol: Protocol, data_set: DataSet, images: ImageHashes | None = None) -> Result:

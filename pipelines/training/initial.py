@@ -10,6 +10,7 @@ from parsing.files import file_hash
 
 from ..runs.folder import load_model
 from ..runs.provenance import RunInfo, read_run
+from .resumed import read_past
 
 
 def load_initial_weights(model: CSCL, init: Path, info: RunInfo) -> list[str]:
@@ -56,9 +57,10 @@ def find_initial(run: Path) -> Path | None:
     Raises:
         InputError: if that run is gone or has other weights now.
     """
-    init = read_run(run)[1].init if (run / "run.json").is_file() else None
-    if init is None:
+    past = read_past(run)
+    if past is None or past.init is None:
         return None
+    init = past.init
     other = Path(os.path.normpath(run.resolve() / init["run"]))
     weights = other / "model.safetensors"
     if not weights.is_file() or file_hash(weights) != init["weights"]:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file
+from support.stops import stopped_before_batch
 
 from cli import main
 from cscl.model import CSCL
@@ -105,21 +106,13 @@ def test_a_run_killed_before_its_first_checkpoint_begins_from_the_other_run_agai
 
 
 def test_runs_of_a_series_that_have_begun_go_on_and_the_others_begin_from_the_other_run(
-    finished: Path, masks: Path, tiny_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: Path, masks: Path, tiny_recipe: MakeRecipe, tmp_path: Path
 ) -> None:
     (tmp_path / "tiny.toml").write_text(tiny_recipe().to_toml())
     command = ["train", "--masks", str(masks), "--recipe", str(tmp_path / "tiny.toml"), "--device", "cpu"]
     command += ["--init", str(finished), "--seeds", "1-2", "--run"]
     assert CliRunner().invoke(main, [*command, str(tmp_path / "whole")]).exit_code == 0
-    fetch = Batches.__getitem__
-
-    def killed_in_its_second_epoch(batches: Batches, number: int) -> dict[str, torch.Tensor]:
-        if number == 2:
-            raise KeyboardInterrupt
-        return fetch(batches, number)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Batches, "__getitem__", killed_in_its_second_epoch)
+    with stopped_before_batch(2):  # in its second epoch
         assert CliRunner().invoke(main, [*command, str(tmp_path / "runs")]).exit_code == 130
     result = CliRunner().invoke(main, [*command, str(tmp_path / "runs"), "--resume"])
     assert result.exit_code == 0, result.stderr

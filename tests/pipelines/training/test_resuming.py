@@ -17,6 +17,7 @@ import torch
 from click.testing import CliRunner
 from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
+from support.stops import stopped_before_batch
 
 import pipelines.training.loop
 from cli import main
@@ -43,17 +44,8 @@ def test_a_run_that_is_stopped_anywhere_and_resumed_gives_the_same_bytes(
     finished: Path, masks: Path, tiny_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, recipe = tmp_path / "run", tiny_recipe()
-    fetch = Batches.__getitem__
-
-    def stopped_at_step_4(batches: Batches, number: int) -> dict[str, torch.Tensor]:
-        if number == 3:
-            raise KeyboardInterrupt
-        return fetch(batches, number)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Batches, "__getitem__", stopped_at_step_4)
-        with pytest.raises(KeyboardInterrupt):
-            start(masks, run, recipe)
+    with stopped_before_batch(3), pytest.raises(KeyboardInterrupt):
+        start(masks, run, recipe)
     assert len(rows(run)) == 3
     assert read_run(run)[1].epoch == 1
 
