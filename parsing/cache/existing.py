@@ -31,16 +31,21 @@ class Room:
 
 
 def make_room(index: Path, attributes: Mapping[str, Any], names: Sequence[str], overwrite: bool) -> Room:
+    """Return what `find_room` returns, and remove temporary files of killed runs; errors as those of `find_room`."""
+    for path in find_orphans(index):
+        path.unlink(missing_ok=True)
+    return find_room(index, attributes=attributes, names=names, overwrite=overwrite)
+
+
+def find_room(index: Path, attributes: Mapping[str, Any], names: Sequence[str], overwrite: bool) -> Room:
     """Look at the place of the cache `index` that is to have these attributes and images of these names, in order.
 
     With `overwrite` all that belongs to a cache there is stale. Otherwise it is an index of other images: if the run is
-    stopped, its rows must not be looked up in new shards. Temporary files of killed runs are removed.
+    stopped, its rows must not be looked up in new shards. Nothing is changed.
 
     Raises:
         CacheError: if another cache, a larger one or a file of somebody else's lies there.
     """
-    for path in find_orphans(index):
-        path.unlink(missing_ok=True)
     shards = list_shards(index)
     if overwrite:
         return Room({}, (index, *shards))
