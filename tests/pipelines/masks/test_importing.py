@@ -122,6 +122,7 @@ def test_without_a_data_set_each_mask_is_an_image(tmp_path: Path) -> None:
     run = CliRunner().invoke(main, [*arguments, "--suffix", ".bmp"])
     assert run.exit_code == 0, run.output
     assert "2 masks imported, 1 of them empty, the first is infrared/anna/x_c3_1.bmp\n" in run.output
+    assert "note: no data set named: `cscl train` cannot use these masks, and 1 of 2 images count as inf" in run.output
     cache = MaskCache(out)
     assert cache.names == ("infrared/anna/x_c3_1.bmp", "visible/anna/cam1_a.bmp")
     assert cache.modality.tolist() == [1, 0]
