@@ -18,6 +18,7 @@ from parsing.cache.shard import Status, StoredFile, rename_people
 from parsing.parsers.registry import describe_parser
 from parsing.progress import Bar
 
+from ..datasets.check import compare_published
 from ..devices import find_device
 from .config import ParseConfig
 from .kept import describe_resized, find_kept
@@ -77,8 +78,9 @@ def parse(
     """
     began = time.monotonic()
     data_set = open_data_set(config.dataset, config.root, pattern=config.pattern)
-    for finding in data_set.findings():
-        tqdm.write(f"note: {finding.line()}", file=sys.stderr)
+    for note in (*(finding.line() for finding in data_set.findings()), compare_published(data_set)):
+        if note:
+            tqdm.write(f"note: {note}", file=sys.stderr)
     out, root = config.index, data_set.root.resolve()
     records = choose_records(data_set.images, config.limit, only)
     if not config.elsewhere and find_device(config.parser.device) == "cpu" and config.workers != 0:  # or it is refused
