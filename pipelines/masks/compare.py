@@ -24,7 +24,7 @@ class Agreement:
         only_first, only_second: images that the other cache lacks.
         unreadable: shared images without a mask in one cache.
         equal: shared images with equal masks.
-        other_size: shared images whose recorded sizes differ; they may be different images.
+        other_size: shared images whose recorded sizes differ, where both are known; they may be different images.
     """
 
     first: Path
@@ -96,7 +96,7 @@ def compare(first: MaskCache, second: MaskCache, scheme: str | None = None, wors
         if not all(c.has_mask[n] for c, n in zip(caches, numbers, strict=True)):
             continue
         sizes = [c.source_size[n].tolist() for c, n in zip(caches, numbers, strict=True)]
-        other_size += sizes[0] != sizes[1]
+        other_size += sizes[0] != sizes[1] and min(*sizes[0], *sizes[1]) > 0
         one, other = (t[c[n]] for t, c, n in zip(tables, caches, numbers, strict=True))
         modality = MODALITIES[caches[knowing].modality[numbers[knowing]]]
         tally = tallies.setdefault(modality, Tally(len(classes)))

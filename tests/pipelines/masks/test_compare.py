@@ -154,7 +154,9 @@ def test_the_modalities_are_those_of_the_cache_that_knows_its_data_set(tmp_path:
     for path, data_set, of in zip(paths, ("sysu", "images"), (modalities, ("visible", "visible")), strict=True):
         with CacheWriter(path, labels="person7", size=(48, 24), parser="any", data_set=data_set) as cache:
             for name, mask, modality in zip(names, masks, of, strict=False):
-                cache.add(name, mask, modality=modality)
+                cache.add(name, mask, modality=modality, source_size=(90, 40) if data_set == "sysu" else (0, 0))
     for order in (paths, paths[::-1]):
-        assert compare(*order).scores.images == {"visible": 1, "infrared": 1}
+        found = compare(*order)
+        assert found.scores.images == {"visible": 1, "infrared": 1}
+        assert found.other_size == 0  # one of the two does not know the size
     assert compare(paths[1], paths[1]).scores.images == {"visible": 2}
