@@ -14,6 +14,7 @@ from data.registry import open_data_set
 from parsing import CacheError, InputError, MaskCache, MissingError
 from parsing.cache.shard import Status
 from parsing.images import MIRRORED, turn_array
+from parsing.importers.placing import Fit
 from parsing.resize import resize_labels
 from pipelines.masks.export import ExportConfig, export
 from pipelines.masks.importing import ImportConfig, import_masks
@@ -383,3 +384,25 @@ def test_the_kind_of_masks_is_guessed_by_their_names_unless_there_are_two(config
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="holds neither png nor npy files"):
         import_masks(replace(config, masks=tmp_path / "empty"))
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+@pytest.mark.parametrize("fit", ["corner", "letterbox"])
+def test_padding_of_the_pixels_as_stored_is_cut_off_where_exif_turns_it(turn: int, fit: Fit, tmp_path: Path) -> None:
+    exif, numbers, padded = Image.Exif(), np.zeros((30, 50), np.uint8), np.zeros((100, 100), np.uint8)
+    exif[274] = turn
+    numbers[5:15, 10:45], numbers[15:28, 20:30], numbers[20:29, 2:8] = 1, 2, 5
+    top = 0 if fit == "corner" else 20
+    padded[top : top + 60] = np.kron(numbers, np.ones((2, 2), np.uint8))
+    for name in ("images/visible/anna/1.jpg", "masks/visible/anna/1.png"):
+        (tmp_path / name).parent.mkdir(parents=True)
+    Image.new("RGB", (50, 30)).save(tmp_path / "images/visible/anna/1.jpg", exif=exif)
+    Image.fromarray(padded).save(tmp_path / "masks/visible/anna/1.png")
+    result = import_masks(
+        ImportConfig(
+            tmp_path / "masks", "lip", dataset="folder", root=tmp_path / "images", out=tmp_path / "m.h5",
+            size=(60, 60), fit=fit, as_stored=True,
+        )
+    )  # fmt: skip
+    assert not any("padding" in note for note in result.notes)
+    assert np.array_equal(MaskCache(result.path)[0], resize_labels(turn_array(numbers, turn), (60, 60)))
