@@ -26,19 +26,15 @@ def find_kept(
     Returns:
         These shards, and the names of images of another size, for whose sake the others are made again.
     """
-    kept: dict[str, StoredFile] = {}
-    resized: list[str] = []
+    fitting = {
+        name: stored
+        for name, records in planned.items()
+        if (stored := whole.get(name)) and stored.holds([record.name for record in records], attributes)
+    }
     with ThreadPoolExecutor() as pool:
-        for name, records in planned.items():
-            stored, images = whole.get(name), [record.name for record in records]
-            if stored is None or not stored.holds(images, attributes):
-                continue
-            other = pool.map(_has_other_size, (root / image for image in images), stored.columns.source_size.tolist())
-            found = [image for image, differs in zip(images, other, strict=True) if differs]
-            resized += found
-            if not found:
-                kept[name] = stored
-    return kept, resized
+        resized = list(pool.map(lambda stored: _find_resized(stored, root), fitting.values()))
+    kept = {name: stored for (name, stored), images in zip(fitting.items(), resized, strict=True) if not images}
+    return kept, [image for images in resized for image in images]
 
 
 def describe_resized(images: Sequence[str]) -> str:
@@ -47,6 +43,12 @@ def describe_resized(images: Sequence[str]) -> str:
         f"{len(images)} parsed images have another size now, the first is {images[0]}: they were replaced, and are "
         "parsed again with those of their shards"
     )
+
+
+def _find_resized(stored: StoredFile, root: Path) -> list[str]:
+    """Return the names of a shard's images that have another size now."""
+    parsed = zip(stored.columns.names.tolist(), stored.columns.source_size.tolist(), strict=True)
+    return [name for name, size in parsed if _has_other_size(root / name, size)]
 
 
 def _has_other_size(image: Path, parsed: Sequence[int]) -> bool:
