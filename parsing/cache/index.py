@@ -153,6 +153,7 @@ def _create_virtual(file: h5py.File, name: str, paths: list[str], counts: list[i
     start = 0
     for path, count in zip(paths, counts, strict=True):
         whole.select_hyperslab((start, *(0 for _ in shape)), (count, *shape))
-        layout.set_virtual(whole, path.encode(), name.encode(), h5py.h5s.create_simple((count, *shape)))
+        escaped = path.replace("%", "%%")  # HDF5 takes these names for printf's
+        layout.set_virtual(whole, escaped.encode(), name.encode(), h5py.h5s.create_simple((count, *shape)))
         start += count
     h5py.h5d.create(file.id, name.encode(), h5py.h5t.STD_U8LE, h5py.h5s.create_simple((start, *shape)), layout)
