@@ -106,10 +106,17 @@ def import_masks(config: ImportConfig) -> ImportResult:
     if config.kind is None:
         config = replace(config, kind=guess_kind(config.masks, (*listing.images, *listing.others)))
     kind = str(config.kind)
-    if config.fit == "same" and (kind in STRETCHED or _is_own_export(config.masks, kind)):
+    own = _find_export(config.masks, kind)
+    if config.fit == "same" and (kind in STRETCHED or (own is not None and own.stretched)):
         config = replace(config, fit="stretch")
     labels = label_set(config.labels)
     values = parse_values(config.values, labels)
+    if own is not None and values is None and own.classes not in (None, labels.classes):
+        raise InputError(
+            f"{config.masks} holds the classes {', '.join(own.classes)}, says {own.record}, and --labels "
+            f"{config.labels} has others in their places; give the label set or a TOML file of these classes, say "
+            "which they are with --values NUMBER=CLASS, or remove that file if the masks are others"
+        )
     out = index_file(config.out, config.dataset or config.masks.resolve().stem)
     found = find_pairs(config, kind=kind, listing=listing, labels=labels, values=values)
     pairs, root = found.pairs, found.root
@@ -151,8 +158,23 @@ def import_masks(config: ImportConfig) -> ImportResult:
     return ImportResult(out, masks=len(cache), empty=empty, without=found.without, notes=tuple(notes))
 
 
-def _is_own_export(masks: Path, kind: str) -> bool:
-    """Return whether the masks were written by `cscl masks export` at one size, which stretches all of them.
+@dataclass(frozen=True)
+class _Export:
+    """What the record of `cscl masks export` beside masks says of them.
+
+    Attributes:
+        record: its file.
+        stretched: whether all masks have one size, to which they were stretched.
+        classes: those that the numbers of PNGs are, in order; None if they are another project's.
+    """
+
+    record: Path
+    stretched: bool
+    classes: tuple[str, ...] | None
+
+
+def _find_export(masks: Path, kind: str) -> _Export | None:
+    """Return what is said of masks that `cscl masks export` wrote; None if it did not.
 
     Its record lies in the folder that was given to it, in which an exporter may have folders of its own.
     """
@@ -162,11 +184,13 @@ def _is_own_export(masks: Path, kind: str) -> bool:
             try:
                 said = json.loads(record.read_text(encoding="utf-8"))
                 size, files = said["size"], [file for file in said["files"] if file.endswith(IMPORTERS[kind])]
+                named = said["scheme"] and ("background", *said["scheme"]["parts"])
+                classes = named or tuple(said["made_by"]["labels"]["classes"])
             except (OSError, ValueError, KeyError, TypeError, AttributeError):
                 continue
             if any((place / file).is_relative_to(folder) for file in files):
-                return bool(size != "source")
-    return False
+                return _Export(record, size != "source", classes if said["exporter"] == kind == "png" else None)
+    return None
 
 
 def _survey(config: ImportConfig, pairs: list[Pair], root: Path, pool: ThreadPoolExecutor) -> list[Seen]:

@@ -406,3 +406,27 @@ def test_padding_of_the_pixels_as_stored_is_cut_off_where_exif_turns_it(turn: in
     )  # fmt: skip
     assert not any("padding" in note for note in result.notes)
     assert np.array_equal(MaskCache(result.path)[0], resize_labels(turn_array(numbers, turn), (60, 60)))
+
+
+def test_our_own_files_of_parts_or_of_another_label_set_are_not_taken_for_other_classes(
+    make_cache: Callable[..., MaskCache], tmp_path: Path
+) -> None:
+    cache = make_cache("person7")
+    parts = tmp_path / "parts.toml"
+    parts.write_text('name = "parts"\nclasses = ["background", "head", "upper", "lower", "feet"]\n')
+    for scheme, wrong, right in ((None, "lip", "person7"), ("reid4", "person7", str(parts))):
+        out = tmp_path / f"masks of {scheme}"
+        export(ExportConfig(cache.path, "png", out, scheme=scheme))
+        given = ImportConfig(out, wrong, out=tmp_path / f"{scheme}.h5")
+        with pytest.raises(
+            InputError, match=rf"holds the classes background, head, upper.*cscl-png\.json.*{wrong} has o"
+        ):
+            import_masks(given)
+        found = MaskCache(import_masks(replace(given, labels=right, size=cache.size)).path)
+        expected = cache[:] if scheme is None else cache.part_labels(slice(None), scheme)
+        assert np.array_equal(found[:], expected)
+    feet = tuple(f"{n}={name}" for n, name in enumerate(("background", "head", "upper", "lower", "feet")))
+    said = replace(given, values=feet, out=tmp_path / "said.h5")
+    assert import_masks(said).masks == len(cache)
+    (tmp_path / "masks of reid4" / "cscl-png.json").unlink()
+    assert import_masks(replace(given, fit="stretch", overwrite=True)).masks == len(cache)
