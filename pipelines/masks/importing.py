@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -216,7 +216,9 @@ def _describe_preprocessing(
     return said
 
 
-def _is_current(stored: StoredFile, images: Sequence[Record], rows: Sequence[Seen], attributes: dict[str, Any]) -> bool:
+def _is_current(
+    stored: StoredFile, images: Sequence[Record], rows: Sequence[Seen], attributes: Mapping[str, Any]
+) -> bool:
     """Return whether a shard has these images as they are now: their people, and the sizes that undo a letterbox."""
     said = people_columns(images) | {"source_size": np.array([one.upright for one in rows])}
     return stored.fits([image.name for image in images], attributes) and all(
@@ -247,12 +249,12 @@ def _write_all(
         for path, images in plan_shards(shard_folder(out), records).items():
             stored = room.whole.get(path.name)
             rows = [of_image[image.name] for image in images]
-            if stored is None or not _is_current(stored, images, rows=rows, attributes=attributes):
+            if stored is None or not _is_current(stored, images, rows=rows, attributes=room.attributes):
                 answers = list(pool.map(rules.labels_of, rows))
                 shard = ShardBuilder(images, rules.size)
                 masks = np.stack([labels for labels, _ in answers])
                 shard.put(range(len(rows)), masks, [one.upright for one in rows])
-                stored = shard.write(path, attributes)
+                stored = shard.write(path, room.attributes)
                 cut += [one.name for one, (_, lost) in zip(rows, answers, strict=True) if lost]
             shards.append(stored)
             bar.update(len(images))

@@ -77,7 +77,7 @@ def preview(config: ParseConfig) -> Preview:
         room = find_room(config.index, attributes, [record.name for record in records], config.overwrite)
     except CacheError as error:
         return replace(begun, refused=str(error))
-    kept, resized = find_kept(planned, room.whole, attributes, root)
+    kept, resized = find_kept(planned, room.whole, room.attributes, root)
     return replace(
         begun,
         done_images=sum(map(len, kept.values())),

@@ -91,8 +91,8 @@ def parse(
         attributes = make_attributes(config, data_set, parser, recorded or root)
         room = make_room(out, attributes, names=[r.name for r in records], overwrite=config.overwrite)
         # 2. Plan all shards of the cache, and keep those that hold the masks of their images.
-        tasks = plan_shards(config, root, records, attributes, lock)
-        kept, resized = find_kept({t.path.name: t.records for t in tasks}, room.whole, attributes, root)
+        tasks = plan_shards(config, root, records, room.attributes, lock)
+        kept, resized = find_kept({t.path.name: t.records for t in tasks}, room.whole, room.attributes, root)
         if resized:
             tqdm.write(f"note: {describe_resized(resized)}", file=sys.stderr)
         whole = kept | _rename_people(kept, tasks)

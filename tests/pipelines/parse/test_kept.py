@@ -12,6 +12,7 @@ from support.parses import hashes
 from parsing import MaskCache
 from parsing.errors import InputError
 from parsing.parsers.registry import ParserSpec
+from pipelines.masks.verify import VerifyConfig, verify
 from pipelines.parse.preview import Preview, preview
 from pipelines.parse.run import ParseConfig, parse
 
@@ -120,3 +121,20 @@ def test_a_dry_run_changes_nothing_and_counts_what_a_run_does(copied: ParseConfi
         )
     assert hashes(copied.out) == before
     assert parse(copied).parsed == 10
+
+
+def test_a_data_set_that_was_moved_and_linked_is_the_same(own: ParseConfig, tmp_path: Path) -> None:
+    assert own.out is not None
+    assert own.root is not None
+    before = hashes(own.out)
+    (tmp_path / "large disk").mkdir()
+    own.root.rename(tmp_path / "large disk" / "SYSU-MM01")
+    own.root.symlink_to(tmp_path / "large disk" / "SYSU-MM01")
+    for root in (own.root, tmp_path / "large disk" / "SYSU-MM01"):
+        here = replace(own, root=root)
+        assert (preview(here).done_images, parse(here).parsed, hashes(own.out)) == (24, 0, before)
+    (own.out.with_suffix(".shards") / "00001.h5").unlink()
+    weights = own.parser.weights
+    assert verify(VerifyConfig(own.out, repair=True, weights=weights, device="cpu", workers=0)).sound
+    assert hashes(own.out) == before
+    assert MaskCache(own.out).root == own.root
