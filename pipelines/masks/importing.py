@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -106,10 +106,17 @@ def import_masks(config: ImportConfig) -> ImportResult:
     if config.kind is None:
         config = replace(config, kind=guess_kind(config.masks, (*listing.images, *listing.others)))
     kind = str(config.kind)
-    if config.fit == "same" and (kind in STRETCHED or _is_own_export(config.masks, kind)):
+    own = _find_export(config.masks, kind)
+    if config.fit == "same" and (kind in STRETCHED or (own is not None and own.stretched)):
         config = replace(config, fit="stretch")
     labels = label_set(config.labels)
     values = parse_values(config.values, labels)
+    if own is not None and values is None and own.classes not in (None, labels.classes):
+        raise InputError(
+            f"{config.masks} holds the classes {', '.join(own.classes)}, says {own.record}, and --labels "
+            f"{config.labels} has others in their places; give the label set or a TOML file of these classes, say "
+            "which they are with --values NUMBER=CLASS, or remove that file if the masks are others"
+        )
     out = index_file(config.out, config.dataset or config.masks.resolve().stem)
     found = find_pairs(config, kind=kind, listing=listing, labels=labels, values=values)
     pairs, root = found.pairs, found.root
@@ -151,8 +158,23 @@ def import_masks(config: ImportConfig) -> ImportResult:
     return ImportResult(out, masks=len(cache), empty=empty, without=found.without, notes=tuple(notes))
 
 
-def _is_own_export(masks: Path, kind: str) -> bool:
-    """Return whether the masks were written by `cscl masks export` at one size, which stretches all of them.
+@dataclass(frozen=True)
+class _Export:
+    """What the record of `cscl masks export` beside masks says of them.
+
+    Attributes:
+        record: its file.
+        stretched: whether all masks have one size, to which they were stretched.
+        classes: those that the numbers of PNGs are, in order; None if they are another project's.
+    """
+
+    record: Path
+    stretched: bool
+    classes: tuple[str, ...] | None
+
+
+def _find_export(masks: Path, kind: str) -> _Export | None:
+    """Return what is said of masks that `cscl masks export` wrote; None if it did not.
 
     Its record lies in the folder that was given to it, in which an exporter may have folders of its own.
     """
@@ -162,11 +184,13 @@ def _is_own_export(masks: Path, kind: str) -> bool:
             try:
                 said = json.loads(record.read_text(encoding="utf-8"))
                 size, files = said["size"], [file for file in said["files"] if file.endswith(IMPORTERS[kind])]
+                named = said["scheme"] and ("background", *said["scheme"]["parts"])
+                classes = named or tuple(said["made_by"]["labels"]["classes"])
             except (OSError, ValueError, KeyError, TypeError, AttributeError):
                 continue
             if any((place / file).is_relative_to(folder) for file in files):
-                return bool(size != "source")
-    return False
+                return _Export(record, size != "source", classes if said["exporter"] == kind == "png" else None)
+    return None
 
 
 def _survey(config: ImportConfig, pairs: list[Pair], root: Path, pool: ThreadPoolExecutor) -> list[Seen]:
@@ -192,7 +216,9 @@ def _describe_preprocessing(
     return said
 
 
-def _is_current(stored: StoredFile, images: Sequence[Record], rows: Sequence[Seen], attributes: dict[str, Any]) -> bool:
+def _is_current(
+    stored: StoredFile, images: Sequence[Record], rows: Sequence[Seen], attributes: Mapping[str, Any]
+) -> bool:
     """Return whether a shard has these images as they are now: their people, and the sizes that undo a letterbox."""
     said = people_columns(images) | {"source_size": np.array([one.upright for one in rows])}
     return stored.fits([image.name for image in images], attributes) and all(
@@ -223,12 +249,12 @@ def _write_all(
         for path, images in plan_shards(shard_folder(out), records).items():
             stored = room.whole.get(path.name)
             rows = [of_image[image.name] for image in images]
-            if stored is None or not _is_current(stored, images, rows=rows, attributes=attributes):
+            if stored is None or not _is_current(stored, images, rows=rows, attributes=room.attributes):
                 answers = list(pool.map(rules.labels_of, rows))
                 shard = ShardBuilder(images, rules.size)
                 masks = np.stack([labels for labels, _ in answers])
                 shard.put(range(len(rows)), masks, [one.upright for one in rows])
-                stored = shard.write(path, attributes)
+                stored = shard.write(path, room.attributes)
                 cut += [one.name for one, (_, lost) in zip(rows, answers, strict=True) if lost]
             shards.append(stored)
             bar.update(len(images))
