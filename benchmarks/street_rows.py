@@ -14,7 +14,6 @@ HARDEST = LEVELS[-1]
 OTHERS = {
     (6, (192, 96)): "images of 192x96, 6 epochs",
     (10, (192, 96)): "images of 192x96, 10 epochs",
-    (6, (128, 64)): "6 epochs, the parser's weights before today's",
 }
 """Other budgets than the recipe's that some rows were trained with: epochs and size of the images, and in words."""
 RUNS = Path(__file__).resolve().with_name("street_ablation.jsonl")
