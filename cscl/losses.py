@@ -108,7 +108,7 @@ def parsing(logits: Tensor, part_labels: Tensor, confidence: Tensor | None = Non
         logits: (B, Q+1, h', w'); they are upsampled to the labels.
         part_labels: (B, h, w), 0..Q or 255 (ignored), at least as fine as the logits.
         confidence: c (B,) in [0, 1], None for 1. An image's weight is c / mean c, so that uncertain masks count less
-            than others while the scale of the batch's loss stays.
+            than others while the scale of the batch's loss stays. Where c is 0, the loss is that of the other images.
         balance: in [0, 1]. At 1 all classes count alike, as in EANet (Huang et al., 2018); at 0 all pixels do.
 
     Raises:
@@ -122,10 +122,13 @@ def parsing(logits: Tensor, part_labels: Tensor, confidence: Tensor | None = Non
         )
     classes = logits.shape[1]
     labels = part_labels.long()
+    if confidence is not None:
+        labels = labels.masked_fill((confidence <= 0).view(-1, 1, 1), IGNORED)
     upsampled = F.interpolate(logits, size=(height, width), mode="bilinear", align_corners=False)
     each = F.cross_entropy(upsampled, labels, ignore_index=IGNORED, reduction="none")
     if confidence is not None:
-        each = each * _divide_by_mean(confidence).view(-1, 1, 1)
+        mean = confidence.sum() / (confidence > 0).sum().clamp(min=1)
+        each = each * (confidence / mean.clamp(min=1e-6)).view(-1, 1, 1)
     # Sums and counts per class. Ignored pixels go to an additional class, which is dropped.
     index = labels.masked_fill(labels == IGNORED, classes).flatten()
     sums = each.new_zeros(classes + 1).index_add(0, index, each.flatten())[:classes]
@@ -133,11 +136,6 @@ def parsing(logits: Tensor, part_labels: Tensor, confidence: Tensor | None = Non
     counts = index.new_zeros(classes + 1).index_add(0, index, torch.ones_like(index))[:classes]
     weights = torch.where(counts > 0, counts.clamp(min=1).to(sums.dtype) ** (1 - balance), 0)
     return (weights * sums / counts.clamp(min=1)).sum() / weights.sum().clamp(min=1e-6)
-
-
-def _divide_by_mean(confidence: Tensor) -> Tensor:
-    """Return c / mean c of a batch (B,); 0 if every c is 0."""
-    return confidence / confidence.mean().clamp(min=1e-6)
 
 
 def part_visibility(logits: Tensor, part_labels: Tensor, confidence: Tensor | None = None, tau: float = 0.01) -> Tensor:
@@ -155,7 +153,7 @@ def part_visibility(logits: Tensor, part_labels: Tensor, confidence: Tensor | No
     area = (part_labels[:, None] == classes).float().mean((2, 3))
     each = F.binary_cross_entropy_with_logits(logits, (area / tau).clamp(max=1), reduction="none").mean(1)
     if confidence is not None:
-        each = each * _divide_by_mean(confidence)
+        each = each * (confidence / confidence.mean().clamp(min=1e-6))
     return each.mean()
 
 

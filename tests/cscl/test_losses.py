@@ -173,6 +173,17 @@ def test_the_parsing_loss_does_not_fall_with_the_confidence_of_a_whole_batch() -
     assert parsing(logits, labels, torch.zeros(2)).item() == 0
 
 
+def test_a_mask_of_confidence_0_is_not_in_the_parsing_loss() -> None:
+    logits, labels = randn(3, 4, 3, 2).requires_grad_(), torch.randint(0, 4, (3, 6, 4), generator=RNG)
+    labels[1] = 2  # it would change the number of pixels of a class
+    two = [0, 2]
+    same_gradient(
+        parsing(logits, labels, torch.tensor([0.9, 0.0, 0.25]), 0.25),
+        parsing(logits[two], labels[two], torch.tensor([0.9, 0.25]), 0.25),
+        logits,
+    )
+
+
 def test_parsing_of_nothing_but_ignored_pixels_is_0() -> None:
     logits = randn(2, 4, 3, 2).requires_grad_()
     loss = parsing(logits, torch.full((2, 6, 4), 255))
