@@ -7,7 +7,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +23,7 @@ from parsing.errors import CsclError, InputError
 from parsing.exporters import exporter
 from parsing.exporters.base import AnyExporter, Exporter, FileOptions, JointExporter, SizeRule
 from parsing.exporters.paths import fill, how_to_keep_apart
-from parsing.files import replacing, write_file
+from parsing.files import file_hashes, replacing, write_file
 from parsing.labels import LabelSet
 from parsing.modality import MODALITIES, Modality
 from parsing.progress import Bar
@@ -226,6 +226,7 @@ def _describe(
     config: ExportConfig, cache: MaskCache, writer: AnyExporter, template: str, training: Training | None
 ) -> dict[str, Any]:
     """Return everything that decides the content of the files; it is stored beside them."""
+    images = writer.held_images()
     return {
         "exporter": writer.name,
         "for": writer.reader,
@@ -237,7 +238,9 @@ def _describe(
         "licence": cache.licence,
         "made_by": cache.made_by,
         "shards": read_shard_table(config.file, len(cache)).hashes,
-    } | ({} if training is None else {"training": _hash_training(training)})
+        **({} if training is None else {"training": _hash_json(training)}),
+        **({} if not images else {"images": _hash_json(file_hashes(cache.root, images))}),
+    }
 
 
 def _describe_scheme(scheme: PartScheme, labels: LabelSet) -> dict[str, Any]:
@@ -246,9 +249,9 @@ def _describe_scheme(scheme: PartScheme, labels: LabelSet) -> dict[str, Any]:
     return {"parts": list(scheme.parts), "groups": {part: sorted(groups.get(part, ())) for part in scheme.parts}}
 
 
-def _hash_training(training: Training) -> str:
-    """Return the SHA-256 of the training images in their order, which are the rows of the files."""
-    return hashlib.sha256(json.dumps(training, sort_keys=True).encode()).hexdigest()
+def _hash_json(content: Mapping[Any, Any]) -> str:
+    """Return the SHA-256 of what the record would be too long with: images in their order, hashes of files."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _write_all(
