@@ -52,11 +52,10 @@ class WithMasks(Dataset[tuple[Any, ...]]):
         transform: Callable[..., Any] | None = None,
         aligned: bool = False,
     ) -> None:
-        own = [a for a in ("transform", "transforms") if getattr(dataset, a, None) is not None]
-        if own and not aligned:
+        if not aligned and (own := _find_transform(dataset)):
             raise InputError(
-                f"{type(dataset).__name__}.{own[0]} would move images away from their masks; give it to WithMasks as "
-                "transform, or say aligned=True if it neither flips nor crops"
+                f"{own} would move images away from their masks; give it to WithMasks as transform, or say "
+                "aligned=True if it neither flips nor crops"
             )
         if paths is None:
             samples = getattr(dataset, "samples", None) or getattr(dataset, "imgs", None)
@@ -73,6 +72,12 @@ class WithMasks(Dataset[tuple[Any, ...]]):
         self.dataset, self.cache, self.scheme, self.transform = dataset, cache, scheme, transform
         self.names = [self._name(path) for path in paths]
         missing = [name for name in self.names if name not in cache]
+        without = [name for name in self.names if name in cache and not cache.has_mask[cache.number(name)]]
+        if without:
+            raise InputError(
+                f"{len(without)} of {len(paths)} images could not be parsed, {cache.path} has no mask of them; the "
+                f"first is {without[0]}; leave them out, or replace them and parse them (`cscl masks verify --repair`)"
+            )
         if missing:
             raise InputError(
                 f"{len(missing)} of {len(paths)} images have no mask in {cache.path}, the first is {missing[0]}; its "
@@ -142,6 +147,15 @@ class WithMasks(Dataset[tuple[Any, ...]]):
         return name
 
 
+def _find_transform(dataset: Any) -> str:
+    """Return the name of a transform of a data set, or of one inside it (Subset, ConcatDataset); empty if none has."""
+    for attribute in ("transform", "transforms"):
+        if getattr(dataset, attribute, None) is not None:
+            return f"{type(dataset).__name__}.{attribute}"
+    inside = [getattr(dataset, "dataset", None), *(getattr(dataset, "datasets", None) or ())]
+    return next(filter(None, (_find_transform(one) for one in inside if isinstance(one, Dataset))), "")
+
+
 def _flip_classes(cache: MaskCache, scheme: str | PartScheme | None) -> tuple[int, ...]:
     """Return the classes, or background and parts, of a mirrored image."""
     if scheme is None:
@@ -164,4 +178,4 @@ def _resize_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
         return mask
     if mask.dim() == 2:
         return F.interpolate(mask[None, None], size, mode="nearest-exact")[0, 0]
-    return F.interpolate(mask[None], size, mode="bilinear", antialias=True)[0]
+    return F.interpolate(mask[None], size, mode="bilinear", antialias=True)[0].clamp(0, 1)  # rounding is beyond

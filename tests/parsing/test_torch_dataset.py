@@ -9,11 +9,12 @@ import pytest
 import torch
 from PIL import Image
 from support.places import ROOT
-from torch.utils.data import DataLoader
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from parsing import InputError, MaskCache
+from parsing.cache.shard import Status
 from parsing.torch_dataset import WithMasks
 
 
@@ -107,6 +108,26 @@ def test_a_data_set_that_moves_its_images_is_refused(make_cache: Callable[..., M
     with pytest.raises(InputError, match=r"Pictures\.transform would move images away from their masks"):
         WithMasks(data, cache, cache.names)
     assert len(WithMasks(data, cache, cache.names, aligned=True)) == 8
+
+
+def test_a_transform_inside_a_part_of_a_data_set_is_refused(make_cache: Callable[..., MaskCache]) -> None:
+    cache = make_cache("lip")
+
+    class Moving(Pictures, Dataset[Any]):
+        transform = v2.RandomHorizontalFlip(1)
+
+    moving = Moving(cache, cache.size)
+    parts: list[Dataset[Any]] = [Subset(moving, range(8)), ConcatDataset([moving])]
+    for data in parts:
+        with pytest.raises(InputError, match=r"Moving\.transform would move images away from their masks"):
+            WithMasks(data, cache, cache.names)
+        assert len(WithMasks(data, cache, cache.names, aligned=True)) == 8
+
+
+def test_images_that_could_not_be_parsed_are_no_background(make_cache: Callable[..., MaskCache]) -> None:
+    cache = make_cache("lip", status=[Status.OK, Status.UNREADABLE, Status.EMPTY, *[Status.OK] * 5])
+    with pytest.raises(InputError, match=rf"1 of 8 images could not be parsed, .* the first is {cache.names[1]}"):
+        WithMasks(Pictures(cache, cache.size), cache, cache.names)
 
 
 @pytest.mark.parametrize(("paths", "said"), [(None, "no samples"), (["cam1/0001/0001.jpg"], "1 paths for 8 images")])
