@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from data.registry import open_data_set
-from parsing.cache.index import read_shard_table
 from parsing.cache.reader import MaskCache
 from parsing.errors import CsclError, InputError
 from parsing.exporters import exporter
@@ -35,6 +34,10 @@ Training = dict[Modality, tuple[str, ...]]
 
 TASK = 64
 """Images a task: consecutive ones, which lie in one shard."""
+
+
+WALKED = ("sysu", "folder")
+"""Data sets whose training images loaders find by walking through the folders, person by person."""
 
 
 @dataclass(frozen=True)
@@ -174,9 +177,9 @@ def _plan(config: ExportConfig, cache: MaskCache, writer: AnyExporter) -> _Plan:
 def _find_training(cache: MaskCache, to: str) -> Training:
     """Return the training images of the cache's data set by modality, sorted by person, camera and name."""
     data_set = open_data_set(cache.data_set, cache.root, pattern=cache.pattern)
-    if data_set.split_count > 1:
+    if data_set.name not in WALKED:
         raise InputError(
-            f"--to {to}: {data_set.name} has {data_set.split_count} splits, whose images are read by lists of names; "
+            f"--to {to}: loaders read the images of {data_set.name} by lists of names, in the order of these; "
             "--to array has the masks of all images, with their names"
         )
     images = sorted(data_set.train(), key=lambda image: (image.identity, image.camera, image.name))
@@ -237,7 +240,7 @@ def _describe(
         "data_set": cache.data_set,
         "licence": cache.licence,
         "made_by": cache.made_by,
-        "shards": read_shard_table(config.file, len(cache)).hashes,
+        "shards": cache.shard_hashes,
         **({} if training is None else {"training": _hash_json(training)}),
         **({} if not images else {"images": _hash_json(file_hashes(cache.root, images))}),
     }
