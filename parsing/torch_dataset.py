@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import ExifTags
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
@@ -15,6 +16,8 @@ from .cache.reader import MaskCache
 from .errors import InputError
 from .joint_transform import is_mirrored, joint_transform, ramps
 from .schemes import PartScheme, part_scheme
+
+_TURN_IT = "turn images by EXIF when they are read, as parsing.images.read_image does"
 
 
 class WithMasks(Dataset[tuple[Any, ...]]):
@@ -94,8 +97,13 @@ class WithMasks(Dataset[tuple[Any, ...]]):
         return getattr(self.dataset, name)
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
-        image, *rest = self.dataset[index]
-        self._check_upright(index, _size(image))
+        item = self.dataset[index]
+        if not isinstance(item, Sequence):
+            raise InputError(
+                f"{type(self.dataset).__name__} gives a {type(item).__name__}; WithMasks takes (image, label, ...)"
+            )
+        image, *rest = item
+        self._check_upright(index, image)
         mask = tv_tensors.Mask(_resize_mask(self._mask(self.names[index]), _size(image)))
         if self.transform is not None:
             watched = [ramps(_size(image))] if self._watched else []
@@ -104,13 +112,21 @@ class WithMasks(Dataset[tuple[Any, ...]]):
             mask = tv_tensors.Mask(self._exchanged(torch.as_tensor(moved)) if mirrored else moved)
         return (image, mask, *rest)
 
-    def _check_upright(self, index: int, size: tuple[int, int]) -> None:
-        """Raise InputError for an image that lies on its side: torchvision's loader does not apply EXIF orientation."""
+    def _check_upright(self, index: int, image: Any) -> None:
+        """Raise InputError for an image that is not as it is seen: torchvision's loader applies no EXIF orientation."""
+        size = _size(image)
+        turn = (
+            image.getexif().get(ExifTags.Base.Orientation, 1) if hasattr(image, "getexif") else 1
+        )  # gone once it is applied
         upright = tuple(int(n) for n in self.cache.source_size[self.cache.number(self.names[index])])
         if size[0] != size[1] and size == upright[::-1]:
             raise InputError(
                 f"{self.names[index]} is {size[0]}x{size[1]} (height x width), but its mask is of {upright[0]}x"
-                f"{upright[1]}: turn images by EXIF when they are read, as parsing.images.read_image does"
+                f"{upright[1]}: {_TURN_IT}"
+            )
+        if turn > 1 and not (turn >= 5 and size == upright and size[0] != size[1]):  # turned, and the tag left
+            raise InputError(
+                f"{self.names[index]} has the EXIF orientation {turn}, but its mask is upright: {_TURN_IT}"
             )
 
     @staticmethod
@@ -129,7 +145,7 @@ class WithMasks(Dataset[tuple[Any, ...]]):
             return mask[flipped[1:] - 1]
         table = torch.arange(256, dtype=torch.uint8)
         table[: len(flipped)] = flipped.to(torch.uint8)
-        return table[mask.long()]
+        return table[mask.long()].to(mask.dtype)
 
     def _mask(self, name: str) -> Tensor:
         if self.scheme is None:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,12 +20,16 @@ from parsing.cache.provenance import Provenance, cache_attributes
 from parsing.cache.reader import MaskCache
 from parsing.cache.shard import Status, StoredFile
 from parsing.errors import InputError, MissingError
+from parsing.exporters import EXPORTERS
+from parsing.exporters.base import PartIdExporter
+from parsing.exporters.png import PngExporter
 from parsing.importers import IMPORTERS, STRETCHED, guess_kind, labelmap
 from parsing.importers.label_values import BY_NUMBER, Reading, parse_values, understand
 from parsing.importers.palettes import Palette
 from parsing.importers.placing import Fit
-from parsing.labels import label_set
+from parsing.labels import LabelSet, label_set
 from parsing.progress import Bar
+from parsing.words import list_briefly
 
 from ..parse.config import check_size, index_file
 from .import_pairs import Pair, find_pairs
@@ -106,10 +110,13 @@ def import_masks(config: ImportConfig) -> ImportResult:
     if config.kind is None:
         config = replace(config, kind=guess_kind(config.masks, (*listing.images, *listing.others)))
     kind = str(config.kind)
-    if config.fit == "same" and (kind in STRETCHED or _is_own_export(config.masks, kind)):
-        config = replace(config, fit="stretch")
+    record = _find_record(config.masks, kind)
+    if config.fit == "same" and (kind in STRETCHED or (record is not None and record["size"] != "source")):
+        config = replace(config, fit="stretch")  # an export at one size stretches all of them
     labels = label_set(config.labels)
     values = parse_values(config.values, labels)
+    if kind == "png" and values is None and record is not None:
+        _check_numbers(record, masks=config.masks, labels=labels)
     out = index_file(config.out, config.dataset or config.masks.resolve().stem)
     found = find_pairs(config, kind=kind, listing=listing, labels=labels, values=values)
     pairs, root = found.pairs, found.root
@@ -151,22 +158,44 @@ def import_masks(config: ImportConfig) -> ImportResult:
     return ImportResult(out, masks=len(cache), empty=empty, without=found.without, notes=tuple(notes))
 
 
-def _is_own_export(masks: Path, kind: str) -> bool:
-    """Return whether the masks were written by `cscl masks export` at one size, which stretches all of them.
+def _find_record(masks: Path, kind: str) -> dict[str, Any] | None:
+    """Return the record of the `cscl masks export` that wrote the masks; None if it was another program.
 
-    Its record lies in the folder that was given to it, in which an exporter may have folders of its own.
+    It lies in the folder that was given to the export, in which an exporter may have folders of its own.
     """
     folder = (masks.parent if masks.is_file() else masks).resolve()
     for place in (folder, *folder.parents[:DEEPEST]):
         for record in sorted(place.glob("cscl-*.json")):
             try:
-                said = json.loads(record.read_text(encoding="utf-8"))
-                size, files = said["size"], [file for file in said["files"] if file.endswith(IMPORTERS[kind])]
+                said: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
+                files = [file for file in said["files"] if file.endswith(IMPORTERS[kind])]
+                if "size" in said and any((place / file).is_relative_to(folder) for file in files):
+                    return said
             except (OSError, ValueError, KeyError, TypeError, AttributeError):
                 continue
-            if any((place / file).is_relative_to(folder) for file in files):
-                return bool(size != "source")
-    return False
+    return None
+
+
+def _check_numbers(record: Mapping[str, Any], masks: Path, labels: LabelSet) -> None:
+    """Raise InputError if numbers of an export of ours are parts, ids of another project, or other classes."""
+    kind, scheme = EXPORTERS.get(str(record.get("exporter"))), record.get("scheme")
+    try:
+        if scheme is not None:
+            names = ["background", *scheme["parts"]]
+        elif kind is not None and issubclass(kind, PartIdExporter):
+            names = ["background", *kind.scheme.parts]
+        elif kind is PngExporter:
+            names = list(record["made_by"]["labels"]["classes"])
+        else:
+            return
+    except (KeyError, TypeError):
+        return
+    if names != list(labels.classes):
+        raise InputError(
+            f"{masks} was written by `cscl masks export --to {record['exporter']}`: its numbers from 0 are "
+            f"{list_briefly(names, len(names))}, not the classes of {labels.name}; say which class each is, as "
+            f"--values 1={labels.classes[1]}"
+        )
 
 
 def _survey(config: ImportConfig, pairs: list[Pair], root: Path, pool: ThreadPoolExecutor) -> list[Seen]:

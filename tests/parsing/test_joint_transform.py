@@ -126,6 +126,15 @@ def test_a_mirror_exchanges_sides(mirror: Any, make_cache: Callable[..., MaskCac
     assert np.array_equal(parts, np.flip(cache.parts(2, SIDES)[::-1], axis + 1))
 
 
+def test_classes_keep_the_type_that_the_transform_gives_them(make_cache: Callable[..., MaskCache]) -> None:
+    cache = make_cache("lip")
+    wide = v2.ToDtype({tv_tensors.Mask: torch.int64, "others": None})
+    for chance in (0, 1):
+        move = v2.Compose([v2.RandomHorizontalFlip(chance), wide])
+        data = WithMasks(Pictures(cache), cache=cache, paths=cache.names, scheme=None, transform=move)
+        assert data[0][1].dtype == torch.int64
+
+
 def test_turning_twice_or_half_around_exchanges_nothing(make_cache: Callable[..., MaskCache]) -> None:
     cache = make_cache("lip")
     for move, expected in (
