@@ -15,6 +15,12 @@ from torchvision.transforms.v2 import functional
 
 from .errors import InputError
 
+_FILLING = (
+    v2.Pad, v2.RandomCrop, v2.RandomRotation, v2.RandomAffine, v2.RandomPerspective, v2.ElasticTransform,
+    v2.RandomZoomOut,
+)  # fmt: skip
+"""Classes of torchvision v2 that fill what comes in from outside, in images and masks."""
+
 Joint = Callable[[Any, Sequence[tv_tensors.Mask]], tuple[Any, list[Tensor]]]
 """Takes an image and masks that move with it, each (H, W) or (C, H, W); returns both moved."""
 
@@ -74,7 +80,7 @@ def _check_fill(transform: Any) -> None:
     """Raise InputError if a transform of v2, or one inside it, fills what comes into a mask with the image's colour."""
     for part in getattr(transform, "transforms", None) or ():
         _check_fill(part)
-    fill = getattr(transform, "fill", None) if isinstance(transform, v2.Transform) else None
+    fill = transform.fill if isinstance(transform, _FILLING) else None
     of_mask = fill.get(tv_tensors.Mask, fill.get("others")) if isinstance(fill, dict) else fill
     chosen = isinstance(fill, dict) and tv_tensors.Mask in fill
     if not chosen and of_mask is not None and of_mask != 0:
