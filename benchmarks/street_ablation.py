@@ -17,17 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 from page import machine, put_table
+from street_parts import compare_with_masks, part_table_of, score_under_masks
 from street_rows import HARDEST, LEVELS, OTHERS, PROTOCOL, ROWS, RUNS, SEED, SHORT, TEST, TRAIN, Row, read_runs
 from street_tables import draw_figure, make_other_table, make_part_table, make_table
 
-from cscl import load
-from cscl.config import ModelOptions
-from cscl.spam import mask_distribution
 from data.photographs.library import Photos
-from data.readers.sysu import SYSU
-from data.records import Record
 from data.simulators.collage.people import people
 from data.simulators.collage.simulator import Collage
 from data.simulators.layouts import MARK, plan, save
@@ -35,16 +30,13 @@ from parsing import MaskCache
 from parsing.files import write_file
 from parsing.parsers.registry import ParserSpec
 from parsing.parsers.sources import BUILT_IN
-from parsing.schemes import part_scheme
 from pipelines.datasets.simulate import make_collage
 from pipelines.masks.importing import ImportConfig, import_masks
 from pipelines.masks.score import score_masks
 from pipelines.parse.run import ParseConfig, parse
 from pipelines.recipes.reading import Recipe, read_recipe
 from pipelines.retrieval.evaluate import evaluate
-from pipelines.retrieval.part_table import compute_auc, measure_parts
 from pipelines.retrieval.significance import read_result
-from pipelines.training.batches import read_part_labels
 from pipelines.training.config import TrainConfig
 from pipelines.training.train import train
 
@@ -102,7 +94,7 @@ def main(
 
 
 def prepare(photos: Path, out: Path) -> dict[str, Path]:
-    """Images and caches, made once: of all people mixed, by the parser and true; of the test people, each level."""
+    """Images and caches by name, made once: all people at mixed levels, the test people at each; parsed and true."""
     mixed = out / "mixed" / "SYSU-MM01"
     if not mixed.exists():
         make_collage(photos, mixed, train=TRAIN, test=TEST, shots=1, subset="apart", seed=SEED, difficulty="mixed")
@@ -114,6 +106,8 @@ def prepare(photos: Path, out: Path) -> dict[str, Path]:
         if not root.exists():
             film_test_people(photos, root, level)
         caches[level] = truth(root, out / f"{level}.h5")
+        caches[f"{level}, parsed"] = out / f"{level}_parsed.h5"
+        parse(ParseConfig("sysu", root=root, out=caches[f"{level}, parsed"], parser=ParserSpec()))
     return caches
 
 
@@ -179,8 +173,22 @@ def run(name: str, seed: int, epochs: int, out: Path, caches: Mapping[str, Path]
             **({"parts": found.parts.to_json()} if found.parts else {}),
         }  # fmt: skip
     if name == "recipe":
-        line["mixed"] = compare_with_masks(folder, out / "mixed" / "SYSU-MM01", caches)
+        line |= look_inside(folder, out, caches)
     return line
+
+
+def look_inside(folder: Path, out: Path, caches: Mapping[str, Path]) -> dict[str, Any]:
+    """What a line has of `recipe` alone: its parts beside the masks, and its scores if masks guide the pooling."""
+    return {
+        "mixed": compare_with_masks(folder, out / "mixed" / "SYSU-MM01", caches),
+        "guided": {
+            level: {
+                who: score_under_masks(folder, out / level / "SYSU-MM01", caches[name])
+                for who, name in (("parser", f"{level}, parsed"), ("true", level))
+            }
+            for level in LEVELS
+        },
+    }
 
 
 def measure_again(epochs: int, out: Path, caches: Mapping[str, Path]) -> None:
@@ -192,54 +200,8 @@ def measure_again(epochs: int, out: Path, caches: Mapping[str, Path]) -> None:
         if (line["row"], line["epochs"], tuple(line["size"])) == ("recipe", epochs, size) and folder.is_dir():
             for level in LEVELS:
                 line["levels"][level]["parts"] = part_table_of(folder, out / level / "SYSU-MM01", caches[level])
-            line["mixed"] = compare_with_masks(folder, out / "mixed" / "SYSU-MM01", caches)
+            line |= look_inside(folder, out, caches)
     write_file(RUNS, "".join(json.dumps(line) + "\n" for line in lines).encode())
-
-
-def part_table_of(folder: Path, root: Path, cache: Path) -> dict[str, Any]:
-    """How well the parts of a run fit the cached masks of all test images below `root`."""
-    found = measure_parts(
-        load(folder), records=test_images(root), root=root, cache=MaskCache(cache), scheme=part_scheme("reid4")
-    )
-    assert found is not None
-    return found.to_json()
-
-
-def compare_with_masks(folder: Path, root: Path, caches: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
-    """How well the attention and v of a run, and the parser's masks, agree with the true masks of the test people.
-
-    The network learns from the parser's masks, so theirs says how much of its own they allow. Per part: `ratio`, the
-    share of its weight that lies inside the part, of the best possible share; `auc` for whether the true mask shows it;
-    `absent`, the same against images without a pixel of it. Each is (of the network, of the masks).
-    """
-    table = part_table_of(folder, root, caches["true"])
-    records, scheme = test_images(root), part_scheme("reid4")
-    size, grid = load(folder).size, tuple(table["grid"])
-    maps, areas = [], []
-    for name in ("built-in", "true"):
-        cache = MaskCache(caches[name])
-        labels = read_part_labels(cache, records=records, table=scheme.table(cache.labels), size=size)
-        maps.append(mask_distribution(labels.long(), len(scheme), grid)[:, 1:].flatten(2).numpy())
-        areas.append(np.stack([(labels == q + 1).float().mean((1, 2)).numpy() for q in range(len(scheme))], 1))
-    found: dict[str, dict[str, Any]] = {}
-    for q, row in enumerate(table["rows"]):
-        (parser, true), (parsed, area) = (m[:, q] for m in maps), (a[:, q] for a in areas)
-        shown = area >= ModelOptions().tau
-        clear = shown | (area == 0)
-        inside = (parser * true).sum(1)[shown] / parser.sum(1)[shown].clip(1e-9)
-        ideal = np.square(true).sum(1)[shown] / true.sum(1)[shown]
-        found[row["part"]] = {
-            "ratio": [row["inside"] / row["ideal"], float(inside.mean() / ideal.mean())],
-            "auc": [row["auc"], compute_auc(parsed, shown)],
-            "absent": [row["auc_absent"], compute_auc(parsed[clear], shown[clear])],
-        }
-    return found
-
-
-def test_images(root: Path) -> list[Record]:
-    """Return every query and gallery image of PROTOCOL once."""
-    (protocol,) = (p for p in SYSU(root).protocols() if p.name == PROTOCOL)
-    return list({r.name: r for t in protocol.trials for r in (*t.query, *t.gallery)}.values())
 
 
 def by_person(queries: Mapping[str, Any]) -> dict[str, float]:

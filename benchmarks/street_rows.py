@@ -50,6 +50,7 @@ ROWS = {
     "recipe, no masks": Row(
         "cscl", ("loss.parsing=0", "loss.shown=0", "train.guided=0", "model.pulled=true"), "recipe"
     ),
+    "recipe, reid6": Row("cscl", ("data.scheme=reid6",), "recipe"),
     "PAM, se gate": Row("cscl", (*PAM, "model.pam_gate=se"), "+ PAM"),
     "PAM, mam gate": Row("cscl", (*PAM, "model.pam_gate=mam"), "+ PAM"),
     "+ ICM, weight 0.1": Row("cscl", ("loss.icm=0.1",), "recipe"),

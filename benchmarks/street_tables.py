@@ -125,7 +125,11 @@ def make_part_table(done: Runs, name: str) -> list[str]:
         "the images whose true mask has no pixel of it. The images of all levels together are not rated by v here; the "
         "next table does that for images of mixed levels.",
     ]
-    return lines + make_mixed_table([one["mixed"] for one in runs if "mixed" in one])
+    return [
+        *lines,
+        *make_mixed_table([one["mixed"] for one in runs if "mixed" in one]),
+        *make_guided_table([one for one in runs if "guided" in one], name),
+    ]
 
 
 def make_mixed_table(found: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -148,6 +152,26 @@ def make_mixed_table(found: Sequence[Mapping[str, Any]]) -> list[str]:
         "the test people's images of mixed levels. Ratio: inside of ideal, of the attention and of the parser's mask "
         "at the attention's grid. AUC: of v, and of the area that the part has in the parser's mask."
         + (f" Ratios of {measured} of the {len(found)} trainings." if measured < len(found) else ""),
+    ]
+
+
+def make_guided_table(runs: Sequence[Mapping[str, Any]], name: str) -> list[str]:
+    """Markdown: mAP of the same trained networks if other maps than their attention guide the pooling at test."""
+    if not runs:
+        return []
+    lines = ["", f"| `{name}` at test pools under | {' | '.join(LEVELS)} |", "| --- |" + " --- |" * len(LEVELS)]
+    own = {level: [one["levels"][level]["mAP"] for one in runs] for level in LEVELS}
+    others = {
+        f"{who} masks": {level: [one["guided"][level][key] for one in runs] for level in LEVELS}
+        for key, who in (("parser", "the built-in parser's"), ("true", "true"))
+    }
+    for what, found in {"its attention": own, **others}.items():
+        lines.append(f"| {what} | {' | '.join(format_spread(found[level]) for level in LEVELS)} |")
+    return [
+        *lines,
+        "",
+        f"mAP in per cent, mean over {len(runs)} trainings (lowest to highest), as in the first table; masks guide "
+        "with alpha = 1. The true masks of all images of a simulated person are one annotation, which no parser has.",
     ]
 
 

@@ -239,15 +239,18 @@ def test_a_dry_run_counts_what_is_there_and_what_is_done(parse: Callable[..., Re
     assert (before["images"], before["shards"], before["done_images"]) == (4, 1, 0)
     assert list(tmp_path.glob("masks*")) == []
     assert parse("--limit", 4).exit_code == 0
-    assert (dry()["done_images"], dry()["other"]) == (4, [])
+    assert (dry()["done_images"], dry()["refused"], dry()["notes"]) == (4, "", [])
     assert dry("--overwrite")["done_images"] == 0
     changed = dry("--no-flip", "--size", "48x24")
-    assert (changed["done_images"], changed["other"]) == (0, ["flip", "size"])
+    assert changed["done_images"] == 0
+    assert "made from another parser or options (flip True, now False)" in str(changed["refused"])
     fewer = parse("--limit", 2, "--dry-run").stdout.splitlines()[-1]
-    assert fewer.endswith("images that this run would leave out: give --overwrite or another --out")
+    assert fewer.startswith("note: the run would be refused: ")
+    assert "already holds 4 images, this run would leave some of them out" in fewer
     shutil.copytree(tmp_path / "masks.shards", tmp_path / "deeper" / "masks.shards")
     elsewhere = dry("--out", tmp_path / "deeper" / "masks.h5")
-    assert (elsewhere["done_images"], elsewhere["other"]) == (0, ["root"])
+    assert elsewhere["done_images"] == 0
+    assert "was made from another folder" in str(elsewhere["refused"])
     first, second = parse("--limit", 4, "--dry-run").stdout.splitlines()
     assert first.endswith(" in 1 shard")
     assert second == "done: 4 images in 1 shard, 0 to parse"

@@ -1,5 +1,6 @@
 """Images in `visible/` and `infrared/`, at any depth; their paths name identity and camera (naming.py)."""
 
+import unicodedata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -194,6 +195,15 @@ class Folder(DataSet):
         yield Finding(
             "names alike in one modality alone", count=len(twins),
             note=f"{list_briefly(twins)}; one person needs one name in both", wrong=True,
+        )  # fmt: skip
+        forms: dict[str, list[str]] = {}
+        for person in self.people:
+            forms.setdefault(unicodedata.normalize("NFC", person), []).append(person)
+        same = [p for p in forms.values() if p[1:] and both.issuperset(map(self.people.get, p))]
+        yield Finding(
+            "names written in two forms of Unicode", count=len(same),
+            note=f"{list_briefly([' and '.join(map(ascii, p)) for p in same], 2)} look the same; one person needs one "
+            "name", wrong=True,
         )  # fmt: skip
         two = [i.name for i in self._images if len(set(cameras_of(i.name))) > 1 and self.pattern is None]
         yield Finding(

@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from parsing.errors import InputError
+from parsing.modality import Modality
 
 CAMERA = r"(?:[cd]|cam(?:era)?[_\- ]?)([0-9]{1,4})"
 """Names of cameras: c1, cam1, cam_1, camera3, D1, in any case."""
@@ -25,7 +26,8 @@ _SETS = frozenset((
 """Folders of the halves of a published data set and of its modality, of whatever case: no person."""
 _PRCC = re.compile(r"(?:([ABC])_)?cropped_rgb[0-9]+")
 """Image names of PRCC: `A_cropped_rgb001` in a person's folder, or `cropped_rgb001` below a camera's, `A`."""
-_MODALITY_WORDS = frozenset(("rgb", "vis", "visible", "v", "color", "colour", "ir", "nir", "infrared", "thermal", "t"))
+_INFRARED_WORDS = frozenset(("ir", "nir", "infrared", "thermal"))
+_MODALITY_WORDS = _INFRARED_WORDS | {"rgb", "vis", "visible", "v", "color", "colour", "t"}
 _FLAT = re.compile(f"(-?[^_]+)_(?:[0-9]+_)?(?:{CAMERA}){CAMERA_ENDS}", re.IGNORECASE)
 """0002_c1s1_000451 (Market-1501), 0001_c2_f0046182 (DukeMTMC), 000_1_c4_017200 (LTCC; its second number: clothes)."""
 _NUMBER = re.compile(f"(?:{CAMERA})|([0-9]{{1,4}})", re.IGNORECASE)
@@ -130,6 +132,16 @@ def cameras_of(name: str) -> list[int]:
     found = [_CAMERA_FOLDER.fullmatch(folder) for folder in reversed(path.parts[:-1])]
     found.append(_CAMERA_IN_FILE.search(path.stem))
     return [int(match[1]) for match in found if match]
+
+
+def modality_of(name: str) -> Modality:
+    """Return the modality that the folders of a path name; visible if none does.
+
+    >>> modality_of("test_nir/cam1/0001/1.jpg"), modality_of("Thermal/1/1.bmp"), modality_of("cam3/0001/0001.jpg")
+    ('infrared', 'infrared', 'visible')
+    """
+    words = (word for folder in PurePosixPath(name).parts[:-1] for word in re.split(r"[\s_\-.]+", folder.lower()))
+    return "infrared" if _INFRARED_WORDS.intersection(words) else "visible"
 
 
 def is_camera(folder: str) -> bool:

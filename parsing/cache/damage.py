@@ -103,6 +103,11 @@ def _read_index(
     except CacheError as error:
         damage.append(Damage(index, "index", str(error).removeprefix(f"{index} ")))
         return None, None, {}
+    if table.folders != {shard_folder(index).name}:
+        was = ", ".join(sorted(table.folders))
+        damage.append(
+            Damage(index, "index", f"was renamed: in it plain h5py reads what lies in {was}, if anything does")
+        )
     bounds = zip(table.names, table.starts[:-1], table.starts[1:], strict=True)
     pieces = {name: stored.columns.rows(slice(a, b)) for name, a, b in bounds}
     return stored.attributes, pieces, dict(zip(table.names, table.hashes, strict=True))

@@ -19,10 +19,12 @@ class Room:
     Attributes:
         whole: the shards, by file name, that are undamaged and of the same cache.
         stale: files that would not fit what is about to be written.
+        attributes: those to write, with the folder of the images as the files there name it: it may be a link by now.
     """
 
     whole: dict[str, StoredFile]
     stale: tuple[Path, ...]
+    attributes: Mapping[str, Any]
 
     def clear(self) -> None:
         """Remove the stale files; call it when nothing else can stop the run before it writes."""
@@ -31,23 +33,30 @@ class Room:
 
 
 def make_room(index: Path, attributes: Mapping[str, Any], names: Sequence[str], overwrite: bool) -> Room:
+    """Return what `find_room` returns, and remove temporary files of killed runs; errors as those of `find_room`."""
+    for path in find_orphans(index):
+        path.unlink(missing_ok=True)
+    return find_room(index, attributes=attributes, names=names, overwrite=overwrite)
+
+
+def find_room(index: Path, attributes: Mapping[str, Any], names: Sequence[str], overwrite: bool) -> Room:
     """Look at the place of the cache `index` that is to have these attributes and images of these names, in order.
 
     With `overwrite` all that belongs to a cache there is stale. Otherwise it is an index of other images: if the run is
-    stopped, its rows must not be looked up in new shards. Temporary files of killed runs are removed.
+    stopped, its rows must not be looked up in new shards. Nothing is changed.
 
     Raises:
         CacheError: if another cache, a larger one or a file of somebody else's lies there.
     """
-    for path in find_orphans(index):
-        path.unlink(missing_ok=True)
     shards = list_shards(index)
     if overwrite:
-        return Room({}, (index, *shards))
+        return Room({}, (index, *shards), attributes)
     found = {path: stored for path in (*shards, index) if (stored := read_stored(path)) is not None}
     if index.is_file() and index not in found and not shards and not is_ours(index):
         _refuse_foreign(index)
     for stored in found.values():
+        if _lead_to_one_folder(index, stored.attributes["root"], attributes["root"]):
+            attributes = {**attributes, "root": stored.attributes["root"]}
         _refuse_other(index, stored.attributes, attributes)
     held = {name for stored in found.values() for name in stored.columns.names}
     if held - set(names):
@@ -56,7 +65,13 @@ def make_room(index: Path, attributes: Mapping[str, Any], names: Sequence[str], 
             "give another --out, or --overwrite to replace it"
         )
     fits = index not in found or found[index].columns.names.tolist() == list(names)
-    return Room({path.name: stored for path, stored in found.items() if path != index}, () if fits else (index,))
+    whole = {path.name: stored for path, stored in found.items() if path != index}
+    return Room(whole, () if fits else (index,), attributes)
+
+
+def _lead_to_one_folder(index: Path, *roots: str) -> bool:
+    """Return whether folders, as a cache names them, are one, with links followed."""
+    return len({(index.parent.resolve() / root).resolve() for root in roots}) == 1
 
 
 def _refuse_foreign(index: Path) -> None:

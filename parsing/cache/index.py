@@ -55,11 +55,13 @@ class ShardTable:
     """What an index says of its shards, and where the mask of each of its N images lies.
 
     Attributes:
+        folders: where plain h5py looks for the shards; one name, that of the folder when the index was written.
         names, hashes: file name and SHA-256 of each shard, in order.
         counts: (S) masks in each.
         shard, row: (N), the number of the shard and the row in it.
     """
 
+    folders: frozenset[str]
     names: list[str]
     hashes: list[str]
     counts: NDArray[np.int64]
@@ -82,7 +84,8 @@ def read_shard_table(index: Path, images: int) -> ShardTable:
         with open_stored(index) as file:
             paths = read_stored_array(file, path="shards/path", kind=TEXT, shape=(None,))
             table = ShardTable(
-                [Path(path).name for path in paths],  # never leaves our folder
+                frozenset(str(Path(path).parent) for path in paths),
+                names=[Path(path).name for path in paths],  # never leaves our folder
                 hashes=read_stored_array(file, path="shards/sha256", kind=TEXT, shape=(len(paths),)).tolist(),
                 counts=read_stored_array(file, path="shards/count", kind="i", shape=(len(paths),)).astype(np.int64),
                 shard=read_stored_array(file, path="shard", kind="i", shape=(images,)).astype(np.int64),
@@ -158,6 +161,7 @@ def _create_virtual(file: h5py.File, name: str, paths: list[str], counts: list[i
     start = 0
     for path, count in zip(paths, counts, strict=True):
         whole.select_hyperslab((start, *(0 for _ in shape)), (count, *shape))
-        layout.set_virtual(whole, path.encode(), name.encode(), h5py.h5s.create_simple((count, *shape)))
+        escaped = path.replace("%", "%%")  # HDF5 takes these names for printf's
+        layout.set_virtual(whole, escaped.encode(), name.encode(), h5py.h5s.create_simple((count, *shape)))
         start += count
     h5py.h5d.create(file.id, name.encode(), h5py.h5t.STD_U8LE, h5py.h5s.create_simple((start, *shape)), layout)

@@ -193,6 +193,15 @@ class StoredFile:
         """Return whether it holds exactly the images of these names, in this order, and these attributes."""
         return dict(self.attributes) == dict(attributes) and self.columns.names.tolist() == list(names)
 
+    def holds(self, names: Sequence[str], attributes: Mapping[str, Any]) -> bool:
+        """Return whether it holds the masks of these images, though their people may have been read by another rule."""
+        return _same_masks(self.attributes, attributes) and self.columns.names.tolist() == list(names)
+
+
+def _same_masks(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Return whether attributes differ at most in the pattern, by which people are read."""
+    return {**found, "pattern": None} == {**wanted, "pattern": None}
+
 
 def read_stored(path: Path) -> StoredFile | None:
     """Read columns and attributes of a shard or an index; None if there is none or a byte of it has changed.
@@ -225,7 +234,7 @@ def rename_people(
         The new shard; None, with nothing done, if it has them already, or if more than them and the pattern would
         change.
     """
-    if {**stored.attributes, "pattern": None} != {**attributes, "pattern": None}:
+    if not _same_masks(stored.attributes, attributes):
         return None
     same = all(np.array_equal(getattr(stored.columns, column), values) for column, values in people.items())
     if same and dict(stored.attributes) == dict(attributes):

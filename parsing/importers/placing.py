@@ -19,12 +19,18 @@ def same_aspect(mask: Size, image: Size) -> bool:
     )
 
 
-def image_box(mask: Size, image: Size, fit: Fit) -> Box | None:
-    """Return the part of a mask of this size that shows the image; None for all of it."""
+def image_box(mask: Size, image: Size, fit: Fit, corner: tuple[int, int] = (0, 0)) -> Box | None:
+    """Return the part of a mask of this size that shows the image; None for all of it.
+
+    Args:
+        mask, image: (height, width) of both, upright.
+        fit: how the image lies in the mask.
+        corner: (0 for top, 1 for bottom; 0 for left, 1 for right) of the mask in which the image lies under `corner`.
+    """
     if fit not in ("letterbox", "corner"):
         return None
     scale = min(mask[0] / image[0], mask[1] / image[1])
     height, width = image[0] * scale, image[1] * scale
     if fit == "corner":
-        return 0.0, 0.0, height, width
+        return corner[0] * (mask[0] - height), corner[1] * (mask[1] - width), height, width
     return (mask[0] - height) / 2, (mask[1] - width) / 2, height, width

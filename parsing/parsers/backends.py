@@ -12,6 +12,7 @@ from .sources import (
     STREET_LICENCE,
     hf_at_hand,
     hf_files,
+    is_hub_model,
     schp_at_hand,
     schp_file,
 )
@@ -33,6 +34,7 @@ class Backend:
         source: where the weights or the files come from.
         weights: `here`, `not here`, `hub`, or `yours` for files of the user's own.
         fetch: get from the hub what a spec needs, before torch is loaded; errors as those of the parser itself.
+        at_hand: whether a spec needs nothing from the hub that is not on this machine.
         extra, packages: the extra of cscl that it needs, and what that installs.
         named: whether its name and weights file say all, so that a cache can be parsed again without more.
     """
@@ -46,6 +48,7 @@ class Backend:
     source: str
     weights: Callable[[], str]
     fetch: Callable[[ParserSpec], object] = lambda spec: None
+    at_hand: Callable[[ParserSpec], bool] = lambda spec: True
     extra: str = ""
     packages: tuple[str, ...] = ()
     named: bool = False
@@ -75,6 +78,7 @@ def _schp(name: str) -> Backend:
         source=published.source,
         weights=lambda: "here" if schp_at_hand(name) else "not here",
         fetch=lambda spec: spec.weights or schp_file(name),
+        at_hand=lambda spec: spec.weights is not None or schp_at_hand(name),
         named=True,
     )
 
@@ -90,6 +94,7 @@ def _hf(form: str, source: str, weights: Callable[[], str], labels: str = "", li
         source=source,
         weights=weights,
         fetch=lambda spec: hf_files(spec.place, spec.remote_code == spec.place),
+        at_hand=lambda spec: not is_hub_model(spec.place) or hf_at_hand(spec.place),
         extra="hf",
         packages=("transformers", "huggingface_hub"),
     )

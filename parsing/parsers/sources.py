@@ -120,6 +120,11 @@ def schp_file(name: str) -> Path:
     return hub_folder(published.repo, ((SCHP_FILE,),), advice) / SCHP_FILE
 
 
+def is_hub_model(place: str) -> bool:
+    """Return whether this is the name of a model of the hub, ORG/NAME, and no folder of this machine."""
+    return not Path(place).is_dir() and re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", place) is not None
+
+
 def hf_files(model: str, trusted: bool) -> tuple[Path, list[Path]]:
     """Return the folder of a model of the hub or of this machine, and its files of weights.
 
@@ -133,14 +138,14 @@ def hf_files(model: str, trusted: bool) -> tuple[Path, list[Path]]:
     if find_spec("transformers") is None:
         raise InputError(f'hf:{model} needs transformers: pip install "cscl[hf]"')
     folder = Path(model)
-    if not folder.is_dir():
-        if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", model):
-            raise MissingError(f"hf:{model}: no such folder, and no ORG/NAME of the Hugging Face hub")
+    if is_hub_model(model):
         advice = (
             f"get config.json, preprocessor_config.json and model.safetensors from https://huggingface.co/{model} "
             "into a folder and give that with --parser hf:DIR"
         )
         folder = hub_folder(model, wanted=HF_FILES, advice=advice, extra=(*HF_EXTRA, "*.py") if trusted else HF_EXTRA)
+    elif not folder.is_dir():
+        raise MissingError(f"hf:{model}: no such folder, and no ORG/NAME of the Hugging Face hub")
     for names in HF_FILES:
         files = next((found for name in names if (found := sorted(folder.glob(name)))), [])
         if not files:

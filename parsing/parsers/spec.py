@@ -44,10 +44,14 @@ class ParserSpec:
 
     def absolute(self) -> "ParserSpec":
         """Return the same spec for processes in other folders."""
-        labels = self.labels
+        labels, name, code = self.labels, self.name, self.remote_code
         if labels is not None and labels.endswith(".toml"):
             labels = str(Path(labels).resolve())
-        return replace(self, weights=self.weights and self.weights.resolve(), labels=labels)
+        if self.place and Path(self.place).exists():  # a model of the hub has a name, but no place here
+            place = str(Path(self.place).absolute())  # a link stays one: the cache has its name
+            name, code = f"{self.name.partition(':')[0]}:{place}", place if code == self.place else code
+        weights = self.weights and self.weights.resolve()
+        return replace(self, name=name, weights=weights, labels=labels, remote_code=code)
 
 
 def option(field: str) -> str:

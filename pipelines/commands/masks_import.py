@@ -52,6 +52,4 @@ def import_masks(folder: Path, kind: str | None, fit: Any, as_json: bool, **opti
     lines += [f"note: {note}" for note in result.notes]
     if result.without:
         lines.append(f"note: {len(result.without)} images have no mask, the first is {result.without[0]}")
-    if options["dataset"] is None:
-        lines.append("note: no data set named: `cscl train` cannot use these masks; --dataset names one")
     print_values(vars(result), lines, as_json)

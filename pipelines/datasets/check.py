@@ -7,8 +7,9 @@ from typing import Any
 
 from data.records import DataSet
 from data.registry import check_layout, data_set, find_root, open_data_set
+from data.simulators.layouts import MARK
 from parsing.errors import InputError
-from parsing.words import list_briefly
+from parsing.words import list_briefly, quote_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,27 @@ def check(dataset: str, root: Path | None = None, pattern: str | None = None) ->
             dataset, str(place), (CheckRow("lists and folders", published=None, found=None, ok=False, note=str(error)),)
         )
     return CheckReport(dataset, str(place), (*_counted(opened), *_found(opened), *_gaps(opened)))
+
+
+def compare_published(data_set: DataSet) -> str:
+    """Return in one line in what a folder differs from the published data set, such as a part of it; empty if not.
+
+    Nothing is said of simulated data sets, which differ by design, nor of counts that the folder cannot have, as those
+    of splits whose lists are not there.
+    """
+    if (data_set.root / MARK).is_file():
+        return ""
+    different = [
+        f"{row.what}: {_number(row.found)} for {_number(row.published)}"
+        for row in _counted(data_set)
+        if not row.ok and row.found is not None
+    ]
+    if not different:
+        return ""
+    return (
+        f"{data_set.root} is not {data_set.name} as it was published: {list_briefly(different, 4)}; "
+        f"`cscl data check --dataset {data_set.name} --root {quote_path(data_set.root)}` shows all counts"
+    )
 
 
 def _counted(data_set: DataSet) -> Iterable[CheckRow]:

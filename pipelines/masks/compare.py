@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from data.registry import DATA_SETS
 from parsing.cache.reader import MaskCache
 from parsing.errors import InputError
 from parsing.modality import MODALITIES
@@ -23,7 +24,7 @@ class Agreement:
         only_first, only_second: images that the other cache lacks.
         unreadable: shared images without a mask in one cache.
         equal: shared images with equal masks.
-        other_size: shared images whose recorded sizes differ; they may be different images.
+        other_size: shared images whose recorded sizes differ, where both are known; they may be different images.
     """
 
     first: Path
@@ -75,6 +76,8 @@ class Agreement:
 def compare(first: MaskCache, second: MaskCache, scheme: str | None = None, worst: int = 10) -> Agreement:
     """Compare the masks of every image that both caches hold, found by name, at the size of the first.
 
+    Modalities are those of the first cache, or of the second if it alone names a data set: imported masks may not.
+
     scheme: a part scheme to compare in; caches of different label sets need one. worst: how many images to name.
     """
     caches, paths = (first, second), (first.path, second.path)
@@ -84,6 +87,7 @@ def compare(first: MaskCache, second: MaskCache, scheme: str | None = None, wors
         raise InputError(
             f"{paths[0]} and {paths[1]} share no image: the first are {first.names[0]} and {second.names[0]}"
         )
+    knowing = 1 if first.data_set not in DATA_SETS and second.data_set in DATA_SETS else 0
     tallies: dict[str, Tally] = {}
     agreed: list[tuple[float, str]] = []
     other_size = 0
@@ -92,9 +96,10 @@ def compare(first: MaskCache, second: MaskCache, scheme: str | None = None, wors
         if not all(c.has_mask[n] for c, n in zip(caches, numbers, strict=True)):
             continue
         sizes = [c.source_size[n].tolist() for c, n in zip(caches, numbers, strict=True)]
-        other_size += sizes[0] != sizes[1]
+        other_size += sizes[0] != sizes[1] and min(*sizes[0], *sizes[1]) > 0
         one, other = (t[c[n]] for t, c, n in zip(tables, caches, numbers, strict=True))
-        tally = tallies.setdefault(MODALITIES[first.modality[numbers[0]]], Tally(len(classes)))
+        modality = MODALITIES[caches[knowing].modality[numbers[knowing]]]
+        tally = tallies.setdefault(modality, Tally(len(classes)))
         miou = tally.add(one, resize_labels(other, first.size), float(first.confidence[numbers[0]]))
         if not math.isnan(miou):
             agreed.append((miou, image))

@@ -1,7 +1,7 @@
 """Match the masks of an import with the images that they belong to."""
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from data.readers.listing import Listing
-from data.readers.naming import camera_of
-from data.records import DataSet, Modality, Record
+from data.readers.naming import camera_of, modality_of
+from data.records import DataSet, Record
 from data.registry import open_data_set
 from parsing.errors import InputError
 from parsing.exporters.paths import fill, how_to_keep_apart
@@ -84,8 +84,8 @@ def find_pairs(
     files = MaskFiles(config.masks, (*listing.images, *listing.others), endings)
     if data_set is None:
         pairs = _make_records(config, kind=kind, files=files, labels=labels)
-        notes = tuple(describe_folder([pair.record.name for pair in pairs], listing.linked))
-        return Found(pairs, root=config.root or config.masks, notes=notes)
+        said = describe_folder([pair.record.name for pair in pairs], listing.linked)
+        return Found(pairs, root=config.root or config.masks, notes=(*said, _describe_unknown(pairs)))
     images = _select_images(config.path, kind=kind, data_set=data_set, files=files)
     unused = files.unused(images)
     read = mask_reader(kind, labels)
@@ -129,7 +129,7 @@ def _without(data_set: DataSet, pairs: Iterable[Pair]) -> tuple[str, ...]:
 
 
 def _make_records(config: "ImportConfig", kind: str, files: MaskFiles, labels: LabelSet) -> list[Pair]:
-    """Return one image per mask, with its name; modality from a folder `infrared`, camera from folder or file name."""
+    """Return one image per mask, with its name; modality from its folders, camera from folder or file name."""
     if not files.names:
         raise InputError(f"{config.masks} holds no {'picture' if kind == 'sgiel' else files.endings[0]} file")
     masks: dict[str, str] = {}
@@ -149,8 +149,16 @@ def _image_name(mask: str, endings: tuple[str, ...], suffix: str) -> str:
 
 
 def _record(name: str) -> Record:
-    modality: Modality = "infrared" if "infrared" in PurePosixPath(name).parts[:-1] else "visible"
-    return Record(name, identity=-1, camera=camera_of(name), modality=modality)
+    return Record(name, identity=-1, camera=camera_of(name), modality=modality_of(name))
+
+
+def _describe_unknown(pairs: Sequence[Pair]) -> str:
+    """Return what is not known of images without a data set."""
+    infrared = sum(pair.record.modality == "infrared" for pair in pairs)
+    return (
+        f"no data set named: `cscl train` cannot use these masks, and {infrared} of {len(pairs)} images count as "
+        "infrared, by folders such as infrared/, ir/, nir/ or thermal/; --dataset names one"
+    )
 
 
 def _find_coco(
@@ -163,7 +171,7 @@ def _find_coco(
         return Found(
             pairs,
             root=config.root or (config.masks if config.masks.is_dir() else config.masks.parent),
-            notes=tuple(describe_folder(masks, ())),
+            notes=(*describe_folder(masks, ()), _describe_unknown(pairs)),
         )
     ends: dict[str, list[Record]] = {}
     for record in data_set.images:

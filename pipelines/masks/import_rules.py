@@ -26,15 +26,21 @@ class Rules:
 
     def labels_of(self, seen: Seen) -> tuple[NDArray[np.uint8], bool]:
         """Return classes (H, W), and whether a part of a person lay in the padding that was cut off."""
-        found = self.reading.of(seen.source.read())
+        found, corner = self.reading.of(seen.source.read()), (0, 0)
         if self.as_stored and seen.turn > 1:
-            found = turn_array(found, seen.turn)
+            found, corner = turn_array(found, seen.turn), _turn_corner(seen.turn)
             if seen.turn in MIRRORED:
                 swap = np.arange(256, dtype=np.uint8)
                 swap[: len(self.labels)] = self.labels.flipped
                 found = swap[found]
-        box = image_box(seen.mask, seen.upright, self.fit)
+        box = image_box(seen.mask, seen.upright, self.fit, corner)
         return resize_labels(found, self.size, box), box is not None and _exceeds_box(found, box)
+
+
+def _turn_corner(turn: int) -> tuple[int, int]:
+    """Return the corner, as `image_box` takes it, to which EXIF orientation `turn` brings the one at the top left."""
+    row, column = np.argwhere(turn_array(np.array([[1, 0], [0, 0]], np.uint8), turn))[0].tolist()
+    return row, column
 
 
 def _exceeds_box(labels: NDArray[np.uint8], box: Box) -> bool:

@@ -27,9 +27,8 @@ from parsing.importers import IMPORTERS, STRETCHED, guess_kind, labelmap
 from parsing.importers.label_values import BY_NUMBER, Reading, parse_values, understand
 from parsing.importers.palettes import Palette
 from parsing.importers.placing import Fit
-from parsing.labels import LabelSet, label_set
+from parsing.labels import label_set
 from parsing.progress import Bar
-from parsing.words import list_briefly
 
 from ..parse.config import check_size, index_file
 from .import_pairs import Pair, find_pairs
@@ -110,13 +109,17 @@ def import_masks(config: ImportConfig) -> ImportResult:
     if config.kind is None:
         config = replace(config, kind=guess_kind(config.masks, (*listing.images, *listing.others)))
     kind = str(config.kind)
-    record = _find_record(config.masks, kind)
-    if config.fit == "same" and (kind in STRETCHED or (record is not None and record["size"] != "source")):
-        config = replace(config, fit="stretch")  # an export at one size stretches all of them
+    own = _find_export(config.masks, kind)
+    if config.fit == "same" and (kind in STRETCHED or (own is not None and own.stretched)):
+        config = replace(config, fit="stretch")
     labels = label_set(config.labels)
     values = parse_values(config.values, labels)
-    if kind == "png" and values is None and record is not None:
-        _check_numbers(record, masks=config.masks, labels=labels)
+    if own is not None and values is None and own.classes not in (None, labels.classes):
+        raise InputError(
+            f"{config.masks} holds the classes {', '.join(own.classes)}, says {own.record}, and --labels "
+            f"{config.labels} has others in their places; give the label set or a TOML file of these classes, say "
+            "which they are with --values NUMBER=CLASS, or remove that file if the masks are others"
+        )
     out = index_file(config.out, config.dataset or config.masks.resolve().stem)
     found = find_pairs(config, kind=kind, listing=listing, labels=labels, values=values)
     pairs, root = found.pairs, found.root
@@ -158,44 +161,48 @@ def import_masks(config: ImportConfig) -> ImportResult:
     return ImportResult(out, masks=len(cache), empty=empty, without=found.without, notes=tuple(notes))
 
 
-def _find_record(masks: Path, kind: str) -> dict[str, Any] | None:
-    """Return the record of the `cscl masks export` that wrote the masks; None if it was another program.
+@dataclass(frozen=True)
+class _Export:
+    """What the record of `cscl masks export` beside masks says of them.
 
-    It lies in the folder that was given to the export, in which an exporter may have folders of its own.
+    Attributes:
+        record: its file.
+        stretched: whether all masks have one size, to which they were stretched.
+        classes: what the numbers of PNGs are, in order: classes, parts or ids; None if it is not known.
+    """
+
+    record: Path
+    stretched: bool
+    classes: tuple[str, ...] | None
+
+
+def _find_export(masks: Path, kind: str) -> _Export | None:
+    """Return what is said of masks that `cscl masks export` wrote; None if it did not.
+
+    Its record lies in the folder that was given to it, in which an exporter may have folders of its own.
     """
     folder = (masks.parent if masks.is_file() else masks).resolve()
     for place in (folder, *folder.parents[:DEEPEST]):
         for record in sorted(place.glob("cscl-*.json")):
             try:
-                said: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
-                files = [file for file in said["files"] if file.endswith(IMPORTERS[kind])]
-                if "size" in said and any((place / file).is_relative_to(folder) for file in files):
-                    return said
+                said = json.loads(record.read_text(encoding="utf-8"))
+                size, files = said["size"], [file for file in said["files"] if file.endswith(IMPORTERS[kind])]
+                classes = _name_numbers(said) if kind == "png" else None
             except (OSError, ValueError, KeyError, TypeError, AttributeError):
                 continue
+            if any((place / file).is_relative_to(folder) for file in files):
+                return _Export(record, size != "source", classes)
     return None
 
 
-def _check_numbers(record: Mapping[str, Any], masks: Path, labels: LabelSet) -> None:
-    """Raise InputError if numbers of an export of ours are parts, ids of another project, or other classes."""
-    kind, scheme = EXPORTERS.get(str(record.get("exporter"))), record.get("scheme")
-    try:
-        if scheme is not None:
-            names = ["background", *scheme["parts"]]
-        elif kind is not None and issubclass(kind, PartIdExporter):
-            names = ["background", *kind.scheme.parts]
-        elif kind is PngExporter:
-            names = list(record["made_by"]["labels"]["classes"])
-        else:
-            return
-    except (KeyError, TypeError):
-        return
-    if names != list(labels.classes):
-        raise InputError(
-            f"{masks} was written by `cscl masks export --to {record['exporter']}`: its numbers from 0 are "
-            f"{list_briefly(names, len(names))}, not the classes of {labels.name}; say which class each is, as "
-            f"--values 1={labels.classes[1]}"
-        )
+def _name_numbers(said: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Return what the numbers of an export's PNGs are, by its record."""
+    if said["scheme"]:
+        return ("background", *said["scheme"]["parts"])
+    kind = EXPORTERS.get(said["exporter"])
+    if kind is not None and issubclass(kind, PartIdExporter):
+        return ("background", *kind.scheme.parts)
+    return tuple(said["made_by"]["labels"]["classes"]) if kind is PngExporter else None
 
 
 def _survey(config: ImportConfig, pairs: list[Pair], root: Path, pool: ThreadPoolExecutor) -> list[Seen]:
@@ -221,7 +228,9 @@ def _describe_preprocessing(
     return said
 
 
-def _is_current(stored: StoredFile, images: Sequence[Record], rows: Sequence[Seen], attributes: dict[str, Any]) -> bool:
+def _is_current(
+    stored: StoredFile, images: Sequence[Record], rows: Sequence[Seen], attributes: Mapping[str, Any]
+) -> bool:
     """Return whether a shard has these images as they are now: their people, and the sizes that undo a letterbox."""
     said = people_columns(images) | {"source_size": np.array([one.upright for one in rows])}
     return stored.fits([image.name for image in images], attributes) and all(
@@ -252,12 +261,12 @@ def _write_all(
         for path, images in plan_shards(shard_folder(out), records).items():
             stored = room.whole.get(path.name)
             rows = [of_image[image.name] for image in images]
-            if stored is None or not _is_current(stored, images, rows=rows, attributes=attributes):
+            if stored is None or not _is_current(stored, images, rows=rows, attributes=room.attributes):
                 answers = list(pool.map(rules.labels_of, rows))
                 shard = ShardBuilder(images, rules.size)
                 masks = np.stack([labels for labels, _ in answers])
                 shard.put(range(len(rows)), masks, [one.upright for one in rows])
-                stored = shard.write(path, attributes)
+                stored = shard.write(path, room.attributes)
                 cut += [one.name for one, (_, lost) in zip(rows, answers, strict=True) if lost]
             shards.append(stored)
             bar.update(len(images))

@@ -12,7 +12,7 @@ from parsing.cache.index import read_shard_table, shard_folder
 from parsing.cache.reader import MaskCache
 from parsing.cache.shard import Status
 from parsing.modality import MODALITIES
-from parsing.words import list_briefly
+from parsing.words import list_briefly, quote_path
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class CacheInfo:
     """Content of a cache: images by modality and status, confidence, size on disk and provenance.
 
     Attributes:
+        other_folders: folders, not the cache's own, in which plain h5py looks for the masks since it was renamed.
         missing_shards: files that the index names and that do not exist; `missing_masks` is the number of their masks.
         images_there: whether the images are in the folder that the cache names.
     """
@@ -36,6 +37,7 @@ class CacheInfo:
     licence: str
     fingerprint: str
     made_by: dict[str, Any]
+    other_folders: tuple[str, ...]
     missing_shards: tuple[str, ...]
     missing_masks: int
     images_there: bool
@@ -51,9 +53,14 @@ class CacheInfo:
         size = f"{self.bytes / 2**20:.1f} MiB" if self.bytes >= 2**20 else f"{self.bytes / 2**10:.1f} KiB"
         gone = "" if self.images_there else " (not there; commands that read them need --root)"
         shards = list_briefly([f"{shard_folder(self.path).name}/{name}" for name in self.missing_shards], 3)
-        notes = [f"{self.missing_masks} masks are missing: no {shards}; copy the folder beside the index"]
+        lost = [f"{self.missing_masks} masks are missing: no {shards}; copy the folder beside the index"]
+        renamed = [
+            f"it was renamed: plain h5py reads in it what lies in {list_briefly(self.other_folders)}, if "
+            f"anything does; `cscl masks verify {quote_path(self.path)} --repair` mends that"
+        ]
         return [
-            *(notes if self.missing_shards else ()),
+            *(lost if self.missing_shards else ()),
+            *(renamed if self.other_folders else ()),
             f"{self.path}: {self.images} masks of {self.data_set}, {made['size'][0]}x{made['size'][1]}",
             f"  images       {self.root}" + gone + (f", people by --pattern {self.pattern}" if self.pattern else ""),
             f"  modality     {_list_counts(self.by_modality)}",
@@ -93,6 +100,7 @@ def info(cache: MaskCache) -> CacheInfo:
         licence=cache.licence,
         fingerprint=cache.fingerprint,
         made_by=cache.made_by,
+        other_folders=tuple(sorted(table.folders - {shard_folder(path).name})),
         missing_shards=tuple(missing),
         missing_masks=int(sum(held[name] for name in missing)),
         images_there=cache.root.is_dir(),

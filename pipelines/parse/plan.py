@@ -1,14 +1,18 @@
-"""Select the images of a new mask cache, and divide them into shards."""
+"""Select the images of a new mask cache, state what makes it, and divide the images into shards."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from data.records import Record
+from data.loading.depth import has_deep_images
+from data.records import DataSet, Record
 from parsing.cache import builder
 from parsing.cache.index import shard_folder
 from parsing.cache.lock import Lock
+from parsing.cache.provenance import Provenance, cache_attributes
 from parsing.errors import InputError
+from parsing.images import STRETCH
+from parsing.parsers.info import CONFIDENCE, ParserInfo
 
 from .config import ParseConfig
 from .site import Site, list_versions
@@ -62,3 +66,25 @@ def plan_shards(
         )
         for path, rows in builder.plan_shards(folder, records).items()
     ]
+
+
+def make_attributes(config: ParseConfig, data_set: DataSet, parser: ParserInfo, root: Path) -> dict[str, Any]:
+    """Return the attributes of every file of the cache, whose images are in `root`."""
+    provenance = Provenance(
+        parser=parser.name,
+        weights=parser.weights_hash,
+        labels=parser.labels,
+        size=config.size,
+        preprocessing=parser.preprocessing | {"confidence": CONFIDENCE},
+        flip=config.flip,
+        probs=config.probs,
+        deep_images=STRETCH if has_deep_images(data_set) else None,
+    )
+    return cache_attributes(
+        config.index,
+        provenance,
+        data_set=config.dataset,
+        root=root,
+        licence=parser.licence,
+        pattern=config.pattern,
+    )

@@ -5,28 +5,24 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
-from data.loading.depth import has_deep_images
-from data.records import DataSet
 from data.registry import open_data_set
 from parsing.cache.builder import people_columns
 from parsing.cache.existing import make_room
 from parsing.cache.index import finish_cache
 from parsing.cache.lock import hold_lock
-from parsing.cache.provenance import Provenance, cache_attributes
 from parsing.cache.reader import MaskCache
 from parsing.cache.shard import Status, StoredFile, rename_people
-from parsing.images import STRETCH
-from parsing.parsers.info import CONFIDENCE, ParserInfo
 from parsing.parsers.registry import describe_parser
 from parsing.progress import Bar
 
+from ..datasets.check import compare_published
 from ..devices import find_device
 from .config import ParseConfig
-from .plan import choose_records, plan_shards
+from .kept import describe_resized, find_kept
+from .plan import choose_records, make_attributes, plan_shards
 from .preload import preload_workers
 from .schedule import run_shards
 from .task import ShardTask
@@ -82,8 +78,9 @@ def parse(
     """
     began = time.monotonic()
     data_set = open_data_set(config.dataset, config.root, pattern=config.pattern)
-    for finding in data_set.findings():
-        tqdm.write(f"note: {finding.line()}", file=sys.stderr)
+    for note in (*(finding.line() for finding in data_set.findings()), compare_published(data_set)):
+        if note:
+            tqdm.write(f"note: {note}", file=sys.stderr)
     out, root = config.index, data_set.root.resolve()
     records = choose_records(data_set.images, config.limit, only)
     if not config.elsewhere and find_device(config.parser.device) == "cpu" and config.workers != 0:  # or it is refused
@@ -91,12 +88,15 @@ def parse(
     parser = describe_parser(config.parser)
     with hold_lock(out, "cscl parse") as lock:
         # 1. Find the shards of an earlier run: `room.whole` holds the complete ones by file name.
-        attributes = _make_attributes(config, data_set, parser, recorded or root)
+        attributes = make_attributes(config, data_set, parser, recorded or root)
         room = make_room(out, attributes, names=[r.name for r in records], overwrite=config.overwrite)
-        # 2. Plan all shards of the cache, and keep those that hold what their task would write.
-        tasks = plan_shards(config, root, records, attributes, lock)
-        whole = room.whole | _rename_people(room.whole, tasks)
-        todo = [t for t in tasks if t.path.name in again or not t.is_done(whole)]
+        # 2. Plan all shards of the cache, and keep those that hold the masks of their images.
+        tasks = plan_shards(config, root, records, room.attributes, lock)
+        kept, resized = find_kept({t.path.name: t.records for t in tasks}, room.whole, room.attributes, root)
+        if resized:
+            tqdm.write(f"note: {describe_resized(resized)}", file=sys.stderr)
+        whole = kept | _rename_people(kept, tasks)
+        todo = [t for t in tasks if t.path.name in again or t.path.name not in kept]
         # 3. Parse the others, and write the index over all of them.
         parsed = sum(len(t.records) for t in todo)
         with Bar(
@@ -123,42 +123,18 @@ def parse(
     )
 
 
-def _rename_people(whole: Mapping[str, StoredFile], tasks: Sequence[ShardTask]) -> dict[str, StoredFile]:
-    """Write identities and cameras of complete shards again if the data set has other ones now; return these shards.
+def _rename_people(kept: Mapping[str, StoredFile], tasks: Sequence[ShardTask]) -> dict[str, StoredFile]:
+    """Write identities and cameras of kept shards again if the data set has other ones now; return these shards.
 
     They change with the data set's reader or a --pattern, while images and masks stay the same.
     """
     renamed: dict[str, StoredFile] = {}
     for task in tasks:
-        stored = whole.get(task.path.name)
-        if stored is None or stored.columns.names.tolist() != task.names:
-            continue
-        now = rename_people(stored, people_columns(task.records), task.attributes)
+        stored = kept.get(task.path.name)
+        now = stored and rename_people(stored, people_columns(task.records), task.attributes)
         if now is not None:
             renamed[task.path.name] = now
     if renamed:
         images = sum(map(len, renamed.values()))
         tqdm.write(f"note: identities or cameras of {images} parsed images have changed; masks kept", file=sys.stderr)
     return renamed
-
-
-def _make_attributes(config: ParseConfig, data_set: DataSet, parser: ParserInfo, root: Path) -> dict[str, Any]:
-    """Return the attributes of every file of the cache, whose images are in `root`."""
-    provenance = Provenance(
-        parser=parser.name,
-        weights=parser.weights_hash,
-        labels=parser.labels,
-        size=config.size,
-        preprocessing=parser.preprocessing | {"confidence": CONFIDENCE},
-        flip=config.flip,
-        probs=config.probs,
-        deep_images=STRETCH if has_deep_images(data_set) else None,
-    )
-    return cache_attributes(
-        config.index,
-        provenance,
-        data_set=config.dataset,
-        root=root,
-        licence=parser.licence,
-        pattern=config.pattern,
-    )

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from data.records import Record
-from parsing.cache.shard import StoredFile
-from parsing.errors import CsclError, first_line
+from parsing.errors import CsclError, InputError, first_line
 from parsing.parsers.spec import ParserSpec
 
 from .site import Site
@@ -47,32 +46,28 @@ class ShardTask:
     probs: bool
     fatal: frozenset[int] = frozenset()
 
-    @property
-    def names(self) -> list[str]:
-        """Names of the images, in order."""
-        return [record.name for record in self.records]
-
-    def is_done(self, whole: Mapping[str, StoredFile]) -> bool:
-        """Return whether the complete shards `whole`, by file name, contain what this task would write."""
-        stored = whole.get(self.path.name)
-        return stored is not None and stored.fits(self.names, self.attributes)
-
 
 class TaskFailedError(RuntimeError):
     """Raised for an unexpected exception in a task, as text: not every exception can be sent from worker to run."""
 
 
 def make_errors_plain(function: Callable[..., Result]) -> Callable[..., Result]:
-    """Return `function` changed so that it raises TaskFailedError instead of any exception but CsclError."""
+    """Return `function` changed so that it raises InputError, CsclError or TaskFailedError, without a cause.
+
+    Dask cannot send an exception that is of several built-in kinds, as MissingError is, or was caused by such a one.
+    """
 
     @wraps(function)
     def wrapped(*args: Any) -> Result:
         try:
             return function(*args)
-        except CsclError:
-            raise
+        except InputError as error:
+            failure: Exception = InputError(str(error))
+        except CsclError as error:
+            failure = CsclError(str(error))
         except Exception as error:
-            raise TaskFailedError(f"{type(error).__name__}: {first_line(error)}") from None
+            failure = TaskFailedError(f"{type(error).__name__}: {first_line(error)}")
+        raise failure
 
     return wrapped
 

@@ -19,6 +19,7 @@ from parsing.errors import CsclError, InputError
 from parsing.schemes import part_scheme
 from parsing.words import list_briefly
 
+from ..datasets.check import compare_published
 from ..devices import find_device
 from ..image_sizes import find_other_image
 from ..pages.style import FigureFormat
@@ -59,6 +60,7 @@ class Evaluation:
         results: one per protocol.
         parts: agreement of the network's parts with the cached masks; None without parts or masks of these images.
         comparison: differences to the baseline, if one was given.
+        unlike_published: in what the data set's folder differs from the published data set; empty if in nothing.
         written: files that were written.
         unwritten: files that could not be written, with the reason. This is no exception, so that the results of a long
             evaluation are still printed.
@@ -71,6 +73,7 @@ class Evaluation:
     results: tuple[Result, ...]
     parts: PartTable | None = None
     comparison: Comparison | None = None
+    unlike_published: str = ""
     written: tuple[Path, ...] = ()
     unwritten: tuple[tuple[Path, str], ...] = ()
 
@@ -80,6 +83,7 @@ class Evaluation:
             "run": ", ".join(str(run) for run in self.runs),
             "data_set": self.data_set,
             "simulated": self.simulated,
+            **({"unlike_published": self.unlike_published} if self.unlike_published else {}),
             "about": self.about,
             "results": [r.to_json() for r in self.results],
             **({"parts": self.parts.to_json()} if self.parts else {}),
@@ -102,6 +106,7 @@ class Evaluation:
             + describe_reranking(one.reranked),
             f"weights {_format_value(self.about['checkpoint'], 12)}, masks {_format_value(self.about['masks'], 12)}",
             *unmatched_lines(self.results),
+            *([f"note: {self.unlike_published}"] if self.unlike_published else ()),
             *(self.parts.lines() if self.parts else ()),
             *(self.comparison.lines() if self.comparison else ()),
         ]
@@ -177,7 +182,13 @@ def evaluate(
     )
     simulated = (data_set.root / MARK).is_file()
     evaluation = Evaluation(
-        (run,), data_set=info.data_set, simulated=simulated, about=about, results=results, parts=parts
+        (run,),
+        data_set=info.data_set,
+        simulated=simulated,
+        about=about,
+        results=results,
+        parts=parts,
+        unlike_published=compare_published(data_set),
     )
     name = "evaluation" + "-official" * (gallery == "official") + "-reranked" * rerank
     files = [run / f"{name}.json", run / "embeddings.npz"]

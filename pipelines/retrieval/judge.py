@@ -14,6 +14,7 @@ from data.registry import open_data_set
 from data.simulators.layouts import MARK
 from parsing.errors import InputError
 
+from ..datasets.check import compare_published
 from ..runs.digests import add_hashes
 from ..runs.provenance import write_file
 from ..runs.scores import (
@@ -36,6 +37,7 @@ class Judgement:
     """Results by protocol of features that a file or a program gave.
 
     about: method, features and re-ranking, as results of `cscl evaluate` have it. comparison: with another result.
+    unlike_published: in what the data set's folder differs from the published data set; empty if in nothing.
     """
 
     data_set: str
@@ -43,11 +45,13 @@ class Judgement:
     about: dict[str, Any]
     results: tuple[Result, ...]
     comparison: Comparison | None = None
+    unlike_published: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {
             "data_set": self.data_set,
             "simulated": self.simulated,
+            **({"unlike_published": self.unlike_published} if self.unlike_published else {}),
             "about": self.about,
             "results": [r.to_json() for r in self.results],
             **({"comparison": self.comparison.to_json()} if self.comparison else {}),
@@ -62,6 +66,7 @@ class Judgement:
             f"per cent; {one.trials} trial{'s' * (one.trials > 1)}, galleries {one.gallery_rule}, "
             f"{self.about['feature']}, cosine distance, {describe_reranking(one.reranked)}",
             *unmatched_lines(self.results),
+            *([f"note: {self.unlike_published}"] if self.unlike_published else ()),
             *(self.comparison.lines() if self.comparison else ()),
         ]
 
@@ -127,5 +132,11 @@ def score_features(
         "reranking": RERANKING if rerank else None,
     }
     results = tuple(add_hashes(score(p, found, rerank), p, opened) for p in chosen)
-    judged = Judgement(opened.name, simulated=(opened.root / MARK).is_file(), about=about, results=results)
+    judged = Judgement(
+        opened.name,
+        simulated=(opened.root / MARK).is_file(),
+        about=about,
+        results=results,
+        unlike_published=compare_published(opened),
+    )
     return judged if other is None else replace(judged, comparison=compare(results, about, other))

@@ -19,6 +19,7 @@ from parsing.errors import CsclError, InputError, first_line
 from parsing.schemes import part_scheme
 from parsing.words import list_briefly
 
+from ..datasets.check import compare_published
 from ..devices import is_out_of_memory
 from ..image_sizes import find_other_image
 from ..images import find_images
@@ -105,8 +106,9 @@ def _train(
         info = carry_over(past, info)
     if sharing := find_sharing(fabric):
         progress.note(sharing)
-    if untested := data_set.untested():
-        progress.note(untested)
+    for note in (compare_published(data_set), data_set.untested()):
+        if note:
+            progress.note(note)
     sampler = IdentitySampler(records, identities=recipe.train.identities, images=recipe.train.images, seed=recipe.seed)
     if sampler.never_drawn:
         names = [data_set.person(identity) for identity in sampler.never_drawn]

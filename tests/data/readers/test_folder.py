@@ -246,6 +246,16 @@ def test_one_name_is_one_person_and_two_in_both_modalities_are_two(tmp_path: Pat
     assert "names alike in one modality alone" not in said(found)
 
 
+def test_one_name_in_two_forms_of_unicode_is_said_though_both_modalities_have_both(
+    tmp_path: Path, plant: Callable[..., Path]
+) -> None:
+    found = own(tmp_path, [f"{m}/{person}/1.jpg" for m in MODALITIES for person in ("zo\u00eb", "zoe\u0308")], plant)
+    assert said(found)["names written in two forms of Unicode"] == (
+        1, "'zoe\\u0308' and 'zo\\xeb' look the same; one person needs one name", True,
+    )  # fmt: skip
+    assert "names alike in one modality alone" not in said(found)
+
+
 def test_a_path_that_names_two_cameras_is_said(tmp_path: Path, plant: Callable[..., Path]) -> None:
     found = own(tmp_path, ["visible/anna/c1/a_c2_1.jpg", "infrared/anna/c1/a_c1_1.jpg"], plant)
     assert {image.camera for image in found.images} == {1}

@@ -130,3 +130,14 @@ def test_no_cache_and_one_of_another_format_are_refused(index: Path, tmp_path: P
     write_whole(index, future)
     with pytest.raises(CacheError, match=f"format {FORMAT_VERSION + 1}"):
         inspect_cache(index)
+
+
+def test_an_index_that_was_renamed_names_another_folder_to_plain_h5py(index: Path) -> None:
+    new = index.with_name("renamed.h5")
+    index.rename(new)
+    shard_folder(index).rename(shard_folder(new))
+    (damage,) = found(new)
+    assert (damage.path, damage.kind) == (new, "index")
+    assert (
+        damage.what == f"was renamed: in it plain h5py reads what lies in {shard_folder(index).name}, if anything does"
+    )

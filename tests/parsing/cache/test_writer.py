@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -149,3 +150,13 @@ def test_wrong_options_are_refused_before_anything_is_touched(
     with pytest.raises(InputError, match=message):
         opened(tmp_path / str(options.pop("path")), **options)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["half 50%", "%s%b%%", "日本 #1?"])
+def test_a_cache_of_any_name_is_read_by_plain_h5py(name: str, tmp_path: Path) -> None:
+    with CacheWriter(tmp_path / f"{name}.h5", labels="lip", size=(8, 4), parser="mine") as cache:
+        for value in (3, 4):
+            cache.add(f"{value}.jpg", np.full((8, 4), value, np.uint8))
+    assert MaskCache(tmp_path / f"{name}.h5")[:].max((1, 2)).tolist() == [3, 4]
+    with h5py.File(tmp_path / f"{name}.h5") as file:
+        assert file["labels"][:].max((1, 2)).tolist() == [3, 4]

@@ -51,6 +51,21 @@ def test_the_list_has_every_form_of_name_and_the_built_in_is_at_hand() -> None:
     assert "hf:fashn-ai/fashn-human-parser" in rows
 
 
+def test_files_are_found_from_other_folders_and_models_of_the_hub_keep_their_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "code.py").write_text("")
+    (tmp_path / "link.py").symlink_to("code.py")
+    monkeypatch.chdir(tmp_path)
+    assert ParserSpec("python:code.py").absolute().name == f"python:{tmp_path}/code.py"
+    assert ParserSpec("python:link.py").absolute().name == f"python:{tmp_path}/link.py"
+    trusted = ParserSpec("hf:model", remote_code="model").absolute()
+    assert (trusted.name, trusted.remote_code) == (f"hf:{tmp_path}/model", f"{tmp_path}/model")
+    for spec in (ParserSpec(), ParserSpec("hf:me/parser", remote_code="me/parser"), ParserSpec("onnx:none.onnx")):
+        assert spec.absolute() == spec
+
+
 def test_each_row_of_the_table_is_what_its_module_does() -> None:
     rows = {backend.form: backend for backend in BACKENDS}
     for backend in BACKENDS:

@@ -9,8 +9,9 @@ from PIL import Image
 
 from data.readers.regdb import RegDB
 from data.registry import open_data_set
+from data.simulators.layouts import MARK
 from parsing.errors import InputError, MissingError
-from pipelines.datasets.check import CheckReport, check
+from pipelines.datasets.check import CheckReport, check, compare_published
 from pipelines.parse.run import ParseConfig, parse
 
 
@@ -158,3 +159,20 @@ def test_a_set_of_one_modality_lacks_nobody_in_the_other(tmp_path: Path) -> None
     report = check("folder", tmp_path)
     assert report.ok
     assert not any("infrared images" in row.what and "without" in row.what for row in report.rows)
+
+
+def test_a_part_of_a_published_data_set_is_told_in_one_line(tmp_path: Path) -> None:
+    root = make_sysu(tmp_path / "part of it")
+    line = compare_published(open_data_set("sysu", root))
+    assert line.startswith(
+        f"{root} is not sysu as it was published: identities: 3 for 491, training identities: 2 for 395, "
+        "validation identities, part of training: 1 for 99, training images, visible: 8 for 22,258 and "
+    )
+    assert line.endswith(f"; `cscl data check --dataset sysu --root '{root}'` shows all counts")
+    (root / MARK).touch()
+    assert compare_published(open_data_set("sysu", root)) == ""
+    whole = make_regdb(tmp_path / "RegDB")
+    assert compare_published(open_data_set("regdb", whole)) == ""
+    for list_name in sorted((whole / "idx").glob("*_10.txt")):
+        list_name.unlink()
+    assert "as it was published: splits: 9 for 10; " in compare_published(open_data_set("regdb", whole))

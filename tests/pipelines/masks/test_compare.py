@@ -9,10 +9,11 @@ import pytest
 from click.testing import CliRunner
 
 from cli import main
-from parsing import MaskCache
+from parsing import CacheWriter, MaskCache
 from parsing.cache.shard import Status
 from parsing.errors import InputError
 from parsing.labels import IGNORED, label_set
+from parsing.modality import Modality
 from parsing.resize import resize_labels
 from parsing.schemes import part_scheme
 from pipelines.masks.compare import Agreement
@@ -144,3 +145,18 @@ def test_the_command_prints_a_table_and_strict_json(two: Two) -> None:
     assert read["IoU"]["visible"]["bag"] is None
     assert len(read["worst"]) == 1
     assert read["worst"][0]["mIoU"] <= read["mIoU"]["visible"] + 0.1
+
+
+def test_the_modalities_are_those_of_the_cache_that_knows_its_data_set(tmp_path: Path) -> None:
+    names, masks = ("cam1/0001/0001.jpg", "cam3/0001/0001.jpg"), drawn(0, 8)
+    paths = tmp_path / "known.h5", tmp_path / "imported.h5"
+    modalities: tuple[Modality, Modality] = ("visible", "infrared")
+    for path, data_set, of in zip(paths, ("sysu", "images"), (modalities, ("visible", "visible")), strict=True):
+        with CacheWriter(path, labels="person7", size=(48, 24), parser="any", data_set=data_set) as cache:
+            for name, mask, modality in zip(names, masks, of, strict=False):
+                cache.add(name, mask, modality=modality, source_size=(90, 40) if data_set == "sysu" else (0, 0))
+    for order in (paths, paths[::-1]):
+        found = compare(*order)
+        assert found.scores.images == {"visible": 1, "infrared": 1}
+        assert found.other_size == 0  # one of the two does not know the size
+    assert compare(paths[1], paths[1]).scores.images == {"visible": 2}

@@ -82,7 +82,7 @@ def test_links_to_masks_are_followed_and_linked_folders_told(tmp_path: Path) -> 
     (other.masks / "b").symlink_to(other.masks / "a")
     result = import_masks(other)
     assert result.masks == 2
-    assert result.notes == ("1 folders are links to others, whose masks are taken once: b is a",)
+    assert result.notes[0] == "1 folders are links to others, whose masks are taken once: b is a"
     (tmp_path / "linked").mkdir()
     (tmp_path / "linked" / "a").symlink_to(tmp_path / "masks" / "both")
     linked = ImportConfig(tmp_path / "linked", labels="lip", out=tmp_path / "l.h5", size=(60, 30))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -19,6 +20,7 @@ from parsing.cache.lock import LockedError, hold_lock
 from parsing.cache.shard import Status
 from parsing.errors import CacheError, CsclError, MissingError
 from parsing.files import file_hash
+from pipelines.masks.info import info
 from pipelines.masks.verify import VerifyConfig, verify
 from pipelines.parse.run import ParseConfig, parse
 
@@ -103,6 +105,27 @@ def test_the_index_alone_is_rebuilt_without_parser_or_images(config: VerifyConfi
     (shard_folder(config.cache) / "00001.h5.0123abcd.part").touch()
     assert verify(replace(config, weights=None)).sound
     assert hashes(config.cache) == before
+
+
+def test_a_renamed_cache_beside_one_of_its_old_name_is_read_by_plain_h5py_once_it_is_repaired(tmp_path: Path) -> None:
+    def write(value: int) -> None:
+        with CacheWriter(tmp_path / "masks.h5", labels="lip", size=(8, 4), parser="own") as cache:
+            cache.add("1.jpg", np.full((8, 4), value, np.uint8))
+
+    def read() -> set[int]:
+        with h5py.File(tmp_path / "old.h5") as file:
+            return set(file["labels"][0].ravel().tolist())
+
+    write(3)
+    (tmp_path / "masks.h5").rename(tmp_path / "old.h5")
+    (tmp_path / "masks.shards").rename(tmp_path / "old.shards")
+    write(7)
+    assert read() == {7}
+    assert info(MaskCache(tmp_path / "old.h5")).other_folders == ("masks.shards",)
+    assert not verify(VerifyConfig(tmp_path / "old.h5")).sound
+    assert verify(VerifyConfig(tmp_path / "old.h5", repair=True)).sound
+    assert read() == {3}
+    assert info(MaskCache(tmp_path / "old.h5")).other_folders == ()
 
 
 def test_an_image_that_became_readable_is_parsed_again(config: VerifyConfig, parsed: ParseConfig) -> None:

@@ -18,6 +18,7 @@ from parsing.errors import CacheError, InputError, MissingError
 from parsing.parsers.registry import ParserSpec
 from parsing.parsers.street import save_street
 from parsing.parsers.street_network import StreetNetwork
+from pipelines.parse.preview import preview
 from pipelines.parse.run import ParseConfig, parse
 
 
@@ -45,8 +46,9 @@ def test_a_cache_of_other_options_parser_or_data_is_refused_until_told_to_overwr
         "data set": replace(copied, dataset="folder", root=own),
     }
     for what, other in refused.items():
-        with pytest.raises(CacheError, match=rf"made from another .*{what}.*--overwrite"):
+        with pytest.raises(CacheError, match=rf"made from another .*{what}.*--overwrite") as error:
             parse(other)
+        assert preview(other).refused == str(error.value)
         assert hashes(copied.out) == before
     copied.out.unlink()  # shards alone are protected as well
     with pytest.raises(CacheError, match="made from another"):
@@ -81,8 +83,9 @@ def test_another_format_version_is_refused_and_kept(copied: ParseConfig) -> None
 def test_a_file_that_is_no_cache_is_never_replaced_unasked(config: ParseConfig, tmp_path: Path) -> None:
     notes = tmp_path / "notes.h5"
     notes.write_text("years of work")
-    with pytest.raises(CacheError, match=r"notes\.h5 .*no mask cache.*--overwrite"):
+    with pytest.raises(CacheError, match=r"notes\.h5 .*no mask cache.*--overwrite") as error:
         parse(replace(config, out=notes))
+    assert preview(replace(config, out=notes)).refused == str(error.value)
     with h5py.File(tmp_path / "features.h5", "w") as file:
         file["features"] = np.zeros(3)
     with pytest.raises(CacheError, match=r"features\.h5 .*no mask cache.*--overwrite"):

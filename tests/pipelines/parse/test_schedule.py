@@ -18,6 +18,8 @@ from typing import Any
 import dask
 import pytest
 from distributed import Client, LocalCluster, Scheduler, SpecCluster, Worker
+from distributed.core import error_message
+from distributed.protocol import pickle
 from support.parses import parse_config
 from support.places import ROOT
 
@@ -33,7 +35,7 @@ from pipelines.parse.cluster import STARTS, OwnWorkers, Workers, _workers
 from pipelines.parse.run import ParseConfig, parse
 from pipelines.parse.schedule import _isolate
 from pipelines.parse.site import Site, check_writing, list_versions
-from pipelines.parse.task import ShardTask
+from pipelines.parse.task import ShardTask, make_errors_plain
 
 DEADLY = """
 import os
@@ -405,3 +407,14 @@ def test_memory_that_runs_out_halves_the_batch(config: ParseConfig, monkeypatch:
     monkeypatch.setattr(StreetParser, "average", none)
     with pytest.raises(CsclError, match="no memory to parse even one image"):
         parse(replace(config, overwrite=True))
+
+
+def test_a_file_that_a_worker_lacks_is_named_in_its_own_words() -> None:
+    @make_errors_plain
+    def load() -> None:
+        raise MissingError("no weights file own.pth")
+
+    with pytest.raises(InputError) as raised:
+        load()
+    sent = pickle.loads(error_message(raised.value)["exception"].data)
+    assert (type(sent), str(sent)) == (InputError, "no weights file own.pth")

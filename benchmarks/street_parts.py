@@ -1,0 +1,86 @@
+"""How well the parts of a training of benchmarks/street_ablation.py fit the masks, and what better ones would give."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from street_rows import PROTOCOL
+
+from cscl import load
+from cscl.config import ModelOptions
+from cscl.spam import mask_distribution
+from data.readers.sysu import SYSU
+from data.records import Record
+from parsing import MaskCache
+from parsing.schemes import part_scheme
+from pipelines.retrieval.judge import score_features
+from pipelines.retrieval.part_table import compute_auc, measure_parts
+from pipelines.runs.embed import make_loader
+from pipelines.training.batches import read_part_labels
+
+
+def part_table_of(folder: Path, root: Path, cache: Path) -> dict[str, Any]:
+    """How well the parts of a run fit the cached masks of all test images below `root`."""
+    found = measure_parts(
+        load(folder), records=test_images(root), root=root, cache=MaskCache(cache), scheme=part_scheme("reid4")
+    )
+    assert found is not None
+    return found.to_json()
+
+
+def compare_with_masks(folder: Path, root: Path, caches: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
+    """How well the attention and v of a run, and the parser's masks, agree with the true masks of the test people.
+
+    The network learns from the parser's masks, so theirs says how much of its own they allow. Per part: `ratio`, the
+    share of its weight that lies inside the part, of the best possible share; `auc` for whether the true mask shows it;
+    `absent`, the same against images without a pixel of it. Each is (of the network, of the masks).
+    """
+    table = part_table_of(folder, root, caches["true"])
+    records, scheme = test_images(root), part_scheme("reid4")
+    size, grid = load(folder).size, tuple(table["grid"])
+    maps, areas = [], []
+    for name in ("built-in", "true"):
+        cache = MaskCache(caches[name])
+        labels = read_part_labels(cache, records=records, table=scheme.table(cache.labels), size=size)
+        maps.append(mask_distribution(labels.long(), len(scheme), grid)[:, 1:].flatten(2).numpy())
+        areas.append(np.stack([(labels == q + 1).float().mean((1, 2)).numpy() for q in range(len(scheme))], 1))
+    found: dict[str, dict[str, Any]] = {}
+    for q, row in enumerate(table["rows"]):
+        (parser, true), (parsed, area) = (m[:, q] for m in maps), (a[:, q] for a in areas)
+        shown = area >= ModelOptions().tau
+        clear = shown | (area == 0)
+        inside = (parser * true).sum(1)[shown] / parser.sum(1)[shown].clip(1e-9)
+        ideal = np.square(true).sum(1)[shown] / true.sum(1)[shown]
+        found[row["part"]] = {
+            "ratio": [row["inside"] / row["ideal"], float(inside.mean() / ideal.mean())],
+            "auc": [row["auc"], compute_auc(parsed, shown)],
+            "absent": [row["auc_absent"], compute_auc(parsed[clear], shown[clear])],
+        }
+    return found
+
+
+def test_images(root: Path) -> list[Record]:
+    """Return every query and gallery image of PROTOCOL once."""
+    (protocol,) = (p for p in SYSU(root).protocols() if p.name == PROTOCOL)
+    return list({r.name: r for t in protocol.trials for r in (*t.query, *t.gallery)}.values())
+
+
+@torch.inference_mode()
+def score_under_masks(folder: Path, root: Path, cache: Path) -> float:
+    """Return the mAP of a run if its part features are averages under cached masks (alpha = 1), not its attention."""
+    embedder, records, scheme = load(folder), test_images(root), part_scheme("reid4")
+    masks, read = MaskCache(cache), make_loader(root, embedder.size)
+    labels = read_part_labels(masks, records=records, table=scheme.table(masks.labels), size=embedder.size)
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (embedder.mean, embedder.std))
+    features = []
+    for start in range(0, len(records), 64):
+        batch = records[start : start + 64]
+        images = (torch.stack([read(record) for record in batch]) / 255 - mean) / std
+        infrared = torch.tensor([record.modality == "infrared" for record in batch])
+        guides = mask_distribution(labels[start : start + 64].long(), len(scheme))
+        features.append(embedder.network.embed(images, infrared, guides, torch.ones(len(batch))))
+    names = [record.name for record in records]
+    found = score_features(torch.cat(features).numpy(), SYSU(root), names=names, protocols=[PROTOCOL])
+    return found.results[0].mAP

@@ -1,0 +1,59 @@
+"""Which shards of an earlier run a parse run keeps, and which it makes again."""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from data.records import Record
+from parsing.cache.shard import StoredFile
+from parsing.images import UnreadableImageError, orientation, upright_size
+
+
+def find_kept(
+    planned: Mapping[str, Sequence[Record]], whole: Mapping[str, StoredFile], attributes: Mapping[str, Any], root: Path
+) -> tuple[dict[str, StoredFile], list[str]]:
+    """Return the shards, by file name, that hold the masks of the images planned for them, as these are now.
+
+    An image that was replaced keeps its name, so that its size is compared with the one that was parsed.
+
+    Args:
+        planned: images of each shard of the cache, by file name.
+        whole: the undamaged shards that are there, likewise.
+        attributes: of every file of the cache.
+        root: folder of the images.
+
+    Returns:
+        These shards, and the names of images of another size, for whose sake the others are made again.
+    """
+    fitting = {
+        name: stored
+        for name, records in planned.items()
+        if (stored := whole.get(name)) and stored.holds([record.name for record in records], attributes)
+    }
+    with ThreadPoolExecutor() as pool:
+        resized = list(pool.map(lambda stored: _find_resized(stored, root), fitting.values()))
+    kept = {name: stored for (name, stored), images in zip(fitting.items(), resized, strict=True) if not images}
+    return kept, [image for images in resized for image in images]
+
+
+def describe_resized(images: Sequence[str]) -> str:
+    """Return what becomes of images that have another size than was parsed."""
+    return (
+        f"{len(images)} parsed images have another size now, the first is {images[0]}: they were replaced, and are "
+        "parsed again with those of their shards"
+    )
+
+
+def _find_resized(stored: StoredFile, root: Path) -> list[str]:
+    """Return the names of a shard's images that have another size now."""
+    parsed = zip(stored.columns.names.tolist(), stored.columns.source_size.tolist(), strict=True)
+    return [name for name, size in parsed if _has_other_size(root / name, size)]
+
+
+def _has_other_size(image: Path, parsed: Sequence[int]) -> bool:
+    """Return whether an image file has another (height, width) than the parsed one; False if either is not known."""
+    try:
+        return min(parsed) > 0 and upright_size(*orientation(image)) != tuple(parsed)
+    except UnreadableImageError:
+        return False
