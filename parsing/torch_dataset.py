@@ -115,9 +115,8 @@ class WithMasks(Dataset[tuple[Any, ...]]):
     def _check_upright(self, index: int, image: Any) -> None:
         """Raise InputError for an image that is not as it is seen: torchvision's loader applies no EXIF orientation."""
         size = _size(image)
-        turn = (
-            image.getexif().get(ExifTags.Base.Orientation, 1) if hasattr(image, "getexif") else 1
-        )  # gone once it is applied
+        exif = image.getexif() if hasattr(image, "getexif") else {}
+        turn = exif.get(ExifTags.Base.Orientation, 1)  # gone once it is applied
         upright = tuple(int(n) for n in self.cache.source_size[self.cache.number(self.names[index])])
         if size[0] != size[1] and size == upright[::-1]:
             raise InputError(

@@ -17,7 +17,9 @@ def make_guard(cache: MaskCache, out: Path, removing: bool = False) -> Callable[
     """Return a function that says why a file below `out` must not be written or removed, or nothing if it may."""
     inside = out.resolve()
     images = _find_images(cache)
+    read = {(cache.root / top).resolve() for top in {name.partition("/")[0] for name in cache.names if "/" in name}}
     beside: dict[PurePosixPath, frozenset[str]] = {}
+    among: set[PurePosixPath] = set()
 
     def refused(target: PurePosixPath) -> str:
         if target.parent not in beside:
@@ -25,10 +27,11 @@ def make_guard(cache: MaskCache, out: Path, removing: bool = False) -> Callable[
             if not folder.is_relative_to(inside):
                 return f"{out / target.parent} leads out of {out} by a link; remove it or give another -o"
             beside[target.parent] = images.get(folder, frozenset())
-        names = beside[target.parent]
-        if target.name in names:
+            if beside[target.parent] or not read.isdisjoint((folder, *folder.parents)):
+                among.add(target.parent)
+        if target.name in beside[target.parent]:
             return f"{out / target} is an image of the data set; give a folder for the masks with -o"
-        if names and not removing and target.suffix.lower() in image_suffixes():
+        if target.parent in among and not removing and target.suffix.lower() in image_suffixes():
             return (
                 f"{out / target} would lie among the images of the data set, and be taken for one by whoever lists "
                 "them; give a folder for the masks with -o"

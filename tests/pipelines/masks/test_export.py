@@ -191,6 +191,8 @@ def test_pictures_are_not_put_among_the_images_whose_readers_would_take_them_for
     root = MaskCache(config.file).root
     with pytest.raises(InputError, match=r"0001\.png would lie among the images of the data set"):
         export(replace(config, out=root))
+    with pytest.raises(InputError, match=r"cam1/masks/.*0001\.png would lie among the images of the data set"):
+        export(replace(config, out=root / "cam1", path="masks/{dir}/{stem}.png"))  # data sets are read at any depth
     assert not list(root.rglob("*.png"))
     assert export(replace(config, out=root, to="pixel-sampling", path="{dir}/{stem}.npy")).written == 8
     assert export(replace(config, out=root, path="masks/{dir}/{stem}.png")).written == 8
