@@ -5,7 +5,8 @@ import os
 import re
 import secrets
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -104,6 +105,12 @@ def file_hash(path: Path) -> str:
     """Return the SHA-256 of a file, as hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def file_hashes(folder: Path, names: Sequence[str]) -> dict[str, str]:
+    """Return the SHA-256 of each of these files below `folder`, by name; they are read in threads."""
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(names, pool.map(file_hash, (folder / name for name in names)), strict=True))
 
 
 def parse_toml(text: str) -> dict[str, Any]:

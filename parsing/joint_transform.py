@@ -15,6 +15,12 @@ from torchvision.transforms.v2 import functional
 
 from .errors import InputError
 
+_FILLING = (
+    v2.Pad, v2.RandomCrop, v2.RandomRotation, v2.RandomAffine, v2.RandomPerspective, v2.ElasticTransform,
+    v2.RandomZoomOut,
+)  # fmt: skip
+"""Classes of torchvision v2 that fill what comes in from outside, in images and masks."""
+
 Joint = Callable[[Any, Sequence[tv_tensors.Mask]], tuple[Any, list[Tensor]]]
 """Takes an image and masks that move with it, each (H, W) or (C, H, W); returns both moved."""
 
@@ -51,11 +57,13 @@ def joint_transform(transform: Callable[..., Any], aligned: bool = False) -> tup
         aligned: accept what takes the image alone and is not known, in a Compose of torchvision v1: it moves nothing.
 
     Raises:
-        InputError: if part of a transform of torchvision v1 takes the image alone and may move it.
+        InputError: if part of a transform of torchvision v1 takes the image alone and may move it, or one of v2 would
+            fill a mask with the image's colour.
     """
     if _is_of(transform, "albumentations"):
         return partial(_albumentations, transform), True
     if isinstance(transform, v2.Transform):
+        _check_fill(transform)
         return partial(_torchvision, transform), True
     if _is_of(transform, "torchvision.transforms.transforms", "torchvision.transforms.autoaugment"):
         return partial(_torchvision, _of_v1(transform, aligned)), True
@@ -66,6 +74,20 @@ def _is_of(transform: object, *modules: str) -> bool:
     """Return whether the class of an object, or one that it is derived from, lies in one of these modules."""
     names = (kind.__module__ for kind in type(transform).__mro__)
     return any(name == module or name.startswith(f"{module}.") for name in names for module in modules)
+
+
+def _check_fill(transform: Any) -> None:
+    """Raise InputError if a transform of v2, or one inside it, fills what comes into a mask with the image's colour."""
+    for part in getattr(transform, "transforms", None) or ():
+        _check_fill(part)
+    fill = transform.fill if isinstance(transform, _FILLING) else None
+    of_mask = fill.get(tv_tensors.Mask, fill.get("others")) if isinstance(fill, dict) else fill
+    chosen = isinstance(fill, dict) and tv_tensors.Mask in fill
+    if not chosen and of_mask is not None and of_mask != 0:
+        raise InputError(
+            f"{type(transform).__name__}(fill={of_mask!r}) fills the mask with it too; give "
+            f"fill={{tv_tensors.Mask: 0, 'others': {of_mask!r}}}, with 255 in place of 0 for classes that are ignored"
+        )
 
 
 def _own(transform: Callable[..., Any], image: Any, masks: Sequence[tv_tensors.Mask]) -> tuple[Any, list[Tensor]]:
@@ -89,7 +111,7 @@ def _albumentations(
     arrays = [_channels_last(mask) for mask in masks]
     pixels = image.permute(1, 2, 0).numpy() if isinstance(image, Tensor) else np.asarray(image)
     answer = transform(image=pixels, mask=arrays[0], masks=arrays[1:])
-    moved = [answer["mask"], *(answer.get("masks") or ())] if len(arrays) > 1 else [answer["mask"]]
+    moved = [answer["mask"], *(answer["masks"] if len(arrays) > 1 else ())]  # an array if no Compose is around
     return answer["image"], [
         _channels_first(found, mask.shape[0] if mask.dim() == 3 else 0)
         for found, mask in zip(moved, masks, strict=True)
@@ -141,9 +163,13 @@ def _moving(transform: Any, kind: str) -> nn.Module:
     return made
 
 
+_FIRST = 1000.0
+"""The number of the first column and row: beyond those that masks are filled with where they come in from outside."""
+
+
 def ramps(size: tuple[int, int]) -> tv_tensors.Mask:
-    """Return column and row of each pixel, from 1, as a mask (2, H, W): moved along, it tells where pixels went."""
-    rows, columns = torch.arange(1, size[0] + 1.0), torch.arange(1, size[1] + 1.0)
+    """Return column and row of each pixel, from `_FIRST`, as a mask (2, H, W): moved, it tells where pixels went."""
+    rows, columns = (_FIRST + torch.arange(float(side)) for side in size)
     return tv_tensors.Mask(torch.stack(torch.meshgrid(columns, rows, indexing="xy")))
 
 
@@ -152,7 +178,7 @@ def is_mirrored(moved: Tensor) -> bool:
     height, width = moved.shape[-2:]
     every = (slice(None), slice(None, None, max(1, height // 32)), slice(None, None, max(1, width // 32)))
     column, row = (values.double() for values in moved.as_subclass(Tensor)[every])
-    inside = (column > 0) & (row > 0)
+    inside = (column >= _FIRST) & (row >= _FIRST)
     at = torch.nonzero(inside).double()
     if len(at) < 3:
         return False

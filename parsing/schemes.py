@@ -41,6 +41,11 @@ class PartScheme:
         """Return the look-up table (256,) from class to part; 255 stays. InputError names a part without a class."""
         if labels.name not in self.groups:
             known, key = ", ".join(self.groups), _toml_key(labels.name)
+            if self.partial:  # an exporter's own, whose place no file can take
+                raise InputError(
+                    f"{self.name}: no part of label set {labels.name!r} is known; there are {known}, and --to png and "
+                    "array write the classes of any label set"
+                )
             raise InputError(
                 f"part scheme {self.name!r} does not know label set {labels.name!r}; it knows {known}. "
                 f"Write a scheme of your own, a TOML file with name, parts and a table [{key}] that gives each part "

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import ExifTags
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
@@ -15,6 +16,8 @@ from .cache.reader import MaskCache
 from .errors import InputError
 from .joint_transform import is_mirrored, joint_transform, ramps
 from .schemes import PartScheme, part_scheme
+
+_TURN_IT = "turn images by EXIF when they are read, as parsing.images.read_image does"
 
 
 class WithMasks(Dataset[tuple[Any, ...]]):
@@ -52,11 +55,10 @@ class WithMasks(Dataset[tuple[Any, ...]]):
         transform: Callable[..., Any] | None = None,
         aligned: bool = False,
     ) -> None:
-        own = [a for a in ("transform", "transforms") if getattr(dataset, a, None) is not None]
-        if own and not aligned:
+        if not aligned and (own := _find_transform(dataset)):
             raise InputError(
-                f"{type(dataset).__name__}.{own[0]} would move images away from their masks; give it to WithMasks as "
-                "transform, or say aligned=True if it neither flips nor crops"
+                f"{own} would move images away from their masks; give it to WithMasks as transform, or say "
+                "aligned=True if it neither flips nor crops"
             )
         if paths is None:
             samples = getattr(dataset, "samples", None) or getattr(dataset, "imgs", None)
@@ -73,6 +75,12 @@ class WithMasks(Dataset[tuple[Any, ...]]):
         self.dataset, self.cache, self.scheme, self.transform = dataset, cache, scheme, transform
         self.names = [self._name(path) for path in paths]
         missing = [name for name in self.names if name not in cache]
+        without = [name for name in self.names if name in cache and not cache.has_mask[cache.number(name)]]
+        if without:
+            raise InputError(
+                f"{len(without)} of {len(paths)} images could not be parsed, {cache.path} has no mask of them; the "
+                f"first is {without[0]}; leave them out, or replace them and parse them (`cscl masks verify --repair`)"
+            )
         if missing:
             raise InputError(
                 f"{len(missing)} of {len(paths)} images have no mask in {cache.path}, the first is {missing[0]}; its "
@@ -89,8 +97,13 @@ class WithMasks(Dataset[tuple[Any, ...]]):
         return getattr(self.dataset, name)
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
-        image, *rest = self.dataset[index]
-        self._check_upright(index, _size(image))
+        item = self.dataset[index]
+        if not isinstance(item, Sequence):
+            raise InputError(
+                f"{type(self.dataset).__name__} gives a {type(item).__name__}; WithMasks takes (image, label, ...)"
+            )
+        image, *rest = item
+        self._check_upright(index, image)
         mask = tv_tensors.Mask(_resize_mask(self._mask(self.names[index]), _size(image)))
         if self.transform is not None:
             watched = [ramps(_size(image))] if self._watched else []
@@ -99,13 +112,20 @@ class WithMasks(Dataset[tuple[Any, ...]]):
             mask = tv_tensors.Mask(self._exchanged(torch.as_tensor(moved)) if mirrored else moved)
         return (image, mask, *rest)
 
-    def _check_upright(self, index: int, size: tuple[int, int]) -> None:
-        """Raise InputError for an image that lies on its side: torchvision's loader does not apply EXIF orientation."""
+    def _check_upright(self, index: int, image: Any) -> None:
+        """Raise InputError for an image that is not as it is seen: torchvision's loader applies no EXIF orientation."""
+        size = _size(image)
+        exif = image.getexif() if hasattr(image, "getexif") else {}
+        turn = exif.get(ExifTags.Base.Orientation, 1)  # gone once it is applied
         upright = tuple(int(n) for n in self.cache.source_size[self.cache.number(self.names[index])])
         if size[0] != size[1] and size == upright[::-1]:
             raise InputError(
                 f"{self.names[index]} is {size[0]}x{size[1]} (height x width), but its mask is of {upright[0]}x"
-                f"{upright[1]}: turn images by EXIF when they are read, as parsing.images.read_image does"
+                f"{upright[1]}: {_TURN_IT}"
+            )
+        if turn > 1 and not (turn >= 5 and size == upright and size[0] != size[1]):  # turned, and the tag left
+            raise InputError(
+                f"{self.names[index]} has the EXIF orientation {turn}, but its mask is upright: {_TURN_IT}"
             )
 
     @staticmethod
@@ -124,7 +144,7 @@ class WithMasks(Dataset[tuple[Any, ...]]):
             return mask[flipped[1:] - 1]
         table = torch.arange(256, dtype=torch.uint8)
         table[: len(flipped)] = flipped.to(torch.uint8)
-        return table[mask.long()]
+        return table[mask.long()].to(mask.dtype)
 
     def _mask(self, name: str) -> Tensor:
         if self.scheme is None:
@@ -140,6 +160,15 @@ class WithMasks(Dataset[tuple[Any, ...]]):
                 break
             name = Path(os.path.relpath(os.path.join(place, file), os.path.realpath(self.cache.root))).as_posix()
         return name
+
+
+def _find_transform(dataset: Any) -> str:
+    """Return the name of a transform of a data set, or of one inside it (Subset, ConcatDataset); empty if none has."""
+    for attribute in ("transform", "transforms"):
+        if getattr(dataset, attribute, None) is not None:
+            return f"{type(dataset).__name__}.{attribute}"
+    inside = [getattr(dataset, "dataset", None), *(getattr(dataset, "datasets", None) or ())]
+    return next(filter(None, (_find_transform(one) for one in inside if isinstance(one, Dataset))), "")
 
 
 def _flip_classes(cache: MaskCache, scheme: str | PartScheme | None) -> tuple[int, ...]:
@@ -164,4 +193,4 @@ def _resize_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
         return mask
     if mask.dim() == 2:
         return F.interpolate(mask[None, None], size, mode="nearest-exact")[0, 0]
-    return F.interpolate(mask[None], size, mode="bilinear", antialias=True)[0]
+    return F.interpolate(mask[None], size, mode="bilinear", antialias=True)[0].clamp(0, 1)  # rounding is beyond

@@ -30,6 +30,14 @@ def shard_folder(index: Path) -> Path:
     return index.with_suffix(".shards")
 
 
+def follow_link(index: Path) -> Path:
+    """Return the file that `index` links to, if the shards lie beside that one and not beside the link, or `index`."""
+    if index.is_symlink() and not shard_folder(index).is_dir():
+        target = index.resolve()
+        return target if shard_folder(target).is_dir() else index
+    return index
+
+
 def list_shards(index: Path) -> list[Path]:
     """Return the files in the folder of shards that are named as shards are, sorted."""
     return sorted(path for path in shard_folder(index).glob("*.h5") if SHARD_NAME.fullmatch(path.name))

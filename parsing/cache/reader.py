@@ -16,7 +16,7 @@ from ..labels import LabelSet
 from ..resize import resize_maps
 from ..schemes import PartScheme, part_scheme
 from ..words import quote_path
-from .index import list_shards, read_shard_table, shard_folder
+from .index import follow_link, list_shards, read_shard_table, shard_folder
 from .provenance import command_of, fingerprint, read_provenance
 from .sealed import check_seal, open_sealed
 from .shard import Status, read_columns
@@ -54,7 +54,7 @@ class MaskCache:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = follow_link(Path(path))
         if not self.path.is_file():
             if list_shards(self.path):
                 raise MissingError(

@@ -189,6 +189,8 @@ class CacheWriter:
         self._images, self._masks = [], []
 
     def _check(self, name: str, modality: str, confidence: float | None) -> None:
+        if not isinstance(name, str):
+            raise InputError(f"{name!r} is a {type(name).__name__}; give the name as text, as path.as_posix()")
         if why := find_name_fault(name):
             raise InputError(f"{name!a}: {why}")
         if name in self._names:
@@ -201,17 +203,22 @@ class CacheWriter:
     @staticmethod
     def _check_numbers(name: str, identity: int, camera: int, source_size: tuple[int, int]) -> None:
         for what, value in (("identity", identity), ("camera", camera)):
-            if not -(2**31) <= value < 2**31:
-                raise InputError(f"{name}: {what} {value}; give a number of 32 bits")
+            if not isinstance(value, int | np.integer) or not -(2**31) <= value < 2**31:
+                raise InputError(f"{name}: {what} {value!r}; give a number of 32 bits")
         if min(source_size) < 0 or math.prod(map(int, source_size)) > MOST_PIXELS:
             raise InputError(f"{name}: source_size {source_size}; give (height, width), at most {MOST_PIXELS} pixels")
 
     def _check_mask(self, name: str, labels: NDArray[np.uint8], probs: NDArray[np.uint8] | None) -> None:
         known = self.provenance.labels
+        if not isinstance(labels, np.ndarray):
+            raise InputError(
+                f"{name}: a mask of type {type(labels).__name__}; give an array, as numpy.asarray makes it"
+            )
         if labels.dtype != np.uint8 or labels.shape != self.provenance.size:
+            how = "astype('uint8')" if labels.shape == self.provenance.size else "parsing.resize.resize_labels"
             raise InputError(
                 f"{name}: a mask {labels.shape} of {labels.dtype}; this cache takes {self.provenance.size} of uint8 "
-                "(parsing.resize.resize_labels makes it)"
+                f"({how} makes it)"
             )
         if wrong := sorted({int(v) for v in np.unique(labels)} - {*range(len(known)), IGNORED}):
             raise InputError(

@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..cache.reader import MaskCache
+from ..cache.shard import Status
 from ..errors import InputError
 from ..importers.palettes import voc_colours
 from ..labels import IGNORED
 from ..modality import Modality
 from ..resize import Size, resize_labels
 from ..schemes import PartScheme, part_scheme
+from ..words import list_briefly
 
 SizeRule = Size | Literal["masks", "source"]
 
@@ -65,9 +67,16 @@ class AnyExporter(ABC):
 
     def notes(self) -> list[str]:
         """Return what the user should know of these files."""
+        said = []
         if self.soft and not self.cache.made_by["probs"]:
-            return ["hard 0/1 masks: this cache holds no probabilities, `cscl parse --probs` makes one that does"]
-        return []
+            said.append("hard 0/1 masks: this cache holds no probabilities, `cscl parse --probs` makes one that does")
+        if empty := [self.cache.names[n] for n in np.flatnonzero(self.cache.status == Status.EMPTY)]:
+            said.append(f"nobody was found on {len(empty)} images, which are background alone: {list_briefly(empty)}")
+        return said
+
+    def held_images(self) -> tuple[str, ...]:
+        """Return the names of the images that are in the files themselves, beside their masks."""
+        return ()
 
     def size_of(self, number: int) -> Size:
         """Return (height, width) of the file for image `number`."""
@@ -140,6 +149,10 @@ class PartIdExporter(Exporter):
     palette: ClassVar[bool] = False
     scheme: ClassVar[PartScheme]
     """The ids' names, from 1; those that a label set lacks stay empty."""
+
+    def __init__(self, cache: MaskCache, options: FileOptions) -> None:
+        super().__init__(cache, options)
+        self.scheme.table(cache.labels)  # refused before any file
 
     def encode(self, number: int, target: PurePosixPath) -> bytes:
         ids = self.labels(number, self.scheme)

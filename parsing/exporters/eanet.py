@@ -27,9 +27,14 @@ _GROUPS["goliath"] |= {
 
 
 class EanetExporter(PartIdExporter):
-    """Grey ids in a folder beside the images' own, `_ps_label` after its name; read with PIL, resized to nearest."""
+    """Grey ids in a folder beside the images' own, `_ps_label` after its name, at the size that the loss takes.
+
+    The loader resizes what is larger, and bilinearly (it gives OpenCV the rule in place of the destination), which
+    makes up ids between those of neighbours; files of that size it leaves as they are.
+    """
 
     name = "eanet"
     reader = "huanghoujing/EANet (get_ps_label)"
     path = "{root}_ps_label/{dir}/{stem}.png"
+    default_size = (48, 16)
     scheme = PartScheme("eanet", _PARTS, _GROUPS, partial=True)

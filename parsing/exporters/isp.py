@@ -36,7 +36,8 @@ class IspExporter(Exporter):
             lip, groups = label_set("lip"), PART_SCHEMES["reid6"].groups
             if cache.labels.name not in groups:
                 raise InputError(
-                    f"isp: no part of label set {cache.labels.name!r} is known; there are {', '.join(groups)}"
+                    f"isp: no part of label set {cache.labels.name!r} is known; there are {', '.join(groups)}, and "
+                    "--to png and array write the classes of any label set"
                 )
             self._table[:] = 0
             for part, classes in groups[cache.labels.name].items():

@@ -4,9 +4,10 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
+from ..cache.reader import MaskCache
 from ..labels import LABEL_SETS
 from ..schemes import PART_SCHEMES, PartScheme
-from .base import Exporter, note_missing_parts, npy
+from .base import Exporter, FileOptions, note_missing_parts, npy
 
 _SCHEME = PartScheme(
     "pixel-sampling",
@@ -35,6 +36,10 @@ class PixelSamplingExporter(Exporter):
     path = "mask_6/{dir}/{stem}.npy"
     default_size = (256, 128)
     soft = True
+
+    def __init__(self, cache: MaskCache, options: FileOptions) -> None:
+        super().__init__(cache, options)
+        _SCHEME.table(cache.labels)  # refused before any file
 
     def encode(self, number: int, target: PurePosixPath) -> bytes:
         parts = self.maps(number, _SCHEME)

@@ -7,7 +7,9 @@ from pathlib import Path, PurePosixPath
 
 from ..cache.reader import MaskCache
 from ..errors import InputError, MissingError
+from ..images import UnreadableImageError, orientation
 from ..modality import MODALITIES
+from ..words import list_briefly
 from .base import FileOptions, JointExporter, png
 
 IMAGES = 1000
@@ -36,6 +38,35 @@ class WebDatasetExporter(JointExporter):
                 raise InputError(
                     f"webdataset: {self._keys[_key(name)]} and {name} would both be the sample {_key(name)}; rename one"
                 )
+        self._turned = self._find_turned()
+
+    def held_images(self) -> tuple[str, ...]:
+        return tuple(self._keys.values())
+
+    def notes(self) -> list[str]:
+        said = (
+            f"{len(self._turned)} images are turned by EXIF and go in as they are stored, their masks are upright: "
+            f"have your loader turn them ({list_briefly(self._turned, 3)})"
+        )
+        return [*super().notes(), *([said] if self._turned else [])]
+
+    def _find_turned(self) -> list[str]:
+        """Return the images with an EXIF orientation; raise InputError for one of another size than was parsed."""
+        turned = []
+        for number in self.numbers():
+            name, parsed = self.cache.names[number], self.cache.source_size[number].tolist()
+            try:
+                stored, turn = orientation(self.cache.root / name)
+            except UnreadableImageError as error:
+                raise MissingError(f"webdataset: {error}; the files hold the images") from error
+            if min(parsed) > 0 and sorted(stored) != sorted(parsed):
+                raise InputError(
+                    f"webdataset: {self.cache.root / name} has another size than the image that was parsed; parse "
+                    "again, or put the parsed images back"
+                )
+            if turn > 1:
+                turned.append(name)
+        return turned
 
     def files(self) -> dict[PurePosixPath, tuple[int, ...]]:
         numbers = self.numbers()

@@ -7,7 +7,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
@@ -17,13 +17,12 @@ from typing import Any
 import numpy as np
 
 from data.registry import open_data_set
-from parsing.cache.index import read_shard_table
 from parsing.cache.reader import MaskCache
 from parsing.errors import CsclError, InputError
 from parsing.exporters import exporter
 from parsing.exporters.base import AnyExporter, Exporter, FileOptions, JointExporter, SizeRule
 from parsing.exporters.paths import fill, how_to_keep_apart
-from parsing.files import replacing, write_file
+from parsing.files import file_hashes, replacing, write_file
 from parsing.labels import LabelSet
 from parsing.modality import MODALITIES, Modality
 from parsing.progress import Bar
@@ -35,6 +34,10 @@ Training = dict[Modality, tuple[str, ...]]
 
 TASK = 64
 """Images a task: consecutive ones, which lie in one shard."""
+
+
+WALKED = ("sysu", "folder")
+"""Data sets whose training images loaders find by walking through the folders, person by person."""
 
 
 @dataclass(frozen=True)
@@ -174,9 +177,9 @@ def _plan(config: ExportConfig, cache: MaskCache, writer: AnyExporter) -> _Plan:
 def _find_training(cache: MaskCache, to: str) -> Training:
     """Return the training images of the cache's data set by modality, sorted by person, camera and name."""
     data_set = open_data_set(cache.data_set, cache.root, pattern=cache.pattern)
-    if data_set.split_count > 1:
+    if data_set.name not in WALKED:
         raise InputError(
-            f"--to {to}: {data_set.name} has {data_set.split_count} splits, whose images are read by lists of names; "
+            f"--to {to}: loaders read the images of {data_set.name} by lists of names, in the order of these; "
             "--to array has the masks of all images, with their names"
         )
     images = sorted(data_set.train(), key=lambda image: (image.identity, image.camera, image.name))
@@ -226,6 +229,7 @@ def _describe(
     config: ExportConfig, cache: MaskCache, writer: AnyExporter, template: str, training: Training | None
 ) -> dict[str, Any]:
     """Return everything that decides the content of the files; it is stored beside them."""
+    images = writer.held_images()
     return {
         "exporter": writer.name,
         "for": writer.reader,
@@ -236,8 +240,10 @@ def _describe(
         "data_set": cache.data_set,
         "licence": cache.licence,
         "made_by": cache.made_by,
-        "shards": read_shard_table(config.file, len(cache)).hashes,
-    } | ({} if training is None else {"training": _hash_training(training)})
+        "shards": cache.shard_hashes,
+        **({} if training is None else {"training": _hash_json(training)}),
+        **({} if not images else {"images": _hash_json(file_hashes(cache.root, images))}),
+    }
 
 
 def _describe_scheme(scheme: PartScheme, labels: LabelSet) -> dict[str, Any]:
@@ -246,9 +252,9 @@ def _describe_scheme(scheme: PartScheme, labels: LabelSet) -> dict[str, Any]:
     return {"parts": list(scheme.parts), "groups": {part: sorted(groups.get(part, ())) for part in scheme.parts}}
 
 
-def _hash_training(training: Training) -> str:
-    """Return the SHA-256 of the training images in their order, which are the rows of the files."""
-    return hashlib.sha256(json.dumps(training, sort_keys=True).encode()).hexdigest()
+def _hash_json(content: Mapping[Any, Any]) -> str:
+    """Return the SHA-256 of what the record would be too long with: images in their order, hashes of files."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _write_all(

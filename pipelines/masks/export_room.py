@@ -9,26 +9,49 @@ from typing import Any
 from parsing.cache.reader import MaskCache
 from parsing.errors import InputError
 from parsing.exporters.paths import relative_path
+from parsing.images import image_suffixes
 from parsing.names import same_but_for_case
 
 
-def make_guard(cache: MaskCache, out: Path) -> Callable[[PurePosixPath], str]:
-    """Return a function that says why a file below `out` must not be changed, or nothing if it may."""
+def make_guard(cache: MaskCache, out: Path, removing: bool = False) -> Callable[[PurePosixPath], str]:
+    """Return a function that says why a file below `out` must not be written or removed, or nothing if it may."""
     inside = out.resolve()
-    images, root = frozenset(cache.names), cache.root.resolve()
-    safe: set[PurePosixPath] = set()
+    images = _find_images(cache)
+    read = {(cache.root / top).resolve() for top in {name.partition("/")[0] for name in cache.names if "/" in name}}
+    beside: dict[PurePosixPath, frozenset[str]] = {}
+    among: set[PurePosixPath] = set()
 
     def refused(target: PurePosixPath) -> str:
-        if target.parent not in safe:
-            if not (inside / target.parent).resolve().is_relative_to(inside):
+        if target.parent not in beside:
+            folder = (inside / target.parent).resolve()
+            if not folder.is_relative_to(inside):
                 return f"{out / target.parent} leads out of {out} by a link; remove it or give another -o"
-            safe.add(target.parent)
-        place = inside / target
-        if place.is_relative_to(root) and place.relative_to(root).as_posix() in images:
+            beside[target.parent] = images.get(folder, frozenset())
+            if beside[target.parent] or not read.isdisjoint((folder, *folder.parents)):
+                among.add(target.parent)
+        if target.name in beside[target.parent]:
             return f"{out / target} is an image of the data set; give a folder for the masks with -o"
+        if target.parent in among and not removing and target.suffix.lower() in image_suffixes():
+            return (
+                f"{out / target} would lie among the images of the data set, and be taken for one by whoever lists "
+                "them; give a folder for the masks with -o"
+            )
         return ""
 
     return refused
+
+
+def _find_images(cache: MaskCache) -> dict[Path, frozenset[str]]:
+    """Return the file names of the images in each of their folders, links followed."""
+    found: dict[str, set[str]] = {}
+    for name in cache.names:
+        folder, _, file = name.rpartition("/")
+        found.setdefault(folder, set()).add(file)
+    images: dict[Path, frozenset[str]] = {}
+    for folder, files in found.items():
+        place = (cache.root / folder).resolve()
+        images[place] = images.get(place, frozenset()) | files
+    return images
 
 
 def make_room(
@@ -41,18 +64,21 @@ def make_room(
         raise InputError(f"masks cannot be written to {out}: {error.strerror}") from error
     found = _read_record(record)
     if overwrite:
-        _remove(out, [*_list_files(found), *files], make_guard(cache, out))
+        _remove(out, [*_list_files(found), *files], make_guard(cache, out, removing=True))
         return
     if record.is_file():
-        if found != json.loads(json.dumps(made_by)):
+        wanted = json.loads(json.dumps(made_by))
+        if found != wanted:
+            there = found if isinstance(found, dict) else {}
+            other = ", ".join(key for key in {**wanted, **there} if wanted.get(key) != there.get(key))
             raise InputError(
-                f"{out} holds {made_by['exporter']} files of another cache or with other options ({record.name}); "
-                "give another -o, or --overwrite to replace them"
+                f"{out} holds {made_by['exporter']} files of another cache or with other options ({record.name}: other "
+                f"{other}); give another -o, or --overwrite to replace them"
             )
         return
-    there = next((t for t in files if os.path.lexists(out / t)), None)
-    if there is not None:
-        raise InputError(f"{out / there} is there already and not of this export; give another -o, or --overwrite")
+    present = next((file for file in files if os.path.lexists(out / file)), None)
+    if present is not None:
+        raise InputError(f"{out / present} is there already and not of this export; give another -o, or --overwrite")
 
 
 def check_case(out: Path, workspace: Path, files: Iterable[PurePosixPath]) -> None:

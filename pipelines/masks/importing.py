@@ -20,6 +20,9 @@ from parsing.cache.provenance import Provenance, cache_attributes
 from parsing.cache.reader import MaskCache
 from parsing.cache.shard import Status, StoredFile
 from parsing.errors import InputError, MissingError
+from parsing.exporters import EXPORTERS
+from parsing.exporters.base import PartIdExporter
+from parsing.exporters.png import PngExporter
 from parsing.importers import IMPORTERS, STRETCHED, guess_kind, labelmap
 from parsing.importers.label_values import BY_NUMBER, Reading, parse_values, understand
 from parsing.importers.palettes import Palette
@@ -165,7 +168,7 @@ class _Export:
     Attributes:
         record: its file.
         stretched: whether all masks have one size, to which they were stretched.
-        classes: those that the numbers of PNGs are, in order; None if they are another project's.
+        classes: what the numbers of PNGs are, in order: classes, parts or ids; None if it is not known.
     """
 
     record: Path
@@ -184,13 +187,22 @@ def _find_export(masks: Path, kind: str) -> _Export | None:
             try:
                 said = json.loads(record.read_text(encoding="utf-8"))
                 size, files = said["size"], [file for file in said["files"] if file.endswith(IMPORTERS[kind])]
-                named = said["scheme"] and ("background", *said["scheme"]["parts"])
-                classes = named or tuple(said["made_by"]["labels"]["classes"])
+                classes = _name_numbers(said) if kind == "png" else None
             except (OSError, ValueError, KeyError, TypeError, AttributeError):
                 continue
             if any((place / file).is_relative_to(folder) for file in files):
-                return _Export(record, size != "source", classes if said["exporter"] == kind == "png" else None)
+                return _Export(record, size != "source", classes)
     return None
+
+
+def _name_numbers(said: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Return what the numbers of an export's PNGs are, by its record."""
+    if said["scheme"]:
+        return ("background", *said["scheme"]["parts"])
+    kind = EXPORTERS.get(said["exporter"])
+    if kind is not None and issubclass(kind, PartIdExporter):
+        return ("background", *kind.scheme.parts)
+    return tuple(said["made_by"]["labels"]["classes"]) if kind is PngExporter else None
 
 
 def _survey(config: ImportConfig, pairs: list[Pair], root: Path, pool: ThreadPoolExecutor) -> list[Seen]:

@@ -9,7 +9,7 @@ from typing import Any
 from data.registry import open_data_set
 from parsing.cache.builder import plan_shards
 from parsing.cache.damage import Damage, Inspection, inspect_cache
-from parsing.cache.index import build_index, find_orphans, list_shards, shard_folder
+from parsing.cache.index import build_index, find_orphans, follow_link, list_shards, shard_folder
 from parsing.cache.lock import hold_lock
 from parsing.cache.provenance import command_of
 from parsing.cache.reader import MaskCache
@@ -83,6 +83,7 @@ class VerifyReport:
 
 def verify(config: VerifyConfig) -> VerifyReport:
     """Check every file of the cache and mend what is wrong, if asked to; errors as those of `parse`."""
+    config = replace(config, cache=follow_link(config.cache))
     found, report = _look(config)
     if not config.repair or (report.sound and not _fatal(found)):
         return report

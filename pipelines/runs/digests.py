@@ -1,13 +1,11 @@
 """Hashes of what a result was measured on: queries and galleries of a protocol, and the content of their images."""
 
 import hashlib
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 from data.records import DataSet, Protocol
-from parsing.files import file_hash
+from parsing.files import file_hashes
 
 from .scores import Result, list_needed_records
 
@@ -40,14 +38,8 @@ class ImageHashes:
     def hash(self, protocol: Protocol) -> str:
         """Return the SHA-256 of the names and the content of all images that a protocol ranks."""
         names = sorted(list_needed_records([protocol]))
-        self._read(name for name in names if name not in self._files)
+        self._files |= file_hashes(self.root, [name for name in names if name not in self._files])
         return hashlib.sha256("".join(f"{self._files[name]} {name}\n" for name in names).encode()).hexdigest()
-
-    def _read(self, names: Iterable[str]) -> None:
-        wanted = list(names)
-        with ThreadPoolExecutor() as pool:
-            hashes = pool.map(file_hash, (self.root / name for name in wanted))
-            self._files.update(zip(wanted, hashes, strict=True))
 
 
 def add_hashes(result: Result, protocol: Protocol, data_set: DataSet, images: ImageHashes | None = None) -> Result:

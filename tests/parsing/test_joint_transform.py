@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 from torchvision import transforms as v1
+from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from parsing import InputError, MaskCache, PartScheme
@@ -125,6 +126,15 @@ def test_a_mirror_exchanges_sides(mirror: Any, make_cache: Callable[..., MaskCac
     assert np.array_equal(parts, np.flip(cache.parts(2, SIDES)[::-1], axis + 1))
 
 
+def test_classes_keep_the_type_that_the_transform_gives_them(make_cache: Callable[..., MaskCache]) -> None:
+    cache = make_cache("lip")
+    wide = v2.ToDtype({tv_tensors.Mask: torch.int64, "others": None})
+    for chance in (0, 1):
+        move = v2.Compose([v2.RandomHorizontalFlip(chance), wide])
+        data = WithMasks(Pictures(cache), cache=cache, paths=cache.names, scheme=None, transform=move)
+        assert data[0][1].dtype == torch.int64
+
+
 def test_turning_twice_or_half_around_exchanges_nothing(make_cache: Callable[..., MaskCache]) -> None:
     cache = make_cache("lip")
     for move, expected in (
@@ -162,6 +172,44 @@ def test_mirrors_are_seen_through_crops_turns_and_erased_pixels() -> None:
         found = v2.Compose([*order, v2.RandomHorizontalFlip(float(mirrored))])(ramps((64, 32)))
         assert is_mirrored(found) == mirrored
     assert not is_mirrored(torch.zeros(2, 8, 8))
+
+
+@pytest.mark.parametrize("kind", ["torchvision", "albumentations"])
+def test_pixels_from_outside_that_are_ignored_are_no_mirror(kind: str, make_cache: Callable[..., MaskCache]) -> None:
+    cache = make_cache("lip", size=(96, 48))
+    if kind == "torchvision":
+        fill = {tv_tensors.Mask: 255, "others": 255}
+        move: Any = v2.Compose([v2.Pad([40, 0, 0, 0], fill=fill), v2.RandomAffine(0, (0.3, 0.1), fill=fill)])
+    else:
+        albumentations = pytest.importorskip("albumentations")
+        move = albumentations.Affine(translate_percent=(0.3, 0.31), interpolation=0, fill=255, fill_mask=255, p=1)
+    data = WithMasks(Pictures(cache), cache=cache, paths=cache.names, scheme=None, transform=move)
+    for image, mask, _ in (data[n] for n in range(len(data))):
+        moved = np.asarray(image)[..., 0]
+        assert 255 in moved
+        assert np.array_equal(moved, np.asarray(mask))
+
+
+@pytest.mark.parametrize(
+    "move",
+    [
+        v2.Pad(4, fill=127),
+        v2.Compose([v2.RandomApply([v2.RandomRotation(9, fill=(124, 116, 104))])]),
+        v2.RandomCrop(9, padding=4, fill={tv_tensors.Image: 0, "others": 1}),
+    ],
+)
+def test_the_images_colour_fills_no_mask(move: Any, make_cache: Callable[..., MaskCache]) -> None:
+    cache = make_cache("lip")
+    with pytest.raises(InputError, match=r"fills the mask with it too; give fill=\{tv_tensors.Mask: 0, 'others': "):
+        WithMasks(Pictures(cache), cache=cache, paths=cache.names, transform=move)
+
+
+def test_a_fill_that_says_what_masks_get_is_taken(make_cache: Callable[..., MaskCache]) -> None:
+    cache = make_cache("lip")
+    move = v2.Pad(4, fill={tv_tensors.Mask: 0, "others": 127})
+    image, mask, _ = WithMasks(Pictures(cache), cache=cache, paths=cache.names, transform=move)[0]
+    assert np.asarray(image)[0, 0, 0] == 127
+    assert float(mask[:, 0, 0].sum()) == 0
 
 
 def test_attributes_of_the_data_set_inside_are_forwarded(make_cache: Callable[..., MaskCache]) -> None:

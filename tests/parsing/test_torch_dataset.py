@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from support.places import ROOT
-from torch.utils.data import DataLoader
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from parsing import InputError, MaskCache
+from parsing.cache.shard import Status
 from parsing.torch_dataset import WithMasks
 
 
@@ -84,6 +85,38 @@ def test_an_image_that_lies_on_its_side_is_refused(make_cache: Callable[..., Mas
     assert WithMasks(Pictures(cache, (30, 60)), cache, paths=cache.names)[0][1].shape[-2:] == (30, 60)
 
 
+@pytest.mark.parametrize("turn", range(1, 9))
+@pytest.mark.parametrize("upright", [(60, 30), (40, 40)])
+def test_an_image_that_is_not_turned_by_exif_is_refused(
+    turn: int, upright: tuple[int, int], make_cache: Callable[..., MaskCache]
+) -> None:
+    cache = make_cache("lip", ["cam1/0001/0001.jpg"], source=upright)
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    stored = upright[::-1] if turn >= 5 else upright
+    (cache.root / "cam1/0001").mkdir(parents=True)
+    Image.new("RGB", stored[::-1]).save(cache.root / cache.names[0], exif=exif)
+    folder = str(cache.root / "cam1")
+    if turn == 1:
+        assert WithMasks(ImageFolder(folder), cache)[0][1].shape[-2:] == upright
+    else:
+        with pytest.raises(InputError, match="turn images by EXIF when they are read"):
+            WithMasks(ImageFolder(folder), cache)[0]
+    turning = ImageFolder(folder, loader=lambda path: ImageOps.exif_transpose(Image.open(path)))
+    assert WithMasks(turning, cache)[0][1].shape[-2:] == upright
+
+
+def test_a_data_set_of_other_items_than_tuples_is_refused(make_cache: Callable[..., MaskCache]) -> None:
+    cache = make_cache("lip")
+
+    class Named(Pictures):
+        def __getitem__(self, index: int) -> Any:
+            return {"img": self.images[index], "pid": index}
+
+    with pytest.raises(InputError, match=r"Named gives a dict; WithMasks takes \(image, label, \.\.\.\)"):
+        WithMasks(Named(cache, cache.size), cache, cache.names)[0]
+
+
 def test_a_link_to_the_data_set_is_followed(make_cache: Callable[..., MaskCache], tmp_path: Path) -> None:
     cache = make_cache("lip")
     for name in cache.names:
@@ -107,6 +140,26 @@ def test_a_data_set_that_moves_its_images_is_refused(make_cache: Callable[..., M
     with pytest.raises(InputError, match=r"Pictures\.transform would move images away from their masks"):
         WithMasks(data, cache, cache.names)
     assert len(WithMasks(data, cache, cache.names, aligned=True)) == 8
+
+
+def test_a_transform_inside_a_part_of_a_data_set_is_refused(make_cache: Callable[..., MaskCache]) -> None:
+    cache = make_cache("lip")
+
+    class Moving(Pictures, Dataset[Any]):
+        transform = v2.RandomHorizontalFlip(1)
+
+    moving = Moving(cache, cache.size)
+    parts: list[Dataset[Any]] = [Subset(moving, range(8)), ConcatDataset([moving])]
+    for data in parts:
+        with pytest.raises(InputError, match=r"Moving\.transform would move images away from their masks"):
+            WithMasks(data, cache, cache.names)
+        assert len(WithMasks(data, cache, cache.names, aligned=True)) == 8
+
+
+def test_images_that_could_not_be_parsed_are_no_background(make_cache: Callable[..., MaskCache]) -> None:
+    cache = make_cache("lip", status=[Status.OK, Status.UNREADABLE, Status.EMPTY, *[Status.OK] * 5])
+    with pytest.raises(InputError, match=rf"1 of 8 images could not be parsed, .* the first is {cache.names[1]}"):
+        WithMasks(Pictures(cache, cache.size), cache, cache.names)
 
 
 @pytest.mark.parametrize(("paths", "said"), [(None, "no samples"), (["cam1/0001/0001.jpg"], "1 paths for 8 images")])

@@ -17,6 +17,7 @@ from parsing import MaskCache, part_scheme
 from parsing.cache.index import shard_folder
 from parsing.cache.provenance import fingerprint
 from parsing.errors import CacheError, MissingError
+from pipelines.masks.verify import VerifyConfig, verify
 
 WriteCache = Callable[..., Path]
 Drawn = Callable[[int, int], np.ndarray]
@@ -167,6 +168,19 @@ def test_the_data_set_is_found_through_a_linked_folder(cache: MaskCache, tmp_pat
     link.parent.mkdir(parents=True)
     link.symlink_to(cache.path.parent)
     assert MaskCache(link / "masks.h5").root == tmp_path / "images"
+
+
+def test_a_link_to_the_index_is_followed_where_the_shards_are(cache: MaskCache, drawn: Drawn, tmp_path: Path) -> None:
+    (tmp_path / "repository").mkdir()
+    link = tmp_path / "repository" / "sysu.h5"
+    link.symlink_to(cache.path)
+    linked = MaskCache(link)
+    assert np.array_equal(linked[:], drawn(0, 9))
+    assert linked.root == cache.root
+    assert verify(VerifyConfig(link)).sound
+    shutil.copytree(shard_folder(cache.path), shard_folder(link))  # as in a store of links to each file
+    assert MaskCache(link).path == link
+    assert np.array_equal(MaskCache(link)[:], drawn(0, 9))
 
 
 def test_a_shard_that_is_newer_than_the_index_is_refused(

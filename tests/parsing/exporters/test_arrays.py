@@ -13,6 +13,7 @@ from data.registry import open_data_set
 from parsing import CacheWriter, InputError, MaskCache
 from parsing.cache.shard import Status
 from parsing.resize import resize_labels
+from pipelines.datasets.simulate import make_pedestrians
 
 Exported = Callable[..., Path]
 
@@ -70,6 +71,18 @@ def test_rows_are_those_of_agws_arrays(
     part = make_cache("lip", names[:3], path=root.with_name("part.h5"))
     with pytest.raises(InputError, match=r"agw: [0-9]+ training images are not in the cache, the first is cam"):
         exported(part, "agw", tmp_path / "part")
+
+
+@pytest.mark.parametrize("layout", ["regdb", "llcm"])
+def test_data_sets_that_are_read_by_lists_are_refused(layout: str, exported: Exported, tmp_path: Path) -> None:
+    root = make_pedestrians(tmp_path / layout, layout=layout, train=2, test=2, shots=1, workers=1)
+    with CacheWriter(
+        tmp_path / "masks.h5", labels="lip", size=(24, 12), parser="test", data_set=layout, root=root
+    ) as writer:
+        for image in open_data_set(layout, root).images:
+            writer.add(image.name, np.ones((24, 12), np.uint8))
+    with pytest.raises(InputError, match=rf"read the images of {layout} by lists of names, in the order of these"):
+        exported(MaskCache(tmp_path / "masks.h5"), "agw")
 
 
 def test_rows_of_other_training_people_are_refused(exported: Exported, tmp_path: Path) -> None:

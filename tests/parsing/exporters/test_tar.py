@@ -13,6 +13,7 @@ from PIL import Image
 
 from parsing import InputError, MaskCache, MissingError
 from parsing.exporters import tar
+from pipelines.masks.export import ExportConfig, export
 
 Exported = Callable[..., Path]
 
@@ -37,8 +38,20 @@ def cache(make_cache: Callable[..., MaskCache]) -> MaskCache:
     made = make_cache("lip", ["a.d/one.two.jpg", "é/1.png", long])
     for number, name in enumerate(made.names):
         (made.root / name).parent.mkdir(parents=True)
-        (made.root / name).write_bytes(b"x" * (511 + number))  # a block less one, a block, a block and one
+        picture = draw(number)
+        blocks = -(-len(picture) // 512)
+        padding = bytes(512 * blocks - 1 + number - len(picture))  # blocks less one byte, blocks, blocks and one byte
+        (made.root / name).write_bytes(picture + padding)
     return made
+
+
+def draw(grey: int, turn: int = 1, size: tuple[int, int] = (40, 100)) -> bytes:
+    """Return a JPEG file of one grey value with an EXIF orientation."""
+    file = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    Image.new("L", size, grey).save(file, "JPEG", exif=exif)
+    return file.getvalue()
 
 
 def test_a_sample_is_an_image_with_its_mask_and_description(cache: MaskCache, exported: Exported) -> None:
@@ -71,6 +84,40 @@ def test_samples_that_would_be_one_and_missing_images_are_refused(
     with pytest.raises(InputError, match=r"d/a\.b\.jpg and d/a_b\.png would both be the sample d/a_b"):
         exported(twins, "webdataset")
     (cache.root / cache.names[1]).unlink()
-    with pytest.raises(MissingError, match=r"1\.png cannot be read"):
+    with pytest.raises(MissingError, match=r"1\.png: no such file; the files hold the images"):
         exported(cache, "webdataset", tmp_path / "w")
     assert not list((tmp_path / "w").glob("*.tar"))
+
+
+def test_files_of_images_that_have_changed_since_are_not_mixed_with_new_ones(
+    cache: MaskCache, exported: Exported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tar, "IMAGES", 2)
+    out = exported(cache, "webdataset")
+    (out / "masks-000001.tar").unlink()  # as if stopped
+    before = (out / "masks-000000.tar").read_bytes()
+    first = cache.root / cache.names[0]
+    was = first.read_bytes()
+    first.write_bytes(draw(200))
+    with pytest.raises(
+        InputError, match=r"of another cache or with other options \(cscl-webdataset.json: other images\)"
+    ):
+        exported(cache, "webdataset")
+    first.write_bytes(was)
+    exported(cache, "webdataset")
+    assert (out / "masks-000000.tar").read_bytes() == before
+    assert (out / "masks-000001.tar").is_file()
+    first.write_bytes(draw(200))
+    exported(cache, "webdataset", overwrite=True)
+    assert samples(out / "masks-000000.tar")["a.d/one_two"]["jpg"] == draw(200)
+
+
+def test_an_image_that_does_not_fit_its_mask_is_refused_and_turned_ones_are_named(
+    cache: MaskCache, exported: Exported
+) -> None:
+    (cache.root / cache.names[0]).write_bytes(draw(0, turn=6, size=(100, 40)))  # upright it is what was parsed
+    result = export(ExportConfig(cache.path, "webdataset", cache.root.parent / "turned"))
+    assert any("1 images are turned by EXIF" in note and cache.names[0] in note for note in result.notes)
+    (cache.root / cache.names[0]).write_bytes(draw(0, size=(41, 100)))
+    with pytest.raises(InputError, match=r"one\.two\.jpg has another size than the image that was parsed"):
+        exported(cache, "webdataset")

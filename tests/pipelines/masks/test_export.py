@@ -70,7 +70,7 @@ def test_a_file_is_never_seen_half_written(config: ExportConfig, monkeypatch: py
 
 def test_another_export_in_the_folder_is_refused_and_replaced_only_when_told(config: ExportConfig) -> None:
     export(config)
-    with pytest.raises(InputError, match=r"holds png files of another cache or with other options .* --overwrite"):
+    with pytest.raises(InputError, match=r"of another cache or with other options \(cscl-png.json: other scheme\); .*"):
         export(replace(config, scheme="reid4"))
     assert export(replace(config, scheme="reid4", overwrite=True)).written == 8
     assert np.array(Image.open(config.out / "cam1/0001/0001.png")).max() == 4
@@ -145,8 +145,17 @@ def test_replacing_never_removes_an_image_of_the_data_set(config: ExportConfig) 
     (root / "cam1/0001").mkdir(parents=True)
     (root / "cam1/0001/0001.jpg").write_text("image")
     (root / "cscl-png.json").write_text(json.dumps({"files": ["cam1/0001/0001.jpg"]}))
-    export(replace(config, out=root, overwrite=True))
+    export(replace(config, out=root, path="masks/{dir}/{stem}.png", overwrite=True))
     assert (root / "cam1/0001/0001.jpg").read_text() == "image"
+
+
+def test_pictures_that_an_older_version_put_among_the_images_are_removed(config: ExportConfig) -> None:
+    root = MaskCache(config.file).root
+    (root / "cam1/0001").mkdir(parents=True)
+    (root / "cam1/0001/0001.png").write_text("mask")
+    (root / "cscl-png.json").write_text(json.dumps({"files": ["cam1/0001/0001.png"]}))
+    export(replace(config, out=root, path="masks/{dir}/{stem}.png", overwrite=True))
+    assert not (root / "cam1/0001/0001.png").exists()
 
 
 def test_file_names_that_repeat_between_folders_keep_all_of_them(
@@ -176,8 +185,52 @@ def test_images_of_the_data_set_are_never_overwritten(config: ExportConfig) -> N
     root = MaskCache(config.file).root
     with pytest.raises(InputError, match="is an image of the data set"):
         export(replace(config, to="sgiel", out=root, overwrite=True))
-    export(replace(config, out=root))  # masks beside the images, under names of their own
-    assert (root / "cam1/0001/0001.png").is_file()
+
+
+def test_pictures_are_not_put_among_the_images_whose_readers_would_take_them_for_images(config: ExportConfig) -> None:
+    root = MaskCache(config.file).root
+    with pytest.raises(InputError, match=r"0001\.png would lie among the images of the data set"):
+        export(replace(config, out=root))
+    with pytest.raises(InputError, match=r"cam1/masks/.*0001\.png would lie among the images of the data set"):
+        export(replace(config, out=root / "cam1", path="masks/{dir}/{stem}.png"))  # data sets are read at any depth
+    assert not list(root.rglob("*.png"))
+    assert export(replace(config, out=root, to="pixel-sampling", path="{dir}/{stem}.npy")).written == 8
+    assert export(replace(config, out=root, path="masks/{dir}/{stem}.png")).written == 8
+
+
+def test_images_that_are_reached_by_a_link_are_never_overwritten(
+    config: ExportConfig, make_cache: MakeCache, tmp_path: Path
+) -> None:
+    real = tmp_path / "Market"
+    real.mkdir()
+    (real / "0001_c1.jpg").write_text("image")
+    cache = make_cache("lip", ["visible/0001_c1.jpg"], path=tmp_path / "linked" / "masks.h5")
+    cache.root.mkdir()
+    (cache.root / "visible").symlink_to(real)
+    linked = replace(config, file=cache.path, to="sgiel", out=real, path="{stem}{suffix}", overwrite=True)
+    with pytest.raises(InputError, match="is an image of the data set"):
+        export(linked)
+    assert (real / "0001_c1.jpg").read_text() == "image"
+
+
+def test_images_on_which_nobody_was_found_are_counted(
+    config: ExportConfig, make_cache: MakeCache, tmp_path: Path
+) -> None:
+    status = [Status.OK, Status.EMPTY, *[Status.OK] * 6]
+    cache = make_cache("lip", status=status, path=tmp_path / "other" / "masks.h5")
+    for to in ("png", "array", "bpbreid", "isp"):
+        notes = export(replace(config, file=cache.path, to=to, out=tmp_path / to)).notes
+        assert f"nobody was found on 1 images, which are background alone: {cache.names[1]}" in notes, to
+
+
+@pytest.mark.parametrize("to", ["eanet", "scnet", "isp", "bpbreid", "pixel-sampling"])
+def test_a_label_set_that_an_exporter_has_no_parts_of_is_refused_before_any_file(
+    config: ExportConfig, make_cache: MakeCache, tmp_path: Path, to: str
+) -> None:
+    cache = make_cache("person", path=tmp_path / "other" / "masks.h5")
+    with pytest.raises(InputError, match=rf"{to}: no part of label set 'person' is known; there are lip, .* --to png"):
+        export(replace(config, file=cache.path, to=to))
+    assert not config.out.exists()
 
 
 def test_names_and_links_that_lead_out_are_refused(config: ExportConfig, make_cache: MakeCache, tmp_path: Path) -> None:

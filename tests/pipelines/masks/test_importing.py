@@ -281,6 +281,21 @@ def test_our_own_export_comes_back_from_the_size_that_it_was_stretched_to(tmp_pa
         import_masks(replace(alone, masks=tmp_path / "cvat" / "theirs", root=tmp_path / "images/visible/p0"))
 
 
+@pytest.mark.parametrize(("to", "options"), [("eanet", {"size": "masks"}), ("scnet", {})])
+def test_numbers_of_our_own_exports_that_are_no_classes_are_refused(
+    tmp_path: Path, to: str, options: dict[str, Any]
+) -> None:
+    config = give(photographs(tmp_path), [PERSON] * 6)
+    import_masks(config)
+    assert config.out is not None
+    export(ExportConfig(config.out, to, tmp_path / to, path="masks/{dir}/{stem}.png", **options))
+    own = replace(config, masks=tmp_path / to / "masks", out=tmp_path / f"{to}.h5")
+    with pytest.raises(InputError, match=rf"holds the classes background, head, .* says .*cscl-{to}.json"):
+        import_masks(own)
+    said = tuple(f"{number}=face" for number in range(1, 12))
+    assert import_masks(replace(own, values=said)).masks == 6
+
+
 @pytest.mark.parametrize("turn", range(2, 9))
 def test_images_turned_by_exif_have_their_upright_size_and_masks_either_way(tmp_path: Path, turn: int) -> None:
     config = give(photographs(tmp_path, turn, 1), [PERSON] * 2)
