@@ -19,7 +19,21 @@ from typing import Any
 import click
 from page import machine, put_table
 from street_parts import compare_with_masks, part_table_of, score_under_masks
-from street_rows import HARDEST, LEVELS, OTHERS, PROTOCOL, ROWS, RUNS, SEED, SHORT, TEST, TRAIN, Row, read_runs
+from street_rows import (
+    HARDEST,
+    LEVELS,
+    OTHERS,
+    PROTOCOL,
+    ROWS,
+    RUNS,
+    SEED,
+    SHORT,
+    TEST,
+    TRAIN,
+    Row,
+    read_runs,
+    read_seeds,
+)
 from street_tables import draw_figure, make_other_table, make_part_table, make_table
 
 from data.photographs.library import Photos
@@ -65,12 +79,11 @@ def main(
         click.echo("\n".join(ROWS))
         return
     chosen = rows.split(";") if rows is not None else list(ROWS)
-    first, _, last = seeds.partition("-")
     recipe = read_recipe(Path("small"))
     budget, size = recipe.train.epochs, recipe.data.size
     epochs = epochs or budget
     done = read_runs(epochs, size)
-    for seed in range(int(first), int(last or first) + 1):
+    for seed in read_seeds(seeds):
         for name in chosen:
             if name and (name, seed) not in done:
                 caches = prepare(photos, out)
@@ -104,7 +117,7 @@ def prepare(photos: Path, out: Path) -> dict[str, Path]:
     for level in LEVELS:
         root = out / level / "SYSU-MM01"
         if not root.exists():
-            film_test_people(photos, root, level)
+            film_people(photos, root, level, people(Photos(photos), "apart", TRAIN, TEST, SEED))
         caches[level] = truth(root, out / f"{level}.h5")
         caches[f"{level}, parsed"] = out / f"{level}_parsed.h5"
         parse(ParseConfig("sysu", root=root, out=caches[f"{level}, parsed"], parser=ParserSpec()))
@@ -122,10 +135,12 @@ def truth(root: Path, cache: Path) -> Path:
     return cache
 
 
-def film_test_people(photos: Path, root: Path, level: str) -> None:
-    """The test people of `prepare` at one level: the same shots, framed and hidden otherwise."""
-    layout = plan("sysu", train=TRAIN, test=TEST, shots=1, seed=SEED)
-    ids = people(Photos(photos), "apart", TRAIN, TEST, SEED)
+def film_people(photos: Path, root: Path, level: str, ids: tuple[str, ...]) -> None:
+    """The people to test of a data set of photographs `ids`, those to train first, at one level; alone in its folder.
+
+    The same shots at every level, framed and hidden otherwise.
+    """
+    layout = plan("sysu", train=TRAIN, test=len(ids) - TRAIN, shots=1, seed=SEED)
     collage = Collage(photos, ids, SEED, difficulty=level)
     draft = root.with_name(root.name + ".part")
     shutil.rmtree(draft, ignore_errors=True)

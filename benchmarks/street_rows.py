@@ -67,3 +67,9 @@ def read_runs(epochs: int, size: tuple[int, int]) -> dict[tuple[str, int], dict[
     lines = RUNS.read_text(encoding="utf-8").splitlines() if RUNS.is_file() else []
     found = [json.loads(line) for line in lines]
     return {(one["row"], one["seed"]): one for one in found if (one["epochs"], tuple(one["size"])) == (epochs, size)}
+
+
+def read_seeds(text: str) -> range:
+    """Return the seeds of `FIRST-LAST`, or of a single number."""
+    first, _, last = text.partition("-")
+    return range(int(first), int(last or first) + 1)
