@@ -68,7 +68,11 @@ class Embedder(nn.Module):
             images: (B, 3, *size) uint8, RGB.
             infrared: (B,) bool.
             flip: whether to average the embeddings of an image and its mirror image.
+
+        Raises:
+            ValueError: if the images or `infrared` are of another type or shape.
         """
+        self._check_batch(images, infrared)
         return self.network.embed(self._normalise(images), infrared, flip=flip)
 
     def embed(
@@ -118,8 +122,9 @@ class Embedder(nn.Module):
             infrared: (B,) bool.
 
         Raises:
-            ValueError: if the network has no SPAM.
+            ValueError: if the network has no SPAM, or the images or `infrared` are of another type or shape.
         """
+        self._check_batch(images, infrared)
         found: PartFeatures | None = self.network(self._normalise(images), infrared).parts
         if found is None:
             raise ValueError("this network has no parts: it was trained without SPAM")
@@ -153,13 +158,8 @@ class Embedder(nn.Module):
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images (B, 3, *size) uint8 and infrared (B,) bool on the network's device."""
         if isinstance(images, Tensor):
+            self._check_images(images)
             many: Sequence[Picture] | Tensor = images
-            if images.ndim != 4 or images.dtype != torch.uint8 or tuple(images.shape[1:]) != (3, *self.size):
-                height, width = self.size
-                raise ValueError(
-                    f"images are {images.dtype} of shape {tuple(images.shape)}; give uint8, (N, 3, {height}, {width}), "
-                    "or Pillow images of any size"
-                )
         else:
             many = [images] if isinstance(images, Image.Image | np.ndarray) else list(images)
         count, chosen = len(many), torch.as_tensor(infrared)
@@ -172,6 +172,22 @@ class Embedder(nn.Module):
             some = many[rows]
             batch = some if isinstance(some, Tensor) else torch.stack([self.pixels(one) for one in some])
             yield batch.to(device), chosen[rows].to(device)
+
+    def _check_batch(self, images: Tensor, infrared: Tensor) -> None:
+        """Raise ValueError if the arguments are not as `forward` takes them."""
+        self._check_images(images)
+        if not isinstance(infrared, Tensor) or infrared.dtype != torch.bool or infrared.shape != images.shape[:1]:
+            given = f"{infrared.dtype} of shape {tuple(infrared.shape)}" if isinstance(infrared, Tensor) else infrared
+            raise ValueError(f"infrared is {given}; give a tensor, bool, ({len(images)},)")
+
+    def _check_images(self, images: Tensor) -> None:
+        """Raise ValueError if images are not uint8 (N, 3, *size): others would be scaled wrongly in silence."""
+        if images.ndim != 4 or images.dtype != torch.uint8 or tuple(images.shape[1:]) != (3, *self.size):
+            height, width = self.size
+            raise ValueError(
+                f"images are {images.dtype} of shape {tuple(images.shape)}; give uint8, (N, 3, {height}, {width}), "
+                "or Pillow images of any size to `embed`"
+            )
 
     def _normalise(self, images: Tensor) -> Tensor:
         mean, std = (torch.tensor(v, device=images.device).view(3, 1, 1) * 255 for v in (self.mean, self.std))

@@ -153,6 +153,24 @@ def test_what_are_no_images_is_refused(run: Path, images: object, infrared: obje
         load(run).embed(images, infrared)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("images", "infrared", "message"),
+    [
+        (torch.rand(2, 3, *SIZE), torch.tensor([True, False]), "images are torch.float32 of shape"),
+        (torch.zeros(2, 3, 96, 48, dtype=torch.uint8), torch.tensor([True, False]), r"give uint8, \(N, 3, 48, 24\)"),
+        (torch.zeros(2, 3, *SIZE, dtype=torch.uint8), True, "infrared is True; give a tensor"),
+        (torch.zeros(2, 3, *SIZE, dtype=torch.uint8), torch.tensor([1, 0]), "infrared is torch.int64"),
+    ],
+)
+def test_a_call_refuses_what_it_would_scale_or_choose_wrongly(
+    run: Path, images: torch.Tensor, infrared: torch.Tensor, message: str
+) -> None:
+    model = load(run)
+    for call in (model, model.parts):
+        with pytest.raises(ValueError, match=message):
+            call(images, infrared)
+
+
 def test_what_is_no_run_is_refused(run: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"holds no model\.safetensors; give the folder of a finished"):
         load(tmp_path)

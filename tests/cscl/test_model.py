@@ -235,6 +235,7 @@ def test_configs_are_frozen() -> None:
         ((torch.zeros(8, 1, 64, 32), INFRARED), r"images have shape \(8, 1, 64, 32\); give \(B, 3, H, W\)"),
         ((torch.zeros(8, 3, 64, 32), INFRARED.long()), "infrared is torch.int64"),
         ((torch.zeros(8, 3, 64, 32), INFRARED[:4]), r"give bool, \(8,\)"),
+        ((torch.zeros(8, 3, 64, 32), True), "infrared is True; give bool"),
         ((torch.zeros(8, 3, 64, 32), INFRARED, torch.zeros(8, 7, 4, 2)), r"give \(8, 5, h, w\)"),
         ((torch.zeros(8, 3, 64, 32), INFRARED, torch.zeros(8, 5, 4, 2), torch.ones(8, 1)), r"give \(8,\)"),
     ],
