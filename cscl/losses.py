@@ -107,8 +107,9 @@ def parsing(logits: Tensor, part_labels: Tensor, confidence: Tensor | None = Non
     Args:
         logits: (B, Q+1, h', w'); they are upsampled to the labels.
         part_labels: (B, h, w), 0..Q or 255 (ignored), at least as fine as the logits.
-        confidence: c (B,) in [0, 1], None for 1. An image's weight is c / mean c, so that uncertain masks count less
-            than others while the scale of the batch's loss stays.
+        confidence: c (B,) in [0, 1], None for 1. An image's weight is c over the mean c of the images that have one, so
+            that uncertain masks count less than others while the scale of the batch's loss stays. With c = 0 a mask
+            counts for nothing, as if the image were not in the batch.
         balance: in [0, 1]. At 1 all classes count alike, as in EANet (Huang et al., 2018); at 0 all pixels do.
 
     Raises:
@@ -122,10 +123,14 @@ def parsing(logits: Tensor, part_labels: Tensor, confidence: Tensor | None = Non
         )
     classes = logits.shape[1]
     labels = part_labels.long()
+    if confidence is not None:
+        used = confidence > 0
+        labels = labels.masked_fill(~used.view(-1, 1, 1), IGNORED)  # else its pixels would count in the means below
+        share = used.sum().clamp(min=1) / len(used)
     upsampled = F.interpolate(logits, size=(height, width), mode="bilinear", align_corners=False)
     each = F.cross_entropy(upsampled, labels, ignore_index=IGNORED, reduction="none")
     if confidence is not None:
-        each = each * _divide_by_mean(confidence).view(-1, 1, 1)
+        each = each * (share * _divide_by_mean(confidence)).view(-1, 1, 1)
     # Sums and counts per class. Ignored pixels go to an additional class, which is dropped.
     index = labels.masked_fill(labels == IGNORED, classes).flatten()
     sums = each.new_zeros(classes + 1).index_add(0, index, each.flatten())[:classes]

@@ -173,6 +173,18 @@ def test_the_parsing_loss_does_not_fall_with_the_confidence_of_a_whole_batch() -
     assert parsing(logits, labels, torch.zeros(2)).item() == 0
 
 
+@pytest.mark.parametrize("balance", [0.0, 0.25, 1.0])
+def test_masks_of_weight_0_change_neither_the_parsing_loss_nor_the_scale_of_its_gradient(balance: float) -> None:
+    logits, labels = randn(6, 4, 3, 2).requires_grad_(), torch.randint(0, 4, (6, 6, 4), generator=RNG)
+    labels[3:] = labels[3:] // 3 * 2  # of other parts than those that count, one of them nowhere else
+    labels[:3][labels[:3] == 3] = 1
+    confidence = torch.tensor([0.9, 0.25, 0.6, 0.0, 0.0, 0.0])
+    loss = parsing(logits, labels, confidence, balance)
+    alone = parsing(logits[:3], labels[:3], confidence[:3], balance)
+    torch.testing.assert_close(loss, alone)
+    torch.testing.assert_close(*(torch.autograd.grad(one, logits)[0] for one in (loss, alone)))
+
+
 def test_parsing_of_nothing_but_ignored_pixels_is_0() -> None:
     logits = randn(2, 4, 3, 2).requires_grad_()
     loss = parsing(logits, torch.full((2, 6, 4), 255))
