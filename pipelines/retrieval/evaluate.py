@@ -1,6 +1,5 @@
 """Evaluate a run under every protocol of its data set, or the mean of several runs (`cscl evaluate`)."""
 
-import hashlib
 import io
 import os
 import sys
@@ -16,6 +15,7 @@ from data.records import DataSet, Protocol, Record
 from data.simulators.layouts import MARK
 from parsing.cache.reader import MaskCache
 from parsing.errors import CsclError, InputError
+from parsing.files import file_hash
 from parsing.schemes import part_scheme
 from parsing.words import list_briefly
 
@@ -26,7 +26,7 @@ from ..pages.style import FigureFormat
 from ..recipes.reading import find_differences
 from ..runs import Format
 from ..runs.digests import ImageHashes, add_hashes
-from ..runs.embed import embed, make_loader
+from ..runs.embed import embed
 from ..runs.folder import load_model
 from ..runs.provenance import RunInfo, describe, find_own_root, open_images, read_run, write_file
 from ..runs.scores import (
@@ -158,12 +158,12 @@ def evaluate(
     embedder = load_model(run, find_device(device))
     needed = list_needed_records(chosen)
     records = list(needed.values())
-    embedded = embed(embedder, records, make_loader(data_set.root, embedder.size), flip=flip)
-    features = dict(zip(needed, embedded.double().numpy(), strict=True))
     images = ImageHashes(data_set.root)
+    embedded = embed(embedder, records, images.make_loader(embedder.size), flip=flip)
+    features = dict(zip(needed, embedded.double().numpy(), strict=True))
     results = tuple(add_hashes(score(p, features, rerank), p, data_set, images) for p in chosen)
     about = describe(info, recipe) | {
-        "checkpoint": hashlib.sha256((run / "model.safetensors").read_bytes()).hexdigest(),
+        "checkpoint": file_hash(run / "model.safetensors"),
         "feature": "[f_g ; f_fg ; v_q f_q] after the necks" if recipe.model.spam else "f_g after the neck",
         "flip": flip,
         "reranking": RERANKING if rerank else None,
@@ -308,13 +308,20 @@ def evaluate_runs(
 def _check_alike(runs: Sequence[Path], root: Path | None) -> None:
     """Raise InputError if the runs are not of the same images, masks, first weights and recipe, except for MAY_DIFFER.
 
+    Copies of one run, which have the same weights, are refused too: they would count as several.
+
     Args:
         runs: their folders.
         root: folder of the images if it is one for all, or None.
     """
     if len({run.resolve() for run in runs}) < len(runs):
         raise InputError("the same run is given twice")
+    weights: dict[str, Path] = {}
+    for run in runs if len(runs) > 1 else ():
+        if (first := weights.setdefault(file_hash(run / "model.safetensors"), run)) != run:
+            raise InputError(f"{run} and {first} have the same weights: they are copies of one run; leave one out")
     (recipe, info), *others = (read_run(run) for run in runs)
+    of_split = {recipe.data.split: info}
     for run, (other_recipe, other) in zip(runs[1:], others, strict=True):
         if other.data_set != info.data_set:
             raise InputError(f"{run} is of {other.data_set}, {runs[0]} of {info.data_set}; average one data set")
@@ -324,13 +331,21 @@ def _check_alike(runs: Sequence[Path], root: Path | None) -> None:
                 f"{run} is of the images in {folders[0]}, {runs[0]} of those in {folders[1]}; "
                 "--root names one folder for all"
             )
+        same = of_split.setdefault(other_recipe.data.split, other)  # a run that was trained on the same people
         unlike = [
             *(key for key in find_differences(asdict(recipe), asdict(other_recipe)) if key not in MAY_DIFFER),
-            *(["the masks"] if other.fingerprint != info.fingerprint else []),
+            *(["the training images"] if _is_unlike(same, other, "records_hash", "images_hash") else []),
+            *(["the masks"] if other.fingerprint != info.fingerprint or _is_unlike(same, other, "masks_hash") else []),
             *(["the run that they started from (--init)"] if _find_start(other) != _find_start(info) else []),
         ]
         if unlike:
             raise InputError(f"{run} and {runs[0]} differ in {', '.join(unlike)}; only seeds and splits are averaged")
+
+
+def _is_unlike(one: RunInfo, other: RunInfo, *names: str) -> bool:
+    """Return whether two runs have different values of a hash that both have recorded."""
+    pairs = [(getattr(one, name), getattr(other, name)) for name in names]
+    return any(all(pair) and pair[0] != pair[1] for pair in pairs)
 
 
 def _find_start(info: RunInfo) -> str:

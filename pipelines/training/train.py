@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,9 @@ from .loop import fit
 from .pretrained import load_backbone_weights
 from .processes import find_sharing, make_fabric
 from .progress import Progress
-from .resumed import carry_over, check_data, read_past, reopen
+from .resumed import carry_over, check_content, check_data, read_past, reopen
 from .session import start_session
-from .stores import LabelStore, make_image_store, open_store
+from .stores import LabelStore, hash_masks, make_image_store, open_store
 from .usable_masks import check_usable
 from .validation import Validation, hold_out
 
@@ -132,14 +133,18 @@ def _train(
     masked = records
     if recipe.data.masks == "other":
         masked = tuple(records[n] for n in permute_within_modality(records, recipe.seed))
-    labels = open_store(label_store, fabric, progress)
+    labels, labels_hash = open_store(label_store, fabric, progress)
     part_labels = [labels[r.name] for r in masked]
     confidence = read_confidences(cache, masked, recipe.data.min_confidence)
     if recipe.loss.parsing or recipe.loss.shown:  # a baseline does not use masks
         notes = check_usable(cache, records=masked, parts=part_labels, confidence=confidence, scheme=scheme.name)
         for note in notes:
             progress.note(note)
-    images = open_store(image_store, fabric, progress)
+    images, images_hash = open_store(image_store, fabric, progress)
+    masks_hash = hash_masks(labels_hash, read_confidences(cache, records, recipe.data.min_confidence))
+    info = replace(info, images_hash=images_hash, masks_hash=masks_hash)
+    if past is not None:
+        check_content(past, info, run=run, root=data_set.root, masks=config.masks)
     validation = None
     if recipe.data.select == "val":
         validation = Validation(validating, [images[r.name] for r in validating], data_set.skip)

@@ -183,12 +183,18 @@ def test_runs_of_several_splits_are_averaged_over_both_directions(
         evaluate_runs([runs[0], runs[0]])
     with pytest.raises(InputError, match="given twice"):
         evaluate_runs([runs[0], tmp_path / "2" / ".." / runs[0].name])
-    runs.append(shutil.copytree(runs[0], tmp_path / "other"))
+    with pytest.raises(InputError, match=r"copy and .*1 have the same weights: they are copies of one run"):
+        evaluate_runs([*runs, shutil.copytree(runs[0], tmp_path / "copy")])
+    recipe = tiny_recipe(*short, "data.split=1", "seed=1")
+    runs.append(train(TrainConfig(cache, tmp_path / "other", recipe, device="cpu")))
     kept = json.loads((runs[-1] / "run.json").read_text())
     moved = os.path.relpath(shutil.copytree(other_layouts["regdb"][0], tmp_path / "images"), runs[-1])
     for change, said in (
         ({"root": moved}, f"other is of the images in {tmp_path / 'images'}, .* --root names one folder for all"),
         ({"fingerprint": "0" * 64}, "differ in the masks; only seeds and splits are averaged"),
+        ({"images_hash": "0" * 64}, r"other and .*1 differ in the training images; only seeds and splits"),
+        ({"records_hash": "0" * 64}, "differ in the training images; only seeds and splits are averaged"),
+        ({"masks_hash": "0" * 64}, "differ in the masks; only seeds and splits are averaged"),
         ({"init": {"run": "../x", "weights": "1" * 64}}, "differ in the run that they started from"),
     ):
         (runs[-1] / "run.json").write_text(json.dumps(kept | change))
