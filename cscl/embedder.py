@@ -68,6 +68,9 @@ class Embedder(nn.Module):
             images: (B, 3, *size) uint8, RGB.
             infrared: (B,) bool.
             flip: whether to average the embeddings of an image and its mirror image.
+
+        Raises:
+            ValueError: if the images are of another type or size, or `infrared` is no such tensor; `embed` takes more.
         """
         return self.network.embed(self._normalise(images), infrared, flip=flip)
 
@@ -118,7 +121,7 @@ class Embedder(nn.Module):
             infrared: (B,) bool.
 
         Raises:
-            ValueError: if the network has no SPAM.
+            ValueError: if the network has no SPAM, or as in `forward`.
         """
         found: PartFeatures | None = self.network(self._normalise(images), infrared).parts
         if found is None:
@@ -154,15 +157,14 @@ class Embedder(nn.Module):
         """Yield images (B, 3, *size) uint8 and infrared (B,) bool on the network's device."""
         if isinstance(images, Tensor):
             many: Sequence[Picture] | Tensor = images
-            if images.ndim != 4 or images.dtype != torch.uint8 or tuple(images.shape[1:]) != (3, *self.size):
-                height, width = self.size
-                raise ValueError(
-                    f"images are {images.dtype} of shape {tuple(images.shape)}; give uint8, (N, 3, {height}, {width}), "
-                    "or Pillow images of any size"
-                )
+            self._check_pixels(images)
         else:
             many = [images] if isinstance(images, Image.Image | np.ndarray) else list(images)
-        count, chosen = len(many), torch.as_tensor(infrared)
+        count = len(many)
+        try:
+            chosen = torch.as_tensor(infrared)
+        except (TypeError, ValueError, RuntimeError):  # texts, None
+            raise ValueError(f"infrared is {reprlib.repr(infrared)}; give one bool, or {count}") from None
         if chosen.dtype != torch.bool or tuple(chosen.shape) not in ((), (count,)):
             raise ValueError(f"infrared is {chosen.dtype} of shape {tuple(chosen.shape)}; give one bool, or {count}")
         chosen = chosen.expand(count)
@@ -173,7 +175,17 @@ class Embedder(nn.Module):
             batch = some if isinstance(some, Tensor) else torch.stack([self.pixels(one) for one in some])
             yield batch.to(device), chosen[rows].to(device)
 
+    def _check_pixels(self, images: Tensor) -> None:
+        """Raise ValueError unless images are (N, 3, *size) uint8: others have embeddings too, but wrong ones."""
+        if images.ndim != 4 or images.dtype != torch.uint8 or tuple(images.shape[1:]) != (3, *self.size):
+            height, width = self.size
+            raise ValueError(
+                f"images are {images.dtype} of shape {tuple(images.shape)}; give uint8, (N, 3, {height}, {width}), "
+                "or to `embed` Pillow images of any size"
+            )
+
     def _normalise(self, images: Tensor) -> Tensor:
+        self._check_pixels(images)
         mean, std = (torch.tensor(v, device=images.device).view(3, 1, 1) * 255 for v in (self.mean, self.std))
         return (images.float() - mean) / std
 

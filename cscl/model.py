@@ -187,6 +187,8 @@ class CSCL(nn.Module):
         if images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(f"images have shape {tuple(images.shape)}; give (B, 3, H, W)")
         batch, classes = images.shape[0], self.config.parts + 1
+        if isinstance(infrared, bool):  # an int in Python: True would say that one image is visible
+            raise ValueError(f"infrared is {infrared}; give a tensor of bool, ({batch},)")
         if isinstance(infrared, int):
             if not 0 <= infrared <= batch:
                 raise ValueError(f"{infrared} visible images of {batch}; give a number of at most {batch}")

@@ -146,11 +146,31 @@ def test_an_embedder_stays_in_eval_mode(run: Path) -> None:
         (["query.jpg"], True, "an image is str; give a Pillow image"),
         (torch.zeros(2, 3, 48, 24, dtype=torch.uint8), [True], "give one bool, or 2"),
         (torch.zeros(2, 3, 48, 24, dtype=torch.uint8), [1, 0], "infrared is torch.int64"),
+        (torch.zeros(2, 3, 48, 24, dtype=torch.uint8), ["infrared"] * 2, "infrared is .'infrared', .*give one bool"),
+        (torch.zeros(2, 3, 48, 24, dtype=torch.uint8), None, "infrared is None; give one bool, or 2"),
     ],
 )
 def test_what_are_no_images_is_refused(run: Path, images: object, infrared: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         load(run).embed(images, infrared)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("images", "infrared", "message"),
+    [
+        (torch.rand(2, 3, 48, 24), torch.tensor([True, False]), r"float32 of shape \(2, 3, 48, 24\); give uint8"),
+        (torch.zeros(2, 3, 96, 48, dtype=torch.uint8), torch.tensor([True, False]), r"give uint8, \(N, 3, 48, 24\)"),
+        (torch.zeros(2, 3, 48, 24, dtype=torch.uint8), True, "infrared is True; give a tensor of bool"),
+    ],
+)
+def test_the_network_is_not_called_with_what_it_would_take_for_something_else(
+    run: Path, images: torch.Tensor, infrared: object, message: str
+) -> None:
+    model = load(run)
+    with pytest.raises(ValueError, match=message):
+        model(images, infrared)
+    with pytest.raises(ValueError, match=message):
+        model.parts(images, infrared)  # type: ignore[arg-type]
 
 
 def test_what_is_no_run_is_refused(run: Path, tmp_path: Path) -> None:

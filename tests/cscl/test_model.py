@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 import torchvision
 from support.networks import IDENTITIES, INFRARED, RNG, SMALL, WHOLE, disturbed, images, labels
-from torch import Tensor
 
 from cscl.config import LossConfig
 from cscl.model import CSCL
@@ -235,10 +234,11 @@ def test_configs_are_frozen() -> None:
         ((torch.zeros(8, 1, 64, 32), INFRARED), r"images have shape \(8, 1, 64, 32\); give \(B, 3, H, W\)"),
         ((torch.zeros(8, 3, 64, 32), INFRARED.long()), "infrared is torch.int64"),
         ((torch.zeros(8, 3, 64, 32), INFRARED[:4]), r"give bool, \(8,\)"),
+        ((torch.zeros(8, 3, 64, 32), False), r"infrared is False; give a tensor of bool, \(8,\)"),
         ((torch.zeros(8, 3, 64, 32), INFRARED, torch.zeros(8, 7, 4, 2)), r"give \(8, 5, h, w\)"),
         ((torch.zeros(8, 3, 64, 32), INFRARED, torch.zeros(8, 5, 4, 2), torch.ones(8, 1)), r"give \(8,\)"),
     ],
 )
-def test_shapes_that_do_not_fit_are_named(arguments: tuple[Tensor, ...], message: str) -> None:
+def test_shapes_that_do_not_fit_are_named(arguments: tuple[Any, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         CSCL(SMALL)(*arguments)
