@@ -28,7 +28,7 @@ from ..runs import Format
 from ..runs.digests import ImageHashes, add_hashes
 from ..runs.embed import embed
 from ..runs.folder import load_model
-from ..runs.provenance import RunInfo, describe, find_own_root, open_images, read_run, write_file
+from ..runs.provenance import RunInfo, check_trained, describe, find_own_root, open_images, read_run, write_file
 from ..runs.scores import (
     RERANKING,
     Result,
@@ -155,7 +155,11 @@ def evaluate(
     data_set = open_images(run, info=info, root=root, permutations=permutations)
     chosen = select_protocols(data_set, names=protocols, gallery=gallery, split=recipe.data.split)
     _check_people(run, info=info, data_set=data_set, protocols=chosen)
+    if info.unfinished:
+        said = f"its training is not finished: epoch {info.epoch} of {recipe.train.epochs}"
+        tqdm.write(f"note: {run}: {said}; `cscl train --resume` goes on with it", file=sys.stderr)
     embedder = load_model(run, find_device(device))
+    checkpoint = file_hash(run / "model.safetensors")  # here, since a training that still runs writes others
     needed = list_needed_records(chosen)
     records = list(needed.values())
     images = ImageHashes(data_set.root)
@@ -163,10 +167,11 @@ def evaluate(
     features = dict(zip(needed, embedded.double().numpy(), strict=True))
     results = tuple(add_hashes(score(p, features, rerank), p, data_set, images) for p in chosen)
     about = describe(info, recipe) | {
-        "checkpoint": file_hash(run / "model.safetensors"),
+        "checkpoint": checkpoint,
         "feature": "[f_g ; f_fg ; v_q f_q] after the necks" if recipe.model.spam else "f_g after the neck",
         "flip": flip,
         "reranking": RERANKING if rerank else None,
+        **({"finished": False} if info.unfinished else {}),
     }
     scheme, parsed = part_scheme(recipe.data.scheme), bool(list_part_names(recipe, embedder))
     # Opening the masks reads the size of every image: skip it if there are no parts to compare.
@@ -318,9 +323,15 @@ def _check_alike(runs: Sequence[Path], root: Path | None) -> None:
         raise InputError("the same run is given twice")
     weights: dict[str, Path] = {}
     for run in runs if len(runs) > 1 else ():
+        check_trained(run)
         if (first := weights.setdefault(file_hash(run / "model.safetensors"), run)) != run:
             raise InputError(f"{run} and {first} have the same weights: they are copies of one run; leave one out")
-    (recipe, info), *others = (read_run(run) for run in runs)
+    (recipe, info), *others = each = [read_run(run) for run in runs]
+    if unfinished := [str(run) for run, (_, one) in zip(runs, each, strict=True) if one.unfinished and others]:
+        raise InputError(
+            f"{list_briefly(unfinished)}: not finished, so that a mean would be of other lengths; "
+            "`cscl train --resume` goes on"
+        )
     of_split = {recipe.data.split: info}
     for run, (other_recipe, other) in zip(runs[1:], others, strict=True):
         if other.data_set != info.data_set:

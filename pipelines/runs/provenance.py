@@ -63,6 +63,11 @@ class RunInfo:
     init: Mapping[str, str] | None = None
     finished: bool = False
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether epochs are missing; False too for runs of versions that recorded no sessions and no end."""
+        return bool(self.sessions) and self.finished is not True
+
 
 def write_file(path: Path, content: bytes) -> None:
     """Write a file so that a killed process leaves either the old or the new one, see `parsing.files`.

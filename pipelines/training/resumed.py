@@ -62,6 +62,18 @@ def check_content(past: RunInfo, info: RunInfo, run: Path, root: Path, masks: Pa
             )
 
 
+def describe_precision(past: RunInfo, now: str) -> str:
+    """Return a note if a run goes on in another precision than that of its last session; empty if not.
+
+    Args:
+        past: the run so far.
+        now: the precision from now on.
+    """
+    last = past.sessions[-1] if past.sessions else {}
+    before = last.get("precision", now) if isinstance(last, Mapping) else now
+    return "" if before == now else f"goes on in {now} after {before}; --precision {before} keeps that"
+
+
 def carry_over(past: RunInfo, info: RunInfo) -> RunInfo:
     """Return `info` with what `past` says of the run: sessions, epoch kept, start, whether it is finished."""
     sessions = tuple(session for session in past.sessions if isinstance(session, Mapping))

@@ -36,7 +36,7 @@ from .loop import fit
 from .pretrained import load_backbone_weights
 from .processes import find_sharing, make_fabric
 from .progress import Progress
-from .resumed import carry_over, check_content, check_data, read_past, reopen
+from .resumed import carry_over, check_content, check_data, describe_precision, read_past, reopen
 from .session import start_session
 from .stores import LabelStore, hash_masks, make_image_store, open_store
 from .usable_masks import check_usable
@@ -93,7 +93,12 @@ def _train(
             f"--dataset, one of {', '.join(DATA_SETS)}"
         )
     data_set = open_data_set(cache.data_set, find_images(config.masks, cache.root, config.root), pattern=cache.pattern)
-    records = select_with_masks(data_set.train(recipe.data.split), cache)
+    if not 1 <= recipe.data.split <= data_set.split_count:
+        raise InputError(
+            f"data.split = {recipe.data.split}: {data_set.name} has the splits 1 to {data_set.split_count}"
+        )
+    listed = data_set.train(recipe.data.split)
+    records = select_with_masks(listed, cache)
     scheme = part_scheme(recipe.data.scheme)
     image_store = make_image_store(cache, root=data_set.root, records=records, size=recipe.data.size)
     label_store = LabelStore(cache, records=records, table=scheme.table(cache.labels), size=recipe.data.size)
@@ -105,11 +110,18 @@ def _train(
     if past is not None:
         check_data(past, info, run=run, masks=config.masks)
         info = carry_over(past, info)
+        if change := describe_precision(past, fabric.strategy.precision.precision):
+            progress.note(change)
     if sharing := find_sharing(fabric):
         progress.note(sharing)
     for note in (compare_published(data_set), data_set.untested()):
         if note:
             progress.note(note)
+    if unmasked := sorted({r.name for r in listed}.difference(label_store.names)):
+        progress.note(
+            f"{len(unmasked)} of the {len(listed)} training images have no mask in {config.masks} "
+            f"and are left out: {list_briefly(unmasked, 3)}"
+        )
     sampler = IdentitySampler(records, identities=recipe.train.identities, images=recipe.train.images, seed=recipe.seed)
     if sampler.never_drawn:
         names = [data_set.person(identity) for identity in sampler.never_drawn]

@@ -249,6 +249,16 @@ def test_a_gradient_may_overflow_while_its_scale_can_be_lowered(row: dict[str, f
     assert pipelines.training.loop._is_sound(row) == sound
 
 
+def test_a_resumed_run_says_that_its_precision_changes(
+    run_copy: Path, masks: Path, tiny_recipe: MakeRecipe, capsys: pytest.CaptureFixture[str]
+) -> None:
+    longer = tiny_recipe("train.epochs=3", "train.guided=0.2")
+    start(masks, run_copy, longer, resume=True, precision="bf16-mixed")
+    assert "note: goes on in bf16-mixed after 32-true; --precision 32-true keeps that" in capsys.readouterr().err
+    start(masks, run_copy, longer, resume=True, precision="bf16-mixed")
+    assert "--precision" not in capsys.readouterr().err
+
+
 def test_two_states_are_kept_and_none_from_further_on(run_copy: Path, masks: Path, tiny_recipe: MakeRecipe) -> None:
     assert [p.name for p in sorted(run_copy.glob("state*"))] == ["state-00000002.pt", "state-00000004.pt"]
     (run_copy / "state-00000004.pt").unlink()
@@ -276,15 +286,13 @@ def test_ctrl_c_ends_the_step_saves_it_and_says_how_to_go_on(
             os.kill(os.getpid(), signal.SIGINT)
         return fetch(batches, step)
 
-    command = ["train", "--masks", str(masks), "--run", str(run), "--device", "cpu"]
+    command = ["train", "--masks", str(masks), "--run", str(run), "--device", "cpu", "--precision", "32-true"]
     with monkeypatch.context() as patch:
         patch.setattr(Batches, "__getitem__", signalled_at_step_3)
         result = CliRunner().invoke(main, [*command, "--recipe", str(tmp_path / "recipe.toml")])
     assert result.exit_code == 130
-    said = (
-        f"cscl: stopped after step 3 of 4, which is saved; `cscl train --masks {masks} --run {run} --resume` continues"
-    )
-    assert said in result.stderr
+    again = f"cscl train --masks {masks} --run {run} --resume --device cpu --precision 32-true"
+    assert f"cscl: stopped after step 3 of 4, which is saved; `{again}` continues" in result.stderr
     assert len(rows(run)) == 3
     assert (run / "state-00000003.pt").is_file()
     assert CliRunner().invoke(main, [*command, "--resume"]).exit_code == 0
