@@ -162,7 +162,11 @@ class Embedder(nn.Module):
             many: Sequence[Picture] | Tensor = images
         else:
             many = [images] if isinstance(images, Image.Image | np.ndarray) else list(images)
-        count, chosen = len(many), torch.as_tensor(infrared)
+        count = len(many)
+        try:
+            chosen = torch.as_tensor(infrared)
+        except (TypeError, ValueError, RuntimeError):  # texts, None
+            raise ValueError(f"infrared is {reprlib.repr(infrared)}; give one bool, or {count}") from None
         if chosen.dtype != torch.bool or tuple(chosen.shape) not in ((), (count,)):
             raise ValueError(f"infrared is {chosen.dtype} of shape {tuple(chosen.shape)}; give one bool, or {count}")
         chosen = chosen.expand(count)

@@ -1,5 +1,6 @@
 """Read image files of any camera or editor; all pixels of the project come from this module."""
 
+import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,17 +58,21 @@ def image_suffixes() -> frozenset[str]:
     return frozenset(suffix for suffix, kind in named.items() if decodes(kind))
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
+def read_image(path: Path, content: bytes | None = None) -> NDArray[np.uint8]:
     """Return an image (H, W, 3), uint8 RGB, rotated by its EXIF orientation.
 
     Grey is repeated over the channels, CMYK is converted, and transparency is dropped. Integers of more than 8 bits and
     floating-point numbers are stretched between two percentiles of the image, see `STRETCH`, since thermal cameras use
     a narrow band of their range.
 
+    Args:
+        path: the file; named in errors.
+        content: its bytes, if they have been read already (`read_content`).
+
     Raises:
         UnreadableImageError: if the file is missing, damaged, no image or too large; the message says which.
     """
-    with _open_image(path) as image:
+    with _open_image(path, content) as image:
         if image.width * image.height > MOST_PIXELS:
             raise UnreadableImageError(f"{path}: {image.width} x {image.height} pixels are too many")
         image.load()  # metadata may lie behind the pixels
@@ -78,16 +83,32 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         return np.array(upright if upright.mode == "RGB" else upright.convert("RGB"))
 
 
+def read_content(path: Path) -> bytes:
+    """Return the bytes of an image file, for `read_image`.
+
+    Raises:
+        UnreadableImageError: if it is not there or cannot be read.
+    """
+    with _name_errors(path):
+        return path.read_bytes()
+
+
 @contextmanager
-def _open_image(path: Path) -> Iterator[Image.Image]:
+def _open_image(path: Path, content: bytes | None = None) -> Iterator[Image.Image]:
     """Open an image, and raise every error of opening and decoding it as UnreadableImageError."""
+    with _name_errors(path), warnings.catch_warnings():
+        # Pillow warns of large images, for which `read_image` has its own limit, and of odd metadata and palettes.
+        warnings.simplefilter("ignore")
+        # From an open file: by name, Pillow maps an uncompressed TIFF into memory with the sides of the turned one.
+        with open(path, "rb") if content is None else io.BytesIO(content) as file, Image.open(file) as image:
+            yield image
+
+
+@contextmanager
+def _name_errors(path: Path) -> Iterator[None]:
+    """Raise every error as UnreadableImageError with the name of the file."""
     try:
-        with warnings.catch_warnings():
-            # Pillow warns of large images, for which `read_image` has its own limit, and of odd metadata and palettes.
-            warnings.simplefilter("ignore")
-            # From an open file: by name, Pillow maps an uncompressed TIFF into memory with the sides of the turned one.
-            with open(path, "rb") as file, Image.open(file) as image:
-                yield image
+        yield
     except UnreadableImageError:
         raise
     except FileNotFoundError:

@@ -1,7 +1,8 @@
 """Data of a training in files that all processes of a machine map into their memory, so that they are there once.
 
 A file's name says what is in it: for images their names, sizes and times of change, and how they were decoded. A file
-of that name and of the right length holds these data; it is written whole or not at all, by one process.
+of that name and of the right length holds these data; it is written whole or not at all, by one process. It ends with a
+hash of the data, by which a run that goes on knows them again, also from a copy of the files with other times.
 """
 
 import errno
@@ -14,10 +15,10 @@ import shutil
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import PIL
 import torch
@@ -30,11 +31,21 @@ from parsing.errors import CacheError, CsclError, first_line
 from parsing.images import STRETCH, UnreadableImageError
 from parsing.progress import Bar
 
-from .images import load_image
+from .images import load_image_with_hash
 
-FORMAT = 1
+Buffer = bytes | memoryview
+FORMAT = 2
+HASH_SIZE = 32
+"""Number of bytes of the hash at the end of a file."""
 AHEAD = 256
 """Number of images that may be decoded before they are written; bounds the memory."""
+
+
+class Content(NamedTuple):
+    """What a store holds: arrays (N, *shape) uint8, and the SHA-256 of what they are made of, see `Store.compute`."""
+
+    arrays: Tensor
+    hash: str
 
 
 class Store:
@@ -48,7 +59,7 @@ class Store:
         shape: of one array.
 
     Attributes:
-        path: the file: (N, *shape) uint8 and nothing else.
+        path: the file: (N, *shape) uint8 and the 32 bytes of the hash.
         what: the data, in messages.
     """
 
@@ -61,18 +72,21 @@ class Store:
         self.path = folder / f"{group}-{digest({'format': FORMAT, **content})[:16]}.uint8"
         self.shape = (len(self.names), *shape)
 
-    def compute(self) -> Iterator[Tensor]:
-        """Yield the arrays in order, with or without a first dimension for several of them."""
+    def compute(self) -> Iterator[tuple[Tensor, Buffer]]:
+        """Yield the arrays in order, with or without a first dimension for several of them, and what is hashed of them.
+
+        That depends on the data alone, and not on when or with which versions they are read.
+        """
         raise NotImplementedError
 
     @property
     def bytes(self) -> int:
-        """The length of the file."""
+        """The length of the arrays in the file."""
         return math.prod(self.shape)
 
     def exists(self) -> bool:
         """Return whether the file is there in its whole length."""
-        return self.path.is_file() and self.path.stat().st_size == self.bytes
+        return self.path.is_file() and self.path.stat().st_size == self.bytes + HASH_SIZE
 
     def make(self) -> str | None:
         """Write the file if it is not there; return why it cannot be written, or None.
@@ -99,22 +113,26 @@ class Store:
                 return error.strerror or str(error) if isinstance(error, OSError) else first_line(error)
         return None
 
-    def open(self) -> Tensor:
-        """Return all arrays (N, *shape) uint8, mapped from the file; computed into memory if there is none.
+    def open(self) -> Content:
+        """Return all arrays, mapped from the file, and their hash; computed into memory if there is no file.
 
-        What a process changes in them stays in its own memory.
+        What a process changes in the arrays stays in its own memory.
 
         Raises:
             UnreadableImageError, CacheError: if an image or a mask cannot be read; the message names it.
         """
         if self.exists():
-            return torch.from_file(str(self.path), shared=False, size=self.bytes, dtype=torch.uint8).view(self.shape)
-        found = torch.empty(self.shape, dtype=torch.uint8)
+            with open(self.path, "rb") as file:
+                file.seek(self.bytes)
+                stored = file.read()
+            mapped = torch.from_file(str(self.path), shared=False, size=self.bytes, dtype=torch.uint8)
+            return Content(mapped.view(self.shape), stored.hex())
+        found, made_of = torch.empty(self.shape, dtype=torch.uint8), hashlib.sha256()
         flat, done = found.flatten(), 0
-        for some in self._compute_with_bar():
+        for some in self._compute_with_bar(made_of.update):
             flat[done : done + some.numel()] = some.flatten()
             done += some.numel()
-        return found
+        return Content(found, made_of.hexdigest())
 
     def _write(self) -> None:
         folder = self.path.parent
@@ -123,19 +141,23 @@ class Store:
             half.unlink(missing_ok=True)
         if shutil.disk_usage(folder).free < self.bytes:
             raise OSError(errno.ENOSPC, f"{self.bytes / 1e9:.1f} GB do not fit")
+        made_of = hashlib.sha256()
         with files.replacing(self.path) as temporary, open(temporary, "xb") as file:
-            for some in self._compute_with_bar():
+            for some in self._compute_with_bar(made_of.update):
                 file.write(some.contiguous().numpy().data)
+            file.write(made_of.digest())
             file.flush()
             os.fsync(file.fileno())  # else a power cut may leave zeros under the name
         for old in folder.glob(f"{self._group}-*.uint8"):  # of data that have changed since
             if old != self.path:
                 old.unlink(missing_ok=True)
 
-    def _compute_with_bar(self) -> Iterator[Tensor]:
+    def _compute_with_bar(self, update: Callable[[Buffer], None]) -> Iterator[Tensor]:
+        """Yield the arrays of `compute`, and call `update` with what is hashed of them."""
         one = math.prod(self.shape[1:])
         with Bar(total=len(self.names), unit="image", desc=f"read {self.what}") as bar:
-            for some in self.compute():
+            for some, hashed in self.compute():
+                update(hashed)
                 yield some
                 bar.update(some.numel() // one)
 
@@ -171,14 +193,15 @@ class ImageStore(Store):
             shape=(3, *size),
         )  # fmt: skip
 
-    def compute(self) -> Iterator[Tensor]:
-        """Yield the decoded images in order; threads decode them."""
-        ahead: deque[Future[Tensor]] = deque()
+    def compute(self) -> Iterator[tuple[Tensor, Buffer]]:
+        """Yield the decoded images in order, each with the hash of its file; threads decode them."""
+        ahead: deque[Future[tuple[Tensor, str]]] = deque()
         with ThreadPoolExecutor() as pool:
             for number, name in enumerate(self.names, start=1):
-                ahead.append(pool.submit(load_image, self.root / name, self.size))
+                ahead.append(pool.submit(load_image_with_hash, self.root / name, self.size))
                 while len(ahead) > AHEAD or (ahead and number == len(self.names)):
-                    yield ahead.popleft().result()
+                    image, content = ahead.popleft().result()
+                    yield image, content.encode()
 
 
 def find_folder(cache: Path) -> Path:

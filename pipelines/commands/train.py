@@ -111,6 +111,19 @@ def train(
     _train_all(configs, cache, series=splits is not None or seeds is not None, as_json=as_json)
 
 
+def _repeat(config: "TrainConfig") -> str:
+    """Return the options that a command which continues a run must repeat, as text."""
+    given = {
+        "--root": None if config.root is None else quote_path(config.root),
+        "--device": config.device,
+        "--precision": config.precision,
+    }
+    loggers = [f" --logger {shlex.quote(name)}" for name in config.loggers]
+    return "".join(
+        [*(f" {option} {value}" for option, value in given.items() if value not in (None, "auto")), *loggers]
+    )
+
+
 def _train_all(configs: "Sequence[TrainConfig]", cache: "MaskCache", series: bool, as_json: bool) -> None:
     """Check all runs, then train one after the other; of a series, skip what is finished and begin what is absent."""
     from pipelines.training.launch import count_processes, is_first
@@ -134,7 +147,9 @@ def _train_all(configs: "Sequence[TrainConfig]", cache: "MaskCache", series: boo
     for number, config in enumerate(todo, 1):
         if series:
             click.echo(f"{config.run}: run {number} of {len(todo)}", err=True)
-        again = f"cscl train --masks {quote_path(config.masks)} --run {quote_path(config.run)} --resume"
+        again = (
+            f"cscl train --masks {quote_path(config.masks)} --run {quote_path(config.run)} --resume{_repeat(config)}"
+        )
         with resumable("the same command with --resume continues" if series else f"`{again}` continues"):
             start(config, cache)
     if not is_first():

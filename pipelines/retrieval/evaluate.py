@@ -1,6 +1,5 @@
 """Evaluate a run under every protocol of its data set, or the mean of several runs (`cscl evaluate`)."""
 
-import hashlib
 import io
 import os
 import sys
@@ -16,6 +15,7 @@ from data.records import DataSet, Protocol, Record
 from data.simulators.layouts import MARK
 from parsing.cache.reader import MaskCache
 from parsing.errors import CsclError, InputError
+from parsing.files import file_hash
 from parsing.schemes import part_scheme
 from parsing.words import list_briefly
 
@@ -26,9 +26,9 @@ from ..pages.style import FigureFormat
 from ..recipes.reading import find_differences
 from ..runs import Format
 from ..runs.digests import ImageHashes, add_hashes
-from ..runs.embed import embed, make_loader
+from ..runs.embed import embed
 from ..runs.folder import load_model
-from ..runs.provenance import RunInfo, describe, find_own_root, open_images, read_run, write_file
+from ..runs.provenance import RunInfo, check_trained, describe, find_own_root, open_images, read_run, write_file
 from ..runs.scores import (
     RERANKING,
     Result,
@@ -155,18 +155,23 @@ def evaluate(
     data_set = open_images(run, info=info, root=root, permutations=permutations)
     chosen = select_protocols(data_set, names=protocols, gallery=gallery, split=recipe.data.split)
     _check_people(run, info=info, data_set=data_set, protocols=chosen)
+    if info.unfinished:
+        said = f"its training is not finished: epoch {info.epoch} of {recipe.train.epochs}"
+        tqdm.write(f"note: {run}: {said}; `cscl train --resume` goes on with it", file=sys.stderr)
     embedder = load_model(run, find_device(device))
+    checkpoint = file_hash(run / "model.safetensors")  # here, since a training that still runs writes others
     needed = list_needed_records(chosen)
     records = list(needed.values())
-    embedded = embed(embedder, records, make_loader(data_set.root, embedder.size), flip=flip)
-    features = dict(zip(needed, embedded.double().numpy(), strict=True))
     images = ImageHashes(data_set.root)
+    embedded = embed(embedder, records, images.make_loader(embedder.size), flip=flip)
+    features = dict(zip(needed, embedded.double().numpy(), strict=True))
     results = tuple(add_hashes(score(p, features, rerank), p, data_set, images) for p in chosen)
     about = describe(info, recipe) | {
-        "checkpoint": hashlib.sha256((run / "model.safetensors").read_bytes()).hexdigest(),
+        "checkpoint": checkpoint,
         "feature": "[f_g ; f_fg ; v_q f_q] after the necks" if recipe.model.spam else "f_g after the neck",
         "flip": flip,
         "reranking": RERANKING if rerank else None,
+        **({"finished": False} if info.unfinished else {}),
     }
     scheme, parsed = part_scheme(recipe.data.scheme), bool(list_part_names(recipe, embedder))
     # Opening the masks reads the size of every image: skip it if there are no parts to compare.
@@ -308,13 +313,26 @@ def evaluate_runs(
 def _check_alike(runs: Sequence[Path], root: Path | None) -> None:
     """Raise InputError if the runs are not of the same images, masks, first weights and recipe, except for MAY_DIFFER.
 
+    Copies of one run, which have the same weights, are refused too: they would count as several.
+
     Args:
         runs: their folders.
         root: folder of the images if it is one for all, or None.
     """
     if len({run.resolve() for run in runs}) < len(runs):
         raise InputError("the same run is given twice")
-    (recipe, info), *others = (read_run(run) for run in runs)
+    weights: dict[str, Path] = {}
+    for run in runs if len(runs) > 1 else ():
+        check_trained(run)
+        if (first := weights.setdefault(file_hash(run / "model.safetensors"), run)) != run:
+            raise InputError(f"{run} and {first} have the same weights: they are copies of one run; leave one out")
+    (recipe, info), *others = each = [read_run(run) for run in runs]
+    if unfinished := [str(run) for run, (_, one) in zip(runs, each, strict=True) if one.unfinished and others]:
+        raise InputError(
+            f"{list_briefly(unfinished)}: not finished, so that a mean would be of other lengths; "
+            "`cscl train --resume` goes on"
+        )
+    of_split = {recipe.data.split: info}
     for run, (other_recipe, other) in zip(runs[1:], others, strict=True):
         if other.data_set != info.data_set:
             raise InputError(f"{run} is of {other.data_set}, {runs[0]} of {info.data_set}; average one data set")
@@ -324,13 +342,21 @@ def _check_alike(runs: Sequence[Path], root: Path | None) -> None:
                 f"{run} is of the images in {folders[0]}, {runs[0]} of those in {folders[1]}; "
                 "--root names one folder for all"
             )
+        same = of_split.setdefault(other_recipe.data.split, other)  # a run that was trained on the same people
         unlike = [
             *(key for key in find_differences(asdict(recipe), asdict(other_recipe)) if key not in MAY_DIFFER),
-            *(["the masks"] if other.fingerprint != info.fingerprint else []),
+            *(["the training images"] if _is_unlike(same, other, "records_hash", "images_hash") else []),
+            *(["the masks"] if other.fingerprint != info.fingerprint or _is_unlike(same, other, "masks_hash") else []),
             *(["the run that they started from (--init)"] if _find_start(other) != _find_start(info) else []),
         ]
         if unlike:
             raise InputError(f"{run} and {runs[0]} differ in {', '.join(unlike)}; only seeds and splits are averaged")
+
+
+def _is_unlike(one: RunInfo, other: RunInfo, *names: str) -> bool:
+    """Return whether two runs have different values of a hash that both have recorded."""
+    pairs = [(getattr(one, name), getattr(other, name)) for name in names]
+    return any(all(pair) and pair[0] != pair[1] for pair in pairs)
 
 
 def _find_start(info: RunInfo) -> str:

@@ -1,10 +1,14 @@
 """Hashes of what a result was measured on: queries and galleries of a protocol, and the content of their images."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from data.records import DataSet, Protocol
+from torch import Tensor
+
+from data.loading.images import load_image_with_hash
+from data.records import DataSet, Protocol, Record
 from parsing.files import file_hashes
 
 from .scores import Result, list_needed_records
@@ -29,11 +33,20 @@ def hash_trials(protocol: Protocol, data_set: DataSet) -> str:
 
 
 class ImageHashes:
-    """Hashes of the image files below a folder; each file is read once."""
+    """Hashes of the image files below a folder; each file is read once, also if it is loaded by `make_loader`."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self._files: dict[str, str] = {}
+
+    def make_loader(self, size: tuple[int, int]) -> Callable[[Record], Tensor]:
+        """Return a function that loads an image as `embed.make_loader` does, and keeps the hash of what it read."""
+
+        def load(record: Record) -> Tensor:
+            image, self._files[record.name] = load_image_with_hash(self.root / record.name, size)
+            return image
+
+        return load
 
     def hash(self, protocol: Protocol) -> str:
         """Return the SHA-256 of the names and the content of all images that a protocol ranks."""

@@ -37,6 +37,8 @@ class RunInfo:
         people_hash: `hash_people` of the people trained on, without those who selected the epoch. Equal hashes mean
             equal training identities, also where the names are not shown.
         records_hash: `hash_records` of the images. Empty in runs of versions that did not record it.
+        images_hash, masks_hash: hashes of the content of the images, and of part labels and weights of the masks, see
+            pipelines/training/stores.py. Empty likewise.
         sessions: one per start of the training, in order, see pipelines/training/session.py: command, time of the
             start, duration, device, threads, versions. Empty in runs of versions that did not record them.
         init: the run from whose weights this one started, and the SHA-256 of these weights; None for other starts.
@@ -55,9 +57,16 @@ class RunInfo:
     people: Sequence[str] = ()
     people_hash: str = ""
     records_hash: str = ""
+    images_hash: str = ""
+    masks_hash: str = ""
     sessions: Sequence[Mapping[str, Any]] = ()
     init: Mapping[str, str] | None = None
     finished: bool = False
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether epochs are missing; False too for runs of versions that recorded no sessions and no end."""
+        return bool(self.sessions) and self.finished is not True
 
 
 def write_file(path: Path, content: bytes) -> None:

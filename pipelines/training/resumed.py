@@ -39,6 +39,41 @@ def check_data(past: RunInfo, info: RunInfo, run: Path, masks: Path) -> None:
             )
 
 
+def check_content(past: RunInfo, info: RunInfo, run: Path, root: Path, masks: Path) -> None:
+    """Check that the images and masks of a run that is resumed are not others of the same names.
+
+    Args:
+        past: the run so far; one of an earlier version says nothing of their content.
+        info: of what it would be trained on now.
+        run: its folder.
+        root: folder of the images.
+        masks: index file of the cache.
+
+    Raises:
+        InputError: if they are.
+    """
+    for before, now, what in (
+        (past.images_hash, info.images_hash, f"images in {root}"),
+        (past.masks_hash, info.masks_hash, f"masks in {masks}"),
+    ):
+        if before and before != now:
+            raise InputError(
+                f"--resume: {run} was trained on other {what}, of the same names; restore them, or begin a new --run"
+            )
+
+
+def describe_precision(past: RunInfo, now: str) -> str:
+    """Return a note if a run goes on in another precision than that of its last session; empty if not.
+
+    Args:
+        past: the run so far.
+        now: the precision from now on.
+    """
+    last = past.sessions[-1] if past.sessions else {}
+    before = last.get("precision", now) if isinstance(last, Mapping) else now
+    return "" if before == now else f"goes on in {now} after {before}; --precision {before} keeps that"
+
+
 def carry_over(past: RunInfo, info: RunInfo) -> RunInfo:
     """Return `info` with what `past` says of the run: sessions, epoch kept, start, whether it is finished."""
     sessions = tuple(session for session in past.sessions if isinstance(session, Mapping))

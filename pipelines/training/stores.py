@@ -9,7 +9,7 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor
 
-from data.loading.store import ImageStore, Store, digest, find_folder
+from data.loading.store import Buffer, ImageStore, Store, digest, find_folder
 from data.records import Record
 from parsing.cache.reader import MaskCache
 
@@ -42,9 +42,10 @@ class LabelStore(Store):
             shape=size,
         )
 
-    def compute(self) -> Iterator[Tensor]:
-        """Yield the part labels of some images after the other."""
-        return iterate_part_labels(self.cache, records=self.records, table=self.table, size=self.size)
+    def compute(self) -> Iterator[tuple[Tensor, Buffer]]:
+        """Yield the part labels of some images after the other, hashed as they are."""
+        for some in iterate_part_labels(self.cache, records=self.records, table=self.table, size=self.size):
+            yield some, some.contiguous().numpy().data
 
 
 def make_image_store(cache: MaskCache, root: Path, records: Sequence[Record], size: tuple[int, int]) -> ImageStore:
@@ -63,8 +64,8 @@ def make_image_store(cache: MaskCache, root: Path, records: Sequence[Record], si
     return ImageStore(find_folder(cache.path), root=root, names=[r.name for r in records], size=size, about=about)
 
 
-def open_store(store: Store, fabric: Fabric, progress: Progress) -> dict[str, Tensor]:
-    """Return all arrays of a store by name. The first process of each machine writes the store if it is missing.
+def open_store(store: Store, fabric: Fabric, progress: Progress) -> tuple[dict[str, Tensor], str]:
+    """Return all arrays of a store by name, and their hash. The first process of each machine writes a missing store.
 
     If it cannot be written, a note says so, and every process computes them into its own memory.
 
@@ -77,4 +78,15 @@ def open_store(store: Store, fabric: Fabric, progress: Progress) -> dict[str, Te
             f"memory, {store.bytes / 1e9:.1f} GB"
         )
     fabric.barrier()
-    return dict(zip(store.names, store.open(), strict=True))
+    arrays, content = store.open()
+    return dict(zip(store.names, arrays, strict=True)), content
+
+
+def hash_masks(labels: str, confidence: Tensor) -> str:
+    """Return the SHA-256 of the masks of a training.
+
+    Args:
+        labels: hash of their part labels, see `open_store`.
+        confidence: (N,), their weights.
+    """
+    return hashlib.sha256(labels.encode() + confidence.numpy().tobytes()).hexdigest()

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,9 @@ from .loop import fit
 from .pretrained import load_backbone_weights
 from .processes import find_sharing, make_fabric
 from .progress import Progress
-from .resumed import carry_over, check_data, read_past, reopen
+from .resumed import carry_over, check_content, check_data, describe_precision, read_past, reopen
 from .session import start_session
-from .stores import LabelStore, make_image_store, open_store
+from .stores import LabelStore, hash_masks, make_image_store, open_store
 from .usable_masks import check_usable
 from .validation import Validation, hold_out
 
@@ -92,7 +93,12 @@ def _train(
             f"--dataset, one of {', '.join(DATA_SETS)}"
         )
     data_set = open_data_set(cache.data_set, find_images(config.masks, cache.root, config.root), pattern=cache.pattern)
-    records = select_with_masks(data_set.train(recipe.data.split), cache)
+    if not 1 <= recipe.data.split <= data_set.split_count:
+        raise InputError(
+            f"data.split = {recipe.data.split}: {data_set.name} has the splits 1 to {data_set.split_count}"
+        )
+    listed = data_set.train(recipe.data.split)
+    records = select_with_masks(listed, cache)
     scheme = part_scheme(recipe.data.scheme)
     image_store = make_image_store(cache, root=data_set.root, records=records, size=recipe.data.size)
     label_store = LabelStore(cache, records=records, table=scheme.table(cache.labels), size=recipe.data.size)
@@ -104,11 +110,18 @@ def _train(
     if past is not None:
         check_data(past, info, run=run, masks=config.masks)
         info = carry_over(past, info)
+        if change := describe_precision(past, fabric.strategy.precision.precision):
+            progress.note(change)
     if sharing := find_sharing(fabric):
         progress.note(sharing)
     for note in (compare_published(data_set), data_set.untested()):
         if note:
             progress.note(note)
+    if unmasked := sorted({r.name for r in listed}.difference(label_store.names)):
+        progress.note(
+            f"{len(unmasked)} of the {len(listed)} training images have no mask in {config.masks} "
+            f"and are left out: {list_briefly(unmasked, 3)}"
+        )
     sampler = IdentitySampler(records, identities=recipe.train.identities, images=recipe.train.images, seed=recipe.seed)
     if sampler.never_drawn:
         names = [data_set.person(identity) for identity in sampler.never_drawn]
@@ -132,14 +145,18 @@ def _train(
     masked = records
     if recipe.data.masks == "other":
         masked = tuple(records[n] for n in permute_within_modality(records, recipe.seed))
-    labels = open_store(label_store, fabric, progress)
+    labels, labels_hash = open_store(label_store, fabric, progress)
     part_labels = [labels[r.name] for r in masked]
     confidence = read_confidences(cache, masked, recipe.data.min_confidence)
     if recipe.loss.parsing or recipe.loss.shown:  # a baseline does not use masks
         notes = check_usable(cache, records=masked, parts=part_labels, confidence=confidence, scheme=scheme.name)
         for note in notes:
             progress.note(note)
-    images = open_store(image_store, fabric, progress)
+    images, images_hash = open_store(image_store, fabric, progress)
+    masks_hash = hash_masks(labels_hash, read_confidences(cache, records, recipe.data.min_confidence))
+    info = replace(info, images_hash=images_hash, masks_hash=masks_hash)
+    if past is not None:
+        check_content(past, info, run=run, root=data_set.root, masks=config.masks)
     validation = None
     if recipe.data.select == "val":
         validation = Validation(validating, [images[r.name] for r in validating], data_set.skip)

@@ -146,6 +146,8 @@ def test_an_embedder_stays_in_eval_mode(run: Path) -> None:
         (["query.jpg"], True, "an image is str; give a Pillow image"),
         (torch.zeros(2, 3, 48, 24, dtype=torch.uint8), [True], "give one bool, or 2"),
         (torch.zeros(2, 3, 48, 24, dtype=torch.uint8), [1, 0], "infrared is torch.int64"),
+        (torch.zeros(2, 3, 48, 24, dtype=torch.uint8), ["infrared"] * 2, "infrared is .'infrared', .*give one bool"),
+        (torch.zeros(2, 3, 48, 24, dtype=torch.uint8), None, "infrared is None; give one bool, or 2"),
     ],
 )
 def test_what_are_no_images_is_refused(run: Path, images: object, infrared: object, message: str) -> None:

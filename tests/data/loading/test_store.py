@@ -43,7 +43,7 @@ def forbid(monkeypatch: pytest.MonkeyPatch) -> None:
     def decode(*_: object) -> None:
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr(store, "load_image", decode)
+    monkeypatch.setattr(store, "load_image_with_hash", decode)
 
 
 def test_the_folder_lies_beside_the_cache() -> None:
@@ -58,15 +58,30 @@ def test_images_are_decoded_once_and_then_mapped(root: Path, monkeypatch: pytest
     again = make(root)
     assert again.exists()
     assert again.make() is None
-    assert torch.equal(again.open(), expected)
+    assert torch.equal(again.open().arrays, expected)
     assert [p.name for p in again.path.parent.iterdir()] == [again.path.name]
+
+
+def test_the_hash_is_that_of_the_files_whatever_their_times_with_and_without_a_store(root: Path) -> None:
+    made = make(root)
+    in_memory = made.open().hash
+    made.make()
+    assert made.open().hash == in_memory
+    for name in NAMES:
+        os.utime(root / name, ns=(0, 0))
+    touched = make(root)
+    assert touched.path != made.path
+    assert touched.open().hash == in_memory
+    with open(root / NAMES[0], "ab") as file:
+        file.write(b"x")
+    assert make(root).open().hash != in_memory
 
 
 def test_a_change_in_memory_does_not_reach_the_file(root: Path) -> None:
     made = make(root)
     made.make()
     before = made.path.read_bytes()
-    made.open().zero_()
+    made.open().arrays.zero_()
     assert made.path.read_bytes() == before
 
 
@@ -80,7 +95,7 @@ def test_other_images_another_size_or_another_cache_have_another_file(root: Path
     assert not second.exists()
     second.make()
     assert first.exists() == ("source_size" not in other)  # of the same images there is one
-    assert torch.equal(second.open(), load_images(root, second.names, second.size))
+    assert torch.equal(second.open().arrays, load_images(root, second.names, second.size))
 
 
 def test_an_image_that_was_changed_makes_the_store_stale_and_the_stale_one_goes(root: Path) -> None:
@@ -92,7 +107,7 @@ def test_an_image_that_was_changed_makes_the_store_stale_and_the_stale_one_goes(
     assert not second.exists()
     second.make()
     assert list(second.path.parent.iterdir()) == [second.path]
-    assert second.open()[1].unique().tolist() == [1, 2, 3]
+    assert second.open().arrays[1].unique().tolist() == [1, 2, 3]
 
 
 def test_a_file_that_was_cut_off_is_written_again(root: Path) -> None:
@@ -100,7 +115,7 @@ def test_a_file_that_was_cut_off_is_written_again(root: Path) -> None:
     made.make()
     os.truncate(made.path, made.bytes - 1)
     assert not made.exists()
-    assert torch.equal(made.open(), load_images(root, NAMES, SIZE))
+    assert torch.equal(made.open().arrays, load_images(root, NAMES, SIZE))
     made.make()
     assert made.exists()
 
@@ -134,7 +149,7 @@ def test_a_full_disk_is_told_and_the_images_are_decoded_into_memory(
     made = make(root)
     assert said in str(made.make())
     assert list(made.path.parent.iterdir()) == []
-    assert torch.equal(made.open(), load_images(root, NAMES, SIZE))
+    assert torch.equal(made.open().arrays, load_images(root, NAMES, SIZE))
 
 
 def test_a_place_that_is_a_file_is_told(root: Path) -> None:
@@ -143,19 +158,19 @@ def test_a_place_that_is_a_file_is_told(root: Path) -> None:
     reason = made.make()
     assert reason
     assert "\n" not in reason
-    assert torch.equal(made.open(), load_images(root, NAMES, SIZE))
+    assert torch.equal(made.open().arrays, load_images(root, NAMES, SIZE))
 
 
 def write(root: Path, log: Path) -> None:
     """In a process of its own: make the store, and note each image that is decoded."""
-    decode = images.load_image
+    decode = images.load_image_with_hash
 
-    def noted(path: Path, size: tuple[int, int]) -> torch.Tensor:
+    def noted(path: Path, size: tuple[int, int]) -> tuple[torch.Tensor, str]:
         with open(log, "a", encoding="utf-8") as file:
             file.write(f"{path.name}\n")
         return decode(path, size)
 
-    store.load_image = noted  # type: ignore[attr-defined]
+    store.load_image_with_hash = noted  # type: ignore[attr-defined]
     assert make(root).make() is None
 
 

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+import pipelines.retrieval.evaluate
 from cli import main
 from cscl.ranking import rank
 from data.loading.images import load_image
@@ -23,6 +24,7 @@ from data.registry import open_data_set
 from parsing.errors import InputError, MissingError
 from pipelines.recipes.reading import Recipe
 from pipelines.retrieval.evaluate import Evaluation, evaluate, evaluate_runs
+from pipelines.runs.embed import embed
 from pipelines.runs.folder import load_model
 from pipelines.training.config import TrainConfig
 from pipelines.training.train import train
@@ -183,12 +185,18 @@ def test_runs_of_several_splits_are_averaged_over_both_directions(
         evaluate_runs([runs[0], runs[0]])
     with pytest.raises(InputError, match="given twice"):
         evaluate_runs([runs[0], tmp_path / "2" / ".." / runs[0].name])
-    runs.append(shutil.copytree(runs[0], tmp_path / "other"))
+    with pytest.raises(InputError, match=r"copy and .*1 have the same weights: they are copies of one run"):
+        evaluate_runs([*runs, shutil.copytree(runs[0], tmp_path / "copy")])
+    recipe = tiny_recipe(*short, "data.split=1", "seed=1")
+    runs.append(train(TrainConfig(cache, tmp_path / "other", recipe, device="cpu")))
     kept = json.loads((runs[-1] / "run.json").read_text())
     moved = os.path.relpath(shutil.copytree(other_layouts["regdb"][0], tmp_path / "images"), runs[-1])
     for change, said in (
         ({"root": moved}, f"other is of the images in {tmp_path / 'images'}, .* --root names one folder for all"),
         ({"fingerprint": "0" * 64}, "differ in the masks; only seeds and splits are averaged"),
+        ({"images_hash": "0" * 64}, r"other and .*1 differ in the training images; only seeds and splits"),
+        ({"records_hash": "0" * 64}, "differ in the training images; only seeds and splits are averaged"),
+        ({"masks_hash": "0" * 64}, "differ in the masks; only seeds and splits are averaged"),
         ({"init": {"run": "../x", "weights": "1" * 64}}, "differ in the run that they started from"),
     ):
         (runs[-1] / "run.json").write_text(json.dumps(kept | change))
@@ -242,6 +250,43 @@ def test_weights_that_are_not_ours_are_refused(run_copy: Path, figures: Path, ki
         save_file({"a": torch.zeros(2)}, file, metadata)
     with pytest.raises(InputError, match=said):
         load_model(run_copy)
+
+
+def test_a_run_that_is_not_finished_is_said_to_be_and_not_averaged(
+    finished: Path, run_copy: Path, figures: Path, masks: Path, tiny_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    info = json.loads((run_copy / "run.json").read_text())
+    (run_copy / "run.json").write_text(json.dumps(info | {"epoch": 1, "finished": False}))
+    command = ["evaluate", str(run_copy), "--root", str(figures), "--protocol", "all-single", "--device", "cpu"]
+    result = CliRunner().invoke(main, [*command, "--json"])
+    assert result.exit_code == 0, result.output
+    assert f"note: {run_copy}: its training is not finished: epoch 1 of 2" in result.stderr
+    assert json.loads(result.stdout)["about"]["finished"] is False
+    (run_copy / "run.json").write_text(json.dumps(info))
+    result = CliRunner().invoke(main, [*command, "--json"])
+    assert "not finished" not in result.stderr
+    assert "finished" not in json.loads(result.stdout)["about"]
+    other = train(TrainConfig(masks, tmp_path / "other", tiny_recipe("seed=1"), device="cpu"))
+    info = json.loads((other / "run.json").read_text())
+    (other / "run.json").write_text(json.dumps(info | {"finished": False}))
+    with pytest.raises(InputError, match="other: not finished, so that a mean would be of other lengths"):
+        evaluate_runs([finished, other], device="cpu")
+
+
+def test_weights_written_while_a_run_is_evaluated_are_not_those_of_its_result(
+    run_copy: Path, figures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a training that goes on: the result has the hash of the weights that were loaded."""
+    weights = run_copy / "model.safetensors"
+    used = hashlib.sha256(weights.read_bytes()).hexdigest()
+
+    def embed_late(*args: Any, **options: Any) -> torch.Tensor:
+        weights.write_bytes(b"of a later epoch")
+        return embed(*args, **options)
+
+    monkeypatch.setattr(pipelines.retrieval.evaluate, "embed", embed_late)
+    result = evaluate(run_copy, root=figures, protocols=["all-single"], device="cpu")
+    assert result.about["checkpoint"] == used
 
 
 def test_a_damaged_run_json_is_named(run_copy: Path) -> None:

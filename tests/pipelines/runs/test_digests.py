@@ -4,12 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
+from data.loading.images import load_image
 from data.records import DataSet, Protocol
 from data.registry import open_data_set
 from pipelines.runs.digests import ImageHashes, hash_trials
-from pipelines.runs.scores import Result, average_results, score
+from pipelines.runs.scores import Result, average_results, list_needed_records, score
 
 
 def plant(root: Path, people: str = "abc") -> DataSet:
@@ -57,6 +59,17 @@ def test_other_images_people_order_and_content_have_other_hashes(tmp_path: Path)
     content = file.read_bytes()
     file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))  # of the same size
     assert ImageHashes(data_set.root).hash(protocol) != before
+
+
+def test_images_that_were_loaded_are_not_read_again(tmp_path: Path) -> None:
+    data_set = plant(tmp_path / "1")
+    wanted = ImageHashes(data_set.root).hash(first(data_set))
+    images = ImageHashes(data_set.root)
+    load = images.make_loader((8, 4))
+    for record in list_needed_records([first(data_set)]).values():
+        assert torch.equal(load(record), load_image(data_set.root / record.name, (8, 4)))
+        (data_set.root / record.name).unlink()
+    assert images.hash(first(data_set)) == wanted
 
 
 def test_a_mean_has_the_hash_of_its_runs_or_one_of_the_different_ones(tmp_path: Path) -> None:

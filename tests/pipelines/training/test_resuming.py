@@ -17,11 +17,15 @@ import torch
 from click.testing import CliRunner
 from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
+from PIL import Image
+from support.caches import edit
 from support.stops import stopped_before_batch
 
 import pipelines.training.loop
 from cli import main
 from data.simulators.layouts import label_name
+from parsing.cache.index import shard_folder
+from parsing.cache.reader import MaskCache
 from parsing.errors import CsclError, InputError
 from pipelines.recipes.reading import Recipe
 from pipelines.runs.provenance import read_run
@@ -134,13 +138,61 @@ def test_resuming_with_other_images_or_people_is_refused(
         start(cache, run, tiny_recipe(), resume=True)
     assert {file.name: file.read_bytes() for file in run.iterdir() if file.is_file()} == before
     old = json.loads((run / "run.json").read_text())
-    del old["records_hash"]  # as an earlier version wrote it: that compares the people alone
+    for key in ("records_hash", "images_hash", "masks_hash"):  # as an earlier version: that compares the people alone
+        del old[key]
     (run / "run.json").write_text(json.dumps(old))
     if change == "person":
         with pytest.raises(InputError, match="was trained on other people"):
             start(cache, run, tiny_recipe(), resume=True)
     else:
         assert rows(start(cache, run, tiny_recipe(), resume=True))[-1]["step"] == 4
+
+
+@pytest.fixture
+def begun(figures: Path, masks: Path, tiny_recipe: MakeRecipe, tmp_path: Path) -> tuple[Path, Path, Path]:
+    """Cache and images of its own, and a run on them that lacks its last epoch."""
+    root = shutil.copytree(figures, tmp_path / figures.name)
+    shutil.copytree(masks.with_suffix(".shards"), tmp_path / "sysu_masks.shards")
+    cache = Path(shutil.copy(masks, tmp_path / masks.name))
+    run = start(cache, tmp_path / "run", tiny_recipe())
+    (run / "state-00000004.pt").unlink()
+    return cache, root, run
+
+
+def test_resuming_with_other_images_of_the_same_names_is_refused(
+    begun: tuple[Path, Path, Path], tiny_recipe: MakeRecipe
+) -> None:
+    cache, root, run = begun
+    image, other = sorted(root.glob("cam1/000[12]/*.jpg"))[:2]
+    with Image.open(image) as one, Image.open(other) as two:
+        two.resize(one.size).save(image)
+    before = {file.name: file.read_bytes() for file in run.iterdir() if file.is_file()}
+    for _ in range(2):  # the decoded images of before are not there, and those of now are
+        with pytest.raises(InputError, match=f"was trained on other images in {root}, of the same names; restore"):
+            start(cache, run, tiny_recipe(), resume=True)
+    assert {file.name: file.read_bytes() for file in run.iterdir() if file.is_file()} == before
+
+
+def test_resuming_with_other_masks_of_the_same_parser_is_refused(
+    begun: tuple[Path, Path, Path], tiny_recipe: MakeRecipe
+) -> None:
+    cache, root, run = begun
+    number = MaskCache(cache).number(next(root.glob("cam1/0001/*.jpg")).relative_to(root).as_posix())
+    with edit(shard_folder(cache) / "00000.h5") as shard:
+        shard["labels"][number] = 0
+    with pytest.raises(InputError, match=f"was trained on other masks in {cache}, of the same names; restore"):
+        start(cache, run, tiny_recipe(), resume=True)
+
+
+def test_a_copy_of_the_images_is_gone_on_with(
+    begun: tuple[Path, Path, Path], finished: Path, tiny_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    cache, root, run = begun
+    copied = tmp_path / "elsewhere" / root.name
+    shutil.copytree(root, copied, copy_function=shutil.copyfile)  # with other times
+    start(cache, run, tiny_recipe(), resume=True, root=copied)
+    for name in ("metrics.jsonl", "model.safetensors"):
+        assert (run / name).read_bytes() == (finished / name).read_bytes()
 
 
 def test_a_truncated_state_falls_back_to_the_one_before_and_says_so(
@@ -197,6 +249,16 @@ def test_a_gradient_may_overflow_while_its_scale_can_be_lowered(row: dict[str, f
     assert pipelines.training.loop._is_sound(row) == sound
 
 
+def test_a_resumed_run_says_that_its_precision_changes(
+    run_copy: Path, masks: Path, tiny_recipe: MakeRecipe, capsys: pytest.CaptureFixture[str]
+) -> None:
+    longer = tiny_recipe("train.epochs=3", "train.guided=0.2")
+    start(masks, run_copy, longer, resume=True, precision="bf16-mixed")
+    assert "note: goes on in bf16-mixed after 32-true; --precision 32-true keeps that" in capsys.readouterr().err
+    start(masks, run_copy, longer, resume=True, precision="bf16-mixed")
+    assert "--precision" not in capsys.readouterr().err
+
+
 def test_two_states_are_kept_and_none_from_further_on(run_copy: Path, masks: Path, tiny_recipe: MakeRecipe) -> None:
     assert [p.name for p in sorted(run_copy.glob("state*"))] == ["state-00000002.pt", "state-00000004.pt"]
     (run_copy / "state-00000004.pt").unlink()
@@ -224,15 +286,13 @@ def test_ctrl_c_ends_the_step_saves_it_and_says_how_to_go_on(
             os.kill(os.getpid(), signal.SIGINT)
         return fetch(batches, step)
 
-    command = ["train", "--masks", str(masks), "--run", str(run), "--device", "cpu"]
+    command = ["train", "--masks", str(masks), "--run", str(run), "--device", "cpu", "--precision", "32-true"]
     with monkeypatch.context() as patch:
         patch.setattr(Batches, "__getitem__", signalled_at_step_3)
         result = CliRunner().invoke(main, [*command, "--recipe", str(tmp_path / "recipe.toml")])
     assert result.exit_code == 130
-    said = (
-        f"cscl: stopped after step 3 of 4, which is saved; `cscl train --masks {masks} --run {run} --resume` continues"
-    )
-    assert said in result.stderr
+    again = f"cscl train --masks {masks} --run {run} --resume --device cpu --precision 32-true"
+    assert f"cscl: stopped after step 3 of 4, which is saved; `{again}` continues" in result.stderr
     assert len(rows(run)) == 3
     assert (run / "state-00000003.pt").is_file()
     assert CliRunner().invoke(main, [*command, "--resume"]).exit_code == 0

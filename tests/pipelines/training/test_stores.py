@@ -49,7 +49,7 @@ def test_a_second_training_reads_no_image_and_no_mask_and_gives_the_same_bytes(
     def forbidden(*_: object) -> None:
         raise AssertionError("an image or a mask was read")
 
-    monkeypatch.setattr(store, "load_image", forbidden)
+    monkeypatch.setattr(store, "load_image_with_hash", forbidden)
     monkeypatch.setattr(MaskCache, "preload", forbidden)
     monkeypatch.setattr(train, "find_other_image", forbidden)
     assert alike(start(own, tmp_path / "two", tiny_recipe()), finished)
@@ -101,7 +101,7 @@ def test_the_store_holds_the_part_labels_of_each_image(own: Path) -> None:
     cache = MaskCache(own)
     made = label_store(cache)
     assert made.make() is None
-    for name, labels in zip(made.names, made.open(), strict=True):
+    for name, labels in zip(made.names, made.open().arrays, strict=True):
         assert np.array_equal(labels.numpy(), cache.part_labels(name, "reid4"))
 
 

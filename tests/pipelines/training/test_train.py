@@ -270,6 +270,23 @@ def test_a_cache_without_a_data_set_says_how_to_import_it(
     assert not (tmp_path / "run").exists()
 
 
+def test_training_images_without_a_mask_are_told_and_left_out(
+    figures: Path, tiny_recipe: MakeRecipe, make_true_cache: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listed = open_data_set("sysu", figures).train()
+    cache = make_true_cache("sysu", figures, tmp_path / "masks.h5", unreadable=[listed[3].name, listed[5].name])
+    start(cache, tmp_path / "run", tiny_recipe("train.epochs=1", "train.steps=1"))
+    said = f"note: 2 of the {len(listed)} training images have no mask in {cache} and are left out: {listed[3].name}"
+    assert said in capsys.readouterr().err
+
+
+def test_a_split_that_the_data_set_does_not_have_is_refused(
+    masks: Path, tiny_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=r"data.split = 2: sysu has the splits 1 to 1"):
+        start(masks, tmp_path / "run", tiny_recipe("data.split=2"))
+
+
 def test_an_image_without_a_mask_ends_the_command_with_its_name(
     figures: Path, make_true_cache: Any, tmp_path: Path
 ) -> None:
