@@ -129,6 +129,8 @@ class DataSet(ABC):
     """Kind of the infrared cameras."""
     split_count: ClassVar[int] = 1
     """Number of published splits into people to train and people to test."""
+    walked: ClassVar[bool] = False
+    """Whether public loaders find the training images by walking the folders, person by person, not in lists."""
     root: Path
     others: tuple[str, ...] = ()
     """Files beside the images that are no images; they are not read."""
@@ -140,6 +142,11 @@ class DataSet(ABC):
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
         self.require(self.root)
+
+    def check_split(self, split: int, option: str) -> None:
+        """Raise InputError, with the name of the option that gave it, if there is no split of this number, from 1."""
+        if not 1 <= split <= self.split_count:
+            raise InputError(f"{option}: {self.name} has the splits 1 to {self.split_count}")
 
     @classmethod
     def require(cls, root: Path) -> None:

@@ -29,6 +29,7 @@ class Folder(DataSet):
     name = "folder"
     folder = ""
     options = ("pattern",)
+    walked = True
     published: ClassVar[Mapping[str, int]] = {}
     tree = (
         "  ROOT/\n"

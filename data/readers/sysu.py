@@ -31,6 +31,7 @@ class SYSU(DataSet):
     name = "sysu"
     folder = "SYSU-MM01"
     options = ("permutations",)
+    walked = True
     published: ClassVar[Mapping[str, int]] = {
         "identities": 491,
         "training identities": 395,

@@ -35,6 +35,11 @@ MARK = "simulated.json"
 LABELS = "labels"
 
 
+def is_simulated(root: Path) -> bool:
+    """Return whether `cscl data make` wrote the data set in `root`."""
+    return (root / MARK).is_file()
+
+
 @dataclass(frozen=True, slots=True)
 class Slot:
     """One image to make: its path in the data set, who is on it (from 0), which camera took it, and the shot.
@@ -220,9 +225,7 @@ def draft_data_set(out: Path, plan: Plan, about: Mapping[str, Any], overwrite: b
 
     InputError if `out` holds anything, unless it is a simulation and `overwrite` is set.
     """
-    with draft_folder(
-        out, ours=lambda folder: (folder / MARK).is_file(), kind="a simulated data set", overwrite=overwrite
-    ) as draft:
+    with draft_folder(out, ours=is_simulated, kind="a simulated data set", overwrite=overwrite) as draft:
         yield draft
         contents = {name: text.encode() for name, text in plan.lists.items()}
         for name, content in {**contents, **plan.files}.items():

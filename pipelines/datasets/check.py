@@ -7,7 +7,7 @@ from typing import Any
 
 from data.records import DataSet
 from data.registry import check_layout, data_set, find_root, open_data_set
-from data.simulators.layouts import MARK
+from data.simulators.layouts import is_simulated
 from parsing.errors import InputError
 from parsing.words import list_briefly, quote_path
 
@@ -91,7 +91,7 @@ def compare_published(data_set: DataSet) -> str:
     Nothing is said of simulated data sets, which differ by design, nor of counts that the folder cannot have, as those
     of splits whose lists are not there.
     """
-    if (data_set.root / MARK).is_file():
+    if is_simulated(data_set.root):
         return ""
     different = [
         f"{row.what}: {_number(row.found)} for {_number(row.published)}"

@@ -36,10 +36,6 @@ TASK = 64
 """Images a task: consecutive ones, which lie in one shard."""
 
 
-WALKED = ("sysu", "folder")
-"""Data sets whose training images loaders find by walking through the folders, person by person."""
-
-
 @dataclass(frozen=True)
 class ExportConfig:
     """The arguments of an export.
@@ -177,7 +173,7 @@ def _plan(config: ExportConfig, cache: MaskCache, writer: AnyExporter) -> _Plan:
 def _find_training(cache: MaskCache, to: str) -> Training:
     """Return the training images of the cache's data set by modality, sorted by person, camera and name."""
     data_set = open_data_set(cache.data_set, cache.root, pattern=cache.pattern)
-    if data_set.name not in WALKED:
+    if not data_set.walked:
         raise InputError(
             f"--to {to}: loaders read the images of {data_set.name} by lists of names, in the order of these; "
             "--to array has the masks of all images, with their names"

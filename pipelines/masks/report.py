@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.simulators.layouts import MARK
+from data.simulators.layouts import is_simulated
 from parsing.cache.reader import MaskCache
 from parsing.cache.shard import Status
 from parsing.errors import CsclError, InputError
@@ -105,7 +105,7 @@ def _check_free(out: Path) -> None:
 
 
 def _simulated(root: Path) -> str:
-    if not (root / MARK).is_file():
+    if not is_simulated(root):
         return ""
     return "These images were made by `cscl data make`. What is counted here says nothing about real cameras."
 

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from data.records import DataSet
 from data.registry import find_root, open_data_set
-from data.simulators.layouts import MARK
+from data.simulators.layouts import is_simulated
 from parsing.cache.reader import MaskCache
 from parsing.errors import CsclError, InputError
 from parsing.words import quote_path
@@ -69,7 +69,7 @@ def reproduce(config: ReproduceConfig) -> Reproduction:
     """
     planned = plan(config)
     root = find_root(config.dataset, config.root)
-    simulated = (root / MARK).is_file()
+    simulated = is_simulated(root)
     _check_counts(config.dataset, root, simulated)
     cache = _make_cache(config, root)
     tests = _Tests(open_data_set(config.dataset, root))

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data.records import DataSet, Protocol, Record
-from data.simulators.layouts import MARK
+from data.simulators.layouts import is_simulated
 from parsing.cache.reader import MaskCache
 from parsing.errors import CsclError, InputError
 from parsing.files import file_hash
@@ -185,7 +185,7 @@ def evaluate(
         if cache is None
         else measure_parts(embedder, records=records, root=data_set.root, cache=cache, scheme=scheme)
     )
-    simulated = (data_set.root / MARK).is_file()
+    simulated = is_simulated(data_set.root)
     evaluation = Evaluation(
         (run,),
         data_set=info.data_set,
@@ -319,15 +319,17 @@ def _check_alike(runs: Sequence[Path], root: Path | None) -> None:
         runs: their folders.
         root: folder of the images if it is one for all, or None.
     """
+    if len(runs) == 1:
+        return
     if len({run.resolve() for run in runs}) < len(runs):
         raise InputError("the same run is given twice")
     weights: dict[str, Path] = {}
-    for run in runs if len(runs) > 1 else ():
+    for run in runs:
         check_trained(run)
         if (first := weights.setdefault(file_hash(run / "model.safetensors"), run)) != run:
             raise InputError(f"{run} and {first} have the same weights: they are copies of one run; leave one out")
     (recipe, info), *others = each = [read_run(run) for run in runs]
-    if unfinished := [str(run) for run, (_, one) in zip(runs, each, strict=True) if one.unfinished and others]:
+    if unfinished := [str(run) for run, (_, one) in zip(runs, each, strict=True) if one.unfinished]:
         raise InputError(
             f"{list_briefly(unfinished)}: not finished, so that a mean would be of other lengths; "
             "`cscl train --resume` goes on"

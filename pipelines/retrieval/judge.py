@@ -11,8 +11,7 @@ from numpy.typing import ArrayLike
 
 from data.records import DataSet
 from data.registry import open_data_set
-from data.simulators.layouts import MARK
-from parsing.errors import InputError
+from data.simulators.layouts import is_simulated
 
 from ..datasets.check import compare_published
 from ..runs.digests import add_hashes
@@ -117,8 +116,7 @@ def score_features(
     """
     other = None if baseline is None else read_baseline(baseline)
     opened = open_data_set(data_set, root) if isinstance(data_set, str) else data_set
-    if not 1 <= split <= opened.split_count:
-        raise InputError(f"--split {split}: {opened.name} has the splits 1 to {opened.split_count}")
+    opened.check_split(split, f"--split {split}")
     chosen = select_protocols(opened, names=protocols, gallery=gallery, split=split)
     ranked = list_ranked_records(chosen)
     needed = ranked if names is not None and names_all(names, ranked) else list_needed_records(chosen)
@@ -134,7 +132,7 @@ def score_features(
     results = tuple(add_hashes(score(p, found, rerank), p, opened) for p in chosen)
     judged = Judgement(
         opened.name,
-        simulated=(opened.root / MARK).is_file(),
+        simulated=is_simulated(opened.root),
         about=about,
         results=results,
         unlike_published=compare_published(opened),

@@ -93,10 +93,7 @@ def _train(
             f"--dataset, one of {', '.join(DATA_SETS)}"
         )
     data_set = open_data_set(cache.data_set, find_images(config.masks, cache.root, config.root), pattern=cache.pattern)
-    if not 1 <= recipe.data.split <= data_set.split_count:
-        raise InputError(
-            f"data.split = {recipe.data.split}: {data_set.name} has the splits 1 to {data_set.split_count}"
-        )
+    data_set.check_split(recipe.data.split, f"data.split = {recipe.data.split}")
     listed = data_set.train(recipe.data.split)
     records = select_with_masks(listed, cache)
     scheme = part_scheme(recipe.data.scheme)
