@@ -14,17 +14,18 @@ from cscl.spam import mask_distribution
 from data.readers.sysu import SYSU
 from data.records import Record
 from parsing import MaskCache
-from parsing.schemes import part_scheme
+from parsing.schemes import PartScheme, part_scheme
 from pipelines.retrieval.judge import score_features
 from pipelines.retrieval.part_table import compute_auc, measure_parts
 from pipelines.runs.embed import make_loader
+from pipelines.runs.provenance import read_own_recipe
 from pipelines.training.batches import read_part_labels
 
 
 def part_table_of(folder: Path, root: Path, cache: Path) -> dict[str, Any]:
     """How well the parts of a run fit the cached masks of all test images below `root`."""
     found = measure_parts(
-        load(folder), records=test_images(root), root=root, cache=MaskCache(cache), scheme=part_scheme("reid4")
+        load(folder), records=test_images(root), root=root, cache=MaskCache(cache), scheme=scheme_of(folder)
     )
     assert found is not None
     return found.to_json()
@@ -38,7 +39,7 @@ def compare_with_masks(folder: Path, root: Path, caches: Mapping[str, Path]) -> 
     `absent`, the same against images without a pixel of it. Each is (of the network, of the masks).
     """
     table = part_table_of(folder, root, caches["true"])
-    records, scheme = test_images(root), part_scheme("reid4")
+    records, scheme = test_images(root), scheme_of(folder)
     size, grid = load(folder).size, tuple(table["grid"])
     maps, areas = [], []
     for name in ("built-in", "true"):
@@ -61,6 +62,11 @@ def compare_with_masks(folder: Path, root: Path, caches: Mapping[str, Path]) -> 
     return found
 
 
+def scheme_of(folder: Path) -> PartScheme:
+    """Return the part scheme that a run was trained with."""
+    return part_scheme(read_own_recipe(folder).data.scheme)
+
+
 def test_images(root: Path) -> list[Record]:
     """Return every query and gallery image of PROTOCOL once."""
     (protocol,) = (p for p in SYSU(root).protocols() if p.name == PROTOCOL)
@@ -70,7 +76,7 @@ def test_images(root: Path) -> list[Record]:
 @torch.inference_mode()
 def score_under_masks(folder: Path, root: Path, cache: Path) -> float:
     """Return the mAP of a run if its part features are averages under cached masks (alpha = 1), not its attention."""
-    embedder, records, scheme = load(folder), test_images(root), part_scheme("reid4")
+    embedder, records, scheme = load(folder), test_images(root), scheme_of(folder)
     masks, read = MaskCache(cache), make_loader(root, embedder.size)
     labels = read_part_labels(masks, records=records, table=scheme.table(masks.labels), size=embedder.size)
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in (embedder.mean, embedder.std))

@@ -133,29 +133,23 @@ _SIX: dict[str, dict[str, str]] = {
 }
 
 
-def _split(groups: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    return {part: tuple(names.split()) for part, names in groups.items()}
+def _join(groups: Mapping[str, str], parts: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """Return the groups of parts of which each is made of one or more of the six: `"upper": "upper arms"`."""
+    return {part: tuple(name for one in made.split() for name in groups[one].split()) for part, made in parts.items()}
 
 
-def _merged(groups: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    """Return reid4 made of reid6: arms with upper, legs with lower (SPReID's grouping)."""
-    joined = {
-        "head": groups["head"],
-        "upper": f"{groups['upper']} {groups['arms']}",
-        "lower": f"{groups['lower']} {groups['legs']}",
-        "feet": groups["feet"],
-    }
-    return _split(joined)
-
-
+_MADE: dict[str, dict[str, str]] = {
+    "reid4": {"head": "head", "upper": "upper arms", "lower": "lower legs", "feet": "feet"},  # SPReID's grouping
+    "reid5": {"head": "head", "upper": "upper arms", "lower": "lower", "legs": "legs", "feet": "feet"},
+    "reid6": {part: part for part in ("head", "upper", "arms", "lower", "legs", "feet")},
+}
+"""Of which of the six parts those of a scheme are made."""
 PART_SCHEMES: dict[str, PartScheme] = {
     s.name: s
     for s in (
-        PartScheme("reid4", ("head", "upper", "lower", "feet"), {n: _merged(g) for n, g in _SIX.items()}),
-        PartScheme(
-            "reid6",
-            ("head", "upper", "arms", "lower", "legs", "feet"),
-            {n: _split(g) for n, g in _SIX.items()},
+        *(
+            PartScheme(name, tuple(parts), {labels: _join(groups, parts) for labels, groups in _SIX.items()})
+            for name, parts in _MADE.items()
         ),
         PartScheme("body", ("foreground",), {n: {"foreground": s.classes[1:]} for n, s in LABEL_SETS.items()}),
     )

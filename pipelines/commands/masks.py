@@ -74,7 +74,7 @@ def compare(first: Path, second: Path, scheme: str | None, worst: int, as_json: 
 
 @masks.command()
 @click.argument("file", type=Place)
-@click.option("--scheme", help="A part scheme (reid4, reid6, body) instead of the person7 classes.")
+@click.option("--scheme", help="A part scheme (reid4, reid5, reid6, body) instead of the person7 classes.")
 @root_option
 @json_option
 def score(file: Path, scheme: str | None, root: Path | None, as_json: bool) -> None:

@@ -56,7 +56,15 @@ def test_body_is_everything_but_the_background(labels: str) -> None:
     assert grouped("body", labels) == (set(range(1, len(label_set(labels)))),)
 
 
-@pytest.mark.parametrize("scheme", ["reid4", "reid6"])
+@pytest.mark.parametrize("labels", REID4)
+def test_reid5_takes_legs_alone_from_lower(labels: str) -> None:
+    head, upper, lower, feet = REID4[labels]
+    _, legs = ARMS_AND_LEGS[labels]
+    assert part_scheme("reid5").parts == ("head", "upper", "lower", "legs", "feet")
+    assert grouped("reid5", labels) == (head, upper, lower - legs, legs, feet)
+
+
+@pytest.mark.parametrize("scheme", ["reid4", "reid5", "reid6"])
 def test_pascal_is_refused_for_want_of_feet(scheme: str) -> None:
     with pytest.raises(InputError, match=r"'pascal' has no class for 'feet'"):
         part_scheme(scheme).table(label_set("pascal"))
@@ -152,8 +160,8 @@ def test_a_partial_scheme_leaves_parts_empty() -> None:
 
 
 def test_an_unknown_scheme_lists_what_there_is(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"'reid5'.*reid4, reid6, body.*\.toml"):
-        part_scheme("reid5")
+    with pytest.raises(InputError, match=r"'reid7'.*reid4, reid5, reid6, body.*\.toml"):
+        part_scheme("reid7")
     with pytest.raises(MissingError, match=r"none\.toml"):
         part_scheme(str(tmp_path / "none.toml"))
     (tmp_path / "latin.toml").write_bytes(HALVES.replace("halves", "h\xe4lften").encode("latin-1"))
