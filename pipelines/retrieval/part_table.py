@@ -15,6 +15,7 @@ from cscl.embedder import Embedder
 from cscl.spam import IGNORED, mask_distribution
 from data.records import Record
 from parsing.cache.reader import MaskCache
+from parsing.errors import InputError
 from parsing.progress import Bar
 from parsing.schemes import PartScheme
 
@@ -141,11 +142,18 @@ def measure_parts(
 
     Returns:
         None for a network without part attention, or if no image has a mask.
+
+    Raises:
+        InputError: if the scheme has another number of parts than the network.
     """
     spam = embedder.network.spam
     known = [r for r in records if r.name in cache and cache.has_mask[cache.number(r.name)]]
     if spam is None or spam.pooling != "parsing" or not known:
         return None
+    if len(scheme) != spam.parts:
+        raise InputError(
+            f"part scheme {scheme.name!r} has {len(scheme)} parts, but the network was trained on {spam.parts}"
+        )
     known = known[:: -(-len(known) // MOST)]
     device = next(embedder.parameters()).device
     labels = read_part_labels(cache, records=known, table=scheme.table(cache.labels), size=embedder.size)

@@ -63,7 +63,7 @@ def test_a_run_leaves_its_files_and_says_what_it_was_trained_on(
     model = load_model(finished).network
     assert not model.training
     assert model.config.identities == 6
-    assert model.config.parts == 4
+    assert model.config.parts == 5
 
 
 def test_run_json_records_each_start(finished: Path, run_copy: Path, masks: Path, tiny_recipe: MakeRecipe) -> None:
@@ -117,7 +117,7 @@ def test_training_moves_the_weights_of_every_part(finished: Path, tiny_recipe: M
     trained = load_file(finished / "model.safetensors")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(tiny_recipe().seed)
-        fresh = CSCL(tiny_recipe().model.config(6, 4, load_model(finished).network.config.flipped)).state_dict()
+        fresh = CSCL(tiny_recipe().model.config(6, 5, load_model(finished).network.config.flipped)).state_dict()
     assert trained.keys() == fresh.keys()
     moved = {key.split(".")[0] for key in trained if not torch.equal(trained[key], fresh[key])}
     assert moved >= {"backbone", "pam", "spam", "neck"}
@@ -149,8 +149,8 @@ def test_what_cannot_start_leaves_no_run_behind(masks: Path, tiny_recipe: MakeRe
         start(masks, run, tiny_recipe("train.identities=70"))
     with pytest.raises(MissingError, match="there is no such file"):
         start(masks, run, tiny_recipe("model.pretrained=none.pth"))
-    with pytest.raises(InputError, match="no part scheme 'reid5'"):
-        start(masks, run, tiny_recipe("data.scheme=reid5"))
+    with pytest.raises(InputError, match="no part scheme 'reid7'"):
+        start(masks, run, tiny_recipe("data.scheme=reid7"))
     with pytest.raises(MissingError, match=r"--resume: .* holds no run"):
         start(masks, run, tiny_recipe(), resume=True)
     assert not run.exists()
