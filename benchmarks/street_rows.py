@@ -37,7 +37,7 @@ UNMASKED = ("model.pam=false", "loss.parsing=0", "loss.shown=0", "loss.division=
 ROWS = {
     "baseline": Row("baseline"),
     "AGW": Row("agw", against="baseline"),
-    "global heads": Row("cscl", ("model.part_pooling=global", *UNMASKED), "baseline"),
+    "six global heads": Row("cscl", ("model.part_pooling=global", *UNMASKED), "baseline"),
     "stripes": Row("cscl", ("model.part_pooling=stripes", *UNMASKED), "baseline"),
     "+ PAM": Row("cscl", PAM, "baseline"),
     "+ SPAM": Row("cscl", ("loss.division=0",), "+ PAM"),
@@ -49,7 +49,7 @@ ROWS = {
     "recipe, no masks": Row(
         "cscl", ("loss.parsing=0", "loss.shown=0", "train.guided=0", "model.pulled=true"), "recipe"
     ),
-    "recipe, reid4": Row("cscl", ("data.scheme=reid4",), "recipe"),
+    "recipe, reid5": Row("cscl", ("data.scheme=reid5",), "recipe"),
     "PAM, se gate": Row("cscl", (*PAM, "model.pam_gate=se"), "+ PAM"),
     "PAM, mam gate": Row("cscl", (*PAM, "model.pam_gate=mam"), "+ PAM"),
     "+ ICM, weight 0.1": Row("cscl", ("loss.icm=0.1",), "recipe"),
@@ -58,7 +58,7 @@ ROWS = {
 }
 """`+` rows add to the one before; `recipe` is the shipped one as it is, which adds the division loss to `+ SPAM`.
 The weights of HC and HcTri give their gradients the norm of ICM's at 0.5 (benchmarks/icm_gradients.py)."""
-SHORT = ("baseline", "global heads", "stripes", "recipe", "recipe, another image's masks")
+SHORT = ("baseline", "six global heads", "stripes", "recipe", "recipe, another image's masks")
 """Rows that the README shows."""
 
 

@@ -207,7 +207,7 @@ def draw_figure(done: Runs, png: Path) -> None:
     """mAP against the size of the box error, with the lowest and highest seed."""
     drawn, (axes,) = make_figure(1, 1, (PAGE, 4.4))
     errors = [100 * DIFFICULTIES[level].box_error for level in LEVELS]
-    rows = ("baseline", "global heads", "stripes", "recipe")
+    rows = ("baseline", "six global heads", "stripes", "recipe")
     for name, mark, colour, dashes in zip(rows, MARKERS, LINES, DASHES, strict=False):
         runs = find_row(done, name)
         if runs:

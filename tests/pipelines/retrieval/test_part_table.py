@@ -35,7 +35,7 @@ def test_the_auc_is_the_share_of_pairs_in_order() -> None:
 
 
 def test_the_table_equals_a_loop_over_images_and_parts(finished: Path, figures: Path, masks: Path) -> None:
-    embedder, cache, scheme = load_model(finished), MaskCache(masks), part_scheme("reid5")
+    embedder, cache, scheme = load_model(finished), MaskCache(masks), part_scheme("reid4")
     records = open_data_set("sysu", figures).images[::7]
     table = measure_parts(embedder, records=records, root=figures, cache=cache, scheme=scheme, batch_size=3)
     assert table is not None
@@ -48,7 +48,7 @@ def test_the_table_equals_a_loop_over_images_and_parts(finished: Path, figures: 
             image = embedder.pixels(Image.open(figures / record.name))[None]
             with torch.inference_mode():
                 parts = embedder.parts(image, torch.tensor([record.modality == "infrared"]))
-            p, m = parts.attention[0, q + 1], mask_distribution(mask[None], 5, (4, 2))[0, q + 1]
+            p, m = parts.attention[0, q + 1], mask_distribution(mask[None], 4, (4, 2))[0, q + 1]
             shown.append(float(m.mean()) >= embedder.network.config.tau)
             absent.append(not (mask == q + 1).any())
             seen.append(float(parts.visibility[0, q]))
@@ -70,8 +70,8 @@ def test_the_table_equals_a_loop_over_images_and_parts(finished: Path, figures: 
 
 def test_a_scheme_of_another_number_of_parts_is_refused(finished: Path, figures: Path, masks: Path) -> None:
     records = open_data_set("sysu", figures).images[:3]
-    with pytest.raises(InputError, match="'reid4' has 4 parts, but the network was trained on 5"):
-        measure_parts(load_model(finished), records, figures, MaskCache(masks), part_scheme("reid4"))
+    with pytest.raises(InputError, match="'reid5' has 5 parts, but the network was trained on 4"):
+        measure_parts(load_model(finished), records, figures, MaskCache(masks), part_scheme("reid5"))
 
 
 def test_evaluate_writes_the_table_of_the_runs_own_masks(finished: Path, masks: Path) -> None:
@@ -79,7 +79,7 @@ def test_evaluate_writes_the_table_of_the_runs_own_masks(finished: Path, masks: 
     assert found.parts is not None
     assert found.parts.masks == MaskCache(masks).fingerprint
     written = json.loads((finished / "evaluation.json").read_text())["parts"]
-    assert [row["part"] for row in written["rows"]] == list(part_scheme("reid5").parts)
+    assert [row["part"] for row in written["rows"]] == ["head", "upper", "lower", "feet"]
     assert written["mIoU"] == pytest.approx(np.mean([row["iou"] for row in written["rows"]]))
     assert any(line.startswith("part ") and "AUC" in line for line in found.lines())
 

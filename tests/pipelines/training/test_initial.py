@@ -30,7 +30,7 @@ MakeRecipe = Callable[..., Recipe]
 
 def test_tensors_of_the_same_shape_are_copied_and_others_kept(finished: Path, tiny_recipe: MakeRecipe) -> None:
     theirs = load_file(finished / "model.safetensors")
-    model = CSCL(tiny_recipe().model.config(9, 5, ()))
+    model = CSCL(tiny_recipe().model.config(9, 4, ()))
     fresh = {key: value.clone() for key, value in model.state_dict().items()}
     info = read_run(finished)[1]
     assert load_initial_weights(model, finished, info) == ["classifiers"]

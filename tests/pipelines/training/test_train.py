@@ -63,7 +63,7 @@ def test_a_run_leaves_its_files_and_says_what_it_was_trained_on(
     model = load_model(finished).network
     assert not model.training
     assert model.config.identities == 6
-    assert model.config.parts == 5
+    assert model.config.parts == 4
 
 
 def test_run_json_records_each_start(finished: Path, run_copy: Path, masks: Path, tiny_recipe: MakeRecipe) -> None:
@@ -117,7 +117,7 @@ def test_training_moves_the_weights_of_every_part(finished: Path, tiny_recipe: M
     trained = load_file(finished / "model.safetensors")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(tiny_recipe().seed)
-        fresh = CSCL(tiny_recipe().model.config(6, 5, load_model(finished).network.config.flipped)).state_dict()
+        fresh = CSCL(tiny_recipe().model.config(6, 4, load_model(finished).network.config.flipped)).state_dict()
     assert trained.keys() == fresh.keys()
     moved = {key.split(".")[0] for key in trained if not torch.equal(trained[key], fresh[key])}
     assert moved >= {"backbone", "pam", "spam", "neck"}
