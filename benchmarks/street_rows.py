@@ -49,7 +49,9 @@ ROWS = {
     "recipe, no masks": Row(
         "cscl", ("loss.parsing=0", "loss.shown=0", "train.guided=0", "model.pulled=true"), "recipe"
     ),
-    "recipe, reid5": Row("cscl", ("data.scheme=reid5",), "recipe"),
+    "recipe, parsing loss 2": Row("cscl", ("loss.parsing=2.0",), "recipe"),
+    "recipe, parsing loss 2, reid5": Row("cscl", ("data.scheme=reid5", "loss.parsing=2.0"), "recipe"),
+    "recipe, reid6": Row("cscl", ("data.scheme=reid6",), "recipe"),
     "PAM, se gate": Row("cscl", (*PAM, "model.pam_gate=se"), "+ PAM"),
     "PAM, mam gate": Row("cscl", (*PAM, "model.pam_gate=mam"), "+ PAM"),
     "+ ICM, weight 0.1": Row("cscl", ("loss.icm=0.1",), "recipe"),
