@@ -47,7 +47,8 @@ class PartScheme:
                     "array write the classes of any label set"
                 )
             raise InputError(
-                f"part scheme {self.name!r} does not know label set {labels.name!r}; it knows {known}. {_advise(labels)}"
+                f"part scheme {self.name!r} does not know label set {labels.name!r}; it knows {known}. "
+                f"{_advise(labels)}"
             )
         groups = self.groups[labels.name]
         table = np.zeros(256, np.uint8)

@@ -116,8 +116,9 @@ def test_a_logger_may_lie_in_the_working_folder_and_hides_nothing_there(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [place for place in sys.path if place not in ("", str(tmp_path))])
     before = list(sys.path)
-    assert find_logger("logger_beside:Mine").__name__ == "Mine"  # type: ignore[attr-defined]
-    assert find_logger("json:loads") is json.loads
+    mine: Any = find_logger("logger_beside:Mine")
+    theirs: Any = find_logger("json:loads")
+    assert (mine.__name__, theirs) == ("Mine", json.loads)
     assert sys.path == before
 
 
