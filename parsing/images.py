@@ -119,6 +119,15 @@ def _name_errors(path: Path) -> Iterator[None]:
         raise UnreadableImageError(f"{path}: {error or type(error).__name__}") from error
 
 
+def is_readable(path: Path) -> bool:
+    """Return whether `read_image` reads a file; all of it is decoded."""
+    try:
+        read_image(path)
+    except UnreadableImageError:
+        return False
+    return True
+
+
 def is_deep(path: Path) -> bool:
     """Return whether a file has more than 8 bits per value, so that `read_image` stretches it. Pixels are not read.
 

@@ -149,7 +149,7 @@ def find_own_file(what: str, name: str, known: Iterable[str]) -> Path:
 def build_label_set(name: str, classes: Sequence[str], swaps: Iterable[tuple[str, str]] | None = None) -> LabelSet:
     """Return the label set of these classes; a flip exchanges the `swaps`, or else the sides that the names show.
 
-    >>> sided("mine", ["background", "Left arm", "arm_right"]).swaps
+    >>> build_label_set("mine", ["background", "Left arm", "arm_right"]).swaps
     ((1, 2),)
 
     Raises:

@@ -24,7 +24,7 @@ def leads_out(name: str) -> bool:
 def find_name_fault(name: str) -> str:
     """Return why an image should not be called so; empty if it is a path below a folder that is written as usual.
 
-    >>> odd_name("cam1//0001.jpg")
+    >>> find_name_fault("cam1//0001.jpg")
     "write it as 'cam1/0001.jpg'"
     """
     if leads_out(name) or "\\" in name:

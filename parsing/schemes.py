@@ -21,7 +21,7 @@ class PartScheme:
     Classes that no part names (a bag, say) count as background. partial: a part for which a label set has no
     class stays empty, instead of being refused.
 
-    >>> part_scheme("reid4").table(label_set("lip"))[13]   # face -> head
+    >>> int(part_scheme("reid4").table(label_set("lip"))[13])  # face -> head
     1
     """
 
@@ -40,7 +40,7 @@ class PartScheme:
     def table(self, labels: LabelSet) -> NDArray[np.uint8]:
         """Return the look-up table (256,) from class to part; 255 stays. InputError names a part without a class."""
         if labels.name not in self.groups:
-            known, key = ", ".join(self.groups), _toml_key(labels.name)
+            known = ", ".join(self.groups)
             if self.partial:  # an exporter's own, whose place no file can take
                 raise InputError(
                     f"{self.name}: no part of label set {labels.name!r} is known; there are {known}, and --to png and "
@@ -48,15 +48,16 @@ class PartScheme:
                 )
             raise InputError(
                 f"part scheme {self.name!r} does not know label set {labels.name!r}; it knows {known}. "
-                f"Write a scheme of your own, a TOML file with name, parts and a table [{key}] that gives each part "
-                f"its classes (of {', '.join(labels.classes[1:])}), and give the file in its place"
+                f"{_advise(labels)}"
             )
         groups = self.groups[labels.name]
         table = np.zeros(256, np.uint8)
         table[IGNORED] = IGNORED
         for number, part in enumerate(self.parts, 1):
             if not groups.get(part) and not self.partial:
-                raise InputError(f"part scheme {self.name!r}: label set {labels.name!r} has no class for {part!r}")
+                raise InputError(
+                    f"part scheme {self.name!r}: label set {labels.name!r} has no class for {part!r}. {_advise(labels)}"
+                )
             for name in groups.get(part, ()):
                 if labels.index(name) == 0:
                     raise InputError(f"part scheme {self.name!r}: {name!r} is no part; leave it out of {part!r}")
@@ -76,6 +77,14 @@ class PartScheme:
                     f"group {labels.classes[one]!r} as {labels.classes[other]!r}, or in parts of their own"
                 )
         return tuple(turned.get(part, part) for part in range(len(self) + 1))
+
+
+def _advise(labels: LabelSet) -> str:
+    """Return what to do where a scheme does not fit a label set."""
+    return (
+        f"Write a scheme of your own, a TOML file with name, parts and a table [{_toml_key(labels.name)}] that gives "
+        f"each part its classes (of {', '.join(labels.classes[1:])}), and give the file in its place"
+    )
 
 
 def _toml_key(name: str) -> str:

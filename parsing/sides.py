@@ -39,7 +39,7 @@ def find_side_pairs(name: str, classes: Sequence[str]) -> tuple[tuple[int, int],
     `left-arm`, `Left arm`, `arm_left`, `LeftArm`, `leftarm`, `L-arm` and `larm` are all the left arm. InputError if
     a side lacks its partner or two classes are the same side of the same part: a flip would then have no answer.
 
-    >>> mirrored("mine", ["background", "R-arm", "arm left"])
+    >>> find_side_pairs("mine", ["background", "R-arm", "arm left"])
     ((2, 1),)
     """
     found: dict[Side, int] = {}

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
+from torchvision.datasets.vision import StandardTransform
 
 from .cache.reader import MaskCache
 from .errors import InputError
@@ -165,7 +166,9 @@ class WithMasks(Dataset[tuple[Any, ...]]):
 def _find_transform(dataset: Any) -> str:
     """Return the name of a transform of a data set, or of one inside it (Subset, ConcatDataset); empty if none has."""
     for attribute in ("transform", "transforms"):
-        if getattr(dataset, attribute, None) is not None:
+        found = getattr(dataset, attribute, None)
+        # torchvision's data sets wrap a transform of the label alone, which moves no image, as one of both
+        if found is not None and not (isinstance(found, StandardTransform) and found.transform is None):
             return f"{type(dataset).__name__}.{attribute}"
     inside = [getattr(dataset, "dataset", None), *(getattr(dataset, "datasets", None) or ())]
     return next(filter(None, (_find_transform(one) for one in inside if isinstance(one, Dataset))), "")

@@ -152,7 +152,7 @@ def is_camera(folder: str) -> bool:
 def reduce_name(name: str) -> str:
     """Return a name without case, spaces, leading zeros, and words for a modality.
 
-    >>> alike("Anna_RGB") == alike("anna-ir"), alike("0007") == alike("7")
+    >>> reduce_name("Anna_RGB") == reduce_name("anna-ir"), reduce_name("0007") == reduce_name("7")
     (True, True)
     """
     words = re.split(r"[\s_\-.]+", unicodedata.normalize("NFKC", name).casefold())

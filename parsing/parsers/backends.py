@@ -182,7 +182,7 @@ def find_backend(name: str) -> Backend:
 def list_takers(field: str) -> str:
     """Return the prefixes of the parsers that take an option, for its help.
 
-    >>> takers("channels")
+    >>> list_takers("channels")
     'smp, torchscript, onnx'
     """
     return ", ".join(dict.fromkeys(b.prefix for b in BACKENDS if field in b.options))

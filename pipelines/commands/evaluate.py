@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from parsing.errors import CsclError
+from parsing.errors import CsclError, InputError
 from parsing.words import list_briefly
 from pipelines.runs import FORMATS, Format
 
@@ -53,6 +53,8 @@ def evaluate(more: tuple[Path, ...], runs: tuple[Path, ...], kind: Format, as_js
     """
     from pipelines.runs.provenance import check_trained, find_run_images, read_run
 
+    if options["figure_format"] != "png" and not options["figures"]:
+        raise InputError(f"--figure-format {options['figure_format']}: give --figures too, which draws them")
     every = (*more, *runs)
     if not every:
         raise click.UsageError("give at least one RUN, a folder that `cscl train` wrote")

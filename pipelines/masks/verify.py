@@ -15,7 +15,7 @@ from parsing.cache.provenance import command_of
 from parsing.cache.reader import MaskCache
 from parsing.cache.shard import Status, read_stored
 from parsing.errors import CacheError
-from parsing.images import UnreadableImageError, read_image
+from parsing.images import is_readable
 from parsing.parsers.registry import spec_from_cache
 from parsing.progress import Bar
 from parsing.words import list_briefly
@@ -124,7 +124,7 @@ def _look(config: VerifyConfig) -> tuple[Inspection, VerifyReport]:
         damage += tuple(_unreadable_index(config.cache))
     again = _can_parse(config, found)
     candidates = [n for c in whole for n in c.names[c.status == Status.UNREADABLE] if again]
-    readable = tuple(n for n in candidates if _can_be_read(_root(config, found) / n))
+    readable = tuple(n for n in candidates if is_readable(_root(config, found) / n))
     images = sum(len(c) for c in whole)
     report = VerifyReport(
         config.cache, shards=len(found.whole), images=images, damage=damage, unmasked=unmasked, readable=readable
@@ -168,14 +168,6 @@ def _unreadable_index(index: Path) -> Iterator[Damage]:
 def _root(config: VerifyConfig, found: Inspection) -> Path:
     relative = found.attributes["root"] if found.attributes else "."
     return config.root or (config.cache.parent.resolve() / relative).resolve()
-
-
-def _can_be_read(path: Path) -> bool:
-    try:
-        read_image(path)
-    except UnreadableImageError:
-        return False
-    return True
 
 
 def _fatal(found: Inspection) -> bool:

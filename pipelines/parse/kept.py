@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from data.records import Record
-from parsing.cache.shard import StoredFile
-from parsing.images import UnreadableImageError, orientation, upright_size
+from parsing.cache.shard import Status, StoredFile
+from parsing.images import UnreadableImageError, is_readable, orientation, upright_size
 
 
 def find_kept(
@@ -15,7 +15,8 @@ def find_kept(
 ) -> tuple[dict[str, StoredFile], list[str]]:
     """Return the shards, by file name, that hold the masks of the images planned for them, as these are now.
 
-    An image that was replaced keeps its name, so that its size is compared with the one that was parsed.
+    An image that was replaced keeps its name, so that its size is compared with the one that was parsed, and one that
+    could not be read is tried again.
 
     Args:
         planned: images of each shard of the cache, by file name.
@@ -24,7 +25,7 @@ def find_kept(
         root: folder of the images.
 
     Returns:
-        These shards, and the names of images of another size, for whose sake the others are made again.
+        These shards, and the names of images that were replaced, for whose sake the others are made again.
     """
     fitting = {
         name: stored
@@ -32,23 +33,28 @@ def find_kept(
         if (stored := whole.get(name)) and stored.holds([record.name for record in records], attributes)
     }
     with ThreadPoolExecutor() as pool:
-        resized = list(pool.map(lambda stored: _find_resized(stored, root), fitting.values()))
-    kept = {name: stored for (name, stored), images in zip(fitting.items(), resized, strict=True) if not images}
-    return kept, [image for images in resized for image in images]
+        replaced = list(pool.map(lambda stored: _find_replaced(stored, root), fitting.values()))
+    kept = {name: stored for (name, stored), images in zip(fitting.items(), replaced, strict=True) if not images}
+    return kept, [image for images in replaced for image in images]
 
 
-def describe_resized(images: Sequence[str]) -> str:
-    """Return what becomes of images that have another size than was parsed."""
+def describe_replaced(images: Sequence[str]) -> str:
+    """Return what becomes of images that `find_kept` found to be replaced."""
     return (
-        f"{len(images)} parsed images have another size now, the first is {images[0]}: they were replaced, and are "
-        "parsed again with those of their shards"
+        f"{len(images)} images have another size than was parsed, or could not be read and can be now, the first is "
+        f"{images[0]}: they were replaced, and are parsed again with those of their shards"
     )
 
 
-def _find_resized(stored: StoredFile, root: Path) -> list[str]:
-    """Return the names of a shard's images that have another size now."""
-    parsed = zip(stored.columns.names.tolist(), stored.columns.source_size.tolist(), strict=True)
-    return [name for name, size in parsed if _has_other_size(root / name, size)]
+def _find_replaced(stored: StoredFile, root: Path) -> list[str]:
+    """Return the names of a shard's images that have another size now, or could not be read and can be now."""
+    columns = stored.columns
+    parsed = zip(columns.names.tolist(), columns.status.tolist(), columns.source_size.tolist(), strict=True)
+    return [
+        name
+        for name, status, size in parsed
+        if (is_readable(root / name) if status == Status.UNREADABLE else _has_other_size(root / name, size))
+    ]
 
 
 def _has_other_size(image: Path, parsed: Sequence[int]) -> bool:

@@ -11,8 +11,9 @@ from parsing.cache.index import list_shards, shard_folder
 from parsing.errors import CacheError
 from parsing.parsers.registry import check_options, describe_parser, find_backend
 
+from ..devices import find_device
 from .config import ParseConfig
-from .kept import describe_resized, find_kept
+from .kept import describe_replaced, find_kept
 from .plan import choose_records, make_attributes
 
 
@@ -60,8 +61,10 @@ def preview(config: ParseConfig) -> Preview:
     Nothing is fetched: if the parser's weights would have to be, what is there cannot be compared with it.
 
     Raises:
-        MissingError, InputError: for data set and parser, as in `parse`.
+        MissingError, InputError: for data set, device and parser, as in `parse`.
     """
+    if not config.elsewhere:
+        find_device(config.parser.device)
     data_set = open_data_set(config.dataset, config.root, pattern=config.pattern)
     records, root = choose_records(data_set.images, config.limit, None), data_set.root.resolve()
     planned = {path.name: rows for path, rows in plan_shards(shard_folder(config.index), records).items()}
@@ -77,10 +80,10 @@ def preview(config: ParseConfig) -> Preview:
         room = find_room(config.index, attributes, [record.name for record in records], config.overwrite)
     except CacheError as error:
         return replace(begun, refused=str(error))
-    kept, resized = find_kept(planned, room.whole, room.attributes, root)
+    kept, replaced = find_kept(planned, room.whole, room.attributes, root)
     return replace(
         begun,
         done_images=sum(map(len, kept.values())),
         done_shards=len(kept),
-        notes=(describe_resized(resized),) if resized else (),
+        notes=(describe_replaced(replaced),) if replaced else (),
     )

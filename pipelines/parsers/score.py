@@ -1,5 +1,6 @@
 """Score a parser on annotated photographs in colour, grey and simulated infrared (`cscl parser score`)."""
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -57,9 +58,10 @@ class ParserScores:
 
     def to_json(self) -> dict[str, Any]:
         """Return all values for `--json`."""
-        values = {s: dict(zip(self.classes, v, strict=True)) for s, v in self.iou.items()}
+        values = {s: dict(zip(self.classes, map(_number, v), strict=True)) for s, v in self.iou.items()}
         scores = {name: value for name, value in self.__dict__.items() if name != "undrawn"}
-        return {**scores, "mIoU": {s: self.mean(s) for s in self.iou}, "iou": values}
+        rho = {s: _number(v) for s, v in self.rho.items()}
+        return {**scores, "mIoU": {s: self.mean(s) for s in self.iou}, "iou": values, "rho": rho}
 
     def lines(self) -> list[str]:
         """Return the table as lines of text."""
@@ -81,6 +83,11 @@ class ParserScores:
             "rho: Spearman's, of confidence and mIoU; a number behind a spectrum: crops reduced to that width",
             *(["off: each side of the box misplaced by up to this share of the person"] * misplaced),
         ]
+
+
+def _number(value: float) -> float | None:
+    """Return a value as JSON has it, which knows no NaN."""
+    return None if math.isnan(value) else value
 
 
 def score_parser(

@@ -118,8 +118,16 @@ def _estimate_parsing(config: ReproduceConfig) -> Work:
         for number in range(2):  # the first one loads the parser
             few = replace(whole, out=Path(folder) / f"{number}.h5", limit=PARSED, workers=0)
             result = parse(few)
-    workers = config.workers or (1 if config.parser.device.startswith("cuda") else torch.get_num_threads())
-    return Work("parse", amount=left, unit="images", seconds=left * result.seconds / result.images / workers)
+    seconds = left * result.seconds / result.images / count_workers(config)
+    return Work("parse", amount=left, unit="images", seconds=seconds)
+
+
+def count_workers(config: ReproduceConfig) -> int:
+    """Return how many images are parsed at a time: by one process per GPU or core, or as many as the user gives."""
+    if config.workers is not None:
+        return max(1, config.workers)
+    device = find_device(config.parser.device)
+    return torch.cuda.device_count() if device == "cuda" else torch.get_num_threads() if device == "cpu" else 1
 
 
 def _count_steps(opened: DataSet, planned: PlannedRun) -> int:

@@ -1,7 +1,7 @@
 """What `cscl reproduce` trains: the rows of the tables, and a run per row, split and seed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -66,6 +66,9 @@ class ReproduceConfig:
         device, precision: of training and evaluation, as in `TrainConfig`.
         workers: processes for parsing, as in `ParseConfig`.
         verbosity: as in `TrainConfig`.
+
+    Raises:
+        InputError: if there are both a cache that exists and a parser, which would do nothing.
     """
 
     dataset: str
@@ -82,6 +85,13 @@ class ReproduceConfig:
     precision: str = "auto"
     workers: int | None = None
     verbosity: int = 0
+
+    def __post_init__(self) -> None:
+        if self.masks is not None and replace(self.parser, device=ParserSpec().device) != ParserSpec():
+            raise InputError(
+                f"--masks {self.masks}: this cache is used as it is, and --parser {self.parser.name} with its options "
+                "would do nothing; leave one of them out"
+            )
 
     @property
     def folder(self) -> Path:

@@ -65,7 +65,8 @@ def by_name(
             in the sorted order of their paths.
 
     Raises:
-        InputError: if a feature is not finite or all 0, an image has two or a needed one none.
+        InputError: if a feature is not finite or all 0, an image has two or a needed one none, or there are no names
+            and the sorted order is not the same in all programs.
     """
     features = np.asarray(rows)
     if features.ndim != 2 or 0 in features.shape or features.dtype.kind not in "fiu":
@@ -86,6 +87,7 @@ def by_name(
                 f"images, of which the protocols take {len(tested)}: give one per image, sorted by path, or names, as "
                 f"in {_EXAMPLE}"
             )
+        _check_order(order)
         return dict(zip(order, unit, strict=True))
     if len(names) != len(unit):
         raise InputError(f"there are {len(names)} names for {len(unit)} features")
@@ -99,6 +101,20 @@ def by_name(
     if missing := sorted(set(needed).difference(found)):
         raise InputError(f"{len(missing)} images of the protocols have no feature: {list_briefly(missing, 3)}")
     return found
+
+
+def _check_order(names: Sequence[str]) -> None:
+    """Raise InputError if paths sorted as texts are in another order than folder by folder, as `sorted(Path.glob())`.
+
+    Features without names would then be given to other images in silence.
+    """
+    by_folder = sorted(names, key=lambda name: PurePosixPath(name).parts)
+    other = next((pair for pair in zip(names, by_folder, strict=True) if pair[0] != pair[1]), None)
+    if other is not None:
+        raise InputError(
+            f"features without names: programs sort paths such as {other[0]} and {other[1]} differently, as texts or "
+            f"folder by folder; give names, as in {_EXAMPLE}"
+        )
 
 
 def names_all(names: Sequence[str], needed: Collection[str]) -> bool:

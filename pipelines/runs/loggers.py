@@ -1,7 +1,9 @@
 """Where the values of each step go beside metrics.jsonl: TensorBoard, Weights & Biases, or a logger of your own."""
 
 import json
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
@@ -124,6 +126,8 @@ OFFERED: dict[str, MakeLogger] = {"wandb": Wandb}
 def find_logger(name: str) -> MakeLogger:
     """Return what makes the logger `name`: one of OFFERED, or `MODULE:NAME` of an importable module.
 
+    A module may lie in the folder in which the command runs.
+
     Raises:
         InputError: if there is none.
     """
@@ -136,7 +140,20 @@ def find_logger(name: str) -> MakeLogger:
             "pipelines.runs.loggers"
         )
     try:
-        make: MakeLogger = getattr(import_module(module), attribute)
+        with _working_folder_searched():
+            make: MakeLogger = getattr(import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise InputError(f"--logger {name}: {first_line(error)}") from error
     return make
+
+
+@contextmanager
+def _working_folder_searched() -> Iterator[None]:
+    """Search modules in the working folder too, after all others: it may have a package of any name."""
+    here = str(Path.cwd())
+    sys.path.append(here)
+    try:
+        yield
+    finally:
+        if sys.path[-1:] == [here]:
+            sys.path.pop()

@@ -66,7 +66,9 @@ def test_reid5_takes_legs_alone_from_lower(labels: str) -> None:
 
 @pytest.mark.parametrize("scheme", ["reid4", "reid5", "reid6"])
 def test_pascal_is_refused_for_want_of_feet(scheme: str) -> None:
-    with pytest.raises(InputError, match=r"'pascal' has no class for 'feet'"):
+    with pytest.raises(
+        InputError, match=r"'pascal' has no class for 'feet'. Write a scheme of your own, .* \[pascal\]"
+    ):
         part_scheme(scheme).table(label_set("pascal"))
 
 

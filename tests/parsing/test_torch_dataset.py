@@ -41,6 +41,23 @@ def test_each_image_gets_its_own_mask_as_large_as_itself(make_cache: Callable[..
         assert np.array_equal(np.array(image), mask.numpy())
 
 
+def test_a_transform_of_the_label_alone_is_none_of_the_image(
+    make_cache: Callable[..., MaskCache], tmp_path: Path
+) -> None:
+    """torchvision keeps it in `transforms`, as it does one of the image."""
+    cache, root = make_cache("lip"), tmp_path / "pictures"
+    for name in cache.names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(cache[name]).save(root / name)
+    relabelled = ImageFolder(str(root), target_transform=lambda label: label + 10)
+    assert relabelled.transforms is not None
+    paths = [Path(path).relative_to(root) for path, _ in relabelled.samples]
+    assert WithMasks(relabelled, cache, paths, scheme=None)[0][2] == 10
+    moved = ImageFolder(str(root), transform=lambda image: image)
+    with pytest.raises(InputError, match=r"ImageFolder\.transform would move images"):
+        WithMasks(moved, cache, paths)
+
+
 def test_one_transform_moves_image_and_mask_together(make_cache: Callable[..., MaskCache]) -> None:
     cache = make_cache("lip")
     move = v2.Compose(

@@ -54,7 +54,10 @@ def test_an_image_of_another_size_under_the_same_name_is_parsed_again(
     replace_image(before.root / name)
     said = preview(own)
     assert (said.done_images, said.done_shards, len(said.notes)) == (14, 2, 1)
-    assert f"1 parsed images have another size now, the first is {name}" in said.notes[0]
+    assert (
+        f"1 images have another size than was parsed, or could not be read and can be now, the first is {name}"
+        in (said.notes[0])
+    )
     capsys.readouterr()
     assert parse(own).parsed == 10
     assert f"note: {said.notes[0]}\n" in capsys.readouterr().err
@@ -77,6 +80,33 @@ def test_an_image_turned_by_exif_alone_is_another_and_a_damaged_one_keeps_its_ma
     with Image.open(cache.root / cache.names[20]) as image:
         image.save(cache.root / cache.names[20], exif=turned)
     assert (preview(own).done_images, parse(own).parsed) == (20, 4)
+
+
+def test_an_image_that_could_not_be_read_is_parsed_once_it_can_be(
+    config: ParseConfig, tiny_figures: Path, tmp_path: Path
+) -> None:
+    """By the same command, which is the only one for a parser that `masks verify --repair` does not know."""
+    shutil.copytree(tiny_figures, tmp_path / "SYSU-MM01")
+    (tmp_path / "own.py").write_text(OWN, encoding="utf-8")
+    spec = ParserSpec(f"python:{tmp_path / 'own.py'}")
+    own = replace(config, root=tmp_path / "SYSU-MM01", out=tmp_path / "own.h5", parser=spec)
+    image = next((tmp_path / "SYSU-MM01").glob("cam3/*/*.jpg"))
+    whole = image.read_bytes()
+    image.write_bytes(whole[: len(whole) // 2])
+    name = image.relative_to(tmp_path / "SYSU-MM01").as_posix()
+    assert parse(own).unreadable == (name,)
+    assert (parse(own).parsed, preview(own).done_images) == (0, 24)
+    image.write_bytes(whole)
+    (note,) = preview(own).notes
+    assert f"could not be read and can be now, the first is {name}" in note
+    again = parse(own)
+    assert (0 < again.parsed < 24, again.unreadable) == (True, ())
+    assert parse(own).parsed == 0
+
+
+def test_a_dry_run_refuses_a_device_that_is_not_there(copied: ParseConfig) -> None:
+    with pytest.raises(InputError, match="--device xpu"):
+        preview(replace(copied, parser=replace(copied.parser, device="xpu")))
 
 
 def test_a_dry_run_of_a_parser_in_a_file_finds_what_is_done(

@@ -125,6 +125,13 @@ def test_the_command_prints_json_and_draws_a_sheet(photos: Path, tmp_path: Path)
         assert min(picture.size) > 200
 
 
+def test_what_a_score_does_not_have_is_null_in_json(photos: Path) -> None:
+    """Of a single photograph there is no rank correlation; NaN is no JSON."""
+    told = score_parser(photos, ParserSpec(), subset="train", size=(64, 32)).to_json()
+    assert told["rho"] == dict.fromkeys(SPECTRA)
+    json.dumps(told["iou"], allow_nan=False)
+
+
 def test_a_tally_counts_pixels_together_and_images_apart() -> None:
     truth = np.array([[0, 1], [1, 2]], np.uint8)
     tally = Tally(3)

@@ -15,6 +15,8 @@ import pipelines.reproduce.run
 from cli import main
 from data.registry import open_data_set
 from parsing.errors import CsclError, InputError
+from parsing.parsers.registry import ParserSpec
+from pipelines.reproduce.estimate import count_workers
 from pipelines.reproduce.plan import DATA_SETS, ROWS, ReproduceConfig, plan
 from pipelines.reproduce.published import read_entries, read_published
 from pipelines.reproduce.run import reproduce
@@ -83,6 +85,14 @@ def test_the_tables_need_every_split_of_regdb_and_the_ablation_on_sysu() -> None
     assert sysu["agw"].train.epochs == 81
     with pytest.raises(InputError, match="--row pam2: choose from agw"):
         plan(ReproduceConfig("sysu", rows=("pam2",)))
+
+
+def test_a_parser_beside_a_cache_that_exists_is_refused(figures: Path, masks: Path) -> None:
+    command = ["reproduce", "--dataset", "sysu", "--root", str(figures), "--masks", str(masks), "--dry-run"]
+    for given in (["--parser", "onnx:x.onnx"], ["--weights", str(masks)], ["--narrow"]):
+        result = CliRunner().invoke(main, [*command, *given])
+        assert result.exit_code == 2, given
+        assert "this cache is used as it is" in result.stderr, result.stderr
 
 
 def test_ours_stand_beside_the_published_and_nothing_is_done_twice(
@@ -174,6 +184,16 @@ def test_a_run_of_other_images_or_masks_is_not_taken_for_one_of_these(
 def test_a_real_data_set_with_other_counts_is_not_reproduced(figures: Path, tmp_path: Path) -> None:
     with pytest.raises(CsclError, match=r"differs from the published sysu in .*`cscl data check"):
         pipelines.reproduce.run._check_counts("sysu", figures, simulated=False)
+
+
+def test_an_estimate_divides_the_parsing_by_the_gpus_that_auto_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not by the cores of their machine, which do not parse then."""
+    auto = ReproduceConfig("sysu", parser=ParserSpec(device="auto"))
+    monkeypatch.setattr("torch.get_num_threads", lambda: 16)
+    assert count_workers(replace(auto, parser=ParserSpec(device="cpu"))) == 16
+    monkeypatch.setattr("pipelines.reproduce.estimate.find_device", lambda name: "cuda")
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert [count_workers(replace(auto, workers=workers)) for workers in (None, 0, 3)] == [2, 1, 3]
 
 
 def test_a_dry_run_says_how_long_and_leaves_nothing(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from cli import main
 from cscl.ranking import rank
@@ -42,6 +43,22 @@ def test_the_stored_embeddings_of_a_run_score_as_the_run(finished: Path, figures
     against = score_features(rows, "sysu", root=figures, names=names, baseline=finished / "evaluation.json")
     assert against.comparison is not None
     assert all(abs(d.difference) < 1e-6 for d in against.comparison.differences)
+
+
+def test_features_without_names_are_refused_where_programs_sort_the_paths_differently(tmp_path: Path) -> None:
+    """`sorted(Path.glob())` has anna before anna-2, and `sorted` of the texts after it: `-` comes before `/`."""
+    for modality, count in (("visible", 1), ("infrared", 2)):
+        for who in ("anna", "anna-2", "ben"):
+            (tmp_path / modality / who).mkdir(parents=True)
+            for number in range(count if who == "anna" else 1):
+                Image.new("RGB", (4, 8)).save(tmp_path / modality / who / f"{number}.png")
+    (tmp_path / "test_id.txt").write_text("anna\nanna-2\nben\n")
+    paths = sorted(path for path in tmp_path.glob("*/*/*.png"))
+    rows = np.stack([np.eye(3)[["anna", "anna-2", "ben"].index(path.parent.name)] for path in paths])
+    by_names = score_features(rows, "folder", root=tmp_path, names=[str(path) for path in paths])
+    assert by_names.results[0].mAP == 1
+    with pytest.raises(InputError, match=r"sort paths such as infrared/anna-2/0\.png and .* differently.* give names"):
+        score_features(rows, "folder", root=tmp_path)
 
 
 def test_figures_are_those_of_each_trial_ranked_by_cosine(figures: Path, images: list[str]) -> None:

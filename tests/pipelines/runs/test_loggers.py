@@ -107,6 +107,21 @@ def test_a_logger_of_ones_own_gets_every_step(
     assert Kept.closed == before + 1
 
 
+def test_a_logger_may_lie_in_the_working_folder_and_hides_nothing_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command `cscl` does not search that folder; a repository there may have a `data/` of its own."""
+    (tmp_path / "logger_beside.py").write_text("from parsing import MaskCache\n\n\nclass Mine: ...\n", encoding="utf-8")
+    (tmp_path / "json.py").write_text("raise RuntimeError\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place not in ("", str(tmp_path))])
+    before = list(sys.path)
+    mine: Any = find_logger("logger_beside:Mine")
+    theirs: Any = find_logger("json:loads")
+    assert (mine.__name__, theirs) == ("Mine", json.loads)
+    assert sys.path == before
+
+
 class FakeWandb:
     """The part of wandb that is used; `runs` has the values by identifier."""
 
