@@ -26,6 +26,7 @@ class ModelOptions:
         pam_gate: form of PAM, see `PAM`.
         spam: whether SPAM computes part features.
         part_pooling: the maps under which SPAM pools: its own parsing, or a control without masks, see `SPAM`.
+        part_stages: number of stages, from the last one back, whose features a part averages: 1 for F, 2 for [X_3 ; F].
         pulled: whether all losses send gradients to the part attention P. If False, only the parsing loss and the
             division loss do.
         non_local: whether AGW's non-local blocks are added to stages 2 and 3.
@@ -44,6 +45,7 @@ class ModelOptions:
     pam_gate: PamGate = "parsing"
     spam: bool = True
     part_pooling: PartPooling = "parsing"
+    part_stages: int = 1
     pulled: bool = False
     non_local: bool = False
     non_local_channels: int = 0
@@ -55,6 +57,8 @@ class ModelOptions:
         _check_choice("backbone", self.backbone, get_args(BackboneName))
         _check_choice("pam_gate", self.pam_gate, get_args(PamGate))
         _check_choice("part_pooling", self.part_pooling, get_args(PartPooling))
+        if self.part_stages not in (1, 2):
+            raise ValueError(f"part_stages = {self.part_stages}; give 1 or 2")
         if self.part_dim < 1:
             raise ValueError(f"part_dim = {self.part_dim}; give at least 1")
         if self.non_local_channels < 0:

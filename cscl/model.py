@@ -101,6 +101,7 @@ class CSCL(nn.Module):
                 tau=config.tau,
                 pulled=config.pulled,
                 pooling=config.part_pooling,
+                stages=config.part_stages,
             )
         self.pool = GeM(learned=config.gem_learned)
         self.neck = BNNeck(dim, config.identities)

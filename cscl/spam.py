@@ -24,7 +24,7 @@ class PartFeatures(NamedTuple):
         logits: (B, Q+1, H, W), parsing logits; None for the controls, which do not parse.
         attention: P (B, Q+1, H, W), the softmax of the logits.
         foreground: f_fg (B, C).
-        pooled: f_q (B, Q, C).
+        pooled: f_q (B, Q, C), or (B, Q, C_3 + C) if the parts average two stages.
         projected: (B, Q, D), f_q after the linear layer of its part.
         foreground_necked: (B, C), f_fg after its BNNeck.
         necked: (B, Q, D), the projected features after their BNNecks.
@@ -61,6 +61,7 @@ class SPAM(nn.Module):
         pulled: whether all losses send gradients to P, or only the parsing and the division loss.
         pooling: `parsing` for P, or a control that needs no masks: `stripes`, Q bands of equal height as in PCB (Sun et
             al., ECCV 2018), or `global`, the whole map for each part.
+        stages: 1 for f_q of F, 2 for f_q of [X_3 ; F].
 
     Raises:
         ValueError: if the pooling is unknown.
@@ -75,16 +76,17 @@ class SPAM(nn.Module):
         tau: float,
         pulled: bool = False,
         pooling: str = "parsing",
+        stages: int = 1,
     ) -> None:
         super().__init__()
         if pooling not in PART_POOLINGS:
             raise ValueError(f"no part pooling {pooling!r}; choose one of {', '.join(PART_POOLINGS)}")
-        self.parts, self.tau, self.pulled, self.pooling = parts, tau, pulled, pooling
+        self.parts, self.tau, self.pulled, self.pooling, self.stages = parts, tau, pulled, pooling, stages
         if pooling == "parsing":
             self.norm = HeadNorm(sum(channels))
             self.head = ParsingHead(sum(channels), parts + 1)
             self.shown = PartLogits(sum(channels) + 2, parts)
-        self.project = nn.ModuleList(nn.Linear(channels[1], part_dim, bias=False) for _ in range(parts))
+        self.project = nn.ModuleList(nn.Linear(sum(channels[-stages:]), part_dim, bias=False) for _ in range(parts))
         self.necks = nn.ModuleList(BNNeck(part_dim, identities) for _ in range(parts))
         self.foreground_neck = BNNeck(channels[1], identities)
 
@@ -139,6 +141,8 @@ class SPAM(nn.Module):
             visibility = (1 - a.flatten(1)) * visibility + a.flatten(1) * seen
         pooled = weighted_sum(features, weights)
         foreground, parts = pooled[:, 0], pooled[:, 1:]
+        if self.stages == 2:
+            parts = torch.cat([weighted_sum(earlier, weights[:, 1:]), parts], 2)
         projected = torch.stack([linear(parts[:, q]) for q, linear in enumerate(self.project)], 1)
         necked = [neck(projected[:, q]) for q, neck in enumerate(self.necks)]
         foreground_necked, foreground_logits = self.foreground_neck(foreground)

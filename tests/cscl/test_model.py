@@ -197,6 +197,7 @@ def test_a_state_dict_restores_the_embedding_and_keeps_its_names() -> None:
         ({"tau": 0.0}, "tau = 0.0"),
         ({"tau": 1.5}, "tau = 1.5"),
         ({"part_pooling": "boxes"}, "part_pooling = 'boxes' is not known; choose one of parsing, stripes, global"),
+        ({"part_stages": 3}, "part_stages = 3; give 1 or 2"),
         ({"flipped": (0, 1, 2)}, "does not permute the classes 0..4"),
     ],
 )

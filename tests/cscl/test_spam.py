@@ -64,6 +64,22 @@ def test_guided_pooling_equals_its_equations() -> None:
             torch.testing.assert_close(out.part_logits[b, q], necked.logits[b])
 
 
+def test_parts_of_two_stages_average_both_and_the_foreground_the_last() -> None:
+    before, x, m, alpha = earlier(), features(), masks(), torch.tensor([0.25, 0.8])
+    module = SPAM((EARLIER, CHANNELS), PARTS, identities=5, part_dim=6, tau=TAU, stages=2).eval()
+    out = module(before, x, m, alpha)
+    p = conv2d(module.norm(torch.cat([before, x], 1)), module.head.weight, module.head.bias).softmax(1)
+    for b in range(2):
+        a = alpha[b]
+        foreground = (1 - a) * spread(1 - p[b, 0]) + a * spread(1 - m[b, 0])
+        torch.testing.assert_close(out.foreground[b], pooled_under(x[b], foreground))
+        for q in range(PARTS):
+            weights = (1 - a) * spread(p[b, q + 1]) + a * spread(m[b, q + 1])
+            f = torch.cat([pooled_under(before[b], weights), pooled_under(x[b], weights)])
+            torch.testing.assert_close(out.pooled[b, q], f)
+            torch.testing.assert_close(out.projected[b, q], module.project[q](f))
+
+
 def test_alpha_1_pools_exactly_the_cached_parts_whatever_p_is() -> None:
     before, x = earlier(), features()
     labels = torch.randint(0, PARTS + 1, (2, 6, 4), generator=RNG)
