@@ -36,14 +36,17 @@ BEGIN, END = "<!-- trials: benchmarks/street_trials.py -->", "<!-- end of trials
 @click.option("--photos", type=click.Path(path_type=Path), required=True)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="That of street_ablation.py.")
 @click.option("--set", "changes", multiple=True, help="What is changed in the recipe; may repeat.")
+@click.option("--method", default="cscl", show_default=True, help="As of `cscl train`.")
 @click.option("--seeds", help="First and last; the trial is not done if there are none.")
 @click.option("--page", type=click.Path(path_type=Path, exists=True), help="Put the table there.")
-def main(photos: Path, out: Path, changes: tuple[str, ...], seeds: str | None, page: Path | None) -> None:
+def main(
+    photos: Path, out: Path, changes: tuple[str, ...], method: str, seeds: str | None, page: Path | None
+) -> None:  # fmt: skip
     """Train and score a trial with the seeds that it lacks, then write the table."""
     done = read_trials()
     for seed in read_seeds(seeds) if seeds else ():
-        if (name_trial(changes), seed) not in done:
-            line = try_changes(changes, seed, photos, out)
+        if (name_trial(changes, method), seed) not in done:
+            line = try_changes(changes, seed, photos, out, method)
             with RUNS.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
     text = "\n".join(make_table(read_trials()))
@@ -52,25 +55,32 @@ def main(photos: Path, out: Path, changes: tuple[str, ...], seeds: str | None, p
         put_table(page, begin=BEGIN, end=END, table=text)
 
 
-def name_trial(changes: Sequence[str]) -> str:
+def name_trial(changes: Sequence[str], method: str = "cscl") -> str:
     """What a trial is called in the table."""
-    return ", ".join(f"`{change}`" for change in sorted(changes)) or "recipe"
+    said = [f"`{change}`" for change in sorted(changes)]
+    return ", ".join(said if method == "cscl" and said else [{"cscl": "recipe"}.get(method, method), *said])
 
 
 def read_trials() -> dict[tuple[str, int], dict[str, Any]]:
     """Finished trials by name and seed."""
     lines = RUNS.read_text(encoding="utf-8").splitlines() if RUNS.is_file() else []
-    return {(name_trial(one["changes"]), one["seed"]): one for one in map(json.loads, lines)}
+    return {(name_trial(one["changes"], one["method"]), one["seed"]): one for one in map(json.loads, lines)}
 
 
-def try_changes(changes: Sequence[str], seed: int, photos: Path, out: Path) -> dict[str, Any]:
+def try_changes(changes: Sequence[str], seed: int, photos: Path, out: Path, method: str) -> dict[str, Any]:
     """Train and score one trial with one seed: the line of RUNS."""
     masks = prepare(photos, out)["built-in"]
-    recipe = read_recipe(Path("small"), [f"seed={seed}", *changes])
-    folder = run_folder(out, f"trial {name_trial(changes)}", epochs=recipe.train.epochs, seed=seed)
+    recipe = read_recipe(Path("small"), [f"seed={seed}", *changes], method)
+    folder = run_folder(out, f"trial {name_trial(changes, method)}", epochs=recipe.train.epochs, seed=seed)
     train(TrainConfig(masks, folder, recipe, resume=(folder / "recipe.toml").exists(), device="cpu"))
-    line = {"changes": list(changes), "seed": seed, "epochs": recipe.train.epochs, "code": code(), "machine": machine()}
-    return {**line, "masks": MaskCache(masks).fingerprint, "mAP": score_trial(folder, photos, out)}
+    line = {"method": method, "changes": list(changes), "seed": seed, "epochs": recipe.train.epochs}
+    return {
+        **line,
+        "code": code(),
+        "machine": machine(),
+        "masks": MaskCache(masks).fingerprint,
+        "mAP": score_trial(folder, photos, out),
+    }
 
 
 def score_trial(folder: Path, photos: Path, out: Path) -> dict[str, float]:
