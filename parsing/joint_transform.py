@@ -110,8 +110,9 @@ def _albumentations(
     """Albumentations takes arrays (H, W, C): image and masks are given so, and the masks put back."""
     arrays = [_channels_last(mask) for mask in masks]
     pixels = image.permute(1, 2, 0).numpy() if isinstance(image, Tensor) else np.asarray(image)
-    answer = transform(image=pixels, mask=arrays[0], masks=arrays[1:])
-    moved = [answer["mask"], *(answer["masks"] if len(arrays) > 1 else ())]  # an array if no Compose is around
+    rest = {"masks": arrays[1:]} if len(arrays) > 1 else {}  # an empty list is refused by some versions
+    answer = transform(image=pixels, mask=arrays[0], **rest)
+    moved = [answer["mask"], *answer.get("masks", ())]  # an array if no Compose is around
     return answer["image"], [
         _channels_first(found, mask.shape[0] if mask.dim() == 3 else 0)
         for found, mask in zip(moved, masks, strict=True)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..errors import CacheError
 from ..files import find_leftovers
 from ..labels import IGNORED
-from .sealed import open_stored, write_whole
+from .sealed import create_group, open_stored, write_whole
 from .shard import Columns, StoredFile
 from .stored import TEXT, read_stored_array
 
@@ -125,9 +125,10 @@ def build_index(index: Path, shards: Sequence[StoredFile]) -> None:
         columns.write(file)
         text = h5py.string_dtype("utf-8")
         relative = [f"{shard_folder(index).name}/{shard.path.name}" for shard in shards]
-        file.create_dataset("shards/path", data=relative, dtype=text, track_times=False)
-        file.create_dataset("shards/count", data=counts, track_times=False)
-        file.create_dataset("shards/sha256", data=[s.sha256 for s in shards], dtype=text, track_times=False)
+        listed = create_group(file, "shards")
+        listed.create_dataset("path", data=relative, dtype=text, track_times=False)
+        listed.create_dataset("count", data=counts, track_times=False)
+        listed.create_dataset("sha256", data=[s.sha256 for s in shards], dtype=text, track_times=False)
         file.create_dataset("shard", data=np.repeat(np.arange(len(shards)), counts), track_times=False)
         file.create_dataset("row", data=np.concatenate([np.arange(n) for n in counts]), track_times=False)
         with open_stored(first.path) as stored:

@@ -239,7 +239,8 @@ class MaskCache:
             # with its hash: beside an index that is older than a shard, a row would be the mask of another image
             file = open_sealed(self._folder / self._shards[shard], self.shard_hashes[shard])
             try:
-                if file.attrs.get("fingerprint") != self.fingerprint:
+                of_shard = file.attrs.get("fingerprint")  # an array is unequal to no text for numpy 2.1 and earlier
+                if not isinstance(of_shard, str) or of_shard != self.fingerprint:
                     raise ValueError("the shard is of another cache")
                 opened = {"labels": get_dataset(file, path="labels", kind="u1", shape=(None, *self.size))}
                 if self._probs_shape is not None:

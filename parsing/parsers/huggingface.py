@@ -102,7 +102,13 @@ class HuggingFaceParser(Parser):
 
     def _input_size(self, model: str) -> Size:
         """Return the size to which images of any aspect are stretched; InputError if there is no such size."""
-        tall, wide = (self.prepare(np.zeros((*size, 3), np.uint8)).shape for size in ((96, 48), (48, 96)))
+        try:
+            tall, wide = (self.prepare(np.zeros((*size, 3), np.uint8)).shape for size in ((96, 48), (48, 96)))
+        except ValueError as error:  # a processor of transformers 4 may not know the size that its own settings have
+            raise InputError(
+                f"hf:{model}: its image processor takes no images ({first_line(error)}); give --input HxW to stretch "
+                "images to that"
+            ) from error
         settings = {} if self._resize else self.processor.to_dict()
         if tall != wide or settings.get("do_center_crop") or settings.get("do_pad"):
             raise InputError(

@@ -106,20 +106,20 @@ flip_option = click.option("--flip/--no-flip", default=True, help="Average with 
 size_option = click.option("--size", type=HeightWidth(), default="288x144", help="Height and width of the masks.")
 
 
-def _hide_bars(ctx: click.Context, param: click.Parameter, value: int) -> int:
+def _hide_bars(ctx: click.Context, param: click.Parameter, value: int | None) -> int:
     """Hide the bars of loading and validating too if the command is to be quiet; tqdm reads this at its import."""
-    if value < 0:
+    if value == -1:
         os.environ["TQDM_DISABLE"] = "1"
-    return value
+    return value or 0  # none by default: click 8.2 takes no default of 0 from an option with a flag's value
 
 
 verbosity_options = decorate(
     click.option(
-        "-v", "--verbose", "verbosity", flag_value=1, type=int, default=0, show_default=False, callback=_hide_bars,
+        "-v", "--verbose", "verbosity", flag_value=1, type=int, callback=_hide_bars,
         help="Print a line per step too.",
     ),
     click.option(
-        "-q", "--quiet", "verbosity", flag_value=-1, type=int, default=0, show_default=False, callback=_hide_bars,
+        "-q", "--quiet", "verbosity", flag_value=-1, type=int, callback=_hide_bars,
         help="Print errors and the result alone.",
     ),
 )  # fmt: skip

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-PACKAGES = ("cscl", "torch", "torchvision", "lightning-fabric", "numpy")
-"""Packages whose versions are recorded, beside Python's."""
+PACKAGES = ("cscl", "torch", "torchvision", "lightning-fabric", "numpy", "pillow")
+"""Packages whose versions are recorded, beside Python's: two versions of them may give other weights."""
 
 
 @dataclass(frozen=True)

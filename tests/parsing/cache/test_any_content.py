@@ -137,6 +137,7 @@ FILES = st.sampled_from(["masks.h5", "masks.shards/00000.h5"])
 @given(FILES, st.sampled_from(["format_version", "fingerprint", "made_by", "data_set", "root", "licence", "pattern"]),
        stored_values)  # fmt: skip
 @example("masks.h5", "format_version", b"\n")
+@example("masks.shards/00000.h5", "fingerprint", np.array([]))
 def test_any_attribute(good: Path, file: str, key: str, value: Any) -> None:
     read_changed(good, file, lambda opened: opened.attrs.__setitem__(key, value))
 

@@ -7,6 +7,7 @@ import re
 import resource
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import h5py
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 from support.places import ROOT
 
-from parsing.cache.sealed import SEAL_SIZE, is_ours, open_sealed, sealed_hash, write_whole
+from parsing.cache.sealed import SEAL_SIZE, create_group, is_ours, open_sealed, sealed_hash, write_whole
 from parsing.errors import CacheError, CsclError
 from parsing.files import file_hash, find_leftovers
 
@@ -34,6 +35,20 @@ def test_a_sealed_file_is_plain_hdf5_with_the_hash_of_its_content_in_front(tmp_p
     assert content[:SEAL_SIZE].rstrip(b"\0") == f"cscl sha256 {file_hash(tmp_path / 'content')}\n".encode()
     assert sealed_hash(path) == written == file_hash(path)
     assert [p.name for p in tmp_path.iterdir() if p.name != "content"] == ["a.h5"]
+
+
+def test_equal_content_has_equal_bytes_a_second_later_too(tmp_path: Path) -> None:
+    """HDF5 1.14 stores when a group was made, in seconds, unless it is told not to."""
+
+    def fill(file: h5py.File) -> None:
+        create_group(file, "of").create_dataset("n", data=[1], track_times=False)
+        file.attrs["text"] = "a" * 100
+
+    first = write_whole(tmp_path / "a.h5", fill)
+    time.sleep(1.1)
+    assert write_whole(tmp_path / "b.h5", fill) == first
+    with h5py.File(tmp_path / "b.h5", "r") as file:
+        assert file["of/n"][:].tolist() == [1]
 
 
 def test_any_changed_lost_or_added_byte_breaks_the_seal(tmp_path: Path) -> None:

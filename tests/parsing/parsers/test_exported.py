@@ -266,7 +266,7 @@ def test_an_onnx_file_with_a_place_of_its_weights_that_is_no_number_is_refused(t
     weights = model.graph.initializer[0]
     weights.data_location = onnx.TensorProto.EXTERNAL
     weights.external_data.add(key="location", value="w.data")
-    weights.external_data.add(key="offset", value="")
+    weights.external_data.add(key="offset", value="far")
     file = tmp_path / "odd.onnx"
     file.write_bytes(model.SerializeToString())
     with pytest.raises(InputError, match=r"odd\.onnx is no ONNX file: invalid literal"):

@@ -73,7 +73,9 @@ def test_run_json_records_each_start(finished: Path, run_copy: Path, masks: Path
     assert session["threads"] == torch.get_num_threads()
     assert session["steps"] == [0, 4]
     assert session["seconds"] > 0
-    assert session["versions"]["torch"] == version("torch")
+    assert {name: session["versions"][name] for name in ("torch", "pillow")} == {
+        n: version(n) for n in ("torch", "pillow")
+    }
     assert datetime.fromisoformat(session["started"]).tzinfo is not None
     assert session["command"]
     assert info.finished
