@@ -1,6 +1,6 @@
 """The picture at the top of the README: images of both modalities, their masks, and what a trained network retrieves.
 
-    python benchmarks/overview.py --run WORK/runs/recipe-10-0 --out docs/overview.png
+    python benchmarks/overview.py --run WORK/runs/recipe-0 --out docs/overview.png
 
 The run: `recipe`, all epochs of `small` and seed 0, as benchmarks/street_ablation.py trains it into WORK, where the
 test people's images at each level still are. The people are the first of them, not chosen by hand; none was trained on.

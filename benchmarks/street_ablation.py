@@ -30,7 +30,6 @@ from street_rows import (
     SHORT,
     TEST,
     TRAIN,
-    Row,
     read_runs,
     read_seeds,
 )
@@ -48,7 +47,7 @@ from pipelines.datasets.simulate import make_collage
 from pipelines.masks.importing import ImportConfig, import_masks
 from pipelines.masks.score import score_masks
 from pipelines.parse.run import ParseConfig, parse
-from pipelines.recipes.reading import Recipe, read_recipe
+from pipelines.recipes.reading import read_recipe
 from pipelines.retrieval.evaluate import evaluate
 from pipelines.retrieval.significance import read_result
 from pipelines.training.config import TrainConfig
@@ -64,46 +63,42 @@ BEGIN, END = "<!-- results: benchmarks/street_ablation.py -->", "<!-- end of res
 @click.option("--out", type=click.Path(path_type=Path), required=True)
 @click.option("--rows", help="Names with ; between them; `list` prints them.  [default: all]")
 @click.option("--seeds", default="0-2", show_default=True, help="First and last.")
-@click.option("--epochs", type=int, help="Of the `small` recipe's 50 steps.  [default: the recipe's]")
 @click.option("--page", type=click.Path(path_type=Path, exists=True), help="Put table and figure there.")
 @click.option(
     "--measure-parts", "again", is_flag=True, help="Measure the parts of `recipe` again, if --out still has the run."
 )
 @click.option("--readme", type=click.Path(path_type=Path, exists=True), help="Put the SHORT rows there.")
 def main(
-    photos: Path, out: Path, rows: str | None, seeds: str, epochs: int | None, page: Path | None, again: bool,
-    readme: Path | None,
+    photos: Path, out: Path, rows: str | None, seeds: str, page: Path | None, again: bool, readme: Path | None
 ) -> None:  # fmt: skip
     """Train what is not trained yet, then write the table and the figure."""
     if rows == "list":
         click.echo("\n".join(ROWS))
         return
     chosen = rows.split(";") if rows is not None else list(ROWS)
-    recipe = read_recipe(Path("small"))
-    budget, size = recipe.train.epochs, recipe.data.size
-    epochs = epochs or budget
-    done = read_runs(epochs, size)
+    epochs = read_recipe(Path("small")).train.epochs
+    done = read_runs()
     for seed in read_seeds(seeds):
         for name in chosen:
             if name and (name, seed) not in done:
                 caches = prepare(photos, out)
-                line = run(name, seed=seed, epochs=epochs, out=out, caches=caches)
+                line = run(name, seed=seed, out=out, caches=caches)
                 with RUNS.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(line) + "\n")
                 click.echo(f"{name}, seed {seed}: {100 * line['levels'][HARDEST]['mAP']:.1f}")
     if again:
-        measure_again(epochs, out, prepare(photos, out))
-    whole = read_runs(budget, size)
-    lines = [*make_table(whole, budget, tuple(ROWS)), "", *make_part_table(whole, "recipe")]
-    for other, words in OTHERS.items():
-        lines += ["", *make_other_table(read_runs(*other), words)]
+        measure_again(out, prepare(photos, out))
+    whole = read_runs()
+    lines = [*make_table(whole, epochs, tuple(ROWS)), "", *make_part_table(whole, "recipe")]
+    for other in OTHERS:
+        lines += ["", *make_other_table(read_runs(other), other)]
     text = "\n".join(lines)
     click.echo(text)
     if page is not None:
         draw_figure(whole, page.parent / PICTURE)
         put_table(page, begin=BEGIN, end=END, table=text)
     if readme is not None:
-        put_table(readme, begin=BEGIN, end=END, table="\n".join(make_table(whole, budget, SHORT)))
+        put_table(readme, begin=BEGIN, end=END, table="\n".join(make_table(whole, epochs, SHORT)))
 
 
 def prepare(photos: Path, out: Path) -> dict[str, Path]:
@@ -155,24 +150,21 @@ def film_people(photos: Path, root: Path, level: str, ids: tuple[str, ...]) -> N
     draft.rename(root)
 
 
-def recipe_of(row: Row, seed: int, epochs: int) -> Recipe:
-    return read_recipe(Path("small"), [f"train.epochs={epochs}", f"seed={seed}", *row.changes], row.method)
+def run_folder(out: Path, name: str, seed: int) -> Path:
+    return out / "runs" / f"{''.join(c if c.isalnum() else '-' for c in name)}-{seed}"
 
 
-def run_folder(out: Path, name: str, epochs: int, seed: int) -> Path:
-    return out / "runs" / f"{''.join(c if c.isalnum() else '-' for c in name)}-{epochs}-{seed}"
-
-
-def run(name: str, seed: int, epochs: int, out: Path, caches: Mapping[str, Path]) -> dict[str, Any]:
+def run(name: str, seed: int, out: Path, caches: Mapping[str, Path]) -> dict[str, Any]:
     """Train and evaluate one row with one seed: the line of RUNS."""
     row = ROWS[name]
-    folder = run_folder(out, name=name, epochs=epochs, seed=seed)
+    folder = run_folder(out, name=name, seed=seed)
+    recipe = read_recipe(Path("small"), [f"seed={seed}", *row.changes], row.method)
     resume = (folder / "recipe.toml").exists()
     masks = caches[row.masks]
-    train(TrainConfig(masks, folder, recipe_of(row, seed, epochs), resume=resume, device="cpu"))
+    train(TrainConfig(masks, folder, recipe, resume=resume, device="cpu"))
     log = [json.loads(line) for line in (folder / "metrics.jsonl").open()]
     line: dict[str, Any] = {
-        "row": name, "seed": seed, "epochs": epochs, "size": list(recipe_of(row, seed, epochs).data.size),
+        "row": name, "seed": seed,
         "code": code(), "machine": machine(), "masks": MaskCache(masks).fingerprint, "levels": {},
         "scalars": {k: round(log[-1][k], 4) for k in ("g2", "g3", "g4", "p") if k in log[-1]},
     }  # fmt: skip
@@ -206,13 +198,12 @@ def look_inside(folder: Path, out: Path, caches: Mapping[str, Path]) -> dict[str
     }
 
 
-def measure_again(epochs: int, out: Path, caches: Mapping[str, Path]) -> None:
+def measure_again(out: Path, caches: Mapping[str, Path]) -> None:
     """Put the tables of parts and of visibility of `recipe` into RUNS as today's code measures them."""
     lines = [json.loads(line) for line in RUNS.read_text(encoding="utf-8").splitlines()]
-    size = read_recipe(Path("small")).data.size
     for line in lines:
-        folder = run_folder(out, name=line["row"], epochs=epochs, seed=line["seed"])
-        if (line["row"], line["epochs"], tuple(line["size"])) == ("recipe", epochs, size) and folder.is_dir():
+        folder = run_folder(out, name=line["row"], seed=line["seed"])
+        if (line["row"], line.get("trained")) == ("recipe", None) and folder.is_dir():
             for level in LEVELS:
                 line["levels"][level]["parts"] = part_table_of(folder, out / level / "SYSU-MM01", caches[level])
             line |= look_inside(folder, out, caches)

@@ -8,14 +8,14 @@ from typing import Any
 import matplotlib
 import numpy as np
 from scipy.stats import bootstrap
-from street_rows import HARDEST, LEVELS, PROTOCOL, ROWS, TEST, TRAIN
+from street_rows import FORMER, HARDEST, LEVELS, PROTOCOL, ROWS, TEST, TRAIN
 
 from cscl.config import ModelOptions
 from data.simulators.collage.levels import DIFFICULTIES
 from pipelines.pages.style import DASHES, LINES, MARKERS, PAGE, STYLE, draw_legend, make_figure, save_figure
 
 Runs = Mapping[tuple[str, int], dict[str, Any]]
-"""Finished trainings of one budget by row and seed."""
+"""Finished trainings of one recipe by row and seed."""
 
 
 def make_table(done: Runs, epochs: int, names: Sequence[str]) -> list[str]:
@@ -40,14 +40,14 @@ def make_table(done: Runs, epochs: int, names: Sequence[str]) -> list[str]:
     ]
 
 
-def make_other_table(done: Runs, budget: str) -> list[str]:
-    """Markdown: the rows that were trained with another budget than the recipe's, which is told in words."""
+def make_other_table(done: Runs, trained: str) -> list[str]:
+    """Markdown: the rows that were trained otherwise than by today's recipe; `trained` says how."""
     if not done:
         return []
     return [
-        f"Trained otherwise: {budget}.",
+        f"Trained otherwise: {trained}.",
         "",
-        *_make_score_lines(done, tuple(ROWS)),
+        *_make_score_lines(done, (*ROWS, *FORMER)),
         "",
         f"Columns as above. {_describe_ratios(done)}{describe_origin(list(done.values()))}",
     ]
@@ -88,9 +88,10 @@ def _make_score_lines(done: Runs, names: Sequence[str]) -> list[str]:
         runs = find_row(done, name)
         if not runs:
             continue
+        against = FORMER.get(name) or ROWS[name].against
         cells = [format_spread([one["levels"][level]["mAP"] for one in runs]) for level in LEVELS]
         cells.append(format_spread([one["levels"][HARDEST]["Rank-1"] for one in runs]))
-        lines.append(f"| {name} | {len(runs)} | {' | '.join(cells)} | {compare_rows(done, name, ROWS[name].against)} |")
+        lines.append(f"| {name} | {len(runs)} | {' | '.join(cells)} | {compare_rows(done, name, against)} |")
     return lines
 
 

@@ -71,7 +71,7 @@ def try_changes(changes: Sequence[str], seed: int, photos: Path, out: Path, meth
     """Train and score one trial with one seed: the line of RUNS."""
     masks = prepare(photos, out)["built-in"]
     recipe = read_recipe(Path("small"), [f"seed={seed}", *changes], method)
-    folder = run_folder(out, f"trial {name_trial(changes, method)}", epochs=recipe.train.epochs, seed=seed)
+    folder = run_folder(out, f"trial {name_trial(changes, method)}", seed=seed)
     train(TrainConfig(masks, folder, recipe, resume=(folder / "recipe.toml").exists(), device="cpu"))
     line = {"method": method, "changes": list(changes), "seed": seed, "epochs": recipe.train.epochs}
     return {

@@ -170,7 +170,7 @@ class Recipe:
     @property
     def title(self) -> str:
         """The method, with the values that define it if they are changed: `baseline with model.spam = true`."""
-        own = flatten(read_method(self.method))
+        own = flatten(read_definition(self.method))
         differing = find_differences(own, dataclasses.asdict(self))
         changed = [f"{key} = {_write_value(value)}" for key, (_, value) in differing.items() if key in own]
         return f"{self.method} with {', '.join(changed)}" if changed else self.method
@@ -216,7 +216,8 @@ def read_recipe(source: Path | None = None, changes: Sequence[str] = (), method:
     """Return a recipe from a file or a shipped recipe.
 
     If a key is given several times, the last value counts, in this order: the file of the recipe's own method, the
-    recipe, the file of `method` if it is another one, `changes`.
+    recipe, the file of `method` if it is another one, `changes`. Another method first undoes what the recipe's own one
+    sets.
 
     Args:
         source: TOML file, or the name of a shipped recipe; None for `cscl`.
@@ -236,6 +237,7 @@ def make_recipe(said: Mapping[str, Any], changes: Sequence[str] = (), method: st
     values = read_method(own)
     _update(values, said)
     if method not in (None, own):
+        _update(values, _default_values(read_method(own)))
         _update(values, read_method(method))
     values["method"] = method or own
     if any(change.partition("=")[0].strip() == "method" for change in changes):
@@ -245,23 +247,31 @@ def make_recipe(said: Mapping[str, Any], changes: Sequence[str] = (), method: st
 
 
 def read_method(name: Any) -> dict[str, Any]:
-    """Return the values of a method by section.
-
-    They are those of its file, and the defaults of all keys that the files of other methods set, so that changing the
-    method of a recipe undoes what its former method has set.
+    """Return the values that a method's file sets, by section; none for `cscl`, whose values are the defaults.
 
     Raises:
         InputError: if the method is unknown.
     """
     if name not in METHODS:
         raise InputError(f"there is no method {name!r}; choose one of {', '.join(METHODS)}")
-    defaults = dataclasses.asdict(Recipe())
-    set_by = {each: read_values(None, each, "methods") for each in list_shipped("methods")}
+    return read_values(None, name, "methods") if name in list_shipped("methods") else {}
+
+
+def read_definition(name: Any) -> dict[str, Any]:
+    """Return the values that define a method, by section: its file's, and of network and losses all that others set."""
     values: dict[str, Any] = {}
-    for section, said in (item for one in set_by.values() for item in one.items()):
-        _update(values, {section: {key: defaults[section][key] for key in said}})
-    _update(values, set_by.get(name, {}))
+    for each in list_shipped("methods"):
+        _update(
+            values, {part: v for part, v in _default_values(read_method(each)).items() if part in ("model", "loss")}
+        )
+    _update(values, read_method(name))
     return values
+
+
+def _default_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the defaults of the keys of some values, by section."""
+    defaults = dataclasses.asdict(Recipe())
+    return {section: {key: defaults[section][key] for key in said} for section, said in values.items()}
 
 
 def _update(values: dict[str, Any], later: Mapping[str, Any]) -> None:

@@ -81,7 +81,9 @@ def test_a_recipes_own_method_fills_in_what_it_does_not_say(tmp_path: Path) -> N
 
 def test_another_method_replaces_what_the_recipes_own_one_set(tmp_path: Path) -> None:
     agw = written(tmp_path, read_recipe(Path("small"), method="agw").to_toml())
-    assert read_recipe(agw, method="cscl") == read_recipe(Path("small"))
+    # what both set, here 0, is the method's own, and has its default again
+    assert read_recipe(agw, method="cscl") == read_recipe(Path("small"), ["augment.erase=0.5"])
+    assert read_recipe(Path("small"), method="baseline").augment == read_recipe(Path("small")).augment
 
 
 @pytest.mark.parametrize(
