@@ -15,7 +15,7 @@ from typing import Any
 import click
 from page import machine, put_table
 from street_ablation import code, film_people, prepare, run_folder
-from street_rows import HARDEST, LEVELS, PROTOCOL, SEED, TEST, TRAIN, read_seeds
+from street_rows import BEFORE, HARDEST, LEVELS, PROTOCOL, SEED, TEST, TRAIN, read_seeds
 from street_tables import find_row, format_spread
 
 from data.photographs.library import Photos
@@ -49,7 +49,8 @@ def main(
             line = try_changes(changes, seed, photos, out, method)
             with RUNS.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
-    text = "\n".join(make_table(read_trials()))
+    before = [f"Changes of {BEFORE}:", "", *make_table(read_trials(BEFORE)), ""]
+    text = "\n".join([*before, "Changes of today's recipe:", "", *make_table(read_trials()), "", *describe_trials()])
     click.echo(text)
     if page is not None:
         put_table(page, begin=BEGIN, end=END, table=text)
@@ -61,10 +62,14 @@ def name_trial(changes: Sequence[str], method: str = "cscl") -> str:
     return ", ".join(said if method == "cscl" and said else [{"cscl": "recipe"}.get(method, method), *said])
 
 
-def read_trials() -> dict[tuple[str, int], dict[str, Any]]:
-    """Finished trials by name and seed."""
-    lines = RUNS.read_text(encoding="utf-8").splitlines() if RUNS.is_file() else []
-    return {(name_trial(one["changes"], one["method"]), one["seed"]): one for one in map(json.loads, lines)}
+def read_lines() -> list[dict[str, Any]]:
+    return [json.loads(line) for line in RUNS.read_text(encoding="utf-8").splitlines()] if RUNS.is_file() else []
+
+
+def read_trials(trained: str = "") -> dict[tuple[str, int], dict[str, Any]]:
+    """Finished trials by name and seed: changes of today's recipe, or of BEFORE."""
+    found = [one for one in read_lines() if one.get("trained", "") == trained]
+    return {(name_trial(one["changes"], one["method"]), one["seed"]): one for one in found}
 
 
 def try_changes(changes: Sequence[str], seed: int, photos: Path, out: Path, method: str) -> dict[str, Any]:
@@ -97,7 +102,7 @@ def score_trial(folder: Path, photos: Path, out: Path) -> dict[str, float]:
 
 
 def make_table(done: dict[tuple[str, int], dict[str, Any]]) -> list[str]:
-    """Markdown: a line for each trial, then what the figures are."""
+    """Markdown: a line for each trial."""
     if not done:
         return ["No trial is done yet."]
     lines = [f"| changed | seeds | {' | '.join(SCORED)} |", "| --- | --- |" + " --- |" * len(SCORED)]
@@ -105,16 +110,18 @@ def make_table(done: dict[tuple[str, int], dict[str, Any]]) -> list[str]:
         runs = find_row(done, name)
         cells = [format_spread([one["mAP"][level] for one in runs]) for level in SCORED]
         lines.append(f"| {name} | {len(runs)} | {' | '.join(cells)} |")
-    every, machines = done.values(), sorted({one["machine"] for one in done.values()})
+    return lines
+
+
+def describe_trials() -> list[str]:
+    """Markdown: what the figures are."""
+    every = read_lines()
     return [
-        *lines,
-        "",
         f"mAP in per cent, mean over the seeds (lowest to highest), of {PEOPLE} development people, whom no row of "
         f"the first table trains or tests on; chance is lower than with its {TEST}. Simulated alike; their photographs "
-        "were in the parser's training, as those of the people to train on were. "
-        f"Recipe `small`, {' or '.join(map(str, sorted({one['epochs'] for one in every})))} "
-        f"epochs. Masks of the built-in parser: {', '.join(sorted({one['masks'][:12] for one in every}))}. "
-        f"Machine: {'; '.join(machines)}.",
+        "were in the parser's training, as those of the people to train on were. Recipe `small`. "
+        f"Masks of the built-in parser: {', '.join(sorted({one['masks'][:12] for one in every}))}. "
+        f"Machine: {'; '.join(sorted({one['machine'] for one in every}))}.",
     ]
 
 

@@ -123,7 +123,7 @@ class LossConfig:
     part_identity: float = 1.0
     triplet: float = 1.0
     part_triplet: float = 1.0
-    parsing: float = 0.35
+    parsing: float = 2.0
     shown: float = 0.35
     balance: float = 0.25
     division: float = 0.5
