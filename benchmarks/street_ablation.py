@@ -30,6 +30,7 @@ from street_rows import (
     SHORT,
     TEST,
     TRAIN,
+    read_lines,
     read_runs,
     read_seeds,
 )
@@ -200,7 +201,7 @@ def look_inside(folder: Path, out: Path, caches: Mapping[str, Path]) -> dict[str
 
 def measure_again(out: Path, caches: Mapping[str, Path]) -> None:
     """Put the tables of parts and of visibility of `recipe` into RUNS as today's code measures them."""
-    lines = [json.loads(line) for line in RUNS.read_text(encoding="utf-8").splitlines()]
+    lines = read_lines(RUNS)
     for line in lines:
         folder = run_folder(out, name=line["row"], seed=line["seed"])
         if (line["row"], line.get("trained")) == ("recipe", None) and folder.is_dir():

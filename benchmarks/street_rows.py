@@ -65,8 +65,12 @@ SHORT = ("baseline", "six global heads", "stripes", "recipe", "recipe, another i
 
 def read_runs(trained: str = "") -> dict[tuple[str, int], dict[str, Any]]:
     """Finished trainings by row and seed: those of today's recipe, or of one of OTHERS."""
-    lines = RUNS.read_text(encoding="utf-8").splitlines() if RUNS.is_file() else []
-    return {(one["row"], one["seed"]): one for one in map(json.loads, lines) if one.get("trained", "") == trained}
+    return {(one["row"], one["seed"]): one for one in read_lines(RUNS) if one.get("trained", "") == trained}
+
+
+def read_lines(file: Path) -> list[dict[str, Any]]:
+    """Return the values of a file of one JSON object per line; none if it is not there."""
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
 
 
 def read_seeds(text: str) -> range:

@@ -15,7 +15,7 @@ from typing import Any
 import click
 from page import machine, put_table
 from street_ablation import code, film_people, prepare, run_folder
-from street_rows import BEFORE, HARDEST, LEVELS, PROTOCOL, SEED, TEST, TRAIN, read_seeds
+from street_rows import BEFORE, HARDEST, LEVELS, PROTOCOL, SEED, TEST, TRAIN, read_lines, read_seeds
 from street_tables import find_row, format_spread
 
 from data.photographs.library import Photos
@@ -56,19 +56,17 @@ def main(
         put_table(page, begin=BEGIN, end=END, table=text)
 
 
-def name_trial(changes: Sequence[str], method: str = "cscl") -> str:
-    """What a trial is called in the table."""
+def name_trial(changes: Sequence[str], method: str) -> str:
+    """What a trial is called in the table: its changes, after the method if that is not CSCL."""
     said = [f"`{change}`" for change in sorted(changes)]
-    return ", ".join(said if method == "cscl" and said else [{"cscl": "recipe"}.get(method, method), *said])
-
-
-def read_lines() -> list[dict[str, Any]]:
-    return [json.loads(line) for line in RUNS.read_text(encoding="utf-8").splitlines()] if RUNS.is_file() else []
+    if method != "cscl":
+        said.insert(0, method)
+    return ", ".join(said) or "recipe"
 
 
 def read_trials(trained: str = "") -> dict[tuple[str, int], dict[str, Any]]:
     """Finished trials by name and seed: changes of today's recipe, or of BEFORE."""
-    found = [one for one in read_lines() if one.get("trained", "") == trained]
+    found = [one for one in read_lines(RUNS) if one.get("trained", "") == trained]
     return {(name_trial(one["changes"], one["method"]), one["seed"]): one for one in found}
 
 
@@ -115,7 +113,7 @@ def make_table(done: dict[tuple[str, int], dict[str, Any]]) -> list[str]:
 
 def describe_trials() -> list[str]:
     """Markdown: what the figures are."""
-    every = read_lines()
+    every = read_lines(RUNS)
     return [
         f"mAP in per cent, mean over the seeds (lowest to highest), of {PEOPLE} development people, whom no row of "
         f"the first table trains or tests on; chance is lower than with its {TEST}. Simulated alike; their photographs "
