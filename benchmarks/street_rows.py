@@ -52,7 +52,7 @@ ROWS = {
     "PAM, se gate": Row("cscl", (*PAM, "model.pam_gate=se"), "+ PAM"),
     "PAM, mam gate": Row("cscl", (*PAM, "model.pam_gate=mam"), "+ PAM"),
     "+ ICM, weight 0.1": Row("cscl", ("loss.icm=0.1",), "recipe"),
-    "HC for ICM": Row("cscl", ("loss.icm=0.15", "loss.icm_form=hc"), "+ ICM"),
+    "HC for ICM": Row("cscl", ("loss.icm=0.12", "loss.icm_form=hc"), "+ ICM"),
     "HcTri for ICM": Row("cscl", ("loss.icm=1.2", "loss.icm_form=hctri"), "+ ICM"),
 }
 """`+` rows add to the one before; `recipe` is the shipped one as it is, which adds the division loss to `+ SPAM`.

@@ -105,44 +105,42 @@ class SPAM(nn.Module):
         Raises:
             ValueError: if alpha is given without masks.
         """
-        size = (features.shape[2], features.shape[3])
-        if self.pooling == "parsing":
-            both = [earlier, features]
-            scale, shift = self.norm.fold(both)
-            logits = self.head(both, scale, shift)
+        parsed = self.pooling == "parsing"
+        maps = [earlier, features] if parsed else [earlier, features][-self.stages :]
+        logits = given = None
+        if parsed:
+            scale, shift = self.norm.fold(maps)
+            logits = self.head(maps, scale, shift)
             attention = logits.float().softmax(1)
-            weights = normalised_weights(_replace_background(attention if self.pulled else attention.detach()))
-            # s_q: the visibility of a part, from its mean feature, its area and its largest probability. The area alone
-            # does not do: P never reaches 0, and puts feet at the bottom of images that show none.
-            maps = attention[:, 1:].detach()
-            under = normalised_weights(maps)
-            averages = torch.cat([weighted_sum(x, under) for x in both], 2)
-            descriptor = [
-                scale * averages + shift * under.sum((2, 3))[:, :, None],
-                maps.mean((2, 3))[:, :, None],
-                maps.amax((2, 3))[:, :, None],
-            ]
-            shown = self.shown(torch.cat(descriptor, 2))
-            visibility = shown.detach().sigmoid()
         else:
-            logits = shown = None
             attention = self._control_attention(features)
-            weights = normalised_weights(_replace_background(attention))
-            visibility = attention.new_ones(len(features), self.parts)
-        if alpha is not None and self.pooling == "parsing":
+        weights = own = normalised_weights(_replace_background(attention if self.pulled else attention.detach()))
+        if parsed and alpha is not None:
             if masks is None:
                 raise ValueError("alpha is given without masks; give the cached masks it guides with, or alpha=None")
-            given = _replace_background(resize_distribution(masks, size))
-            a = alpha.float().view(-1, 1, 1, 1)
-            # Mix normalised weights, not maps: at alpha = 0.5 the mask has half of the weight of a small part too.
-            there = given.sum((2, 3), keepdim=True) > 0
-            weights = torch.where(there, (1 - a) * weights + a * normalised_weights(given), weights)
+            given = _replace_background(resize_distribution(masks, (features.shape[2], features.shape[3])))
+            weights = _mix(own, given, alpha.float())
+        # One product per map gives the averages under what pools and, where that is not P, those under P for v.
+        apart = given is not None or self.pulled
+        under = torch.cat([weights, own[:, 1:].detach()], 1) if apart else weights
+        averages = [weighted_sum(x, under) for x in maps]
+        foreground = averages[-1][:, 0]
+        parts = torch.cat([average[:, 1 : self.parts + 1] for average in averages[-self.stages :]], 2)
+        shown, visibility = None, attention.new_ones(len(features), self.parts)
+        if parsed:
+            # s_q: the visibility of a part, from its mean feature, its area and its largest probability. The area alone
+            # does not do: P never reaches 0, and puts feet at the bottom of images that show none.
+            mean = torch.cat([average[:, -self.parts :] for average in averages], 2)
+            each = attention[:, 1:].detach()
+            total = under[:, -self.parts :].sum((2, 3))
+            area, largest = each.mean((2, 3)), each.amax((2, 3))
+            normed = scale * mean + shift * total[:, :, None]
+            shown = self.shown(torch.cat([normed, area[:, :, None], largest[:, :, None]], 2))
+            visibility = shown.detach().sigmoid()
+        if given is not None and alpha is not None:
             seen = (given[:, 1:].mean((2, 3)) / self.tau).clamp(max=1)
-            visibility = (1 - a.flatten(1)) * visibility + a.flatten(1) * seen
-        pooled = weighted_sum(features, weights)
-        foreground, parts = pooled[:, 0], pooled[:, 1:]
-        if self.stages == 2:
-            parts = torch.cat([weighted_sum(earlier, weights[:, 1:]), parts], 2)
+            a = alpha.float()[:, None]
+            visibility = (1 - a) * visibility + a * seen
         projected = torch.stack([linear(parts[:, q]) for q, linear in enumerate(self.project)], 1)
         necked = [neck(projected[:, q]) for q, neck in enumerate(self.necks)]
         foreground_necked, foreground_logits = self.foreground_neck(foreground)
@@ -180,6 +178,17 @@ class SPAM(nn.Module):
 def _replace_background(distribution: Tensor) -> Tensor:
     """Return a distribution (B, Q+1, H, W) with the background, class 0, replaced by the foreground, 1 - background."""
     return torch.cat([1 - distribution[:, :1], distribution[:, 1:]], 1)
+
+
+def _mix(own: Tensor, given: Tensor, alpha: Tensor) -> Tensor:
+    """Return w (B, K, H, W), alpha (B,) of it from the maps `given`; `own` alone where a given map is empty.
+
+    What is mixed is normalised, not the maps themselves: at alpha = 0.5 the mask has half of the weight of a small part
+    too.
+    """
+    a = alpha.view(-1, 1, 1, 1)
+    there = given.sum((2, 3), keepdim=True) > 0
+    return torch.where(there, (1 - a) * own + a * normalised_weights(given), own)
 
 
 class PartLogits(nn.Module):

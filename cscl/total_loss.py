@@ -1,4 +1,4 @@
-"""The total loss (Total of docs/method.md): L = L_id + L_tri + 0.35 L_par + 0.35 L_vis + 0.5 L_div + w L_icm."""
+"""The total loss (Total of docs/method.md): L = L_id + L_tri + 2 L_par + 0.35 L_vis + 0.5 L_div + w L_icm."""
 
 import torch
 import torch.nn.functional as F

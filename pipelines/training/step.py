@@ -113,7 +113,7 @@ def _make_inputs(
         min_confidence: least confidence of a mask that guides, in [0, 1].
     """
     masks = guide = None
-    if parts is not None:
+    if parts is not None and alpha > 0:
         # Unchecked: the table of the part scheme yields no other numbers, and a look at them would wait for the device.
         masks = mask_distribution(piece["part_labels"].long(), parts, checked=False)
         guide = alpha * _guides(piece["confidence"], min_confidence).float()
