@@ -1,5 +1,6 @@
 """Options of the network and of its losses, validated without importing torch."""
 
+import math
 from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
@@ -27,6 +28,8 @@ class ModelOptions:
         spam: whether SPAM computes part features.
         part_pooling: the maps under which SPAM pools: its own parsing, or a control without masks, see `SPAM`.
         part_stages: number of stages, from the last one back, whose features a part averages: 1 for F, 2 for [X_3 ; F].
+        whole_weight: length of f_g and of f_fg, the features of the whole person, in the embedding, where a part that is fully
+            visible has length 1.
         pulled: whether all losses send gradients to the part attention P. If False, only the parsing loss and the
             division loss do.
         non_local: whether AGW's non-local blocks are added to stages 2 and 3.
@@ -46,6 +49,7 @@ class ModelOptions:
     spam: bool = True
     part_pooling: PartPooling = "parsing"
     part_stages: int = 1
+    whole_weight: float = 1.0
     pulled: bool = False
     non_local: bool = False
     non_local_channels: int = 0
@@ -59,6 +63,8 @@ class ModelOptions:
         _check_choice("part_pooling", self.part_pooling, get_args(PartPooling))
         if self.part_stages not in (1, 2):
             raise ValueError(f"part_stages = {self.part_stages}; give 1 or 2")
+        if not 0 < self.whole_weight < math.inf:
+            raise ValueError(f"whole_weight = {self.whole_weight}; give a number above 0")
         if self.part_dim < 1:
             raise ValueError(f"part_dim = {self.part_dim}; give at least 1")
         if self.non_local_channels < 0:

@@ -28,6 +28,7 @@ class Output:
         logits: (B, identities), identity logits of f_g.
         parts: output of SPAM; None without SPAM.
         pam_logits: parsing logits (B, Q+1, H, W) by stage, of each PAM that has a parsing head.
+        whole_weight: as in `ModelOptions`.
     """
 
     feature: Tensor
@@ -35,6 +36,7 @@ class Output:
     logits: Tensor
     parts: PartFeatures | None
     pam_logits: dict[int, Tensor]
+    whole_weight: float = 1.0
 
     @property
     def parsing_logits(self) -> list[Tensor]:
@@ -55,16 +57,19 @@ class Output:
         if self.parts is not None:
             there = [name for name, value in self.parts._asdict().items() if value is not None]
             parts = self.parts._replace(**dict(zip(there, rest[len(heads) :], strict=True)))
-        return Output(feature, necked=necked, logits=logits, parts=parts, pam_logits=heads)
+        return replace(self, feature=feature, necked=necked, logits=logits, parts=parts, pam_logits=heads)
 
     @property
     def embedding(self) -> Tensor:
-        """[f_g ; f_fg ; v_1 f_1 ; ... ; v_Q f_Q], (B, D) float32, of features after their necks, scaled to length 1."""
-        pieces = [unit(self.necked)]
-        if self.parts is not None:
-            parts = self.parts.visibility[:, :, None] * unit(self.parts.necked)
-            pieces += [unit(self.parts.foreground_necked), parts.flatten(1)]
-        return torch.cat(pieces, 1)
+        """[w f_g ; w f_fg ; v_1 f_1 ; ... ; v_Q f_Q], (B, D) float32, of features after their necks, scaled to length 1.
+
+        w is `whole_weight`; without parts the embedding is f_g.
+        """
+        if self.parts is None:
+            return unit(self.necked)
+        whole = [self.whole_weight * unit(x) for x in (self.necked, self.parts.foreground_necked)]
+        parts = self.parts.visibility[:, :, None] * unit(self.parts.necked)
+        return torch.cat([*whole, parts.flatten(1)], 1)
 
 
 def unit(x: Tensor) -> Tensor:
@@ -76,7 +81,8 @@ class CSCL(nn.Module):
     """The network of Cross-modality Semantic Consistency Learning (Liu et al., TMM 2025), see docs/method.md.
 
     Attributes:
-        embedding_dim: length of the embedding.
+        blocks: lengths of the features that the embedding is made of: f_g; with SPAM f_g, f_fg and f_1 to f_Q.
+        embedding_dim: length of the embedding, their sum.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -105,7 +111,8 @@ class CSCL(nn.Module):
             )
         self.pool = GeM(learned=config.gem_learned)
         self.neck = BNNeck(dim, config.identities)
-        self.embedding_dim = dim if self.spam is None else 2 * dim + config.parts * config.part_dim
+        self.blocks = (dim,) if self.spam is None else (dim, dim, *[config.part_dim] * config.parts)
+        self.embedding_dim = sum(self.blocks)
 
     def forward(
         self, images: Tensor, infrared: Tensor | int, masks: Tensor | None = None, alpha: Tensor | None = None
@@ -134,7 +141,14 @@ class CSCL(nn.Module):
         feature = self.pool(x)
         necked, identity_logits = self.neck(feature)
         parts = None if self.spam is None else self.spam(earlier, x, masks, alpha)
-        return Output(feature, necked=necked, logits=identity_logits, parts=parts, pam_logits=pam_logits)
+        return Output(
+            feature,
+            necked=necked,
+            logits=identity_logits,
+            parts=parts,
+            pam_logits=pam_logits,
+            whole_weight=self.config.whole_weight,
+        )
 
     def embed(
         self,
@@ -144,7 +158,7 @@ class CSCL(nn.Module):
         alpha: Tensor | None = None,
         flip: bool = True,
     ) -> Tensor:
-        """Return embeddings (B, `embedding_dim`), float32, of length 1; two are compared by cosine.
+        """Return embeddings (B, `embedding_dim`), float32, of length 1; `compute_similarity` compares them.
 
         Args:
             images: as in `forward`.
