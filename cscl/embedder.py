@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from .config import ModelConfig
 from .model import CSCL
+from .similarity import compute_similarity
 from .spam import PartFeatures
 
 FORMAT_VERSION = 3
@@ -61,6 +62,11 @@ class Embedder(nn.Module):
         """D, the number of values of an embedding."""
         return self.network.embedding_dim
 
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """The lengths of the features that an embedding is made of, see `similarity`."""
+        return self.network.blocks
+
     def forward(self, images: Tensor, infrared: Tensor, flip: bool = True) -> Tensor:
         """Return embeddings (B, D), float32, of length 1.
 
@@ -82,7 +88,7 @@ class Embedder(nn.Module):
         flip: bool = True,
         batch_size: int = 64,
     ) -> Tensor:
-        """Return embeddings (N, D), float32 on the CPU, of length 1; compare two by their inner product.
+        """Return embeddings (N, D), float32 on the CPU, of length 1; `similarity` compares them.
 
         Args:
             images: one or several images of any size, as 8-bit Pillow images or uint8 arrays (H, W, 3) in RGB; or a
@@ -98,6 +104,14 @@ class Embedder(nn.Module):
         with torch.inference_mode():
             found = [self(*batch, flip).cpu() for batch in self._batches(images, infrared, batch_size)]
         return torch.cat([torch.empty(0, self.dim), *found])
+
+    def similarity(self, query: Tensor, gallery: Tensor) -> Tensor:
+        """Return the similarity (Nq, Ng), float64 in [-1, 1], of embeddings (Nq, D) and (Ng, D) by which `evaluate` ranks.
+
+        Without SPAM it is the cosine; with SPAM that of what both images show, see `cscl.similarity`.
+        """
+        one, other = (x.detach().cpu().double().numpy() for x in (query, gallery))
+        return torch.from_numpy(compute_similarity(one, other, self.blocks))
 
     def attention(
         self, images: Images, infrared: bool | Sequence[bool] | Tensor, batch_size: int = 64

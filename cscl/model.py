@@ -1,7 +1,7 @@
 """The CSCL network (docs/method.md): backbone, PAM, SPAM, pooling and necks, and the embedding for retrieval."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -61,7 +61,7 @@ class Output:
 
     @property
     def embedding(self) -> Tensor:
-        """[w f_g ; w f_fg ; v_1 f_1 ; ... ; v_Q f_Q], (B, D) float32, of features after their necks, scaled to length 1.
+        """[w f_g ; w f_fg ; v_1 f_1 ; ... ; v_Q f_Q], (B, D) float32, of features after their necks, each of length 1.
 
         w is `whole_weight`; without parts the embedding is f_g.
         """

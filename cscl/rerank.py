@@ -6,10 +6,14 @@ Jaccard distance between codes. Neighbours are searched among queries and galler
 query depends on all others: scores with re-ranking are not comparable to scores without.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
+
+from .similarity import compute_similarity
 
 Array = ArrayLike | torch.Tensor
 
@@ -25,6 +29,7 @@ def k_reciprocal(
     k1: int = K1,
     k2: int = K2,
     weight: float = WEIGHT,
+    blocks: Sequence[int] = (),
 ) -> NDArray[np.float64]:
     """Return re-ranked distances (Nq, Ng), smaller is closer.
 
@@ -40,6 +45,8 @@ def k_reciprocal(
         k1: number of nearest images within which neighbours must be mutual.
         k2: number of nearest images over which a code is averaged; 1 for no averaging.
         weight: weight of the original distance, scaled to [0, 1] per query, against the Jaccard distance.
+        blocks: lengths of the features that embeddings are made of, as in `compute_similarity`, of which the original
+            distance is 2 minus twice the value then; none for the distance of the features.
 
     Raises:
         ValueError: if the features do not fit each other or are not finite, k1 or k2 is not in 1..Nq+Ng-1, or the
@@ -53,7 +60,7 @@ def k_reciprocal(
     if not 0 <= weight <= 1:
         raise ValueError(f"weight must lie in [0, 1], got {weight}")
 
-    distances = _compute_distances(features)
+    distances = _compute_distances(features, blocks)
     nearest = _find_nearest(distances, max(k1 + 1, round(k1 / 2) + 1, k2))
 
     # Equation 4: R(p, k1), the mutual neighbours of each image p, as row p of a boolean matrix.
@@ -97,7 +104,7 @@ def _join_features(query: Array, gallery: Array) -> tuple[NDArray[np.float64], i
     return features, len(both[0])
 
 
-def _compute_distances(features: NDArray[np.float64]) -> NDArray[np.float32]:
+def _compute_distances(features: NDArray[np.float64], blocks: Sequence[int]) -> NDArray[np.float32]:
     """Return squared Euclidean distances (N, N), squared again, each row divided by its largest; float32."""
     n = len(features)
     squares = (features**2).sum(axis=1)
@@ -105,7 +112,10 @@ def _compute_distances(features: NDArray[np.float64]) -> NDArray[np.float32]:
     block = max(1, _BLOCK // n)
     for start in range(0, n, block):
         rows = slice(start, start + block)
-        part = squares[rows, None] + squares - 2 * features[rows] @ features.T
+        if blocks:
+            part = 2 - 2 * compute_similarity(features[rows], features, blocks)
+        else:
+            part = squares[rows, None] + squares - 2 * features[rows] @ features.T
         np.square(np.maximum(part, 0, out=part), out=part)
         largest = part.max(axis=1, keepdims=True)
         distances[rows] = np.divide(part, largest, out=np.zeros_like(part), where=largest > 0)

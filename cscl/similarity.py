@@ -11,15 +11,15 @@ Floats = NDArray[np.float64]
 def compute_similarity(query: Floats, gallery: Floats, blocks: Sequence[int] = ()) -> Floats:
     """Return the similarity (Nq, Ng), in [-1, 1], of embeddings: the mean of the cosines of their features.
 
-    In the mean a feature counts by the product of its lengths in the two embeddings, so that a part counts as far as both
-    images show it: sum_k v_k v'_k cos_k / sum_k v_k v'_k, as in BPBReID (Somers et al., WACV 2023). The plain cosine of
+    In the mean a feature counts by the product of its lengths in the two embeddings, so that a part counts as far as
+    both images show it: sum_k v_k v'_k cos_k / sum_k v_k v'_k, as in BPBReID (Somers et al., WACV 2023). The plain cosine of
     two embeddings, which this is for a single feature, takes a part that one image hides for a difference.
 
     Args:
         query: (Nq, D).
         gallery: (Ng, D).
-        blocks: lengths of the features, which follow each other and add up to D (`Embedder.blocks`); none for embeddings
-            of one feature and length 1.
+        blocks: numbers of values of the features, which add up to D (`Embedder.blocks`); none for embeddings of one
+            feature and length 1.
 
     Raises:
         ValueError: if the lengths do not add up to D.

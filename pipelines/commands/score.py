@@ -38,12 +38,14 @@ def score(
     image of the data set, or of its protocols, sorted by path.
     """
     from data.registry import open_data_set
-    from pipelines.retrieval.features import read_features
+    from pipelines.retrieval.features import read_blocks, read_features
     from pipelines.retrieval.judge import score_features
 
     names, rows = read_features(features)
     opened = open_data_set(dataset, root=root, permutations=permutations, pattern=pattern)
-    result = score_features(rows, opened, names=names, method=method or features[0].stem, **options)
+    result = score_features(
+        rows, opened, names=names, method=method or features[0].stem, blocks=read_blocks(features), **options
+    )
     print_result(result, as_json)
     if out is not None:
         result.save(out)

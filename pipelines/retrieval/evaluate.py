@@ -33,6 +33,7 @@ from ..runs.scores import (
     RERANKING,
     Result,
     average_results,
+    describe_distance,
     describe_reranking,
     list_needed_records,
     score,
@@ -102,8 +103,8 @@ class Evaluation:
             f"{self.data_set}{' (simulated data)' if self.simulated else ''}: {about}",
             *format_table(self.results),
             f"per cent; {over}{one.trials} trial{'s' * (one.trials > 1)}, galleries {one.gallery_rule}, "
-            f"{self.about['feature']}, cosine distance, {'flip averaged' if self.about['flip'] else 'no flip'}, "
-            + describe_reranking(one.reranked),
+            f"{self.about['feature']}, {self.about['distance']}, "
+            f"{'flip averaged' if self.about['flip'] else 'no flip'}, " + describe_reranking(one.reranked),
             f"weights {_format_value(self.about['checkpoint'], 12)}, masks {_format_value(self.about['masks'], 12)}",
             *unmatched_lines(self.results),
             *([f"note: {self.unlike_published}"] if self.unlike_published else ()),
@@ -165,10 +166,11 @@ def evaluate(
     images = ImageHashes(data_set.root)
     embedded = embed(embedder, records, images.make_loader(embedder.size), flip=flip)
     features = dict(zip(needed, embedded.double().numpy(), strict=True))
-    results = tuple(add_hashes(score(p, features, rerank), p, data_set, images) for p in chosen)
+    results = tuple(add_hashes(score(p, features, rerank, embedder.blocks), p, data_set, images) for p in chosen)
     about = describe(info, recipe) | {
         "checkpoint": checkpoint,
         "feature": "[f_g ; f_fg ; v_q f_q] after the necks" if recipe.model.spam else "f_g after the neck",
+        "distance": describe_distance(embedder.blocks),
         "flip": flip,
         "reranking": RERANKING if rerank else None,
         **({"finished": False} if info.unfinished else {}),
@@ -199,7 +201,9 @@ def evaluate(
     files = [run / f"{name}.json", run / "embeddings.npz"]
     unwritten = _try_writing(files[0], format_result(evaluation.to_json(), results).encode())
     stored = io.BytesIO()
-    np.savez_compressed(stored, names=np.array(list(needed)), embeddings=embedded.numpy())
+    np.savez_compressed(
+        stored, names=np.array(list(needed)), embeddings=embedded.numpy(), blocks=np.array(embedder.blocks)
+    )
     unwritten += _try_writing(files[1], stored.getvalue())
     if figures and not unwritten:
         measured = "; ".join(evaluation.lines()[i] for i in (0, 2 + len(results)))

@@ -18,6 +18,10 @@ Floats = NDArray[np.float64]
 ROWS = ("features", "embeddings", "feats", "feat")
 """Names of the array of features in a .npz file."""
 NAMES = ("names", "paths", "files")
+BLOCKS = "blocks"
+"""Name of the array of their lengths in the embeddings.npz of `cscl evaluate`."""
+ALONE = ""
+"""Name of the array of a .npy file."""
 """Names of the array of image paths in a .npz file."""
 
 
@@ -47,6 +51,19 @@ def read_features(files: Sequence[Path]) -> tuple[list[str] | None, NDArray[Any]
         if rows[0].shape[1:] != features.shape[1:]:
             raise InputError(f"{file} has features {features.shape}, {files[0]} {rows[0].shape}: not of one network")
     return names, np.concatenate(rows)
+
+
+def read_blocks(files: Sequence[Path]) -> tuple[int, ...]:
+    """Return the lengths of the features that the embeddings of `cscl evaluate` are made of; none for other files.
+
+    Raises:
+        InputError: if they do not make up the file's features, or differ between the files.
+    """
+    each = {tuple(array.tolist()) for file in files if (array := _load(file, (BLOCKS,)).get(BLOCKS)) is not None}
+    found: tuple[int, ...] = each.pop() if each else ()
+    if each or any(type(length) is not int or length < 1 for length in found):
+        raise InputError(f"{files[0]}: {BLOCKS} are the lengths of one network's features; leave them out if not")
+    return found
 
 
 _EXAMPLE = 'np.savez("features.npz", names=paths, features=features)'
@@ -132,18 +149,9 @@ def _known_name(name: str, known: frozenset[str]) -> str | None:
 
 def _arrays(file: Path) -> tuple[list[str] | None, NDArray[Any]]:
     """Return names, None if it has none, and features of a file."""
-    if not file.is_file():
-        raise MissingError(f"no features {file}")
-    try:
-        loaded = np.load(file, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return None, loaded
-        with loaded:
-            found = {key: loaded[key] for key in loaded.files if key in (*ROWS, *NAMES)}
-            arrays = {key: array for key, array in found.items() if isinstance(array, np.ndarray)}
-    except (*UNREADABLE, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, MemoryError) as error:
-        why = explain_unreadable(error)
-        raise InputError(f"{file} is no .npz or .npy of numbers and text{why}; write {_EXAMPLE}") from error
+    arrays = _load(file, (*ROWS, *NAMES))
+    if ALONE in arrays:
+        return None, arrays[ALONE]
     rows: NDArray[Any] | None = next((arrays[key] for key in ROWS if key in arrays), None)
     if rows is None:
         raise InputError(f"{file} has no array {' or '.join(ROWS)}; write {_EXAMPLE}")
@@ -155,3 +163,19 @@ def _arrays(file: Path) -> tuple[list[str] | None, NDArray[Any]]:
     if names.ndim != 1 or names.dtype.kind not in "US":
         raise InputError(f"{file}: names are text (N), got {names.dtype} {names.shape}")
     return [n.decode("utf-8", "replace") if isinstance(n, bytes) else n for n in names.tolist()], rows
+
+
+def _load(file: Path, keys: Collection[str]) -> dict[str, NDArray[Any]]:
+    """Return the arrays of these names that a .npz file has, or the one of a .npy file as ALONE."""
+    if not file.is_file():
+        raise MissingError(f"no features {file}")
+    try:
+        loaded = np.load(file, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return {ALONE: loaded}
+        with loaded:
+            found = {key: loaded[key] for key in loaded.files if key in keys}
+            return {key: array for key, array in found.items() if isinstance(array, np.ndarray)}
+    except (*UNREADABLE, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, MemoryError) as error:
+        why = explain_unreadable(error)
+        raise InputError(f"{file} is no .npz or .npy of numbers and text{why}; write {_EXAMPLE}") from error

@@ -19,6 +19,7 @@ from ..runs.provenance import write_file
 from ..runs.scores import (
     RERANKING,
     Result,
+    describe_distance,
     describe_reranking,
     list_needed_records,
     list_ranked_records,
@@ -63,7 +64,7 @@ class Judgement:
             f"{self.data_set}{' (simulated data)' if self.simulated else ''}: {self.about['method']}{split}",
             *format_table(self.results),
             f"per cent; {one.trials} trial{'s' * (one.trials > 1)}, galleries {one.gallery_rule}, "
-            f"{self.about['feature']}, cosine distance, {describe_reranking(one.reranked)}",
+            f"{self.about['feature']}, {self.about['distance']}, {describe_reranking(one.reranked)}",
             *unmatched_lines(self.results),
             *([f"note: {self.unlike_published}"] if self.unlike_published else ()),
             *(self.comparison.lines() if self.comparison else ()),
@@ -89,6 +90,7 @@ def score_features(
     gallery: str = "seeded",
     split: int = 1,
     rerank: bool = False,
+    blocks: Sequence[int] = (),
     baseline: Path | None = None,
 ) -> Judgement:
     """Score features under the protocols of a data set: CMC, mAP and mINP, beside chance.
@@ -96,7 +98,8 @@ def score_features(
     >>> result = score_features(features, "sysu", root=Path("data/SYSU-MM01"), names=paths)  # doctest: +SKIP
     >>> result.results[0].mAP, result.results[0].cmc[1]  # doctest: +SKIP
 
-    Features are compared by cosine. What is ranked, skipped and counted is the data set's rule (docs/protocols.md).
+    Features are compared by cosine, those that are made of several as `cscl.similarity` says. What is ranked, skipped
+    and counted is the data set's rule (docs/protocols.md).
 
     Args:
         features: (N, D) in the order of `names`; `pipelines.retrieval.features.read_features` reads files of both.
@@ -109,6 +112,7 @@ def score_features(
         gallery: SYSU-MM01's rule, `seeded` or `official`.
         split: number of the split, for data sets that have several.
         rerank: k-reciprocal re-ranking.
+        blocks: lengths of the features that each row is made of, from `read_blocks` of embeddings.npz; none for one.
         baseline: result file of `cscl score --out` or `cscl evaluate`, for differences with a bootstrap interval.
 
     Raises:
@@ -125,11 +129,12 @@ def score_features(
     about = {
         "method": method,
         "feature": f"{used.shape[1]} numbers per image",
+        "distance": describe_distance(blocks),
         "features": hashlib.sha256(used.tobytes()).hexdigest(),
         **({"split": split} if opened.split_count > 1 else {}),
         "reranking": RERANKING if rerank else None,
     }
-    results = tuple(add_hashes(score(p, found, rerank), p, opened) for p in chosen)
+    results = tuple(add_hashes(score(p, found, rerank, blocks), p, opened) for p in chosen)
     judged = Judgement(
         opened.name,
         simulated=is_simulated(opened.root),

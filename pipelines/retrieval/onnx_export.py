@@ -96,10 +96,14 @@ def export(run: Path, out: Path | None = None, flip: bool = True) -> Exported:
 def _make_metadata(embedder: Embedder, flip: bool) -> dict[str, str]:
     """Return the file's metadata: a text or JSON text per input, output and processing step."""
     height, width = embedder.size
+    compared = "by inner product"
+    if len(embedder.blocks) > 1:
+        compared += ", divided by the inner product of the lengths of the blocks"
     about = {
         "images": f"uint8 RGB (batch, 3, {height}, {width}), stretched to this size by bilinear interpolation",
         "infrared": f"bool (batch): false {MODALITIES[0]}, true {MODALITIES[1]}",
-        "embedding": f"float32 (batch, {embedder.dim}), of length 1; compare by inner product",
+        "embedding": f"float32 (batch, {embedder.dim}), of length 1; compare {compared}",
+        "blocks": embedder.blocks,
         "size": embedder.size,
         "normalisation": {"in_graph": True, "mean": embedder.mean, "std": embedder.std},
         "flip_averaged": flip,

@@ -170,7 +170,7 @@ def draw_rankings(
     """
     trial = protocol.trials[0]
     # Rank all queries, although few are drawn: the result of re-ranking depends on all of them.
-    distances = compute_distances(protocol, trial=trial, features=features, rerank=rerank)
+    distances = compute_distances(protocol, trial=trial, features=features, rerank=rerank, blocks=embedder.blocks)
     spread = sorted({i * len(trial.query) // queries for i in range(queries)})
     rows = []
     for number in spread:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from cscl.embedder import Embedder
 from cscl.ranking import stable_order
+from cscl.similarity import compute_similarity
 from data.loading.images import load_image
 from data.readers.listing import list_below
 from data.records import Modality, Record
@@ -62,7 +63,7 @@ class SearchConfig:
 
 @dataclass(frozen=True)
 class Match:
-    """A gallery image and its cosine similarity to the query, in [-1, 1]."""
+    """A gallery image and its similarity to the query, in [-1, 1] (`cscl.similarity`)."""
 
     image: str
     similarity: float
@@ -111,7 +112,7 @@ class SearchResult:
 
     def lines(self) -> list[str]:
         """Return the lists that `cscl search` prints, as lines."""
-        shown = [f"{self.searched} {self.gallery_modality} images searched, cosine similarity"]
+        shown = [f"{self.searched} {self.gallery_modality} images searched, with their similarity"]
         for query, matches in self.rankings:
             shown.append(f"{self.query_modality} {query}")
             shown += [f"{place:4d}  {m.similarity:6.3f}  {m.image}" for place, m in enumerate(matches, 1)]
@@ -162,10 +163,10 @@ def search(config: SearchConfig) -> SearchResult:
             raise InputError(f"{what}: none of the images can be read; the first: {first}")
     rankings = []
     for query, feature in zip(queries, query_features, strict=True):
-        similarity = gallery_features @ feature
-        (order,) = stable_order(-similarity[None])
+        similarity = compute_similarity(feature[None], gallery_features, embedder.blocks)
+        (order,) = stable_order(-similarity)
         nearest = order[: config.top]
-        rankings.append((query.name, tuple(Match(gallery[i].name, float(similarity[i])) for i in nearest)))
+        rankings.append((query.name, tuple(Match(gallery[i].name, float(similarity[0, i])) for i in nearest)))
     parts = list_part_names(recipe, embedder)
     picture = config.out or config.run / "search.png"
     modalities = (config.query_modality, gallery_modality)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cscl.ranking import Scores, chance, rank
 from cscl.rerank import K1, K2, WEIGHT, k_reciprocal
+from cscl.similarity import compute_similarity
 from data.records import DataSet, Protocol, Record, Trial
 from parsing.errors import InputError
 
@@ -99,13 +100,16 @@ class Result:
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "per_query"}
 
 
-def score(protocol: Protocol, features: Mapping[str, NDArray[np.float64]], rerank: bool = False) -> Result:
+def score(
+    protocol: Protocol, features: Mapping[str, NDArray[np.float64]], rerank: bool = False, blocks: Sequence[int] = ()
+) -> Result:
     """Return the mean scores of a protocol over its trials.
 
     Args:
         protocol: with its trials.
         features: embeddings (D,) of length 1 by image name.
-        rerank: whether to use re-ranked distances (`k_reciprocal`) instead of cosine distances.
+        rerank: whether to use re-ranked distances (`k_reciprocal`).
+        blocks: lengths of the features that an embedding is made of, see `compute_similarity`; none for one feature.
 
     Raises:
         InputError: if there are too few images to re-rank, or no query has a match in a gallery.
@@ -115,7 +119,7 @@ def score(protocol: Protocol, features: Mapping[str, NDArray[np.float64]], reran
         ids = [np.array([r.identity for r in side]) for side in (trial.query, trial.gallery)]
         skip = protocol.skip(trial)
         scores = rank(
-            _compute_all_distances(protocol, trial=trial, features=features, rerank=rerank),
+            _compute_all_distances(protocol, trial=trial, features=features, rerank=rerank, blocks=blocks),
             ids[0],
             ids[1],
             skip,
@@ -215,6 +219,11 @@ RERANKING = {"k1": K1, "k2": K2, "lambda": WEIGHT}
 """Parameters of the re-ranking, as results state them."""
 
 
+def describe_distance(blocks: Sequence[int]) -> str:
+    """Return the words of a table for how embeddings of these features are compared."""
+    return "cosine distance of what both images show" if len(blocks) > 1 else "cosine distance"
+
+
 def describe_reranking(reranked: bool) -> str:
     """Return the words of a table for whether its results are re-ranked, and how."""
     parameters = " ".join(f"{name} {value}" for name, value in RERANKING.items())
@@ -266,26 +275,34 @@ def join_hashes(hashes: Iterable[str]) -> str:
 
 
 def compute_distances(
-    protocol: Protocol, trial: Trial, features: Mapping[str, NDArray[np.float64]], rerank: bool = False
+    protocol: Protocol,
+    trial: Trial,
+    features: Mapping[str, NDArray[np.float64]],
+    rerank: bool = False,
+    blocks: Sequence[int] = (),
 ) -> NDArray[np.float64]:
     """Return the distances (Nq, Ng) that `score` ranks; infinite if the query does not see the gallery image.
 
     Arguments and errors as in `score`.
     """
-    found = _compute_all_distances(protocol, trial=trial, features=features, rerank=rerank)
+    found = _compute_all_distances(protocol, trial=trial, features=features, rerank=rerank, blocks=blocks)
     skipped = protocol.skip(trial)
     return found if skipped is None else np.where(skipped, np.inf, found)
 
 
 def _compute_all_distances(
-    protocol: Protocol, trial: Trial, features: Mapping[str, NDArray[np.float64]], rerank: bool
+    protocol: Protocol,
+    trial: Trial,
+    features: Mapping[str, NDArray[np.float64]],
+    rerank: bool,
+    blocks: Sequence[int],
 ) -> NDArray[np.float64]:
     """Return the distances (Nq, Ng) of a trial, including gallery images that a query does not see."""
     query, gallery = stack_features(trial.query, features), stack_features(trial.gallery, features)
     if not rerank:
-        return 1 - query @ gallery.T
+        return 1 - compute_similarity(query, gallery, blocks)
     try:
-        return k_reciprocal(query, gallery)
+        return k_reciprocal(query, gallery, blocks=blocks)
     except ValueError as error:
         raise InputError(f"--rerank: {protocol.name} cannot be re-ranked: {error}") from error
 

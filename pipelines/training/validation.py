@@ -42,7 +42,8 @@ class Validation:
         embedder = Embedder(model, size=self._size, mean=MEAN, std=STD)
         features = embed(embedder, self.records, lambda r: self._images[r.name]).double().numpy()
         model.train(training)
-        result = score(self.protocol, {r.name: f for r, f in zip(self.records, features, strict=True)})
+        by_name = {r.name: f for r, f in zip(self.records, features, strict=True)}
+        result = score(self.protocol, by_name, blocks=model.blocks)
         return {"rank1": result.cmc[1], "mAP": result.mAP}
 
 
