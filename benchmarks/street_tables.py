@@ -34,7 +34,7 @@ def make_table(done: Runs, epochs: int, names: Sequence[str]) -> list[str]:
         "another seed moves both). Simulated data (`collage`, "
         f"{TRAIN} people to train and {TEST} to test, one image a camera; in training every image has a level of its "
         f"own), SYSU-MM01's {PROTOCOL} protocol, 10 seeded trials, cosine "
-        f"distance, flip averaged, not re-ranked. Recipe `small`, {epochs} epochs of 50 steps of 32 images, last "
+        f"distance of what both images show, flip averaged, not re-ranked. Recipe `small`, {epochs} epochs of 50 steps of 32 images, last "
         "weights; no test person selected anything, and none was in the parser's training. "
         f"{describe_origin(every)}" + (f" Not trained yet: {', '.join(missing)}." if missing else ""),
     ]
@@ -49,7 +49,8 @@ def make_other_table(done: Runs, trained: str) -> list[str]:
         "",
         *_make_score_lines(done, (*ROWS, *FORMER)),
         "",
-        f"Columns as above. {_describe_ratios(done)}{describe_origin(list(done.values()))}",
+        "Columns as above, but embeddings compared by one cosine of all features, f_g and f_fg as long as a visible part. "
+        f"{_describe_ratios(done)}{describe_origin(list(done.values()))}",
     ]
 
 

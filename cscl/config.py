@@ -28,8 +28,8 @@ class ModelOptions:
         spam: whether SPAM computes part features.
         part_pooling: the maps under which SPAM pools: its own parsing, or a control without masks, see `SPAM`.
         part_stages: number of stages, from the last one back, whose features a part averages: 1 for F, 2 for [X_3 ; F].
-        whole_weight: length of f_g and of f_fg, the features of the whole person, in the embedding, where a part that is
-            fully visible has length 1.
+        whole_weight: length in the embedding of f_g and of f_fg, the features of the whole person; a part that is fully
+            visible has length 1.
         pulled: whether all losses send gradients to the part attention P. If False, only the parsing loss and the
             division loss do.
         non_local: whether AGW's non-local blocks are added to stages 2 and 3.

@@ -106,9 +106,10 @@ class Embedder(nn.Module):
         return torch.cat([torch.empty(0, self.dim), *found])
 
     def similarity(self, query: Tensor, gallery: Tensor) -> Tensor:
-        """Return the similarity (Nq, Ng), float64 in [-1, 1], of embeddings (Nq, D) and (Ng, D) by which `evaluate` ranks.
+        """Return the similarity (Nq, Ng), float64 in [-1, 1], of embeddings (Nq, D) and (Ng, D).
 
-        Without SPAM it is the cosine; with SPAM that of what both images show, see `cscl.similarity`.
+        `cscl evaluate` ranks by it. Without SPAM it is the cosine, with SPAM that of what both images show, see
+        `compute_similarity`.
         """
         one, other = (x.detach().cpu().double().numpy() for x in (query, gallery))
         return torch.from_numpy(compute_similarity(one, other, self.blocks))

@@ -12,8 +12,8 @@ def compute_similarity(query: Floats, gallery: Floats, blocks: Sequence[int] = (
     """Return the similarity (Nq, Ng), in [-1, 1], of embeddings: the mean of the cosines of their features.
 
     In the mean a feature counts by the product of its lengths in the two embeddings, so that a part counts as far as
-    both images show it: sum_k v_k v'_k cos_k / sum_k v_k v'_k, as in BPBReID (Somers et al., WACV 2023). The plain cosine of
-    two embeddings, which this is for a single feature, takes a part that one image hides for a difference.
+    both images show it: sum_k v_k v'_k cos_k / sum_k v_k v'_k, as in BPBReID (Somers et al., WACV 2023). The cosine of
+    the embeddings as a whole, which this is for a single feature, takes a part that one image hides for a difference.
 
     Args:
         query: (Nq, D).

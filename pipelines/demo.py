@@ -162,8 +162,8 @@ def _page(
         lead="Find a person seen by an infrared camera among images of colour cameras. Everything on this page was "
         "made on this machine: images, masks, network and figures.",
         protocol=f"{PROTOCOL} of SYSU-MM01's protocol on {result.queries} queries and {result.gallery} gallery images, "
-        f"{result.trials} seeded trials, cosine distance, flip averaged, not re-ranked; epoch {info.epoch} of "
-        f"{recipe.train.epochs} selected on validation people",
+        f"{result.trials} seeded trials, {evaluation.about['distance']}, flip averaged, not re-ranked; epoch "
+        f"{info.epoch} of {recipe.train.epochs} selected on validation people",
         simulated="These pedestrians are drawn by code. The figures show that the software works, not how well it does "
         "on people.",
         facts={

@@ -59,10 +59,12 @@ def read_blocks(files: Sequence[Path]) -> tuple[int, ...]:
     Raises:
         InputError: if they do not make up the file's features, or differ between the files.
     """
-    each = {tuple(array.tolist()) for file in files if (array := _load(file, (BLOCKS,)).get(BLOCKS)) is not None}
+    each = {tuple(np.ravel(_load(file, (BLOCKS,)).get(BLOCKS, ())).tolist()) for file in files}
     found: tuple[int, ...] = each.pop() if each else ()
     if each or any(type(length) is not int or length < 1 for length in found):
-        raise InputError(f"{files[0]}: {BLOCKS} are the lengths of one network's features; leave them out if not")
+        raise InputError(
+            f"{files[0]}: `{BLOCKS}` are the lengths of one network's features, in every file; leave them out"
+        )
     return found
 
 

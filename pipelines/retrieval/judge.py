@@ -126,6 +126,8 @@ def score_features(
     needed = ranked if names is not None and names_all(names, ranked) else list_needed_records(chosen)
     found = by_name(features, data_set=opened, needed=needed, names=names)
     used = np.stack([found[name] for name in sorted(needed)])
+    if blocks and sum(blocks) != used.shape[1]:
+        raise InputError(f"features of {' + '.join(map(str, blocks))} values do not make up {used.shape[1]}")
     about = {
         "method": method,
         "feature": f"{used.shape[1]} numbers per image",

@@ -75,7 +75,7 @@ def test_the_answer_for_an_image_does_not_depend_on_its_place_or_company() -> No
 
 
 def test_the_embedding_joins_unit_pieces_weighted_by_visibility_and_averages_the_flip() -> None:
-    model, x = disturbed(replace(SMALL, flipped=(0, 2, 1, 3, 4))), images()
+    model, x = disturbed(replace(SMALL, flipped=(0, 2, 1, 3, 4), whole_weight=0.5)), images()
     masks = torch.randn(8, 5, 8, 4, generator=RNG).softmax(1)
     alpha = torch.rand(8, generator=RNG)
     expected = []
@@ -84,8 +84,8 @@ def test_the_embedding_joins_unit_pieces_weighted_by_visibility_and_averages_the
             out = model(pixels, INFRARED, m, alpha)
             p = out.parts
             assert p is not None
-            pieces = [out.necked / out.necked.norm(dim=1, keepdim=True)]
-            pieces.append(p.foreground_necked / p.foreground_necked.norm(dim=1, keepdim=True))
+            pieces = [out.necked / out.necked.norm(dim=1, keepdim=True) / 2]
+            pieces.append(p.foreground_necked / p.foreground_necked.norm(dim=1, keepdim=True) / 2)
             for q in range(4):
                 unit = p.necked[:, q] / p.necked[:, q].norm(dim=1, keepdim=True)
                 pieces.append(p.visibility[:, q : q + 1] * unit)
@@ -96,7 +96,8 @@ def test_the_embedding_joins_unit_pieces_weighted_by_visibility_and_averages_the
         once = expected[0] / expected[0].norm(dim=1, keepdim=True)
         torch.testing.assert_close(model.embed(x, INFRARED, masks, alpha, flip=False), once)
     assert found.shape == (8, model.embedding_dim)
-    assert model.embedding_dim == 2 * 512 + 4 * 16
+    assert model.blocks == (512, 512, 16, 16, 16, 16)
+    assert model.embedding_dim == sum(model.blocks)
 
 
 def test_the_embedding_of_a_mirror_image_is_the_same() -> None:
@@ -198,6 +199,7 @@ def test_a_state_dict_restores_the_embedding_and_keeps_its_names() -> None:
         ({"tau": 1.5}, "tau = 1.5"),
         ({"part_pooling": "boxes"}, "part_pooling = 'boxes' is not known; choose one of parsing, stripes, global"),
         ({"part_stages": 3}, "part_stages = 3; give 1 or 2"),
+        ({"whole_weight": 0.0}, "whole_weight = 0.0; give a number above 0"),
         ({"flipped": (0, 1, 2)}, "does not permute the classes 0..4"),
     ],
 )

@@ -87,6 +87,7 @@ def test_table_and_json_name_what_the_figures_were_measured_on(evaluated: Evalua
     assert about["checkpoint"] == hashlib.sha256((finished / "model.safetensors").read_bytes()).hexdigest()
     assert (about["seed"], about["flip"], about["reranking"]) == (0, True, None)
     assert about["feature"] == "[f_g ; f_fg ; v_q f_q] after the necks"
+    assert about["distance"] == "cosine distance of what both images show"
     for result in written["results"]:
         assert result["seeds"] == list(range(10))
         assert (result["gallery_rule"], result["trials"], result["reranked"]) == ("seeded", 10, False)
@@ -94,7 +95,7 @@ def test_table_and_json_name_what_the_figures_were_measured_on(evaluated: Evalua
     text = "\n".join(evaluated.lines())
     for said in (
         "sysu (simulated data)", "method cscl", "selection last", "epoch 2", "all-single", "indoor-multi", "10 trials",
-        "galleries seeded", "not re-ranked", "chance", "mINP", "cosine", "per cent",
+        "galleries seeded", "not re-ranked", "chance", "mINP", about["distance"], "per cent",
         "flip averaged", "after the necks", about["masks"][:12], about["checkpoint"][:12],
     ):  # fmt: skip
         assert said in text, said

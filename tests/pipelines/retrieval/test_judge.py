@@ -16,7 +16,7 @@ from cscl.ranking import rank
 from data.registry import open_data_set
 from parsing.errors import InputError, MissingError
 from pipelines.retrieval.evaluate import Evaluation, evaluate
-from pipelines.retrieval.features import read_features
+from pipelines.retrieval.features import read_blocks, read_features
 from pipelines.retrieval.judge import Judgement, score_features
 from pipelines.runs.scores import list_needed_records
 
@@ -37,12 +37,31 @@ def figures_of(result: Judgement | Evaluation) -> list[float]:
 def test_the_stored_embeddings_of_a_run_score_as_the_run(finished: Path, figures: Path) -> None:
     expected = evaluate(finished, root=figures, device="cpu")
     names, rows = read_features([finished / "embeddings.npz"])
-    found = score_features(rows, "sysu", root=figures, names=names)
+    blocks = read_blocks([finished / "embeddings.npz"])
+    found = score_features(rows, "sysu", root=figures, names=names, blocks=blocks)
     assert [r.protocol for r in found.results] == [r.protocol for r in expected.results]
     assert figures_of(found) == pytest.approx(figures_of(expected), rel=1e-6)
-    against = score_features(rows, "sysu", root=figures, names=names, baseline=finished / "evaluation.json")
+    assert figures_of(score_features(rows, "sysu", root=figures, names=names)) != pytest.approx(figures_of(expected))
+    against = score_features(
+        rows, "sysu", root=figures, names=names, blocks=blocks, baseline=finished / "evaluation.json"
+    )
     assert against.comparison is not None
     assert all(abs(d.difference) < 1e-6 for d in against.comparison.differences)
+
+
+def test_lengths_of_features_that_do_not_fit_are_refused(images: list[str], figures: Path, tmp_path: Path) -> None:
+    one, other, none = (tmp_path / f"{name}.npz" for name in ("one", "other", "none"))
+    rows = drawn(images)
+    np.savez(one, names=images, features=rows, blocks=[3, 4])
+    np.savez(other, names=images, features=rows, blocks=[4, 3])
+    np.savez(none, names=images, features=rows)
+    assert (read_blocks([one, one]), read_blocks([none])) == ((3, 4), ())
+    for files in ([one, other], [one, none]):
+        with pytest.raises(InputError, match="the lengths of one network's features"):
+            read_blocks(files)
+    np.savez(other, names=images, features=rows, blocks=[3, 3])
+    result = CliRunner().invoke(main, ["score", str(other), "--dataset", "sysu", "--root", str(figures)])
+    assert (result.exit_code, result.stderr) == (2, "cscl: features of 3 + 3 values do not make up 7\n")
 
 
 def test_features_without_names_are_refused_where_programs_sort_the_paths_differently(tmp_path: Path) -> None:

@@ -43,11 +43,11 @@ def test_the_ranking_is_that_of_the_embeddings(
     found = search(config)
     model = load(finished)
     files = sorted(gallery.rglob("*.jpg"))
-    features = model.embed([Image.open(f) for f in files], infrared=False).numpy()
+    features = model.embed([Image.open(f) for f in files], infrared=False)
     assert (found.searched, found.query_modality, found.gallery_modality) == (8, "infrared", "visible")
     assert [q for q, _ in found.rankings] == [str(q) for q in queries]
     for query, (_, matches) in zip(queries, found.rankings, strict=True):
-        similarity = features @ model.embed(Image.open(query), infrared=True)[0].numpy()
+        similarity = model.similarity(model.embed(Image.open(query), infrared=True), features)[0].numpy()
         order = np.argsort(-similarity)[:5]
         assert [Path(m.image) for m in matches] == [files[i] for i in order]
         assert [m.similarity for m in matches] == pytest.approx(similarity[order].tolist(), abs=1e-4)
@@ -63,7 +63,7 @@ def test_the_command_takes_images_and_folders_and_prints_a_list_or_json(
     shown = cscl("--run", run_copy, "--query", *queries, "--gallery", gallery, "--top", 3, "--device", "cpu")
     assert shown.exit_code == 0, shown.output
     lines = shown.stdout.splitlines()
-    assert lines[0] == "8 visible images searched, cosine similarity"
+    assert lines[0] == "8 visible images searched, with their similarity"
     assert lines[1] == f"infrared {queries[0]}"
     assert [line.split()[0] for line in lines[2:5]] == ["1", "2", "3"]
     assert lines[-1] == f"{run_copy / 'search.png'}: picture"
