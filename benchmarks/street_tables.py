@@ -49,7 +49,7 @@ def make_other_table(done: Runs, trained: str) -> list[str]:
         "",
         *_make_score_lines(done, (*ROWS, *FORMER)),
         "",
-        "Columns as above, but embeddings compared by one cosine of all features, f_g and f_fg as long as a visible part. "
+        "Columns as above, but embeddings are compared by one cosine, f_g and f_fg as long as a visible part. "
         f"{_describe_ratios(done)}{describe_origin(list(done.values()))}",
     ]
 

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from data.records import DataSet
 from data.registry import open_data_set
 from data.simulators.layouts import is_simulated
+from parsing.errors import InputError
 
 from ..datasets.check import compare_published
 from ..runs.digests import add_hashes
