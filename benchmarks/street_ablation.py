@@ -18,7 +18,7 @@ from typing import Any
 
 import click
 from page import machine, put_table
-from street_parts import compare_with_masks, part_table_of, score_under_masks
+from street_parts import compare_with_masks, score_under_masks
 from street_rows import (
     HARDEST,
     LEVELS,
@@ -66,7 +66,7 @@ BEGIN, END = "<!-- results: benchmarks/street_ablation.py -->", "<!-- end of res
 @click.option("--seeds", default="0-2", show_default=True, help="First and last.")
 @click.option("--page", type=click.Path(path_type=Path, exists=True), help="Put table and figure there.")
 @click.option(
-    "--measure-parts", "again", is_flag=True, help="Measure the parts of `recipe` again, if --out still has the run."
+    "--evaluate-again", "again", is_flag=True, help="Evaluate again, by today's code, the runs that --out has."
 )
 @click.option("--readme", type=click.Path(path_type=Path, exists=True), help="Put the SHORT rows there.")
 def main(
@@ -88,7 +88,7 @@ def main(
                     file.write(json.dumps(line) + "\n")
                 click.echo(f"{name}, seed {seed}: {100 * line['levels'][HARDEST]['mAP']:.1f}")
     if again:
-        measure_again(out, prepare(photos, out))
+        evaluate_again(out, prepare(photos, out))
     whole = read_runs()
     lines = [*make_table(whole, epochs, tuple(ROWS)), "", *make_part_table(whole, "recipe")]
     for other in OTHERS:
@@ -166,23 +166,27 @@ def run(name: str, seed: int, out: Path, caches: Mapping[str, Path]) -> dict[str
     log = [json.loads(line) for line in (folder / "metrics.jsonl").open()]
     line: dict[str, Any] = {
         "row": name, "seed": seed,
-        "code": code(), "machine": machine(), "masks": MaskCache(masks).fingerprint, "levels": {},
+        "code": code(), "machine": machine(), "masks": MaskCache(masks).fingerprint,
         "scalars": {k: round(log[-1][k], 4) for k in ("g2", "g3", "g4", "p") if k in log[-1]},
     }  # fmt: skip
     if row.masks == "built-in":
         line["mask_iou"] = score_masks(MaskCache(masks)).to_json()["mIoU"]
+    return line | judge(name, folder, out, caches)
+
+
+def judge(name: str, folder: Path, out: Path, caches: Mapping[str, Path]) -> dict[str, Any]:
+    """Evaluate a trained row: what its line has beside the training."""
+    levels = {}
     for level in LEVELS:
         found = evaluate(folder, out / level / "SYSU-MM01", [PROTOCOL], masks=caches[level], device="cpu")
         (result,) = found.results
         queries = read_result(folder / "evaluation.json")["queries"][PROTOCOL]
-        line["levels"][level] = {
+        levels[level] = {
             "Rank-1": result.cmc[1], "mAP": result.mAP, "mINP": result.mINP,
             "chance": [result.chance_rank1, result.chance_map], "people": by_person(queries),
             **({"parts": found.parts.to_json()} if found.parts else {}),
         }  # fmt: skip
-    if name == "recipe":
-        line |= look_inside(folder, out, caches)
-    return line
+    return {"levels": levels, **(look_inside(folder, out, caches) if name == "recipe" else {})}
 
 
 def look_inside(folder: Path, out: Path, caches: Mapping[str, Path]) -> dict[str, Any]:
@@ -199,15 +203,13 @@ def look_inside(folder: Path, out: Path, caches: Mapping[str, Path]) -> dict[str
     }
 
 
-def measure_again(out: Path, caches: Mapping[str, Path]) -> None:
-    """Put the tables of parts and of visibility of `recipe` into RUNS as today's code measures them."""
+def evaluate_again(out: Path, caches: Mapping[str, Path]) -> None:
+    """Put what today's code says of the runs that are still there into RUNS."""
     lines = read_lines(RUNS)
     for line in lines:
         folder = run_folder(out, name=line["row"], seed=line["seed"])
-        if (line["row"], line.get("trained")) == ("recipe", None) and folder.is_dir():
-            for level in LEVELS:
-                line["levels"][level]["parts"] = part_table_of(folder, out / level / "SYSU-MM01", caches[level])
-            line |= look_inside(folder, out, caches)
+        if "trained" not in line and folder.is_dir():
+            line |= judge(line["row"], folder, out, caches)
     write_file(RUNS, "".join(json.dumps(line) + "\n" for line in lines).encode())
 
 

@@ -88,5 +88,7 @@ def score_under_masks(folder: Path, root: Path, cache: Path) -> float:
         guides = mask_distribution(labels[start : start + 64].long(), len(scheme))
         features.append(embedder.network.embed(images, infrared, guides, torch.ones(len(batch))))
     names = [record.name for record in records]
-    found = score_features(torch.cat(features).numpy(), SYSU(root), names=names, protocols=[PROTOCOL])
+    found = score_features(
+        torch.cat(features).numpy(), SYSU(root), names=names, protocols=[PROTOCOL], blocks=embedder.blocks
+    )
     return found.results[0].mAP

@@ -34,8 +34,9 @@ def make_table(done: Runs, epochs: int, names: Sequence[str]) -> list[str]:
         "another seed moves both). Simulated data (`collage`, "
         f"{TRAIN} people to train and {TEST} to test, one image a camera; in training every image has a level of its "
         f"own), SYSU-MM01's {PROTOCOL} protocol, 10 seeded trials, cosine "
-        f"distance of what both images show, flip averaged, not re-ranked. Recipe `small`, {epochs} epochs of 50 steps of 32 images, last "
-        "weights; no test person selected anything, and none was in the parser's training. "
+        "distance of what both images show, flip averaged, not re-ranked. Recipe "
+        f"`small`, {epochs} epochs of 50 steps of 32 images, last weights; no test person selected anything, and none "
+        "was in the parser's training. "
         f"{describe_origin(every)}" + (f" Not trained yet: {', '.join(missing)}." if missing else ""),
     ]
 
