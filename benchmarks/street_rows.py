@@ -31,7 +31,7 @@ class Row:
 
 
 PAM = ("model.spam=false", "loss.division=0")
-UNMASKED = ("model.pam=false", "loss.parsing=0", "loss.shown=0", "loss.division=0")
+UNMASKED = ("model.pam=false", "model.whole_weight=1", "loss.parsing=0", "loss.shown=0", "loss.division=0")
 ROWS = {
     "baseline": Row("baseline"),
     "AGW": Row("agw", against="baseline"),
