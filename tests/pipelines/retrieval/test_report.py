@@ -12,6 +12,7 @@ from support.browser import check_layout
 
 import pipelines.retrieval.report
 from cli import main
+from cscl.similarity import compute_similarity
 from data.registry import open_data_set
 from pipelines.pages.charts import cmc_curve
 from pipelines.pages.rankings import RankedRow
@@ -70,7 +71,8 @@ def test_rankings_are_in_the_order_of_the_distances_and_hide_what_the_protocol_h
     protocol = next(p for p in open_data_set("sysu", figures).protocols() if p.name == "all-single")
     rng = np.random.default_rng(5)
     names = {r.name for t in protocol.trials for r in (*t.query, *t.gallery)}
-    features = {name: vector / np.linalg.norm(vector) for name in sorted(names) if (vector := rng.normal(size=9)).any()}
+    embedder = load_model(finished)
+    features = {name: rng.normal(size=embedder.dim) for name in sorted(names)}
     seen: list[RankedRow] = []
 
     def noted(rows: list[RankedRow], png: Path, **_: Any) -> Path:
@@ -78,14 +80,15 @@ def test_rankings_are_in_the_order_of_the_distances_and_hide_what_the_protocol_h
         return png
 
     monkeypatch.setattr(pipelines.retrieval.report, "draw_ranked_gallery", noted)
-    draw_rankings(tmp_path / "r.png", embedder=load_model(finished), root=figures, protocol=protocol, features=features)
+    draw_rankings(tmp_path / "r.png", embedder=embedder, root=figures, protocol=protocol, features=features)
     trial = protocol.trials[0]
     assert len(seen) == 6
     for row in seen:
         query = next(r for r in trial.query if r.name == row.query.name)
         allowed = [g for g in trial.gallery if not (query.camera == 3 and g.camera == 2)]
-        expected = sorted(allowed, key=lambda g: -features[query.name] @ features[g.name])[:10]
-        assert [shot.name for shot in row.gallery] == [g.name for g in expected]
+        rows = np.stack([features[g.name] for g in allowed])
+        order = np.argsort(-compute_similarity(features[query.name][None], rows, embedder.blocks)[0])[:10]
+        assert [shot.name for shot in row.gallery] == [allowed[i].name for i in order]
         assert all(shot.attention is None for shot in row.gallery)
 
 
