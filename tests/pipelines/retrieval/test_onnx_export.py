@@ -49,6 +49,8 @@ def test_the_file_says_what_it_wants_and_gives(exported: Path, finished: Path) -
     normalisation = json.loads(about["normalisation"])
     assert normalisation == {"in_graph": True, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
     assert json.loads(about["flip_averaged"]) is True
+    assert tuple(json.loads(about["blocks"])) == load(finished).blocks
+    assert about["embedding"].endswith("by inner product, divided by the inner product of the lengths of the blocks")
     assert about["infrared"] == "bool (batch): false visible, true infrared"
     assert {i.name for i in (*model.graph.input, *model.graph.output)} <= about.keys()
     assert [o.version for o in model.opset_import if o.domain == ""] == [OPSET]
