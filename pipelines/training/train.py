@@ -134,8 +134,8 @@ def _train(
         new = load_initial_weights(model, init, info)
         info = continue_from(info, init=init, run=run)
         progress.say(f"starts from the weights of {init}" + f"; new: {', '.join(new)}" * bool(new))
-    images = [record.name for record in (*records, *validating)]
-    if not image_store.exists() and (other := find_other_image(images, data_set.root, cache)):
+    listed_names = [record.name for record in (*records, *validating)]
+    if not image_store.exists() and (other := find_other_image(listed_names, data_set.root, cache)):
         raise InputError(
             f"{data_set.root}: {other} has another size than the image of that name in {config.masks}: these are other "
             "images, or they were changed after parsing; give their own masks, or the parsed images with --root"

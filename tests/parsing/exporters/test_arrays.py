@@ -80,7 +80,8 @@ def test_rows_of_other_images_under_the_same_names_are_refused(
     tiny_figures: Path, make_cache: Callable[..., MaskCache], exported: Exported
 ) -> None:
     names = [image.name for image in open_data_set("sysu", tiny_figures).images]
-    cache = MaskCache(make_cache("lip", names, source=(7, 5)).path, root=tiny_figures)
+    cache = make_cache("lip", names, source=(7, 5))
+    shutil.copytree(tiny_figures, cache.root)
     with pytest.raises(InputError, match=r"--to agw: .* has another size than the image of that name that was parsed"):
         exported(cache, "agw")
 
