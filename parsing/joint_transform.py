@@ -35,6 +35,8 @@ STILL = (
     "RandomAdjustSharpness", "RandomAutocontrast", "RandomEqualize",
 )  # fmt: skip
 """Classes of torchvision v1 that move nothing: the image alone goes through them."""
+_CONTAINERS = ("Compose", "RandomApply", "RandomChoice", "RandomOrder")
+"""Classes of torchvision v1 and v2 that apply others."""
 
 
 class ImageAlone(nn.Module):
@@ -54,23 +56,20 @@ def joint_transform(transform: Callable[..., Any], aligned: bool = False) -> tup
 
     Args:
         transform: of torchvision or albumentations, or a function of (image, mask), which takes one mask.
-        aligned: accept what takes the image alone and is not known, in a Compose of torchvision v1: it moves nothing.
+        aligned: accept what takes the image alone and is not known: it moves nothing.
 
     Raises:
-        InputError: if part of a transform of torchvision v1 takes the image alone and may move it, or one of v2 would
-            fill a mask with the image's colour.
+        InputError: if a transform, or part of one of torchvision, takes the image alone and may move it, or one of v2
+            would fill a mask with the image's colour.
     """
-    if _is_of(transform, "albumentations"):
+    if is_of(transform, "albumentations"):
         return partial(_albumentations, transform), True
-    if isinstance(transform, v2.Transform):
-        _check_fill(transform)
-        return partial(_torchvision, transform), True
-    if _is_of(transform, "torchvision.transforms.transforms", "torchvision.transforms.autoaugment"):
-        return partial(_torchvision, _of_v1(transform, aligned)), True
-    return partial(_own, transform), False
+    if is_of(transform, "torchvision.transforms"):
+        return partial(_torchvision, _of_torchvision(transform, aligned)), True
+    return partial(_own, transform if _takes_masks(transform) else _alone(transform, aligned)), False
 
 
-def _is_of(transform: object, *modules: str) -> bool:
+def is_of(transform: object, *modules: str) -> bool:
     """Return whether the class of an object, or one that it is derived from, lies in one of these modules."""
     names = (kind.__module__ for kind in type(transform).__mro__)
     return any(name == module or name.startswith(f"{module}.") for name in names for module in modules)
@@ -132,22 +131,46 @@ def _channels_first(found: Any, channels: int) -> Tensor:
     return mask.permute(2, 0, 1).contiguous() if channels and mask.shape[-1] == channels else mask
 
 
-def _of_v1(transform: Any, aligned: bool) -> nn.Module:
-    """Return the counterpart in v2 of a transform of v1; what moves nothing gets the image alone."""
-    kind = type(transform).__name__
-    if isinstance(transform, v2.Transform):
-        done: nn.Module = transform
-        return done
-    exact = type(transform).__module__ == "torchvision.transforms.transforms"
-    if exact and kind in ("Compose", "RandomApply", "RandomChoice", "RandomOrder"):
-        parts = [_of_v1(part, aligned) for part in transform.transforms]
+def _of_torchvision(transform: Any, aligned: bool) -> Any:
+    """Return a transform of torchvision with its parts of v1 as their namesakes in v2; the image alone gets the rest.
+
+    What people have is mixed: parts of v2 in a Compose of v1, and parts of v1 and their own in a Compose of v2.
+    """
+    kind, module = type(transform).__name__, type(transform).__module__
+    newer, older = isinstance(transform, v2.Transform), module == "torchvision.transforms.transforms"
+    if kind in _CONTAINERS and module.startswith("torchvision.transforms."):
+        parts = [part if newer and _is_joint(part) else _of_torchvision(part, aligned) for part in transform.transforms]
         chances = {"p": transform.p} if kind in ("RandomApply", "RandomChoice") else {}
-        container: nn.Module = getattr(v2, kind)(parts, **chances)
-        return container
-    if exact and kind in MOVING:
+        return getattr(v2, kind)(parts, **chances)
+    if newer:
+        _check_fill(transform)
+        return transform
+    if older and kind in MOVING:
         return _moving(transform, kind)
-    if aligned or (exact and kind in STILL):
+    return ImageAlone(transform) if older and kind in STILL else _alone(transform, aligned)
+
+
+def _is_joint(part: Callable[..., Any]) -> bool:
+    """Return whether a part of a Compose of v2 is somebody's own that takes image and masks."""
+    return not is_of(part, "torchvision.transforms") and _takes_masks(part)
+
+
+def _takes_masks(transform: Callable[..., Any]) -> bool:
+    """Return whether a callable takes more than the image."""
+    try:
+        inspect.signature(transform.forward if isinstance(transform, nn.Module) else transform).bind(None, None)
+    except TypeError:
+        return False
+    except ValueError:  # compiled, of which Python does not know
+        return True
+    return True
+
+
+def _alone(transform: Callable[..., Any], aligned: bool) -> ImageAlone:
+    """Give the image alone to an unknown transform that moves nothing; raise InputError if that is not said."""
+    if aligned:
         return ImageAlone(transform)
+    kind = getattr(transform, "__name__", type(transform).__name__)
     raise InputError(
         f"{kind} takes the image alone and may move it away from its mask; write it for image and mask, as "
         "torchvision.transforms.v2 has it, or say aligned=True if it neither flips nor crops"

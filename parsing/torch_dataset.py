@@ -1,7 +1,7 @@
 """Masks beside anybody's images: a torch data set of (image, label) joined to a mask cache by the images' paths."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,22 @@ from torchvision.datasets.vision import StandardTransform
 
 from .cache.reader import MaskCache
 from .errors import InputError
-from .joint_transform import is_mirrored, joint_transform, ramps
+from .image_sizes import find_other_image
+from .joint_transform import STILL, is_mirrored, is_of, joint_transform, ramps
 from .schemes import PartScheme, part_scheme
 
 _TURN_IT = "turn images by EXIF when they are read, as parsing.images.read_image does"
 
 
-class WithMasks(Dataset[tuple[Any, ...]]):
-    """`dataset[i]` with its mask inserted in second place: (image, mask, label, ...).
+_MOST_CHANNELS = 4
+_MOST_OF_A_PART = 1.5
+"""Beyond what any interpolation makes of parts in [0, 1]."""
+_MOST_CHECKED = 64
+"""Images whose files are compared with the cache by their sizes, spread over the data set."""
+
+
+class WithMasks(Dataset[Any]):
+    """`dataset[i]` with its mask inserted in second place: (image, mask, label, ...); as `mask` in a dictionary.
 
     >>> data = WithMasks(ImageFolder("data/SYSU-MM01/cam1"), MaskCache("data/sysu_masks.h5"), transform=v2.Compose([
     ...     v2.RandomHorizontalFlip(), v2.Resize((288, 144)), v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]))
@@ -32,10 +40,10 @@ class WithMasks(Dataset[tuple[Any, ...]]):
     are exchanged, as `cache.labels.flipped` says. Other attributes are those of `dataset`: `targets`, `ids`.
 
     Args:
-        dataset: a data set of (image, label, ...).
+        dataset: a data set of (image, label, ...), or of dictionaries whose first value is the image.
         cache: the masks.
         paths: of the images, in the order of `dataset`, below `cache.root` or as the cache names them; None takes them
-            from its `samples` or `imgs`, as torchvision's data sets have.
+            from its `samples` or `imgs`: paths, or tuples that begin with one as torchvision's data sets have.
         scheme: a part scheme for parts (Q, H, W) float32 in [0, 1]; None for classes (H, W) uint8 of `cache.labels`.
         transform: moves both: of torchvision's transforms.v2; of its older transforms, of which those that move pixels
             are applied as their namesakes in v2; of albumentations; or a function of (image, mask), which exchanges
@@ -43,8 +51,8 @@ class WithMasks(Dataset[tuple[Any, ...]]):
         aligned: accept a transform of `dataset`'s own, and unknown parts of older transforms: they move nothing.
 
     Raises:
-        InputError: if an image has no mask, or a transform moves the image alone; for a mirrored image, if a part of
-            `scheme` mixes sides.
+        InputError: if an image has no mask or is another than the one that was parsed, or a transform moves the image
+            alone; for a mirrored image, if a part of `scheme` mixes sides.
     """
 
     def __init__(
@@ -65,14 +73,14 @@ class WithMasks(Dataset[tuple[Any, ...]]):
             samples = getattr(dataset, "samples", None) or getattr(dataset, "imgs", None)
             if samples is None:
                 raise InputError(f"{type(dataset).__name__} has no samples to take paths from; give paths")
-            paths = [sample[0] for sample in samples]
+            paths = [sample if isinstance(sample, str | os.PathLike) else sample[0] for sample in samples]
         if len(paths) != len(dataset):
             raise InputError(f"{len(paths)} paths for {len(dataset)} images; give one an image, in their order")
         if scheme is not None:
             cache.table(scheme)
         if transform is not None:
-            self._joint, takes_more = joint_transform(transform, aligned)
-            self._watched = takes_more and self._has_sides(cache, scheme)
+            self._joint, self._known = joint_transform(transform, aligned)
+            self._watched = self._known and self._has_sides(cache, scheme)
         self.dataset, self.cache, self.scheme, self.transform = dataset, cache, scheme, transform
         self.names = [self._name(path) for path in paths]
         missing = [name for name in self.names if name not in cache]
@@ -84,8 +92,14 @@ class WithMasks(Dataset[tuple[Any, ...]]):
             )
         if missing:
             raise InputError(
-                f"{len(missing)} of {len(paths)} images have no mask in {cache.path}, the first is {missing[0]}; its "
-                f"names are paths below {cache.root}, such as {cache.names[0]}"
+                f"{len(missing)} of {len(paths)} images have no mask in {cache.path}, the first is "
+                f"{paths[self.names.index(missing[0])]}; its names are paths below {cache.root}, such as "
+                f"{cache.names[0]}; if the images have moved, give MaskCache their folder as root"
+            )
+        if other := find_other_image(self.names[:: -(-len(self) // _MOST_CHECKED) or 1], cache.root, cache):
+            raise InputError(
+                f"{cache.root / other} has another size than the image of that name in {cache.path}: these are other "
+                "images, or they were changed after parsing; parse them, or give MaskCache the folder of those as root"
             )
 
     def __len__(self) -> int:
@@ -97,21 +111,36 @@ class WithMasks(Dataset[tuple[Any, ...]]):
             raise AttributeError(name)
         return getattr(self.dataset, name)
 
-    def __getitem__(self, index: int) -> tuple[Any, ...]:
+    def __getitem__(self, index: int) -> Any:
         item = self.dataset[index]
-        if not isinstance(item, Sequence):
+        if isinstance(item, Mapping) and item and "mask" not in item:
+            key = next(iter(item))
+            image, mask = self._join(index, item[key])
+            return {**item, key: image, "mask": mask}
+        if not isinstance(item, Sequence) or isinstance(item, str):
+            has = f"a {type(item).__name__}" + " that has a mask" * (isinstance(item, Mapping) and "mask" in item)
             raise InputError(
-                f"{type(self.dataset).__name__} gives a {type(item).__name__}; WithMasks takes (image, label, ...)"
+                f"{type(self.dataset).__name__} gives {has}; WithMasks takes (image, label, ...) and dictionaries "
+                "without one"
             )
         image, *rest = item
+        return (*self._join(index, image), *rest)
+
+    def _join(self, index: int, image: Any) -> tuple[Any, tv_tensors.Mask]:
+        """Return image `index` and its mask, both transformed."""
         self._check_upright(index, image)
         mask = tv_tensors.Mask(_resize_mask(self._mask(self.names[index]), _size(image)))
         if self.transform is not None:
             watched = [ramps(_size(image))] if self._watched else []
             image, (moved, *moved_ramps) = self._joint(image, [mask, *watched])
+            if self._known and self.scheme is not None and float(moved.max()) > _MOST_OF_A_PART:
+                raise InputError(
+                    f"{self.names[index]}: the transform has filled the parts with {float(moved.max()):g}; they are in "
+                    "[0, 1]: fill masks with 0, or take classes (scheme=None), of which 255 is ignored"
+                )
             mirrored = bool(moved_ramps) and is_mirrored(moved_ramps[0])
             mask = tv_tensors.Mask(self._exchanged(torch.as_tensor(moved)) if mirrored else moved)
-        return (image, mask, *rest)
+        return image, mask
 
     def _check_upright(self, index: int, image: Any) -> None:
         """Raise InputError for an image that is not as it is seen: torchvision's loader applies no EXIF orientation."""
@@ -165,13 +194,20 @@ class WithMasks(Dataset[tuple[Any, ...]]):
 
 def _find_transform(dataset: Any) -> str:
     """Return the name of a transform of a data set, or of one inside it (Subset, ConcatDataset); empty if none has."""
-    for attribute in ("transform", "transforms"):
-        found = getattr(dataset, attribute, None)
+    usual = {name: getattr(dataset, name, None) for name in ("transform", "transforms")}
+    for attribute, found in {**getattr(dataset, "__dict__", {}), **usual}.items():
         # torchvision's data sets wrap a transform of the label alone, which moves no image, as one of both
-        if found is not None and not (isinstance(found, StandardTransform) and found.transform is None):
+        if found is None or (isinstance(found, StandardTransform) and found.transform is None):
+            continue
+        if attribute in usual or (_may_move(found) and not attribute.startswith("target_")):
             return f"{type(dataset).__name__}.{attribute}"
     inside = [getattr(dataset, "dataset", None), *(getattr(dataset, "datasets", None) or ())]
     return next(filter(None, (_find_transform(one) for one in inside if isinstance(one, Dataset))), "")
+
+
+def _may_move(found: Any) -> bool:
+    """Return whether something that a data set keeps is a transform that may move images."""
+    return is_of(found, "torchvision.transforms", "albumentations") and type(found).__name__ not in STILL
 
 
 def _flip_classes(cache: MaskCache, scheme: str | PartScheme | None) -> tuple[int, ...]:
@@ -182,11 +218,18 @@ def _flip_classes(cache: MaskCache, scheme: str | PartScheme | None) -> tuple[in
 
 
 def _size(image: Any) -> tuple[int, int]:
-    """Return (height, width) of a tensor (..., H, W), an array (H, W, C) or a PIL image."""
-    if isinstance(image, Tensor):
-        return int(image.shape[-2]), int(image.shape[-1])
-    if hasattr(image, "shape"):
-        return int(image.shape[0]), int(image.shape[1])
+    """Return (height, width) of a tensor (..., H, W), an array (H, W, C) or a PIL image.
+
+    Raises:
+        InputError: if it is none of these, or has its channels where the others have a side.
+    """
+    if len(shape := tuple(getattr(image, "shape", ()))) >= 2:
+        size = shape[-2:] if isinstance(image, Tensor) else shape[:2]
+        if min(size) <= _MOST_CHANNELS:
+            raise InputError(f"an image of shape {shape}; WithMasks takes tensors (C, H, W) and arrays (H, W, C)")
+        return int(size[0]), int(size[1])
+    if not hasattr(image, "height"):
+        raise InputError(f"a {type(image).__name__} in place of an image; WithMasks takes the image first")
     return int(image.height), int(image.width)
 
 

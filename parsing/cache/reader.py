@@ -35,6 +35,10 @@ class MaskCache:
 
     Files are opened when first needed, once per process, so that a cache survives fork and pickling.
 
+    Args:
+        path: the index file.
+        root: folder of the images, if they are not where they were parsed; None for the folder that the index names.
+
     Attributes:
         names: image names in the data set, in order.
         status, confidence, source_size, identity, camera, modality: arrays in the same order, see
@@ -49,11 +53,11 @@ class MaskCache:
         shard_hashes: SHA-256 of each shard, as the index says: other masks have others, if not another fingerprint.
 
     Raises:
-        MissingError: if there is no such file.
+        MissingError: if there is no such file, or no folder `root`.
         CacheError: if it is damaged, of another version or no index of a cache.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> None:
         self.path = follow_link(Path(path))
         if not self.path.is_file():
             if list_shards(self.path):
@@ -70,8 +74,11 @@ class MaskCache:
         self.data_set: str = attributes["data_set"]
         self.licence: str = attributes["licence"]
         self.pattern: str | None = attributes.get("pattern")
+        if root is not None and not Path(root).is_dir():
+            raise MissingError(f"there is no folder {root} of the images of {self.path}")
         # links are resolved, since `..` from a linked folder leads elsewhere
-        self.root = Path(os.path.normpath(self.path.parent.resolve() / attributes["root"]))
+        named = os.path.normpath(self.path.parent.resolve() / attributes["root"])
+        self.root = Path(named if root is None else os.path.abspath(root))
         self._folder = shard_folder(self.path.absolute())
         try:
             self.made_by: dict[str, Any] = json.loads(attributes["made_by"])

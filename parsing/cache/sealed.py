@@ -68,14 +68,15 @@ def sealed_hash(path: Path) -> str | None:
 def open_stored(path: Path) -> h5py.File:
     """Open a file to read; without the locks of HDF5 if those fail, as on file systems that have none.
 
-    Nobody writes into a file of `write_whole`, so that none is needed.
+    Nobody writes into a file of `write_whole`, so that none is needed. HDF5 keeps no chunks: each is one image, read
+    whole, and HDF5 2.0 would keep 8 MiB of them per shard in every worker of a DataLoader.
     """
     try:
-        return h5py.File(path, "r")
+        return h5py.File(path, "r", rdcc_nbytes=0)
     except OSError as error:
         if "lock" not in str(error):
             raise
-        return h5py.File(path, "r", locking=False)
+        return h5py.File(path, "r", rdcc_nbytes=0, locking=False)
 
 
 def open_sealed(path: Path, digest: str | None = None) -> h5py.File:

@@ -7,7 +7,7 @@ import click
 from parsing.words import list_briefly
 
 from .ending import print_values, resumable
-from .options import FileSize, Place, json_option, open_cache
+from .options import FileSize, Place, json_option, open_cache, root_option
 
 
 @click.command("export")
@@ -24,6 +24,7 @@ from .options import FileSize, Place, json_option, open_cache
 @click.option(
     "--scheme", help="png, coco, array, agw, webdataset: parts of this scheme instead of the parser's classes."
 )
+@root_option
 @click.option("--workers", type=click.IntRange(1), help="Threads.  [default: one per core]")
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
 @json_option
@@ -32,7 +33,7 @@ def export_masks(as_json: bool, **options: Any) -> None:
 
     docs/reuse.md has a recipe for each project.
     """
-    cache = open_cache(options["file"])
+    cache = open_cache(options["file"], options["root"])
     from pipelines.masks.export import ExportConfig, export
 
     with resumable("files that are there are whole, the same command continues"):

@@ -170,11 +170,11 @@ def take_parser(name: str, device: str, options: dict[str, Any], fetching: bool 
     return ParserSpec(name, device=device, **{field: options.pop(field) for field in OPTIONS})
 
 
-def open_cache(file: Path) -> "MaskCache":
+def open_cache(file: Path, root: Path | None = None) -> "MaskCache":
     """Open a mask cache for a pipeline before that is imported, and torch with it; errors as those of MaskCache."""
     from parsing import MaskCache
 
-    return MaskCache(file)
+    return MaskCache(file, root)
 
 
 def _check_gallery_rule(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:

@@ -23,6 +23,7 @@ from parsing.exporters import exporter
 from parsing.exporters.base import AnyExporter, Exporter, FileOptions, JointExporter, SizeRule
 from parsing.exporters.paths import fill, how_to_keep_apart
 from parsing.files import file_hashes, replacing, write_file
+from parsing.image_sizes import find_other_image
 from parsing.labels import LabelSet
 from parsing.modality import MODALITIES, Modality
 from parsing.progress import Bar
@@ -50,6 +51,7 @@ class ExportConfig:
         scheme: part scheme to export in; None for the exporter's own choice.
         workers: number of threads; None for one per core.
         overwrite: whether to remove the files of another export.
+        root: folder of the images, if it is not the one that the cache names.
 
     Raises:
         InputError: if the size is out of range.
@@ -64,6 +66,7 @@ class ExportConfig:
     scheme: str | None = None
     workers: int | None = None
     overwrite: bool = False
+    root: Path | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.size, tuple) and not (min(self.size) >= 1 and max(self.size) <= 8192):
@@ -98,7 +101,7 @@ def export(config: ExportConfig, cache: MaskCache | None = None) -> ExportResult
 
     Args:
         config: what to export, and how.
-        cache: the cache `config.file`, if it is already open.
+        cache: the cache `config.file` with its `root`, if it is already open.
 
     Raises:
         InputError: if two images would have the same file, a path leads out of `out` or to an image, or `out` holds
@@ -106,7 +109,7 @@ def export(config: ExportConfig, cache: MaskCache | None = None) -> ExportResult
         CsclError: if a file cannot be written.
     """
     began = time.monotonic()
-    cache = MaskCache(config.file) if cache is None else cache
+    cache = MaskCache(config.file, config.root) if cache is None else cache
     kind = exporter(config.to)
     training = _find_training(cache, kind.name) if kind.needs_training else None
     writer = kind(cache, FileOptions(config.size, palette=config.palette, scheme=config.scheme, training=training))
@@ -179,6 +182,11 @@ def _find_training(cache: MaskCache, to: str) -> Training:
             "--to array has the masks of all images, with their names"
         )
     images = sorted(data_set.train(), key=lambda image: (image.identity, image.camera, image.name))
+    if other := find_other_image((image.name for image in images), cache.root, cache):
+        raise InputError(
+            f"--to {to}: {data_set.root / other} has another size than the image of that name that was parsed; parse "
+            "again, or give the folder of the parsed images by --root"
+        )
     return {modality: tuple(i.name for i in images if i.modality == modality) for modality in MODALITIES}
 
 

@@ -16,12 +16,12 @@ from data.simulators.layouts import is_simulated
 from parsing.cache.reader import MaskCache
 from parsing.errors import CsclError, InputError
 from parsing.files import file_hash
+from parsing.image_sizes import find_other_image
 from parsing.schemes import part_scheme
 from parsing.words import list_briefly
 
 from ..datasets.check import compare_published
 from ..devices import find_device
-from ..image_sizes import find_other_image
 from ..pages.style import FigureFormat
 from ..recipes.reading import find_differences
 from ..runs import Format
@@ -260,15 +260,16 @@ def _find_masks(
     run: Path, info: RunInfo, masks: Path | None, records: Sequence[Record], root: Path
 ) -> MaskCache | None:
     """Return the cache `masks`; if None, that of the training if it still exists and belongs to these images."""
+    names = [record.name for record in records]
     if masks is not None:
         cache = MaskCache(masks)
-        if other := find_other_image(records, root, cache):
+        if other := find_other_image(names, root, cache):
             raise InputError(f"--masks {masks} belongs to other images: {other} has another size in {root}")
         return cache
     own = Path(os.path.normpath(run.resolve() / info.masks))
     if not own.is_file() or (cache := MaskCache(own)).fingerprint != info.fingerprint:
         return None
-    return None if find_other_image(records, root, cache) else cache
+    return None if find_other_image(names, root, cache) else cache
 
 
 def evaluate_runs(

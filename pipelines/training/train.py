@@ -17,12 +17,12 @@ from data.registry import DATA_SETS, open_data_set
 from parsing.cache.lock import hold_lock
 from parsing.cache.reader import MaskCache
 from parsing.errors import CsclError, InputError, first_line
+from parsing.image_sizes import find_other_image
 from parsing.schemes import part_scheme
 from parsing.words import list_briefly
 
 from ..datasets.check import compare_published
 from ..devices import is_out_of_memory
-from ..image_sizes import find_other_image
 from ..images import find_images
 from ..recipes.reading import Recipe
 from ..runs.folder import read_state, save_info
@@ -134,7 +134,8 @@ def _train(
         new = load_initial_weights(model, init, info)
         info = continue_from(info, init=init, run=run)
         progress.say(f"starts from the weights of {init}" + f"; new: {', '.join(new)}" * bool(new))
-    if not image_store.exists() and (other := find_other_image([*records, *validating], data_set.root, cache)):
+    listed_names = [record.name for record in (*records, *validating)]
+    if not image_store.exists() and (other := find_other_image(listed_names, data_set.root, cache)):
         raise InputError(
             f"{data_set.root}: {other} has another size than the image of that name in {config.masks}: these are other "
             "images, or they were changed after parsing; give their own masks, or the parsed images with --root"

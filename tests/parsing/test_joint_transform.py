@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 from torchvision import transforms as v1
 from torchvision import tv_tensors
 from torchvision.transforms import v2
@@ -35,6 +36,13 @@ class Pictures:
 
 
 SIDES = PartScheme("sides", ("left", "right"), {"lip": {"left": ("left-arm",), "right": ("right-arm",)}})
+
+
+class Darker:
+    """A transform of somebody's own, of the image alone."""
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        return image.point(lambda value: value // 2)
 
 
 def old_fashioned(size: tuple[int, int]) -> v1.Compose:
@@ -88,10 +96,6 @@ def test_what_moves_nothing_is_all_the_rest_of_v1() -> None:
 def test_an_unknown_part_of_an_old_transform_is_refused_unless_it_is_said_to_move_nothing(
     make_cache: Callable[..., MaskCache],
 ) -> None:
-    class Darker:
-        def __call__(self, image: Image.Image) -> Image.Image:
-            return image.point(lambda value: value // 2)
-
     cache = make_cache("person7")
     move = v1.Compose([v1.RandomApply([v1.RandomHorizontalFlip(1), Darker()], p=1)])
     with pytest.raises(InputError, match=r"Darker takes the image alone .* aligned=True"):
@@ -196,6 +200,8 @@ def test_pixels_from_outside_that_are_ignored_are_no_mirror(kind: str, make_cach
         v2.Pad(4, fill=127),
         v2.Compose([v2.RandomApply([v2.RandomRotation(9, fill=(124, 116, 104))])]),
         v2.RandomCrop(9, padding=4, fill={tv_tensors.Image: 0, "others": 1}),
+        v1.Compose([v2.RandomRotation(9, fill=127)]),
+        v2.Compose([v1.RandomApply([v2.Pad(4, fill=127)])]),
     ],
 )
 def test_the_images_colour_fills_no_mask(move: Any, make_cache: Callable[..., MaskCache]) -> None:
@@ -210,6 +216,54 @@ def test_a_fill_that_says_what_masks_get_is_taken(make_cache: Callable[..., Mask
     image, mask, _ = WithMasks(Pictures(cache), cache=cache, paths=cache.names, transform=move)[0]
     assert np.asarray(image)[0, 0, 0] == 127
     assert float(mask[:, 0, 0].sum()) == 0
+
+
+@pytest.mark.parametrize("kind", ["torchvision", "albumentations"])
+def test_parts_are_not_filled_with_what_is_ignored(kind: str, make_cache: Callable[..., MaskCache]) -> None:
+    cache = make_cache("lip")
+    move: Any = v2.RandomRotation((20, 20), fill={tv_tensors.Mask: 255, "others": 0})
+    if kind == "albumentations":
+        move = pytest.importorskip("albumentations").Rotate((20, 20), p=1, fill_mask=255)
+    with pytest.raises(InputError, match=r"has filled the parts with 255; they are in \[0, 1\]: fill masks with 0"):
+        WithMasks(Pictures(cache), cache=cache, paths=cache.names, transform=move)[0]
+    mask = WithMasks(Pictures(cache), cache=cache, paths=cache.names, scheme=None, transform=move)[0][1]
+    assert int(mask[0, 0]) == 255
+
+
+def test_parts_of_v1_in_v2_move_the_mask_too(make_cache: Callable[..., MaskCache]) -> None:
+    cache = make_cache("lip")
+    move = v2.Compose([v1.Pad(4, fill=127), v2.RandomApply([v1.RandomHorizontalFlip(1)], p=1), v1.ToTensor()])
+    image, mask, _ = WithMasks(Pictures(cache), cache=cache, paths=cache.names, scheme=None, transform=move)[1]
+    assert image.dtype == torch.float32
+    inside = (slice(4, -4), slice(4, -4))
+    flipped = torch.tensor(cache.labels.flipped)
+    assert torch.equal(flipped[(image[0] * 255).round().long()[inside]], torch.as_tensor(mask).long()[inside])
+    assert float(image[0, 0, 0] * 255) == 127
+    assert int(mask[0, 0]) == 0
+
+
+@pytest.mark.parametrize("move", [Darker(), v2.Compose([Darker()]), nn.Sequential(v2.RandomHorizontalFlip(0))])
+def test_what_takes_the_image_alone_is_refused_wherever_it_stands(
+    move: Any, make_cache: Callable[..., MaskCache]
+) -> None:
+    cache = make_cache("person7")
+    with pytest.raises(InputError, match=r"(Darker|Sequential) takes the image alone .* aligned=True"):
+        WithMasks(Pictures(cache), cache=cache, paths=cache.names, scheme=None, transform=move)
+    mask = WithMasks(Pictures(cache), cache=cache, paths=cache.names, scheme=None, transform=move, aligned=True)[0][1]
+    assert np.array_equal(mask, cache[0])
+
+
+def test_a_part_of_v2_may_be_somebodys_own_for_both(make_cache: Callable[..., MaskCache]) -> None:
+    class Upside(nn.Module):
+        def forward(self, image: Image.Image, *masks: torch.Tensor) -> tuple[Any, ...]:
+            return image.transpose(Image.Transpose.FLIP_TOP_BOTTOM), *(mask.flip(-2) for mask in masks)
+
+    cache = make_cache("person7")
+    image, mask, _ = WithMasks(
+        Pictures(cache), cache=cache, paths=cache.names, scheme=None, transform=v2.Compose([Upside()])
+    )[0]
+    assert np.array_equal(np.array(image)[..., 0], mask)
+    assert np.array_equal(mask, cache[0][::-1])
 
 
 def test_attributes_of_the_data_set_inside_are_forwarded(make_cache: Callable[..., MaskCache]) -> None:

@@ -10,6 +10,7 @@ import torch
 from PIL import Image, ImageOps
 from support.places import ROOT
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
+from torchvision import transforms as v1
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
@@ -81,7 +82,7 @@ def test_parts_are_those_of_the_cache_soft_where_it_is(make_cache: Callable[...,
 
 
 def test_an_image_folder_is_joined_by_its_own_paths(make_cache: Callable[..., MaskCache]) -> None:
-    cache = make_cache("lip")
+    cache = make_cache("lip", source=(48, 24))
     for name, labels in zip(cache.names, cache.preload(), strict=True):
         (cache.root / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(labels * 10).save((cache.root / name), quality=95)
@@ -123,15 +124,81 @@ def test_an_image_that_is_not_turned_by_exif_is_refused(
     assert WithMasks(turning, cache)[0][1].shape[-2:] == upright
 
 
-def test_a_data_set_of_other_items_than_tuples_is_refused(make_cache: Callable[..., MaskCache]) -> None:
+class Gives(Pictures):
+    """`Pictures` whose items are made by `give` of an image and its number."""
+
+    def __init__(self, cache: MaskCache, give: Callable[[Image.Image, int], Any]) -> None:
+        super().__init__(cache, cache.size)
+        self.give = give
+
+    def __getitem__(self, index: int) -> Any:
+        return self.give(self.images[index], index)
+
+
+def test_items_that_are_dictionaries_get_a_mask(make_cache: Callable[..., MaskCache]) -> None:
+    """torchreid's and fastreid's are, and begin with the image."""
     cache = make_cache("lip")
+    data = WithMasks(
+        Gives(cache, lambda image, n: {"img": image, "pid": n}),
+        cache=cache,
+        paths=cache.names,
+        scheme=None,
+        transform=v2.Compose([v2.RandomHorizontalFlip(1), v2.ToImage()]),
+    )
+    item = data[3]
+    assert list(item) == ["img", "pid", "mask"]
+    assert item["pid"] == 3
+    flipped = torch.tensor(cache.labels.flipped)
+    assert torch.equal(flipped[item["img"][0].long()], item["mask"].long())
 
-    class Named(Pictures):
-        def __getitem__(self, index: int) -> Any:
-            return {"img": self.images[index], "pid": index}
 
-    with pytest.raises(InputError, match=r"Named gives a dict; WithMasks takes \(image, label, \.\.\.\)"):
-        WithMasks(Named(cache, cache.size), cache, cache.names)[0]
+@pytest.mark.parametrize(
+    ("give", "said"),
+    [
+        (lambda image, n: image, r"Gives gives a Image; WithMasks takes \(image, label, \.\.\.\) and dictionaries"),
+        (lambda image, n: {"img": image, "mask": n}, "Gives gives a dict that has a mask"),
+        (lambda image, n: (n, image), "a int in place of an image; WithMasks takes the image first"),
+        (lambda image, n: (np.zeros((3, 48, 24), np.uint8), n), r"shape \(3, 48, 24\); WithMasks takes tensors \(C, H"),
+        (lambda image, n: (torch.zeros(48, 24, 3), n), r"shape \(48, 24, 3\); WithMasks takes tensors \(C, H, W\)"),
+    ],
+)
+def test_other_items_are_refused(
+    give: Callable[[Image.Image, int], Any], said: str, make_cache: Callable[..., MaskCache]
+) -> None:
+    cache = make_cache("lip")
+    with pytest.raises(InputError, match=said):
+        WithMasks(Gives(cache, give), cache, cache.names)[0]
+
+
+def test_samples_may_be_paths_alone(make_cache: Callable[..., MaskCache]) -> None:
+    cache = make_cache("lip")
+    data = Pictures(cache, cache.size)
+    data.imgs = [str(cache.root / name) for name in cache.names]  # type: ignore[attr-defined]
+    assert tuple(WithMasks(data, cache).names) == cache.names
+
+
+def test_other_images_under_the_same_names_are_refused(make_cache: Callable[..., MaskCache]) -> None:
+    """Simulated and real images of SYSU-MM01 share their names: a cache of the former has masks for the latter."""
+    cache = make_cache("lip", source=(48, 24))
+    for name in cache.names:
+        (cache.root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (24, 48)).save(cache.root / name)
+    assert len(WithMasks(Pictures(cache, cache.size), cache, cache.names)) == 8
+    Image.new("L", (25, 48)).save(cache.root / cache.names[6])
+    with pytest.raises(InputError, match=rf"{cache.names[6]} has another size than the image of that name"):
+        WithMasks(Pictures(cache, cache.size), cache, cache.names)
+
+
+def test_images_that_have_moved_are_found_below_the_given_root(
+    make_cache: Callable[..., MaskCache], tmp_path: Path
+) -> None:
+    made = make_cache("lip")
+    paths = [tmp_path / "elsewhere" / name for name in made.names]
+    paths[0].parent.mkdir(parents=True)
+    with pytest.raises(InputError, match=rf"the first is {paths[0]}; .* give MaskCache their folder as root"):
+        WithMasks(Pictures(made, made.size), made, paths)
+    moved = MaskCache(made.path, root=tmp_path / "elsewhere")
+    assert tuple(WithMasks(Pictures(moved, moved.size), moved, paths).names) == made.names
 
 
 def test_a_link_to_the_data_set_is_followed(make_cache: Callable[..., MaskCache], tmp_path: Path) -> None:
@@ -155,6 +222,18 @@ def test_a_data_set_that_moves_its_images_is_refused(make_cache: Callable[..., M
     data = Pictures(cache, cache.size)
     data.transform = v2.RandomHorizontalFlip()  # type: ignore[attr-defined]
     with pytest.raises(InputError, match=r"Pictures\.transform would move images away from their masks"):
+        WithMasks(data, cache, cache.names)
+    assert len(WithMasks(data, cache, cache.names, aligned=True)) == 8
+
+
+def test_a_transform_is_found_under_any_name(make_cache: Callable[..., MaskCache]) -> None:
+    """Loaders of two modalities have one each: `transform_color`, `transform_thermal`."""
+    cache = make_cache("lip")
+    data: Any = Pictures(cache, cache.size)
+    data.transform, data.to_tensor, data.target_transform = None, v1.ToTensor(), v1.Compose([])
+    assert len(WithMasks(data, cache, cache.names)) == 8
+    data.transform_color = v1.Compose([v1.RandomHorizontalFlip()])
+    with pytest.raises(InputError, match=r"Pictures\.transform_color would move images away from their masks"):
         WithMasks(data, cache, cache.names)
     assert len(WithMasks(data, cache, cache.names, aligned=True)) == 8
 

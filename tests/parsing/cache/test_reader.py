@@ -163,6 +163,23 @@ def test_a_cache_opened_by_a_relative_path_survives_a_change_of_folder(
     assert relative.root == tmp_path / "images"
 
 
+def test_the_images_folder_can_be_given(cache: MaskCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    moved = MaskCache(cache.path, root="elsewhere")
+    monkeypatch.chdir("/")
+    assert moved.root == pickle.loads(pickle.dumps(moved)).root == tmp_path / "elsewhere"
+    with pytest.raises(MissingError, match=f"there is no folder {tmp_path / 'nowhere'} of the images of"):
+        MaskCache(cache.path, root=tmp_path / "nowhere")
+
+
+def test_no_memory_is_kept_per_open_shard(cache: MaskCache) -> None:
+    """HDF5 keeps up to 8 MiB of chunks per data set, which nobody reads again: 450 shards would be 6 GB per worker."""
+    assert cache[0].shape == cache.size
+    for opened in cache._open.values():
+        assert opened["labels"].id.get_access_plist().get_chunk_cache()[1] == 0
+
+
 def test_the_data_set_is_found_through_a_linked_folder(cache: MaskCache, tmp_path: Path) -> None:
     link = tmp_path / "far" / "off" / "link"
     link.parent.mkdir(parents=True)

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from data.registry import open_data_set
 from parsing import CacheWriter, InputError, MaskCache
 from parsing.cache.shard import Status
+from parsing.images import orientation
 from parsing.resize import resize_labels
 from pipelines.datasets.simulate import make_pedestrians
 
@@ -58,7 +60,8 @@ def test_rows_are_those_of_agws_arrays(
     names = [image.name for image in open_data_set("sysu", root).images]
     unreadable = agw_files(root, [3])[1]
     status = [Status.UNREADABLE if name == unreadable else Status.OK for name in names]
-    cache = make_cache("lip", names, status=status, path=root.with_name("masks.h5"))
+    sizes = [orientation(root / name)[0] for name in names]
+    cache = make_cache("lip", names, status=status, path=root.with_name("masks.h5"), source=sizes)
     out = exported(cache, "agw")
     for short, cameras in (("rgb", [1, 2, 4, 5]), ("ir", [3, 6])):
         masks = np.load(out / f"train_{short}_resized_mask.npy")
@@ -68,9 +71,19 @@ def test_rows_are_those_of_agws_arrays(
         for row, file in zip(masks, files, strict=True):
             expected = np.full((288, 144), 255) if file == unreadable else resize_labels(cache[file], (288, 144))
             assert np.array_equal(row, expected)
-    part = make_cache("lip", names[:3], path=root.with_name("part.h5"))
+    part = make_cache("lip", names[:3], path=root.with_name("part.h5"), source=sizes[:3])
     with pytest.raises(InputError, match=r"agw: [0-9]+ training images are not in the cache, the first is cam"):
         exported(part, "agw", tmp_path / "part")
+
+
+def test_rows_of_other_images_under_the_same_names_are_refused(
+    tiny_figures: Path, make_cache: Callable[..., MaskCache], exported: Exported
+) -> None:
+    names = [image.name for image in open_data_set("sysu", tiny_figures).images]
+    cache = make_cache("lip", names, source=(7, 5))
+    shutil.copytree(tiny_figures, cache.root)
+    with pytest.raises(InputError, match=r"--to agw: .* has another size than the image of that name that was parsed"):
+        exported(cache, "agw")
 
 
 @pytest.mark.parametrize("layout", ["regdb", "llcm"])
@@ -92,7 +105,7 @@ def test_rows_of_other_training_people_are_refused(exported: Exported, tmp_path:
     ) as writer:
         for name in (f"{modality}/{p}/1.jpg" for modality in ("infrared", "visible") for p in ("anna", "bob", "carl")):
             (root / name).parent.mkdir(parents=True)
-            (root / name).touch()
+            Image.new("L", (12, 24)).save(root / name)
             writer.add(name, np.ones((24, 12), np.uint8), source_size=(24, 12))
     cache, tested = MaskCache(tmp_path / "masks.h5"), root / "test_id.txt"
     tested.write_text("carl\n")

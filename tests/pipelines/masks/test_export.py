@@ -12,10 +12,12 @@ from PIL import Image
 from support.limits import largest_file
 
 from cli import main
+from data.registry import open_data_set
 from parsing import CsclError, InputError, MaskCache
 from parsing.cache.shard import Status
 from parsing.exporters import EXPORTERS
 from parsing.exporters.png import PngExporter
+from parsing.images import orientation
 from pipelines.masks.export import ExportConfig, export
 
 MakeCache = Callable[..., MaskCache]
@@ -28,6 +30,18 @@ def config(make_cache: MakeCache, tmp_path: Path) -> ExportConfig:
 
 def files(folder: Path) -> dict[str, bytes]:
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_images_that_have_moved_are_given_by_root(tiny_figures: Path, make_cache: MakeCache, tmp_path: Path) -> None:
+    """A cache that somebody else made: its index names a folder that is not on this machine."""
+    names = [image.name for image in open_data_set("sysu", tiny_figures).images]
+    made = make_cache("lip", names, source=[orientation(tiny_figures / name)[0] for name in names]).path
+    command = ["masks", "export", str(made), "--to", "agw", "-o", str(tmp_path / "agw")]
+    assert "there is no folder" in CliRunner().invoke(main, command).output
+    run = CliRunner().invoke(main, [*command, "--root", str(tiny_figures)])
+    assert run.exit_code == 0, run.output
+    config = ExportConfig(made, "webdataset", tmp_path / "tar", root=tiny_figures)
+    assert export(config).written == 1
 
 
 def test_an_export_that_was_stopped_goes_on_where_it_was(config: ExportConfig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,8 @@ from data.registry import open_data_set
 from parsing import CacheWriter
 from parsing.cache.reader import MaskCache
 from parsing.errors import InputError
+from parsing.image_sizes import find_other_image
 from parsing.schemes import part_scheme
-from pipelines.image_sizes import find_other_image
 from pipelines.recipes.reading import Recipe
 from pipelines.retrieval.evaluate import evaluate
 from pipelines.retrieval.part_table import PartRow, PartTable, _make_row, average_parts, compute_auc, measure_parts
@@ -103,8 +103,8 @@ def test_images_whose_size_the_cache_does_not_know_are_not_called_others(figures
         cache.add(records[0].name, np.zeros((16, 8), np.uint8))
         cache.add(records[1].name, np.zeros((16, 8), np.uint8), source_size=(1, 1))
     found = MaskCache(tmp_path / "m.h5")
-    assert find_other_image(records[:1], figures, found) is None
-    assert find_other_image(records, figures, found) == records[1].name
+    assert find_other_image([records[0].name], figures, found) is None
+    assert find_other_image([record.name for record in records], figures, found) == records[1].name
 
 
 def test_a_network_without_its_own_parsing_has_no_table(
