@@ -30,6 +30,7 @@ from .retrieval.evaluate import Evaluation, evaluate
 from .retrieval.report import draw_rankings, list_part_names
 from .runs.folder import load_model
 from .runs.provenance import read_run
+from .runs.scheme import read_scheme
 from .training.config import TrainConfig
 from .training.train import train
 
@@ -144,7 +145,7 @@ def _page(
                 root=root,
                 protocol=protocol,
                 features=_features(run),
-                parts=list_part_names(recipe, embedder),
+                parts=list_part_names(read_scheme(run, recipe.data.scheme)[0], embedder),
             ),
             command=f"cscl evaluate {quote_path(run)}",
         ),

@@ -61,6 +61,11 @@ def inspect_cache(index: Path, counted: Callable[[int], object] = lambda shards:
     damage: list[Damage] = []
     attributes, expected, hashes = _read_index(index, damage)
     names = sorted(expected) if expected is not None else list(map(shard_name, range(_last(present) + 1)))
+    if expected is not None and not shard_folder(index).is_dir():  # one line in place of one per shard
+        masks = sum(map(len, expected.values()))
+        lost = read_shard_table(index, masks).describe_lost_folder(index)
+        damage.append(Damage(shard_folder(index), "shard", lost.removeprefix(f"{shard_folder(index)} "), masks))
+        names = []
     whole: dict[str, StoredFile] = {}
     for name in names:
         path = shard_folder(index) / name

@@ -73,6 +73,14 @@ class ShardTable:
         """(S + 1) first image of each shard, and N."""
         return np.concatenate([[0], np.cumsum(self.counts)])
 
+    def describe_lost_folder(self, index: Path) -> str:
+        """Return what to do if the folder of the shards is not there, as one line."""
+        folder, was = shard_folder(index), " or ".join(sorted(self.folders))
+        return (
+            f"{folder} is not there: the masks of {index} lie in this folder, and both are moved, copied and renamed "
+            f"together; put it there{'' if was == folder.name else f' ({was} was its name)'}"
+        )
+
 
 def read_shard_table(index: Path, images: int) -> ShardTable:
     """Read what an index of so many images says of its shards.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..labels import LabelSet, present_name
+from ..parsers.info import CONFIDENCE
 from ..resize import MOST_PIXELS
 
 FORMAT_VERSION = 1
@@ -92,6 +93,21 @@ def _list(value: Any) -> list[Any]:
 def command_of(made_by: Mapping[str, Any]) -> str:
     """Return the command that made a cache, which also completes and mends it."""
     return "cscl masks import" if made_by["parser"].startswith("imported ") else "cscl parse"
+
+
+def describe_mending(made_by: Mapping[str, Any]) -> str:
+    """Return what brings lost or damaged masks of a cache back, to be read after a semicolon."""
+    if made_by["parser"].startswith("imported ") or is_parsed(made_by):
+        return f"the `{command_of(made_by)}` that made it mends it"
+    return (
+        f"no command of this version makes masks of {made_by['parser']} as they are there: put the files back from a "
+        "copy, or let the code that wrote the cache write it anew, with overwrite=True"
+    )
+
+
+def is_parsed(made_by: Mapping[str, Any]) -> bool:
+    """Return whether `cscl parse` of this version makes such masks; other code writes them with `CacheWriter`."""
+    return bool(made_by["preprocessing"].get("confidence") == CONFIDENCE)
 
 
 def fingerprint(made_by: Mapping[str, Any]) -> tuple[str, str]:

@@ -17,7 +17,7 @@ from ..resize import resize_maps
 from ..schemes import PartScheme, part_scheme
 from ..words import quote_path
 from .index import follow_link, list_shards, read_shard_table, shard_folder
-from .provenance import command_of, fingerprint, read_provenance
+from .provenance import describe_mending, fingerprint, read_provenance
 from .sealed import check_seal, open_sealed
 from .shard import Status, read_columns
 from .stored import get_dataset
@@ -232,9 +232,11 @@ class MaskCache:
             try:
                 result[position] = self._dataset(shard, what)[int(self._row[number])]
             except (OSError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
+                if not self._folder.is_dir():
+                    raise CacheError(read_shard_table(self.path, len(self)).describe_lost_folder(self.path)) from error
                 raise CacheError(
                     f"{self._folder / self._shards[shard]}: the mask of {self.names[number]} cannot be read "
-                    f"({error}); run the same `{command_of(self.made_by)}` again to mend the cache"
+                    f"({error}); {describe_mending(self.made_by)}"
                 ) from error
         return result
 

@@ -100,8 +100,8 @@ def check_seal(path: Path, digest: str | None = None) -> None:
     found = sealed_hash(path)
     if found is None:
         raise CacheError(
-            f"{path} is damaged: it was changed since it was written; the command that made the cache mends it, "
-            "`cscl masks verify` says what else is damaged"
+            f"{path} is damaged: it was changed since it was written; `cscl masks verify` says what else is, and what "
+            "mends it"
         )
     if digest is not None and found != digest:
         raise CacheError(

@@ -55,6 +55,8 @@ def evaluate(more: tuple[Path, ...], runs: tuple[Path, ...], kind: Format, as_js
 
     if options["figure_format"] != "png" and not options["figures"]:
         raise InputError(f"--figure-format {options['figure_format']}: give --figures too, which draws them")
+    if as_json and kind != "text":
+        raise InputError(f"--format {kind} --json: give one of them")
     every = (*more, *runs)
     if not every:
         raise click.UsageError("give at least one RUN, a folder that `cscl train` wrote")

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from parsing.errors import InputError
 from pipelines.images import find_images
 
 from .ending import OrderedGroup, print_result, print_values, resumable
@@ -44,6 +45,9 @@ def verify(as_json: bool, **options: Any) -> None:
 
     if not list_shards(options["cache"]):
         open_cache(options["cache"])  # neither index nor shards: its error says so
+    for name in ("weights", "workers"):
+        if options[name] is not None and not options["repair"]:
+            raise InputError(f"--{name} {options[name]}: nothing is parsed without --repair; give it too")
     from pipelines.masks.verify import VerifyConfig
     from pipelines.masks.verify import verify as run
 

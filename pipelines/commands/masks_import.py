@@ -23,7 +23,7 @@ from .options import DATA_SETS, Place, json_option, out_cache_option, pattern_op
     "--path", help="Path of an image's mask below MASKS.  [default: '{dir}/{stem}', then '{stem}', and the ending]"
 )
 @pattern_option
-@click.option("--suffix", default=".jpg", help="Without --dataset: ending of the images' names.")
+@click.option("--suffix", help="png, npy, bpbreid without --dataset: ending of the images' names.  [default: .jpg]")
 @click.option(
     "--values", multiple=True, metavar="N=CLASS", help="Class of a number or range: 255=person, 128-255=1; may repeat."
 )

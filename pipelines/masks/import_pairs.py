@@ -73,6 +73,8 @@ def find_pairs(
         raise InputError(f"{config.masks} is a file; {kind} masks lie in a folder, a file each")
     if kind == "coco" and config.path is not None:
         raise InputError("--path: a COCO file names its images itself, leave it out")
+    if kind in ("coco", "sgiel") and config.suffix is not None:
+        raise InputError(f"--suffix {config.suffix}: {kind} masks name their images themselves, leave it out")
     data_set = None
     if config.dataset is not None:
         data_set = open_data_set(config.dataset, config.root, pattern=config.pattern)
@@ -134,7 +136,7 @@ def _make_records(config: "ImportConfig", kind: str, files: MaskFiles, labels: L
         raise InputError(f"{config.masks} holds no {'picture' if kind == 'sgiel' else files.endings[0]} file")
     masks: dict[str, str] = {}
     for mask in files.names:
-        name = mask if kind == "sgiel" else _image_name(mask, files.endings, config.suffix)
+        name = mask if kind == "sgiel" else _image_name(mask, files.endings, config.suffix or ".jpg")
         if (other := masks.setdefault(name, mask)) != mask:
             raise InputError(f"{files.folder}: {other} and {mask} would both be the mask of {name}; keep one of them")
     read = mask_reader(kind, labels)

@@ -50,7 +50,7 @@ class ImportConfig:
         labels: label set of their classes.
         kind: a key of `parsing.importers.IMPORTERS`; None takes the one that is there.
         dataset, root: data set to whose images they belong; None makes images of the masks themselves, named as the
-            masks with `suffix` as their ending.
+            masks with `suffix` as their ending, None for .jpg.
         pattern: place of identity and camera in the paths of `folder` (data/readers/naming.py); the cache records it.
         path: template of a mask's path below `masks` (`parsing.exporters.paths`); None tries `import_pairs.TEMPLATES`.
         values: classes of numbers, as `255=person` (`label_values.parse_values`); of categories for `coco`.
@@ -66,7 +66,7 @@ class ImportConfig:
     out: Path | None = None
     size: tuple[int, int] = (288, 144)
     path: str | None = None
-    suffix: str = ".jpg"
+    suffix: str | None = None
     pattern: str | None = None
     values: tuple[str, ...] = ()
     numbers: bool = False
@@ -84,6 +84,8 @@ class ImportConfig:
             raise InputError(f"--pattern {self.pattern} is for --dataset folder; give --dataset and --root")
         if self.dataset is None and self.path is not None:
             raise InputError("--path says where the mask of an image lies; give the images with --dataset and --root")
+        if self.dataset is not None and self.suffix is not None:
+            raise InputError(f"--suffix {self.suffix}: the images of --dataset {self.dataset} have names, leave it out")
 
 
 @dataclass(frozen=True)

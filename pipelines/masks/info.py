@@ -22,6 +22,7 @@ class CacheInfo:
     Attributes:
         other_folders: folders, not the cache's own, in which plain h5py looks for the masks since it was renamed.
         missing_shards: files that the index names and that do not exist; `missing_masks` is the number of their masks.
+        lost_folder: what to do if the whole folder of the shards is missing; empty if it is there.
         images_there: whether the images are in the folder that the cache names.
     """
 
@@ -40,6 +41,7 @@ class CacheInfo:
     other_folders: tuple[str, ...]
     missing_shards: tuple[str, ...]
     missing_masks: int
+    lost_folder: str
     images_there: bool
 
     def to_json(self) -> dict[str, Any]:
@@ -53,14 +55,15 @@ class CacheInfo:
         size = f"{self.bytes / 2**20:.1f} MiB" if self.bytes >= 2**20 else f"{self.bytes / 2**10:.1f} KiB"
         gone = "" if self.images_there else " (not there; commands that read them need --root)"
         shards = list_briefly([f"{shard_folder(self.path).name}/{name}" for name in self.missing_shards], 3)
-        lost = [f"{self.missing_masks} masks are missing: no {shards}; copy the folder beside the index"]
+        why = self.lost_folder or f"no {shards}; copy the folder beside the index"
+        lost = [f"{self.missing_masks} masks are missing: {why}"]
         renamed = [
             f"it was renamed: plain h5py reads in it what lies in {list_briefly(self.other_folders)}, if "
             f"anything does; `cscl masks verify {quote_path(self.path)} --repair` mends that"
         ]
         return [
             *(lost if self.missing_shards else ()),
-            *(renamed if self.other_folders else ()),
+            *(renamed if self.other_folders and not self.lost_folder else ()),
             f"{self.path}: {self.images} masks of {self.data_set}, {made['size'][0]}x{made['size'][1]}",
             f"  images       {self.root}" + gone + (f", people by --pattern {self.pattern}" if self.pattern else ""),
             f"  modality     {_list_counts(self.by_modality)}",
@@ -103,6 +106,7 @@ def info(cache: MaskCache) -> CacheInfo:
         other_folders=tuple(sorted(table.folders - {shard_folder(path).name})),
         missing_shards=tuple(missing),
         missing_masks=int(sum(held[name] for name in missing)),
+        lost_folder="" if shard_folder(path).is_dir() else table.describe_lost_folder(path),
         images_there=cache.root.is_dir(),
     )
 

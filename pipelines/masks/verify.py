@@ -11,7 +11,7 @@ from parsing.cache.builder import plan_shards
 from parsing.cache.damage import Damage, Inspection, inspect_cache
 from parsing.cache.index import build_index, find_orphans, follow_link, list_shards, shard_folder
 from parsing.cache.lock import hold_lock
-from parsing.cache.provenance import command_of
+from parsing.cache.provenance import describe_mending, is_parsed
 from parsing.cache.reader import MaskCache
 from parsing.cache.shard import Status, read_stored
 from parsing.errors import CacheError
@@ -90,7 +90,7 @@ def verify(config: VerifyConfig) -> VerifyReport:
     if (
         any(d.kind == "shard" for d in report.damage)
         or report.readable
-        or _fatal(found)
+        or (_fatal(found) and (_find_maker(found)[1] or not report.damage))
         or _lacks_shards(config, found)
     ):
         _parse_again(config, found, report.readable)
@@ -140,8 +140,9 @@ def _look(config: VerifyConfig) -> tuple[Inspection, VerifyReport]:
 
 def _advise(found: Inspection) -> str:
     """Return how lost masks come back: imported ones cannot be parsed again."""
-    command, parses_again = _find_maker(found)
-    return f"the `{command}` that made it mends it" if command and not parses_again else "--repair mends it"
+    mending, parses_again = _find_maker(found)
+    advice = mending if mending and not parses_again else "--repair mends it"
+    return advice if shard_folder(found.index).is_dir() else f"put its folder there; if it is lost, {advice}"
 
 
 def _can_parse(config: VerifyConfig, found: Inspection) -> bool:
@@ -150,10 +151,10 @@ def _can_parse(config: VerifyConfig, found: Inspection) -> bool:
 
 
 def _find_maker(found: Inspection) -> tuple[str, bool]:
-    """Return the command that made the masks, and whether its parser can parse again; empty if it is not known."""
+    """Return what brings lost masks back, and whether that is to parse again; empty if nothing is known of them."""
     try:
         made_by = json.loads((found.attributes or {})["made_by"])
-        return command_of(made_by), spec_from_cache(made_by, None, "cpu") is not None
+        return describe_mending(made_by), is_parsed(made_by) and spec_from_cache(made_by, None, "cpu") is not None
     except (KeyError, TypeError, ValueError, AttributeError):  # not as this project writes it; the damage says so
         return "", False
 
@@ -170,8 +171,9 @@ def _root(config: VerifyConfig, found: Inspection) -> Path:
     return config.root or (config.cache.parent.resolve() / relative).resolve()
 
 
-def _fatal(found: Inspection) -> bool:
-    return any((stored.columns.status == Status.FATAL).any() for stored in found.whole.values())
+def _fatal(found: Inspection) -> list[str]:
+    """Return the paths of the whole shards with images that killed every process that parsed them."""
+    return [str(one.path) for one in found.whole.values() if (one.columns.status == Status.FATAL).any()]
 
 
 def _parse_again(config: VerifyConfig, found: Inspection, readable: Sequence[str]) -> None:
@@ -179,12 +181,12 @@ def _parse_again(config: VerifyConfig, found: Inspection, readable: Sequence[str
     if found.attributes is None:
         raise CacheError(f"{config.cache}: nothing of it is whole; run the command that made it again")
     made_by = json.loads(found.attributes["made_by"])
-    parser = spec_from_cache(made_by, config.weights, config.device)
+    parser = spec_from_cache(made_by, config.weights, config.device) if is_parsed(made_by) else None
     if parser is None:
-        raise CacheError(
-            f"{config.cache} was made by {made_by['parser']}, whose files it does not know; "
-            f"run the `{command_of(made_by)}` that made it again, which mends it"
-        )
+        mending = describe_mending(made_by)
+        if is_parsed(made_by) and (fatal := _fatal(found)):
+            mending += f", and tries again what killed its workers if you remove {list_briefly(fatal)} first"
+        raise CacheError(f"{config.cache} was made by {made_by['parser']}, which --repair does not run; {mending}")
     root = find_images(config.cache, _root(config, found), config.root)
     wanted = frozenset(readable)
     again = frozenset(

@@ -46,6 +46,36 @@ def describe_replaced(images: Sequence[str]) -> str:
     )
 
 
+def describe_newer(kept: Mapping[str, StoredFile], root: Path) -> str:
+    """Return a note about images that were written after the shard with their mask; empty if there are none.
+
+    Their content is not compared: a copy of the data set has new times too, and masks are not parsed again for that.
+    """
+    with ThreadPoolExecutor() as pool:
+        newer = [name for names in pool.map(lambda stored: _find_newer(stored, root), kept.values()) for name in names]
+    if not newer:
+        return ""
+    return (
+        f"{len(newer)} images were written after their masks, the first is {newer[0]}: their masks are kept, since "
+        "copies are new too; if any was replaced by another image of its size, --overwrite parses all again"
+    )
+
+
+def _find_newer(stored: StoredFile, root: Path) -> list[str]:
+    """Return the names of a shard's parsed images whose file was changed after the shard was written."""
+    written = stored.path.stat().st_mtime_ns
+    parsed = zip(stored.columns.names.tolist(), stored.columns.status.tolist(), strict=True)
+    return [name for name, status in parsed if status != Status.UNREADABLE and _time_of(root / name) > written]
+
+
+def _time_of(image: Path) -> int:
+    """Return the time of a file's last change of content, in nanoseconds; 0 if there is no file."""
+    try:
+        return image.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
 def _find_replaced(stored: StoredFile, root: Path) -> list[str]:
     """Return the names of a shard's images that have another size now, or could not be read and can be now."""
     columns = stored.columns

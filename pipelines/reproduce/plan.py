@@ -11,6 +11,7 @@ from parsing.parsers.registry import ParserSpec
 
 from ..recipes.reading import Recipe, read_recipe
 from ..training.lengthen import read_resumed_recipe
+from ..training.series import check_set
 
 DATA_SETS = ("sysu", "regdb", "llcm")
 RECIPES = {"sysu": "cscl", "regdb": "regdb", "llcm": "llcm"}
@@ -92,6 +93,8 @@ class ReproduceConfig:
                 f"--masks {self.masks}: this cache is used as it is, and --parser {self.parser.name} with its options "
                 "would do nothing; leave one of them out"
             )
+        if self.masks is not None and self.workers is not None:
+            raise InputError(f"--workers {self.workers}: with --masks nothing is parsed; leave one of them out")
 
     @property
     def folder(self) -> Path:
@@ -119,6 +122,7 @@ def plan(config: ReproduceConfig) -> list[PlannedRun]:
     Raises:
         InputError: if a row, split or recipe is wrong.
     """
+    check_set(config.changes, {"seed": "--seeds", "data.split": "--splits"})
     count = data_set(config.dataset).split_count
     names = config.rows or [name for name, row in ROWS.items() if config.dataset == "sysu" or not row.ablation]
     if unknown := [name for name in names if name not in ROWS]:

@@ -14,10 +14,9 @@ from tqdm import tqdm
 from data.records import DataSet, Protocol, Record
 from data.simulators.layouts import is_simulated
 from parsing.cache.reader import MaskCache
-from parsing.errors import CsclError, InputError
+from parsing.errors import CacheError, CsclError, InputError
 from parsing.files import file_hash
 from parsing.image_sizes import find_other_image
-from parsing.schemes import part_scheme
 from parsing.words import list_briefly
 
 from ..datasets.check import compare_published
@@ -29,6 +28,7 @@ from ..runs.digests import ImageHashes, add_hashes
 from ..runs.embed import embed
 from ..runs.folder import load_model
 from ..runs.provenance import RunInfo, check_trained, describe, find_own_root, open_images, read_run, write_file
+from ..runs.scheme import have_other_schemes, read_scheme
 from ..runs.scores import (
     RERANKING,
     Result,
@@ -175,18 +175,21 @@ def evaluate(
         "reranking": RERANKING if rerank else None,
         **({"finished": False} if info.unfinished else {}),
     }
-    scheme, parsed = part_scheme(recipe.data.scheme), bool(list_part_names(recipe, embedder))
+    scheme, edited = read_scheme(run, recipe.data.scheme)
+    parsed = bool(list_part_names(scheme, embedder))
+    if parsed and edited:
+        tqdm.write(f"note: {edited}", file=sys.stderr)
     # Opening the masks reads the size of every image: skip it if there are no parts to compare.
-    cache = (
-        _find_masks(run, info=info, masks=masks, records=records, root=data_set.root)
-        if parsed or masks is not None
-        else None
-    )
-    parts = (
-        None
-        if cache is None
-        else measure_parts(embedder, records=records, root=data_set.root, cache=cache, scheme=scheme)
-    )
+    parts = None
+    if parsed or masks is not None:
+        try:
+            cache = _find_masks(run, info=info, masks=masks, records=records, root=data_set.root)
+            if cache is not None:
+                parts = measure_parts(embedder, records=records, root=data_set.root, cache=cache, scheme=scheme)
+        except CacheError as error:  # the results are there: what a look at the parts lacks must not lose them
+            if masks is not None:
+                raise
+            tqdm.write(f"note: the parts are not compared with the masks of the training: {error}", file=sys.stderr)
     simulated = is_simulated(data_set.root)
     evaluation = Evaluation(
         (run,),
@@ -354,6 +357,7 @@ def _check_alike(runs: Sequence[Path], root: Path | None) -> None:
             *(key for key in find_differences(asdict(recipe), asdict(other_recipe)) if key not in MAY_DIFFER),
             *(["the training images"] if _is_unlike(same, other, "records_hash", "images_hash") else []),
             *(["the masks"] if other.fingerprint != info.fingerprint or _is_unlike(same, other, "masks_hash") else []),
+            *(["the parts of their scheme"] if have_other_schemes(run, runs[0]) else []),
             *(["the run that they started from (--init)"] if _find_start(other) != _find_start(info) else []),
         ]
         if unlike:

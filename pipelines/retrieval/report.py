@@ -11,7 +11,7 @@ from cscl.ranking import stable_order
 from data.records import DataSet, Protocol, Record
 from parsing.images import read_image
 from parsing.modality import MODALITIES
-from parsing.schemes import part_scheme
+from parsing.schemes import PartScheme
 
 from ..pages.charts import cmc_curve, curves, embedding_map
 from ..pages.page import Section, SummaryRow, Table, write_page
@@ -19,6 +19,7 @@ from ..pages.rankings import RankedImage, RankedRow, draw_ranked_gallery
 from ..pages.sheets import MaskItem, mask_sheet
 from ..pages.style import FigureFormat
 from ..recipes.reading import Recipe
+from ..runs.scheme import read_scheme
 from ..runs.scores import Result, compute_distances, list_needed_records
 from .part_table import PartTable
 
@@ -59,7 +60,7 @@ def draw_figures(
     """
     out = run / FOLDER
     first, result = protocols[0], results[0]
-    parts = list_part_names(recipe, embedder)
+    parts = list_part_names(read_scheme(run, recipe.data.scheme)[0], embedder)
     records = list(list_needed_records(protocols).values())
     sections = [
         Section(
@@ -138,10 +139,10 @@ def draw_figures(
     )
 
 
-def list_part_names(recipe: Recipe, embedder: Embedder) -> tuple[str, ...]:
-    """Return the names of the network's Q parts; none for a network without part attention."""
+def list_part_names(scheme: PartScheme, embedder: Embedder) -> tuple[str, ...]:
+    """Return the names of the network's Q parts, which its run's scheme has; none without part attention."""
     spam = embedder.network.spam
-    return () if spam is None or spam.pooling != "parsing" else part_scheme(recipe.data.scheme).parts
+    return () if spam is None or spam.pooling != "parsing" else scheme.parts
 
 
 def draw_rankings(

@@ -1,5 +1,6 @@
 """Rank a folder of images by their similarity to query images, as a list and a picture (`cscl search`)."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from tqdm import tqdm
 
 from cscl.embedder import Embedder
 from cscl.ranking import stable_order
@@ -26,6 +28,7 @@ from ..pages.rankings import RankedImage, RankedRow, draw_ranked_gallery
 from ..runs.embed import embed
 from ..runs.folder import load_model
 from ..runs.provenance import read_run
+from ..runs.scheme import read_scheme
 from .report import list_part_names
 
 SHOWN = 12
@@ -167,7 +170,10 @@ def search(config: SearchConfig) -> SearchResult:
         (order,) = stable_order(-similarity)
         nearest = order[: config.top]
         rankings.append((query.name, tuple(Match(gallery[i].name, float(similarity[0, i])) for i in nearest)))
-    parts = list_part_names(recipe, embedder)
+    scheme, edited = read_scheme(config.run, recipe.data.scheme)
+    parts = list_part_names(scheme, embedder)
+    if parts and edited:
+        tqdm.write(f"note: {edited}", file=sys.stderr)
     picture = config.out or config.run / "search.png"
     modalities = (config.query_modality, gallery_modality)
     undrawn = ""

@@ -1,7 +1,7 @@
 """Several runs of one recipe that differ in split and seed, and the folders that runs have by default."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -67,6 +67,13 @@ def is_finished(run: Path, recipe: Recipe) -> bool:
     return found == recipe and info.finished is True
 
 
+def check_set(changes: Sequence[str], series: Mapping[str, str]) -> None:
+    """Raise InputError if a `section.key=value` sets what an option sets for each run; `series`: the option by key."""
+    for change in changes:
+        if option := series.get(change.partition("=")[0].strip()):
+            raise InputError(f"--set {change}: {option} says it of each run; leave one of them out")
+
+
 def plan_runs(
     data_set_name: str,
     recipe: Path | None,
@@ -87,9 +94,10 @@ def plan_runs(
         resume: whether runs are continued. Without `recipe` and `method` each has the recipe of its folder, changed.
 
     Raises:
-        InputError: if a recipe is wrong, the data set does not have a split, or a series that is to be continued has
-            not begun, but one of another recipe has.
+        InputError: if a recipe is wrong, a change is of what names the runs of a series, the data set does not have a
+            split, or a series that is to be continued has not begun, but one of another recipe has.
     """
+    check_set(changes, {**({"data.split": "--splits"} if splits else {}), **({"seed": "--seeds"} if seeds else {})})
     count = data_set(data_set_name).split_count if data_set_name else 1
     members = []
     for split in splits or (None,):

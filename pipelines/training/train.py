@@ -28,6 +28,7 @@ from ..recipes.reading import Recipe
 from ..runs.folder import read_state, save_info
 from ..runs.loggers import MakeLogger, find_logger
 from ..runs.provenance import RunInfo, hash_people, hash_records, read_own_recipe, write_file
+from ..runs.scheme import keep_scheme, read_scheme, read_scheme_file
 from .batches import Batches, permute_within_modality, read_confidences, select_with_masks
 from .config import TrainConfig
 from .initial import continue_from, find_initial, load_initial_weights
@@ -96,7 +97,8 @@ def _train(
     data_set.check_split(recipe.data.split, f"data.split = {recipe.data.split}")
     listed = data_set.train(recipe.data.split)
     records = select_with_masks(listed, cache)
-    scheme = part_scheme(recipe.data.scheme)
+    scheme, edited = read_scheme(run, recipe.data.scheme) if config.resume else (part_scheme(recipe.data.scheme), "")
+    scheme_file = None if config.resume else read_scheme_file(recipe.data.scheme)
     image_store = make_image_store(cache, root=data_set.root, records=records, size=recipe.data.size)
     label_store = LabelStore(cache, records=records, table=scheme.table(cache.labels), size=recipe.data.size)
     validating: tuple[Record, ...] = ()
@@ -111,7 +113,7 @@ def _train(
             progress.note(change)
     if sharing := find_sharing(fabric):
         progress.note(sharing)
-    for note in (compare_published(data_set), data_set.untested()):
+    for note in (compare_published(data_set), data_set.untested(), edited):
         if note:
             progress.note(note)
     if unmasked := sorted({r.name for r in listed}.difference(label_store.names)):
@@ -181,6 +183,7 @@ def _train(
             info = reopen(run, info)
         elif init is not None:  # before the recipe too: a run killed before its first save begins from there again
             save_info(run, info)
+        keep_scheme(run, scheme_file)
         write_file(run / "recipe.toml", recipe.to_toml().encode())
         progress.open(run / "train.log")
     session = start_session(fabric, start, changes)

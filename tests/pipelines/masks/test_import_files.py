@@ -1,6 +1,7 @@
 """Which mask is of which image: nothing is taken twice, and what is left over is said."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -119,10 +120,20 @@ def test_a_damaged_import_names_the_command_that_mends_it(tmp_path: Path) -> Non
     whole = bytearray(shard.read_bytes())
     whole[600:650] = bytes(50)
     shard.write_bytes(whole)
-    with pytest.raises(CacheError, match="run the same `cscl masks import` again"):
+    with pytest.raises(CacheError, match="the `cscl masks import` that made it mends it"):
         MaskCache(tmp_path / "m.h5")[0]
     assert (
         "damaged; the `cscl masks import` that made it mends it" in verify(VerifyConfig(tmp_path / "m.h5")).lines()[-1]
     )
     import_masks(config)
     assert verify(VerifyConfig(tmp_path / "m.h5")).sound
+
+
+def test_an_ending_of_images_that_have_names_is_refused(tmp_path: Path) -> None:
+    names = ["visible/anna/1.jpg", "infrared/anna/1.jpg"]
+    config = own(tmp_path, names, [name.replace("jpg", "png") for name in names])
+    with pytest.raises(InputError, match=r"--suffix \.bmp: the images of --dataset folder have names"):
+        replace(config, suffix=".bmp")
+    for kind in ("sgiel", "coco"):
+        with pytest.raises(InputError, match=f"{kind} masks name their images themselves"):
+            import_masks(replace(config, dataset=None, root=None, labels="person", kind=kind, suffix=".bmp"))

@@ -17,7 +17,7 @@ import cli
 from parsing import CacheWriter, MaskCache
 from parsing.cache.index import shard_folder
 from parsing.cache.lock import LockedError, hold_lock
-from parsing.cache.shard import Status
+from parsing.cache.shard import Status, read_columns, write_shard
 from parsing.errors import CacheError, CsclError, MissingError
 from parsing.files import file_hash
 from pipelines.masks.info import info
@@ -176,6 +176,67 @@ def test_a_mask_that_another_program_did_not_make_is_no_damage(config: VerifyCon
     assert (report.sound, report.readable, report.unmasked) == (True, (), (names[1],))
 
 
+@pytest.mark.parametrize("parser", ["mine", "schp-lip"])
+def test_nobody_is_sent_to_a_command_that_refuses_masks_of_other_code(parser: str, tmp_path: Path) -> None:
+    out = tmp_path / "own.h5"
+    with CacheWriter(out, labels="lip", size=(8, 4), parser=parser, data_set="sysu") as cache:
+        cache.add("1.jpg", np.ones((8, 4), np.uint8))
+    os.truncate(shard_folder(out) / "00000.h5", 900)
+    config = VerifyConfig(out, repair=True)
+    with pytest.raises(CacheError) as refused:
+        verify(config)
+    with pytest.raises(CacheError) as unread:
+        MaskCache(out)[0]
+    for said in (verify(replace(config, repair=False)).lines()[-1], str(refused.value), str(unread.value)):
+        assert "from a copy" in said
+        assert "overwrite=True" in said
+        assert "cscl parse" not in said
+
+
+def test_images_that_killed_a_parser_which_repair_does_not_run_are_tried_again_once_their_shard_is_removed(
+    config: VerifyConfig, parsed: ParseConfig, tmp_path: Path
+) -> None:
+    """A parser of a Python file stands for all that a cache alone does not find again."""
+    parser = tmp_path / "own.py"
+    parser.write_text(
+        "from parsing.parsers.street import build as load\nfrom parsing.parsers.spec import ParserSpec\n"
+        "def build(weights, device):\n    return load(ParserSpec('street', weights, device))\n"
+    )
+    spec = replace(parsed.parser, name=f"python:{parser}")
+    again = replace(parsed, root=tmp_path / "SYSU-MM01", out=tmp_path / "own.h5", parser=spec)
+    parse(again)
+    shard, whole = shard_folder(again.index) / "00001.h5", hashes(again.index)
+    labels, (columns, attributes) = MaskCache(again.index)[10:20], read_columns(shard)
+    columns.status[3], labels[3] = Status.FATAL, 0
+    write_shard(shard, labels, columns, attributes)
+    own = replace(config, cache=again.index)
+    assert parse(again).fatal == (columns.names[3],)  # the command alone does not try it again
+    with pytest.raises(
+        CacheError, match=r"the `cscl parse` that made it mends it, and tries .* if you remove \S*00001\.h5"
+    ):
+        verify(own)
+    again.index.unlink()
+    assert verify(own).sound  # what needs no parser is mended all the same
+    shard.unlink()
+    assert parse(again).fatal == ()
+    assert hashes(again.index) == whole
+
+
+def test_an_index_that_was_moved_without_its_folder_says_which_one_it_lacks(config: VerifyConfig) -> None:
+    moved = config.cache.rename(config.cache.with_name("moved.h5"))
+    folder = shard_folder(moved)
+    with pytest.raises(CacheError, match=r"moved\.shards is not there.*renamed together.*\(masks\.shards was its name"):
+        MaskCache(moved)[0]
+    report = verify(replace(config, cache=moved, repair=False))
+    assert [d.path for d in report.damage if d.kind == "shard"] == [folder]
+    assert report.lines()[-1].endswith("damaged; put its folder there; if it is lost, --repair mends it")
+    first, second, *_ = info(MaskCache(moved)).lines()
+    assert first.startswith(f"24 masks are missing: {folder} is not there")
+    assert second.startswith(f"{moved}: 24 masks")  # nobody is sent to --repair, which would parse all again
+    shard_folder(config.cache).rename(folder)
+    assert MaskCache(moved)[0].any()
+
+
 def test_what_it_cannot_mend_it_says(config: VerifyConfig, tmp_path: Path) -> None:
     shards = shard_folder(config.cache)
     (shards / "00001.h5").unlink()
@@ -212,6 +273,13 @@ def test_a_cache_that_is_being_written_is_not_repaired(config: VerifyConfig) -> 
     with hold_lock(config.cache, "cscl parse"), pytest.raises(LockedError, match="cscl parse, process"):
         verify(config)
     assert issubclass(LockedError, CsclError)
+
+
+@pytest.mark.parametrize("option", ["weights", "workers"])
+def test_what_parses_again_needs_repair(config: VerifyConfig, option: str) -> None:
+    value = config.weights if option == "weights" else 2
+    result = CliRunner().invoke(cli.main, ["masks", "verify", str(config.cache), f"--{option}", str(value)])
+    assert (result.exit_code, "nothing is parsed without --repair" in result.stderr) == (2, True)
 
 
 def test_the_command_exits_1_until_the_cache_is_mended(config: VerifyConfig) -> None:

@@ -1,5 +1,6 @@
 """What a parse run keeps of an earlier one, and that a dry run says the same beforehand."""
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -66,6 +67,28 @@ def test_an_image_of_another_size_under_the_same_name_is_parsed_again(
     changed = [number for number in range(24) if not np.array_equal(after[number], old[number])]
     assert changed == [12]
     assert (parse(own).parsed, preview(own).notes) == (0, ())
+
+
+def test_images_written_after_their_masks_are_counted_and_keep_them(
+    own: ParseConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert own.out is not None
+    cache, before = MaskCache(own.out), hashes(own.out)
+    file = cache.root / cache.names[12]
+    with Image.open(file) as image:
+        size = image.size
+    Image.new("RGB", size, (200, 10, 10)).save(file)
+    later = own.out.stat().st_mtime_ns + 10**10
+    os.utime(file, ns=(later, later))
+    (note,) = preview(own).notes
+    assert note.startswith(
+        f"1 images were written after their masks, the first is {cache.names[12]}: their masks are kept"
+    )
+    capsys.readouterr()
+    assert parse(own).parsed == 0
+    assert f"note: {note}\n" in capsys.readouterr().err
+    assert hashes(own.out) == before
+    assert parse(replace(own, overwrite=True)).parsed == 24
 
 
 def test_an_image_turned_by_exif_alone_is_another_and_a_damaged_one_keeps_its_mask(own: ParseConfig) -> None:

@@ -93,6 +93,9 @@ def test_a_parser_beside_a_cache_that_exists_is_refused(figures: Path, masks: Pa
         result = CliRunner().invoke(main, [*command, *given])
         assert result.exit_code == 2, given
         assert "this cache is used as it is" in result.stderr, result.stderr
+    for given, said in ((["--workers", "2"], "nothing is parsed"), (["--seeds", "1"], "--set seed=5: --seeds")):
+        result = CliRunner().invoke(main, [*command, *given, *(["--set", "seed=5"] if "--seeds" in given else [])])
+        assert (result.exit_code, said in result.stderr) == (2, True), result.stderr
 
 
 def test_ours_stand_beside_the_published_and_nothing_is_done_twice(

@@ -222,6 +222,7 @@ def test_runs_of_several_splits_are_averaged_over_both_directions(
         (["--permutations", __file__], "draws official galleries alone; give --gallery official too"),
         (["--permutations", __file__, "--gallery", "seeded"], "give --gallery official too"),
         (["--figure-format", "pdf"], "--figure-format pdf: give --figures too"),
+        (["--format", "csv", "--json"], "--format csv --json: give one of them"),
         (["--rerank"], "--rerank: all-single cannot be re-ranked"),
     ],
 )

@@ -46,6 +46,15 @@ def test_a_split_that_is_not_there_is_refused() -> None:
             plan_runs(data_set, recipe=None, method=None, changes=[], splits=(split,), seeds=(), run=None, resume=False)
 
 
+def test_what_a_series_sets_for_each_run_is_not_set_for_all() -> None:
+    for change, splits, seeds in (("seed=5", (), (0, 1)), ("data.split = 3", (1, 2), ())):
+        with pytest.raises(InputError, match=f"--set {change}: --s.* says it of each run"):
+            plan_runs(
+                "regdb", recipe=None, method=None, changes=[change], splits=splits, seeds=seeds, run=None, resume=False
+            )
+    plan_runs("regdb", recipe=None, method=None, changes=["seed=5"], splits=(1,), seeds=(), run=None, resume=False)
+
+
 @pytest.mark.parametrize(
     ("begun", "recipe", "method", "refused"),
     [
