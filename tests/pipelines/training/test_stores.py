@@ -144,6 +144,6 @@ def test_a_mask_that_cannot_be_read_is_named_and_leaves_no_file(own: Path) -> No
     cache = MaskCache(own)
     made = label_store(cache)
     shutil.rmtree(own.with_suffix(".shards"))
-    with pytest.raises(CacheError, match=r"cannot be read|missing|no such file"):
+    with pytest.raises(CacheError, match="is not there: the masks of"):
         made.make()
     assert list(made.path.parent.iterdir()) == []
