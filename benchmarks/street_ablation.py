@@ -18,7 +18,7 @@ from typing import Any
 
 import click
 from page import machine, put_table
-from street_parts import compare_with_masks, score_under_masks
+from street_parts import compare_with_masks, rate_occlusion, score_under_masks
 from street_rows import (
     HARDEST,
     LEVELS,
@@ -193,6 +193,7 @@ def look_inside(folder: Path, out: Path, caches: Mapping[str, Path]) -> dict[str
     """What a line has of `recipe` alone: its parts beside the masks, and its scores if masks guide the pooling."""
     return {
         "mixed": compare_with_masks(folder, out / "mixed" / "SYSU-MM01", caches),
+        "occlusion": rate_occlusion(folder, out, caches),
         "guided": {
             level: {
                 who: score_under_masks(folder, out / level / "SYSU-MM01", caches[name])

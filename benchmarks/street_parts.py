@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from street_rows import PROTOCOL
+from street_rows import HARDEST, LEVELS, PROTOCOL
 
 from cscl import load
 from cscl.config import ModelOptions
@@ -58,6 +58,41 @@ def compare_with_masks(folder: Path, root: Path, caches: Mapping[str, Path]) -> 
             "ratio": [row["inside"] / row["ideal"], float(inside.mean() / ideal.mean())],
             "auc": [row["auc"], compute_auc(parsed, shown)],
             "absent": [row["auc_absent"], compute_auc(parsed[clear], shown[clear])],
+        }
+    return found
+
+
+@torch.inference_mode()
+def rate_occlusion(folder: Path, out: Path, caches: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
+    """How well v tells at HARDEST whether a part is hidden, among the people whose true masks have it where boxes fit.
+
+    Without the others, whose long dresses the annotation calls upper garments, it is about occlusion alone. Per part:
+    `people` who have it, images that `hide` it, and `auc` and `absent` as in `compare_with_masks`.
+    """
+    embedder, scheme = load(folder), scheme_of(folder)
+    areas = {}
+    for level in (LEVELS[0], HARDEST):
+        records, cache = test_images(out / level / "SYSU-MM01"), MaskCache(caches[level])
+        labels = read_part_labels(cache, records=records, table=scheme.table(cache.labels), size=embedder.size)
+        areas[level] = np.stack([(labels == q + 1).float().mean((1, 2)).numpy() for q in range(len(scheme))], 1)
+    read, visibility = make_loader(out / HARDEST / "SYSU-MM01", embedder.size), []
+    for start in range(0, len(records), 64):
+        batch = records[start : start + 64]
+        infrared = torch.tensor([record.modality == "infrared" for record in batch])
+        visibility.append(embedder.parts(torch.stack([read(r) for r in batch]), infrared).visibility.numpy())
+    v, people = np.concatenate(visibility), np.array([record.identity for record in records])
+    fits = np.array([record.identity for record in test_images(out / LEVELS[0] / "SYSU-MM01")])
+    found: dict[str, dict[str, Any]] = {}
+    for q, part in enumerate(scheme.parts):
+        owners = set(fits[areas[LEVELS[0]][:, q] >= ModelOptions().tau].tolist())
+        own, area = np.isin(people, list(owners)), areas[HARDEST][:, q]
+        shown = area >= ModelOptions().tau
+        clear = own & (shown | (area == 0))
+        found[part] = {
+            "people": len(owners),
+            "hide": int((own & ~shown).sum()),
+            "auc": compute_auc(v[own, q], shown[own]),
+            "absent": compute_auc(v[clear, q], shown[clear]),
         }
     return found
 

@@ -131,6 +131,7 @@ def make_part_table(done: Runs, name: str) -> list[str]:
     return [
         *lines,
         *make_mixed_table([one["mixed"] for one in runs if "mixed" in one]),
+        *make_occlusion_table([one["occlusion"] for one in runs if "occlusion" in one]),
         *make_guided_table([one for one in runs if "guided" in one], name),
     ]
 
@@ -155,6 +156,28 @@ def make_mixed_table(found: Sequence[Mapping[str, Any]]) -> list[str]:
         "the test people's images of mixed levels. Ratio: inside of ideal, of the attention and of the parser's mask "
         "at the attention's grid. AUC: of v, and of the area that the part has in the parser's mask."
         + (f" Ratios of {measured} of the {len(found)} trainings." if measured < len(found) else ""),
+    ]
+
+
+FEWEST = 10
+"""Images that hide a part, below which no AUC is shown."""
+
+
+def make_occlusion_table(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Markdown: how well v tells whether a part is hidden, of the people who have it."""
+    if not found:
+        return []
+    lines = ["", f"| part, {HARDEST} | people | images that hide it | AUC of v | absent |", "| --- |" + " --- |" * 4]
+    for part, one in found[0].items():
+        if one["hide"] >= FEWEST:
+            cells = [average([row[part][name] for row in found]) for name in ("auc", "absent")]
+            lines.append(f"| {part} | {one['people']} | {one['hide']} | {' | '.join(cells)} |")
+    return [
+        *lines,
+        "",
+        f"v under occlusion at the hardest level, mean over {len(found)} trainings: of the people whose true masks "
+        "show the part where the box fits, does v tell the images that show it from those that hide it? Absent: from those "
+        f"without a pixel of it. Parts that fewer than {FEWEST} images hide are left out.",
     ]
 
 
