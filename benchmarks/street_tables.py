@@ -176,8 +176,8 @@ def make_occlusion_table(found: Sequence[Mapping[str, Any]]) -> list[str]:
         *lines,
         "",
         f"v under occlusion at the hardest level, mean over {len(found)} trainings: of the people whose true masks "
-        "show the part where the box fits, does v tell the images that show it from those that hide it? Absent: from those "
-        f"without a pixel of it. Parts that fewer than {FEWEST} images hide are left out.",
+        "show the part where the box fits, does v tell the images that show it from those that hide it? Absent: from "
+        f"those without a pixel of it. Parts that fewer than {FEWEST} images hide are left out.",
     ]
 
 
