@@ -53,12 +53,12 @@ def main(run: Path, level: str, out: Path) -> None:
     trial = protocol.trials[0]
     embedder = load(run)
     records = [*trial.query, *trial.gallery]
-    features = embed(embedder, records, make_loader(data_set.root, embedder.size)).numpy()
-    queries, gallery = features[: len(trial.query)], features[len(trial.query) :]
+    features = embed(embedder, records, make_loader(data_set.root, embedder.size))
+    similarity = embedder.similarity(features[: len(trial.query)], features[len(trial.query) :]).numpy()
     rows = []
     for identity in sorted({r.identity for r in trial.query})[:PEOPLE]:
         number = next(n for n, r in enumerate(trial.query) if r.identity == identity)
-        order = np.argsort(-(gallery @ queries[number]), kind="stable")[:NEAREST]
+        order = np.argsort(-similarity[number], kind="stable")[:NEAREST]
         visible = next(r for r in trial.gallery if r.identity == identity)
         rows.append(Shown(visible, trial.query[number], [trial.gallery[n] for n in order]))
     people = len({r.identity for r in trial.gallery})
