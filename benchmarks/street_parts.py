@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from street_rows import HARDEST, LEVELS, PROTOCOL
+from torch import Tensor
 
 from cscl import load
 from cscl.config import ModelOptions
@@ -46,7 +48,7 @@ def compare_with_masks(folder: Path, root: Path, caches: Mapping[str, Path]) -> 
         cache = MaskCache(caches[name])
         labels = read_part_labels(cache, records=records, table=scheme.table(cache.labels), size=size)
         maps.append(mask_distribution(labels.long(), len(scheme), grid)[:, 1:].flatten(2).numpy())
-        areas.append(np.stack([(labels == q + 1).float().mean((1, 2)).numpy() for q in range(len(scheme))], 1))
+        areas.append(measure_areas(labels, len(scheme)))
     found: dict[str, dict[str, Any]] = {}
     for q, row in enumerate(table["rows"]):
         (parser, true), (parsed, area) = (m[:, q] for m in maps), (a[:, q] for a in areas)
@@ -74,17 +76,17 @@ def rate_occlusion(folder: Path, out: Path, caches: Mapping[str, Path]) -> dict[
     for level in (LEVELS[0], HARDEST):
         records, cache = test_images(out / level / "SYSU-MM01"), MaskCache(caches[level])
         labels = read_part_labels(cache, records=records, table=scheme.table(cache.labels), size=embedder.size)
-        areas[level] = np.stack([(labels == q + 1).float().mean((1, 2)).numpy() for q in range(len(scheme))], 1)
+        areas[level] = measure_areas(labels, len(scheme))
+        people = np.array([record.identity for record in records])  # the same shots at every level
     read, visibility = make_loader(out / HARDEST / "SYSU-MM01", embedder.size), []
     for start in range(0, len(records), 64):
         batch = records[start : start + 64]
         infrared = torch.tensor([record.modality == "infrared" for record in batch])
         visibility.append(embedder.parts(torch.stack([read(r) for r in batch]), infrared).visibility.numpy())
-    v, people = np.concatenate(visibility), np.array([record.identity for record in records])
-    fits = np.array([record.identity for record in test_images(out / LEVELS[0] / "SYSU-MM01")])
+    v = np.concatenate(visibility)
     found: dict[str, dict[str, Any]] = {}
     for q, part in enumerate(scheme.parts):
-        owners = set(fits[areas[LEVELS[0]][:, q] >= ModelOptions().tau].tolist())
+        owners = set(people[areas[LEVELS[0]][:, q] >= ModelOptions().tau].tolist())
         own, area = np.isin(people, list(owners)), areas[HARDEST][:, q]
         shown = area >= ModelOptions().tau
         clear = own & (shown | (area == 0))
@@ -95,6 +97,11 @@ def rate_occlusion(folder: Path, out: Path, caches: Mapping[str, Path]) -> dict[
             "absent": compute_auc(v[clear, q], shown[clear]),
         }
     return found
+
+
+def measure_areas(labels: Tensor, parts: int) -> NDArray[np.float32]:
+    """Return the share (N, Q) of each image that each part covers, of part labels (N, H, W)."""
+    return np.stack([(labels == q + 1).float().mean((1, 2)).numpy() for q in range(parts)], 1)
 
 
 def scheme_of(folder: Path) -> PartScheme:

@@ -46,6 +46,11 @@ def describe_replaced(images: Sequence[str]) -> str:
     )
 
 
+def list_notes(kept: Mapping[str, StoredFile], replaced: Sequence[str], root: Path) -> tuple[str, ...]:
+    """Return a note about images that are parsed again, and one about those that may have to be, if there are any."""
+    return tuple(filter(None, (describe_replaced(replaced) if replaced else "", describe_newer(kept, root))))
+
+
 def describe_newer(kept: Mapping[str, StoredFile], root: Path) -> str:
     """Return a note about images that were written after the shard with their mask; empty if there are none.
 

@@ -13,7 +13,7 @@ from parsing.parsers.registry import check_options, describe_parser, find_backen
 
 from ..devices import find_device
 from .config import ParseConfig
-from .kept import describe_newer, describe_replaced, find_kept
+from .kept import find_kept, list_notes
 from .plan import choose_records, make_attributes
 
 
@@ -85,5 +85,5 @@ def preview(config: ParseConfig) -> Preview:
         begun,
         done_images=sum(map(len, kept.values())),
         done_shards=len(kept),
-        notes=tuple(filter(None, (describe_replaced(replaced) if replaced else "", describe_newer(kept, root)))),
+        notes=list_notes(kept, replaced, root),
     )

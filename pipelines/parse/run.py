@@ -21,7 +21,7 @@ from parsing.progress import Bar
 from ..datasets.check import compare_published
 from ..devices import find_device
 from .config import ParseConfig
-from .kept import describe_newer, describe_replaced, find_kept
+from .kept import find_kept, list_notes
 from .plan import choose_records, make_attributes, plan_shards
 from .preload import preload_workers
 from .schedule import run_shards
@@ -93,9 +93,8 @@ def parse(
         # 2. Plan all shards of the cache, and keep those that hold the masks of their images.
         tasks = plan_shards(config, root, records, room.attributes, lock)
         kept, replaced = find_kept({t.path.name: t.records for t in tasks}, room.whole, room.attributes, root)
-        for note in (describe_replaced(replaced) if replaced else "", describe_newer(kept, root)):
-            if note:
-                tqdm.write(f"note: {note}", file=sys.stderr)
+        for note in list_notes(kept, replaced, root):
+            tqdm.write(f"note: {note}", file=sys.stderr)
         whole = kept | _rename_people(kept, tasks)
         todo = [t for t in tasks if t.path.name in again or t.path.name not in kept]
         # 3. Parse the others, and write the index over all of them.

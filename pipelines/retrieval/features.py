@@ -59,7 +59,8 @@ def read_blocks(files: Sequence[Path]) -> tuple[int, ...]:
     Raises:
         InputError: if they do not make up the file's features, or differ between the files.
     """
-    each = {tuple(np.ravel(_load(file, (BLOCKS,)).get(BLOCKS, ())).tolist()) for file in files}
+    zipped = [_load(file, (BLOCKS,)) if zipfile.is_zipfile(file) else {} for file in files]  # no .npy is read twice
+    each = {tuple(np.ravel(arrays.get(BLOCKS, ())).tolist()) for arrays in zipped}
     found: tuple[int, ...] = each.pop() if each else ()
     if each or any(type(length) is not int or length < 1 for length in found):
         raise InputError(
